@@ -1,0 +1,19 @@
+//! How every part of Throughline is a process: it binds, admits, serves, drains, flushes its telemetry and exits.
+//!
+//! The services hand over a router; what they share of a process's life stands here once. Why this is a package of its
+//! own: docs/adr/0003-serving-package.md.
+
+mod health;
+mod limits;
+mod process;
+mod serve;
+mod shutdown;
+
+pub use health::Health;
+pub use limits::{Deadline, Limit, LimitLayer, Refusal, limit_layer};
+pub use process::{BindError, Part, ProcessOptions, bind, run};
+pub use serve::{ServeError, serve};
+pub use shutdown::{Shutdown, Trigger};
+
+#[cfg(test)]
+mod tests;

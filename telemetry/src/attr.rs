@@ -1,0 +1,91 @@
+//! Every attribute, metric and event name that Throughline emits, as constants.
+//!
+//! Names of the OpenTelemetry semantic conventions (1.44) are re-exported from their crate; the project's own names stand
+//! here and in `telemetry/registry/`, and a test holds the two together.
+
+pub use opentelemetry_semantic_conventions::attribute::{
+    CLIENT_ADDRESS, DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_RESPONSE_STATUS_CODE, DB_SYSTEM_NAME,
+    ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION, SERVER_ADDRESS, SERVER_PORT, URL_FULL, URL_PATH, URL_QUERY, URL_SCHEME,
+    USER_AGENT_ORIGINAL,
+};
+
+/// Name of the model that answered, for example `wine_quality`. On spans and log records.
+pub const ML_MODEL_NAME: &str = "ml.model_name";
+/// Version of the model, a decimal number as text.
+pub const ML_MODEL_VERSION: &str = "ml.model_version";
+/// The training run that made the model: 32 lower-case hex digits.
+pub const ML_RUN_ID: &str = "ml.run_id";
+/// Which variant of the model answered, for example `primary`.
+pub const ML_VARIANT: &str = "ml.variant";
+/// The entity asked for; only on spans of single lookups.
+pub const ML_DATA_ID: &str = "ml.data_id";
+/// Rows in one inference call.
+pub const ML_BATCH_SIZE: &str = "ml.batch_size";
+/// Name of the data set a model is trained on.
+pub const ML_DATASET: &str = "ml.dataset";
+/// Learning rate of a training run.
+pub const ML_LEARNING_RATE: &str = "ml.learning_rate";
+/// Share of training rows classified rightly, 0 to 1.
+pub const ML_TRAINING_ACCURACY: &str = "ml.training_accuracy";
+/// Share of held-out rows classified rightly, 0 to 1.
+pub const ML_VALIDATION_ACCURACY: &str = "ml.validation_accuracy";
+/// The class that was predicted.
+pub const ML_OUTPUT_LABEL: &str = "ml.output.label";
+/// The probability of the predicted class, 0 to 1.
+pub const ML_OUTPUT_CONFIDENCE: &str = "ml.output.confidence";
+/// What computes the model: `candle` or `scikit-learn`.
+pub const ML_FRAMEWORK: &str = "ml.framework";
+/// Where the model is computed: `cpu` or `cuda`.
+pub const ML_DEVICE: &str = "ml.device";
+/// A feature (input column) by name; bounded by the model's manifest.
+pub const ML_FEATURE_NAME: &str = "ml.feature.name";
+/// A feature view by name; bounded by the feature store's configuration.
+pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
+/// What became of a feature lookup: a status word of Feast, lower case.
+pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
+/// What a cache answered: `hit`, `miss`, or another word listed in the registry.
+pub const CACHE_RESULT: &str = "ml.cache.result";
+/// Model name on metrics, as dashboards of inference servers group by it.
+pub const MODEL_NAME: &str = "model.name";
+/// Whether an inference succeeded, on metrics.
+pub const SUCCESS: &str = "success";
+
+/// Metric names.
+pub mod metric {
+    pub use opentelemetry_semantic_conventions::metric::{
+        DB_CLIENT_OPERATION_DURATION, HTTP_CLIENT_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, PROCESS_CPU_TIME,
+        PROCESS_MEMORY_USAGE,
+    };
+
+    /// Inference calls (counter, `{call}`).
+    pub const AI_INFERENCE_CALLS: &str = "ai.inference.calls";
+    /// Duration of inference calls (histogram, s).
+    pub const AI_INFERENCE_LATENCY: &str = "ai.inference.latency";
+    /// Probability of the predicted class (histogram, 1).
+    pub const ML_PREDICTION_CONFIDENCE: &str = "ml.prediction.confidence";
+    /// Predictions by class (counter, `{prediction}`).
+    pub const ML_PREDICTION_LABELS: &str = "ml.prediction.labels";
+    /// Missing input values by feature (counter, `{value}`).
+    pub const ML_INPUT_MISSING: &str = "ml.input.missing";
+    /// Input values outside the training range by feature (counter, `{value}`).
+    pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
+    /// Predictions asked of the prediction store, by result (counter, `{prediction}`).
+    pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
+    /// Feature values looked up, by view and status (counter, `{value}`).
+    pub const ML_FEATURE_LOOKUPS: &str = "ml.feature.lookups";
+    /// Entities asked of the in-process feature cache, by result (counter, `{entity}`).
+    pub const ML_FEATURE_CACHE_REQUESTS: &str = "ml.feature_cache.requests";
+    /// Training loss of an epoch (gauge, 1).
+    pub const ML_TRAINING_LOSS: &str = "ml.training.loss";
+    /// L2 norm of the gradient at the end of an epoch (gauge, 1).
+    pub const ML_TRAINING_GRADIENT_NORM: &str = "ml.training.gradient_norm";
+    /// Held-out accuracy (gauge, 1).
+    pub const ML_TRAINING_VALIDATION_ACCURACY: &str = "ml.training.validation_accuracy";
+    /// Duration of a training run (histogram, s).
+    pub const ML_TRAINING_DURATION: &str = "ml.training.duration";
+    /// Spans whose export ended; `error.type` tells the lost ones (counter, `{span}`).
+    pub const SDK_EXPORTER_SPAN_EXPORTED: &str = "otel.sdk.exporter.span.exported";
+    /// Log records whose export ended; `error.type` tells the lost ones (counter, `{log_record}`).
+    pub const SDK_EXPORTER_LOG_EXPORTED: &str = "otel.sdk.exporter.log.exported";
+}

@@ -1,0 +1,205 @@
+//! The only HTTP client: a CLIENT span for each call, the trace context injected, one deadline for the whole exchange.
+
+use std::panic::Location;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, Uri};
+use opentelemetry::context::FutureExt;
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
+use opentelemetry::{Context, KeyValue, global};
+use opentelemetry_http::HeaderInjector;
+
+use crate::attr;
+use crate::metrics::{HTTP_SECONDS, Histogram, histogram};
+use crate::span::{Span, builder, fail};
+
+/// The largest answer that is read into memory.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
+
+static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    histogram(attr::metric::HTTP_CLIENT_REQUEST_DURATION, "s", "Duration of HTTP client requests", HTTP_SECONDS)
+});
+
+/// A pool of connections that cannot be used without tracing. Cloning shares the pool.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    inner: reqwest::Client,
+}
+
+/// Why there is no answer. An answer with an error status is an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The request has no absolute `http` or `https` address, or the client cannot be built.
+    #[error("the HTTP request cannot be sent")]
+    InvalidRequest(#[source] Option<reqwest::Error>),
+    /// No connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The deadline passed.
+    #[error("no answer from {address} within {} ms", timeout.as_millis())]
+    Timeout {
+        /// Host and port.
+        address: String,
+        /// The time that was given.
+        timeout: Duration,
+    },
+    /// The exchange broke off.
+    #[error("the exchange with {address} broke off")]
+    Transport {
+        /// Host and port.
+        address: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The answer is larger than 16 MiB.
+    #[error("the answer of {address} is too large")]
+    TooLarge {
+        /// Host and port.
+        address: String,
+    },
+}
+
+impl ClientError {
+    /// The bounded word for `error.type`.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::Connect { .. } => "connect_error",
+            Self::Timeout { .. } => "timeout",
+            Self::Transport { .. } => "transport_error",
+            Self::TooLarge { .. } => "response_too_large",
+        }
+    }
+}
+
+impl HttpClient {
+    /// A client without redirects, cookies or proxies: its hops are inside the system.
+    #[expect(clippy::disallowed_methods, reason = "the one traced client")]
+    pub fn new() -> Result<Self, ClientError> {
+        let inner = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(2))
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build()
+            .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
+        Ok(Self { inner })
+    }
+
+    /// Sends one request and reads the whole answer, all within `timeout`, in a span named after the method.
+    pub async fn send(&self, mut request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, ClientError> {
+        let address = Address::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
+        let start = Instant::now();
+        let labels = vec![
+            KeyValue::new(attr::HTTP_REQUEST_METHOD, request.method().as_str().to_owned()),
+            KeyValue::new(attr::SERVER_ADDRESS, address.host.clone()),
+            KeyValue::new(attr::SERVER_PORT, i64::from(address.port)),
+        ];
+        let mut attributes = labels.clone();
+        attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
+        let name = request.method().as_str().to_owned();
+        let span = Span::build(builder(name, SpanKind::Client, attributes), &Context::current());
+        inject(&span.context(), request.headers_mut());
+        let exchange = self.exchange(request, &address).with_context(span.context());
+        let result = match tokio::time::timeout(timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(ClientError::Timeout { address: address.to_string(), timeout }),
+        };
+        record(&span, labels, start, &result);
+        result
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that sends, inside a span")]
+    async fn exchange(&self, request: Request<Bytes>, address: &Address) -> Result<Response<Bytes>, ClientError> {
+        let request = reqwest::Request::try_from(request).map_err(|error| ClientError::InvalidRequest(Some(error)))?;
+        let broken = |source: reqwest::Error| match source.is_connect() {
+            true => ClientError::Connect { address: address.to_string(), source },
+            false => ClientError::Transport { address: address.to_string(), source },
+        };
+        let mut answer = self.inner.execute(request).await.map_err(broken)?;
+        let mut response = Response::new(());
+        *response.status_mut() = answer.status();
+        *response.version_mut() = answer.version();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        let body = read(&mut answer, address).await?;
+        Ok(response.map(|()| body))
+    }
+}
+
+async fn read(answer: &mut reqwest::Response, address: &Address) -> Result<Bytes, ClientError> {
+    let mut body = BytesMut::new();
+    let next = |answer: reqwest::Result<Option<Bytes>>| answer.map_err(|source| ClientError::Transport { address: address.to_string(), source });
+    while let Some(chunk) = next(answer.chunk().await)? {
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            return Err(ClientError::TooLarge { address: address.to_string() });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Writes the context into outgoing headers. Services that speak through another library's client use it too.
+pub fn inject(context: &Context, headers: &mut HeaderMap) {
+    global::get_text_map_propagator(|propagator| propagator.inject_context(context, &mut HeaderInjector(headers)));
+}
+
+#[track_caller]
+fn record(span: &Span, mut labels: Vec<KeyValue>, start: Instant, result: &Result<Response<Bytes>, ClientError>) {
+    match result {
+        Ok(response) => {
+            let status = response.status();
+            let code = KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+            let version = KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, crate::server::protocol_version(response.version()));
+            let context = span.context();
+            context.span().set_attributes([code.clone(), version.clone()]);
+            labels.extend([code, version]);
+            // For a client both 4xx and 5xx are errors; the server tells the exception, so none is logged here.
+            if status.is_client_error() || status.is_server_error() {
+                let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
+                context.span().set_status(Status::error(""));
+                context.span().set_attribute(error_type.clone());
+                labels.push(error_type);
+            }
+        }
+        Err(error) => {
+            fail(&span.context(), error, error.error_type(), Location::caller());
+            labels.push(KeyValue::new(attr::ERROR_TYPE, error.error_type()));
+        }
+    }
+    DURATION.record(start.elapsed().as_secs_f64(), &labels);
+}
+
+/// Host and port of a request, and its address as the span may show it: without credentials and query values.
+struct Address {
+    host: String,
+    port: u16,
+    url: String,
+}
+
+impl Address {
+    fn of(uri: &Uri) -> Option<Self> {
+        let scheme = uri.scheme_str()?;
+        let port = uri.port_u16().or(match scheme {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        })?;
+        let host = uri.host()?.to_owned();
+        let query = uri.query().map(crate::server::redact).map(|query| format!("?{query}")).unwrap_or_default();
+        let url = format!("{scheme}://{host}:{port}{}{query}", uri.path());
+        Some(Self { host, port, url })
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}:{}", self.host, self.port)
+    }
+}

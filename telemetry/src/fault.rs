@@ -1,0 +1,73 @@
+//! Faults on purpose: a request that carries `baggage: fault=<service>:<kind>[:<argument>]` breaks one service for itself.
+//!
+//! Baggage travels with the trace, so a fault for a service three hops away needs nothing of the hops between. A service
+//! acts on it only when it was started with `--allow-faults`.
+
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry::baggage::BaggageExt;
+
+/// The longest delay that a request can ask for.
+pub const MAX_LATENCY: Duration = Duration::from_millis(5000);
+
+/// What a request asks a service to suffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// `latency:<ms>`: wait before the work.
+    Latency(Duration),
+    /// `error`: answer 500 without doing the work.
+    Error,
+    /// `drop`: close the connection without an answer.
+    Drop,
+}
+
+/// The error that a fault leaves in the trace.
+#[derive(Debug, thiserror::Error)]
+#[error("fault on purpose: {kind} in {service}")]
+pub struct Injected {
+    pub(crate) kind: &'static str,
+    pub(crate) service: &'static str,
+}
+
+/// The fault that the context's baggage holds for `service`, if it is well formed.
+pub(crate) fn for_service(context: &Context, service: &str) -> Option<Fault> {
+    parse(context.baggage().get("fault")?.as_str(), service)
+}
+
+fn parse(text: &str, service: &str) -> Option<Fault> {
+    let mut parts = text.split(':');
+    if parts.next()? != service {
+        return None;
+    }
+    match (parts.next()?, parts.next()) {
+        ("latency", Some(milliseconds)) => Some(Fault::Latency(Duration::from_millis(milliseconds.parse().ok()?).min(MAX_LATENCY))),
+        ("error", None) => Some(Fault::Error),
+        ("drop", None) => Some(Fault::Drop),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_named_service_and_known_kinds_break() {
+        let cases = [
+            ("gateway:latency:20", Some(Fault::Latency(Duration::from_millis(20)))),
+            ("gateway:latency:999999", Some(Fault::Latency(MAX_LATENCY))),
+            ("gateway:error", Some(Fault::Error)),
+            ("gateway:drop", Some(Fault::Drop)),
+            ("model-service:error", None),
+            ("gateway:latency", None),
+            ("gateway:latency:-1", None),
+            ("gateway:panic", None),
+            ("gateway", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text, "gateway"), expected, "{text}");
+        }
+    }
+}

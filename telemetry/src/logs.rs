@@ -1,0 +1,163 @@
+//! Log records: on stdout for people or machines, and in OTLP, each with the ids of the span it belongs to.
+//!
+//! On a terminal a line is for reading; elsewhere it is one JSON object. Both take trace and span id from the OpenTelemetry
+//! context, as the OTLP bridge does, since spans are not `tracing` spans here.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::settings::Settings;
+use crate::span::SpanRef;
+
+/// What the SDK and the HTTP libraries say of themselves must not come back as telemetry.
+const INTERNALS: [&str; 6] = ["opentelemetry", "hyper", "reqwest", "h2", "rustls", "tower"];
+/// The SDK's own lines that are worth a reader's time; its export errors are told once by `export.rs`.
+const SDK_LINES: [&str; 3] = ["BatchSpanProcessor.SpanDroppingStarted", "BatchSpanProcessor.SpansDropped", "BatchLogProcessor.LogsDropped"];
+
+/// Installs the subscriber of this process.
+pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> Result<(), crate::Error> {
+    let filter = EnvFilter::try_new(directives(settings))?;
+    let verbose_sdk = settings.sdk_log_level.is_some();
+    let worth = move |metadata: &Metadata<'_>| {
+        verbose_sdk || !metadata.target().starts_with("opentelemetry") || SDK_LINES.contains(&metadata.name())
+    };
+    let format = Lines { service: settings.service_name.clone(), json: !io::stdout().is_terminal() };
+    let stdout = tracing_subscriber::fmt::layer().event_format(format).with_filter(filter_fn(worth));
+    let ours = |metadata: &Metadata<'_>| !INTERNALS.iter().any(|target| metadata.target().starts_with(target));
+    let bridge = logger.map(|provider| OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(ours)));
+    tracing_subscriber::registry().with(filter).with(stdout).with(bridge).try_init().map_err(|_| crate::Error::Twice)
+}
+
+/// The filter's text. A later directive for the same target wins, so `RUST_LOG` can still ask for `hyper=debug`.
+fn directives(settings: &Settings) -> String {
+    let mut text: String = INTERNALS.iter().skip(1).map(|target| format!("{target}=warn,")).collect();
+    if let Some(level) = &settings.sdk_log_level {
+        text.push_str(&format!("opentelemetry={level},"));
+    }
+    text + &settings.log_filter
+}
+
+/// Writes one event as one line.
+struct Lines {
+    service: String,
+    json: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let ids = SpanRef::of(&opentelemetry::Context::current());
+        if self.json {
+            writeln!(out, "{}", Value::Object(self.object(event.metadata(), fields, ids)))
+        } else {
+            human(&mut out, event.metadata(), fields, ids)
+        }
+    }
+}
+
+impl Lines {
+    fn object(&self, metadata: &Metadata<'_>, fields: Fields, ids: Option<SpanRef>) -> Map<String, Value> {
+        let mut line = Map::new();
+        line.insert("timestamp".to_owned(), json!(now()));
+        line.insert("level".to_owned(), json!(metadata.level().as_str()));
+        line.insert("service.name".to_owned(), json!(self.service));
+        line.insert("event.name".to_owned(), json!(metadata.name()));
+        line.insert("message".to_owned(), json!(fields.message));
+        if let Some(ids) = ids {
+            line.insert("trace_id".to_owned(), json!(ids.trace_id));
+            line.insert("span_id".to_owned(), json!(ids.span_id));
+        }
+        line.extend(fields.rest);
+        line
+    }
+}
+
+fn human(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: Fields, ids: Option<SpanRef>) -> fmt::Result {
+    let colour = match *metadata.level() {
+        Level::ERROR => "31",
+        Level::WARN => "33",
+        Level::INFO => "32",
+        _ => "90",
+    };
+    let level = metadata.level().as_str();
+    if out.has_ansi_escapes() {
+        write!(out, "\x1b[90m{}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m {}", now(), fields.message)?;
+    } else {
+        write!(out, "{} {level:>5} {}", now(), fields.message)?;
+    }
+    for (key, value) in &fields.rest {
+        // A stack trace on one line helps nobody; it is in the JSON form and in OTLP.
+        if key != "exception.stacktrace" {
+            write!(out, " {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+        }
+    }
+    match ids {
+        Some(ids) => writeln!(out, " trace_id={}", ids.trace_id),
+        None => writeln!(out),
+    }
+}
+
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{now:.3}")
+}
+
+/// The fields of an event as JSON values; the message stands apart.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.rest.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            _ => self.put(field, json!(format!("{value:?}"))),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, json!(value));
+    }
+}
