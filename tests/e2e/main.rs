@@ -1,0 +1,10 @@
+//! The system as a user meets it: real processes on free ports, asked over sockets, judged by their traces.
+
+mod architecture;
+mod command_line;
+mod degraded;
+mod harness;
+mod malformed;
+mod names;
+mod propagation;
+mod trace_contract;

@@ -1,0 +1,40 @@
+//! What the command line prints for people: the only place in the workspace that writes to the terminal directly.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// Writes one line to standard output. A closed pipe (`throughline traces | head`) is no reason to fail.
+pub(crate) fn say(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
+}
+
+/// Writes one line to standard error.
+pub(crate) fn warn(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
+}
+
+/// The exit code of a command; a failure is told with all its causes.
+pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            warn(format!("throughline: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether colour is welcome on standard output (<https://no-color.org>).
+pub(crate) fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Columns of the terminal, or a width that reads well in a file.
+pub(crate) fn width() -> usize {
+    terminal_size::terminal_size().map_or(120, |(terminal_size::Width(width), _)| usize::from(width).clamp(60, 200))
+}
+
+/// `text` in a colour of the terminal's palette, where colour is welcome.
+pub(crate) fn paint(code: &str, text: &str) -> String {
+    if colour() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}

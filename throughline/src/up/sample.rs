@@ -1,0 +1,125 @@
+//! The sample: one prediction asked for twice, and both traces shown.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use explorer::model::Trace;
+use explorer::waterfall;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use telemetry::SpanRef;
+use telemetry::client::HttpClient;
+
+use crate::explorer_api::Explorer;
+use crate::screen;
+
+/// How long a trace may take to arrive whole: every process exports on its own schedule.
+const TRACE_TIMEOUT: Duration = Duration::from_secs(8);
+const TRIES: u32 = 40;
+
+/// One answered prediction and where its trace is.
+struct Answer {
+    data_id: String,
+    prediction: Value,
+    trace_id: Option<String>,
+    took: Duration,
+}
+
+/// Asks for a prediction that is not stored yet, then for the same again. With an explorer both traces must arrive whole.
+pub(crate) async fn run(gateway: &str, explorer: Option<&str>) -> anyhow::Result<()> {
+    let client = HttpClient::new()?;
+    let miss = first_miss(&client, gateway).await?;
+    let hit = ask(&client, gateway, &miss.data_id).await?;
+    if hit.prediction["cached"] != Value::Bool(true) {
+        bail!("the second request for {} was not answered from the prediction store: {}", hit.data_id, hit.prediction);
+    }
+    for (title, answer, spans) in [
+        ("A miss: computed by the model", &miss, ["predict wine_quality", "SELECT wine_features", "INSERT predictions"].as_slice()),
+        ("A hit: from the prediction store", &hit, ["SELECT predictions"].as_slice()),
+    ] {
+        heading(title, answer);
+        match (explorer, &answer.trace_id) {
+            (Some(explorer), Some(trace_id)) => show(&Explorer::new(explorer)?, trace_id, spans).await?,
+            (None, Some(trace_id)) => screen::say(format!("  its trace {trace_id} is where OTEL_EXPORTER_OTLP_ENDPOINT points")),
+            (Some(_), None) => bail!("the answer names no trace (is OTEL_SDK_DISABLED set?)"),
+            (None, None) => screen::say("  without a trace: telemetry is off"),
+        }
+    }
+    Ok(())
+}
+
+/// The first wine whose prediction is not stored: on a first start `wine-0001`, later another.
+async fn first_miss(client: &HttpClient, gateway: &str) -> anyhow::Result<Answer> {
+    let mut row = 1_u32;
+    for attempt in 1..=TRIES {
+        let answer = ask(client, gateway, &format!("wine-{row:04}")).await?;
+        if answer.prediction["cached"] == Value::Bool(false) {
+            return Ok(answer);
+        }
+        // Steps that grow find a wine that was never asked for in few tries, however often the system was started.
+        row = (row + attempt * attempt * 7) % 1599 + 1;
+    }
+    bail!("the predictions of {TRIES} wines are stored already; start on an empty folder with --data-dir to see a miss")
+}
+
+async fn ask(client: &HttpClient, gateway: &str, data_id: &str) -> anyhow::Result<Answer> {
+    let body = json!({"model": "wine_quality", "data_ids": [data_id]}).to_string();
+    let request = Request::post(format!("{gateway}/v1/predictions")).header("content-type", "application/json").body(Bytes::from(body))?;
+    let start = Instant::now();
+    let answer = client.send(request, Duration::from_secs(10)).await.context("the sample request failed")?;
+    let took = start.elapsed();
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+    if answer.status() != StatusCode::OK {
+        bail!("the gateway answers {} to the sample request: {body}", answer.status());
+    }
+    let trace_id = answer.headers().get("traceresponse").and_then(|value| value.to_str().ok()).and_then(SpanRef::from_traceparent);
+    Ok(Answer {
+        data_id: data_id.to_owned(),
+        prediction: body["predictions"][0].clone(),
+        trace_id: trace_id.map(|ids| ids.trace_id),
+        took,
+    })
+}
+
+fn heading(title: &str, answer: &Answer) {
+    let prediction = &answer.prediction;
+    screen::say("");
+    screen::say(format!(
+        "{}  {} is {} (confidence {:.3}, model version {}) in {:.1} ms",
+        screen::paint("1", title),
+        answer.data_id,
+        prediction["label"].as_str().unwrap_or("?"),
+        prediction["confidence"].as_f64().unwrap_or(f64::NAN),
+        prediction["model_version"].as_str().unwrap_or("?"),
+        answer.took.as_secs_f64() * 1e3,
+    ));
+}
+
+/// Prints the trace as soon as it is whole: every span that must be there is, one root, nobody without a parent.
+async fn show(explorer: &Explorer, trace_id: &str, expected: &[&str]) -> anyhow::Result<()> {
+    let deadline = Instant::now() + TRACE_TIMEOUT;
+    loop {
+        let trace = explorer.trace(trace_id).await?;
+        let missing = trace.as_ref().map_or_else(|| expected.iter().map(|name| format!("{name} is missing")).collect(), |trace| missing(trace, expected));
+        match trace {
+            Some(trace) if missing.is_empty() => {
+                screen::say(waterfall::render(&trace, &waterfall::Style { width: screen::width(), colour: screen::colour() }));
+                return Ok(());
+            }
+            Some(trace) if Instant::now() > deadline => {
+                screen::say(waterfall::render(&trace, &waterfall::Style { width: screen::width(), colour: screen::colour() }));
+                bail!("the trace {trace_id} is not complete: {}", missing.join(", "));
+            }
+            None if Instant::now() > deadline => bail!("the trace {trace_id} did not arrive at the explorer"),
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn missing(trace: &Trace, expected: &[&str]) -> Vec<String> {
+    let names: BTreeSet<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
+    let absent = expected.iter().filter(|name| !names.contains(*name)).map(|name| format!("{name} is missing"));
+    absent.chain(explorer::tree::problems(trace)).collect()
+}

@@ -1,0 +1,241 @@
+//! The running parts: what they are started with, in which order, and how they end.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use telemetry::client::HttpClient;
+
+use super::data_dir::DataDir;
+use super::part::{Part, Spec};
+use crate::cli::UpOptions;
+use crate::screen;
+
+/// How long the gateway may take to become ready once it listens.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Everything that `up` runs. Parts are in the order of their start; they end in the reverse order.
+#[derive(Debug)]
+pub(crate) struct System {
+    options: UpOptions,
+    data: DataDir,
+    parts: Vec<Part>,
+    extra_env: Vec<(&'static str, String)>,
+    explorer: Option<String>,
+    feature_store: Option<String>,
+    model_service: Option<String>,
+    gateway: Option<String>,
+}
+
+impl System {
+    /// Takes the data folder and looks whether the ports are free, before anything slow begins.
+    pub(crate) fn new(options: &UpOptions) -> anyhow::Result<Self> {
+        let ports = [
+            ("--gateway-port", options.gateway_port),
+            ("--model-service-port", options.model_service_port),
+            ("--feature-store-port", options.feature_store_port),
+        ];
+        let explorer = [("--explorer-port", options.explorer_port), ("--otlp-port", options.otlp_port)];
+        let explorer = explorer.into_iter().filter(|_| options.otlp_endpoint.is_none());
+        let data = DataDir::open(&options.data_dir)?;
+        for (flag, port) in ports.into_iter().chain(explorer) {
+            free(port, flag)?;
+        }
+        Ok(Self {
+            options: options.clone(),
+            data,
+            parts: Vec::new(),
+            extra_env: Vec::new(),
+            explorer: None,
+            feature_store: None,
+            model_service: None,
+            gateway: None,
+        })
+    }
+
+    /// More variables for every part that is started from now on.
+    pub(crate) fn with_env(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.extra_env.extend(variables);
+        self
+    }
+
+    /// Starts the explorer, prepares model and features, and starts the services from the back to the front.
+    pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        if self.options.otlp_endpoint.is_none() {
+            self.start_explorer().await?;
+        }
+        self.prepare().await?;
+        let feature_store = self.start_feature_store().await?;
+        let model_service = self.start_model_service(&feature_store).await?;
+        let gateway = self.start_gateway(&model_service).await?;
+        wait_ready(&gateway).await?;
+        wait_ready(&model_service).await?;
+        (self.feature_store, self.model_service, self.gateway) = (Some(feature_store), Some(model_service), Some(gateway));
+        screen::say(format!("everything is up after {:.1} s", begun.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    /// Where the gateway listens.
+    pub(crate) fn gateway(&self) -> anyhow::Result<&str> {
+        self.gateway.as_deref().context("the gateway is not up")
+    }
+
+    /// Where the explorer listens, if this system has one.
+    pub(crate) fn explorer(&self) -> Option<&str> {
+        self.explorer.as_deref()
+    }
+
+    /// Names and pids of the running parts.
+    pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
+        self.parts.iter().filter_map(|part| Some((part.name(), part.pid()?))).collect()
+    }
+
+    /// The addresses and a first request, for the reader of the terminal.
+    pub(crate) fn addresses(&self) -> anyhow::Result<String> {
+        let gateway = self.gateway()?;
+        let mut text = format!("\n{:<15}{gateway}   (API: {gateway}/openapi.json)\n", "gateway");
+        let rest = [("model-service", &self.model_service), ("feature-store", &self.feature_store), ("explorer", &self.explorer)];
+        for (name, url) in rest {
+            if let Some(url) = url {
+                let _ = writeln!(text, "{name:<15}{url}");
+            }
+        }
+        let _ = write!(
+            text,
+            "\nTry:  curl -s {gateway}/v1/predictions -H 'content-type: application/json' -d '{{\"model\":\"wine_quality\",\"data_ids\":[\"wine-0001\",\"wine-0002\"]}}'\n\
+             Then: throughline traces, throughline trace <id>, or the explorer's page. Ctrl-C stops everything."
+        );
+        Ok(text)
+    }
+
+    /// Waits until a part dies, which ends the system.
+    pub(crate) async fn watch(&mut self) -> anyhow::Result<()> {
+        let deaths = self.parts.iter_mut().map(|part| Box::pin(part.died()));
+        let (death, _, _) = futures_util::future::select_all(deaths).await;
+        Err(anyhow!(death))
+    }
+
+    /// Stops the parts from the front to the back, the explorer last, so that every trace still arrives.
+    pub(crate) async fn stop(&mut self) -> bool {
+        let end = Instant::now() + super::PATIENCE;
+        let mut clean = true;
+        while let Some(part) = self.parts.pop() {
+            let left = end.saturating_duration_since(Instant::now());
+            clean &= part.stop(left.max(Duration::from_millis(200))).await;
+        }
+        clean
+    }
+
+    async fn start_explorer(&mut self) -> anyhow::Result<()> {
+        let listen = [("--listen", self.options.explorer_port), ("--otlp-listen", self.options.otlp_port)];
+        let mut part = self.spawn("explorer", listen.iter().flat_map(|(flag, port)| address(flag, *port)).collect())?;
+        let url = part.url("server.listening").await?;
+        let otlp = part.url("explorer.otlp_listening").await?;
+        self.parts.push(part);
+        self.explorer = Some(url);
+        self.extra_env.push(("OTEL_EXPORTER_OTLP_ENDPOINT", otlp));
+        // Someone is looking at the screen: traces should arrive while they look.
+        for (variable, milliseconds) in [("OTEL_BSP_SCHEDULE_DELAY", "200"), ("OTEL_BLRP_SCHEDULE_DELAY", "200"), ("OTEL_METRIC_EXPORT_INTERVAL", "5000")] {
+            if std::env::var_os(variable).is_none() {
+                self.extra_env.push((variable, milliseconds.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Trains the model and loads the features, side by side, as far as they are missing.
+    async fn prepare(&mut self) -> anyhow::Result<()> {
+        let csv = self.data.wine_csv()?.display().to_string();
+        let models = self.data.models().display().to_string();
+        let mut work = Vec::new();
+        if !self.data.models().join("wine_quality").is_dir() {
+            screen::say("training wine_quality on 1,599 wines …");
+            let args = ["wine_quality", "--data", &csv, "--model-repository", &models, "--if-missing"];
+            work.push(self.spawn("train", args.map(str::to_owned).to_vec())?);
+        }
+        if !self.data.features().exists() {
+            screen::say("loading features of 1,599 wines …");
+            let database = self.data.features().display().to_string();
+            let args = ["load", "--view", "wine_features", "--file", &csv, "--map", "data_id=wine_id", "--database", &database];
+            work.push(self.spawn("feature-store", args.map(str::to_owned).to_vec())?);
+        }
+        for part in work {
+            part.finish().await?;
+        }
+        Ok(())
+    }
+
+    async fn start_feature_store(&mut self) -> anyhow::Result<String> {
+        let mut args = address("--listen", self.options.feature_store_port);
+        args.extend(["--database".to_owned(), self.data.features().display().to_string()]);
+        self.start_service("feature-store", args).await
+    }
+
+    async fn start_model_service(&mut self, feature_store: &str) -> anyhow::Result<String> {
+        let mut args = address("--listen", self.options.model_service_port);
+        args.extend(["--model-repository".to_owned(), self.data.models().display().to_string()]);
+        args.extend(["--feature-store".to_owned(), feature_store.to_owned()]);
+        self.start_service("model-service", args).await
+    }
+
+    async fn start_gateway(&mut self, model_service: &str) -> anyhow::Result<String> {
+        let mut args = address("--listen", self.options.gateway_port);
+        args.extend(["--prediction-store".to_owned(), self.data.predictions().display().to_string()]);
+        args.extend(["--model-service".to_owned(), model_service.to_owned()]);
+        self.start_service("gateway", args).await
+    }
+
+    async fn start_service(&mut self, name: &'static str, mut args: Vec<String>) -> anyhow::Result<String> {
+        if !self.options.no_faults {
+            args.push("--allow-faults".to_owned());
+        }
+        let mut part = self.spawn(name, args)?;
+        let url = part.url("server.listening").await?;
+        let pid = part.pid().unwrap_or_default();
+        screen::say(format!("{name:<15}{url:<24} pid {pid}"));
+        self.parts.push(part);
+        Ok(url)
+    }
+
+    fn spawn(&self, name: &'static str, mut args: Vec<String>) -> anyhow::Result<Part> {
+        args.insert(0, name.to_owned());
+        let stays = !matches!(args.get(1).map(String::as_str), Some("load" | "wine_quality"));
+        if stays {
+            // A dead collector may hold each part's last flush for a second, not for longer: Ctrl-C ends within five.
+            args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
+        }
+        Part::start(Spec { name, args, env: self.extra_env.clone(), log: self.data.log(if stays { name } else { "prepare" }) })
+    }
+}
+
+/// `--flag 127.0.0.1:port`.
+fn address(flag: &str, port: u16) -> Vec<String> {
+    vec![flag.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()]
+}
+
+/// Says early, with the flag that helps, what the part would say late.
+fn free(port: u16, flag: &str) -> anyhow::Result<()> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .map(drop)
+        .with_context(|| format!("port {port} is in use; choose another with {flag}, or 0 for a free one"))
+}
+
+async fn wait_ready(url: &str) -> anyhow::Result<()> {
+    let client = HttpClient::new()?;
+    let deadline = Instant::now() + READY_TIMEOUT;
+    loop {
+        let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
+        match client.send(request, Duration::from_secs(1)).await {
+            Ok(answer) if answer.status() == StatusCode::OK => return Ok(()),
+            Ok(answer) if Instant::now() > deadline => {
+                anyhow::bail!("{url} does not become ready: {}", String::from_utf8_lossy(answer.body()));
+            }
+            Err(error) if Instant::now() > deadline => return Err(error).with_context(|| format!("{url} does not become ready")),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
