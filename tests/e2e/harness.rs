@@ -25,7 +25,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// One process of the system. It is killed when the test ends, passed or failed.
 pub(crate) struct Process {
     child: Child,
-    lifeline: Option<ChildStdin>,
+    /// The child stops when this pipe closes; it is held, not used.
+    _lifeline: Option<ChildStdin>,
     lines: Arc<Lines>,
 }
 
@@ -48,7 +49,7 @@ impl Process {
         let lifeline = child.stdin.take();
         listen(child.stdout.take().context("stdout is piped")?, Arc::clone(&lines));
         listen(child.stderr.take().context("stderr is piped")?, Arc::clone(&lines));
-        Ok(Self { child, lifeline, lines })
+        Ok(Self { child, _lifeline: lifeline, lines })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -94,12 +95,6 @@ impl Process {
     /// SIGINT, as Ctrl-C sends it.
     pub(crate) fn interrupt(&self) -> Result<()> {
         signal("INT", self.pid())
-    }
-
-    /// Ends the process as its parent's death would, and waits.
-    pub(crate) fn stop(mut self) -> Result<ExitStatus> {
-        drop(self.lifeline.take());
-        self.wait()
     }
 
     /// SIGKILL, and waits.
@@ -341,8 +336,13 @@ impl System {
 
 /// The feature store on its own copy of the data.
 pub(crate) fn feature_store(data: &TempDir, env: &[(&str, &str)]) -> Result<Process> {
+    feature_store_at("127.0.0.1:0", data, env)
+}
+
+/// The same where it was before it died.
+pub(crate) fn feature_store_at(address: &str, data: &TempDir, env: &[(&str, &str)]) -> Result<Process> {
     let database = data.path().join("features.db");
-    let args = ["feature-store", "--listen", "127.0.0.1:0", "--database", path(&database), "--allow-faults", "--exit-with-parent"];
+    let args = ["feature-store", "--listen", address, "--database", path(&database), "--allow-faults", "--exit-with-parent"];
     Process::start(&args, env)
 }
 

@@ -3,6 +3,7 @@
 mod architecture;
 mod command_line;
 mod degraded;
+mod documents;
 mod harness;
 mod malformed;
 mod names;

@@ -43,7 +43,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeatureStoreCommand {
     /// Load a CSV file into a feature view
-    Load(feature_store::load::LoadOptions),
+    Load(feature_store::load::LoadConfig),
 }
 
 impl Default for Command {

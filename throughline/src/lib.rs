@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
         Command::Gateway(config) => gateway::main(*config),
         Command::ModelService(config) => model_service::main(*config),
         Command::FeatureStore { config, command: None } => feature_store::main(*config),
-        Command::FeatureStore { command: Some(FeatureStoreCommand::Load(options)), .. } => feature_store::load::main(&options),
+        Command::FeatureStore { command: Some(FeatureStoreCommand::Load(options)), .. } => feature_store::load_main(&options),
         Command::Explorer(config) => explorer::main(*config),
     }
 }

@@ -1,0 +1,112 @@
+//! `GET /api/traces` and `GET /api/traces/{trace_id}`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Asked, query};
+use crate::error::ApiError;
+use crate::otlp_json;
+use crate::store::traces::{Filter, Listed};
+use crate::store::{Store, TraceId};
+use crate::value::{hex, unhex};
+
+/// One trace in a list; an entry of `GET /api/traces`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceSummary {
+    /// 32 lower-case hex digits.
+    pub trace_id: String,
+    /// Name of the root span, or of the first orphan while there is no root.
+    pub root_name: String,
+    /// Service of that span.
+    pub root_service: String,
+    /// Earliest start of a span, RFC 3339.
+    pub start: Option<String>,
+    /// From the earliest start to the latest end.
+    pub duration_ms: f64,
+    /// Spans held.
+    pub spans: usize,
+    /// Spans by service.
+    pub services: BTreeMap<String, usize>,
+    /// Values of `ml.model_name` in its spans.
+    pub models: Vec<String>,
+    /// Whether a span has status ERROR.
+    pub error: bool,
+    /// Whether there is one root and no orphan.
+    pub complete: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TracesQuery {
+    service: Option<String>,
+    model: Option<String>,
+    min_duration_ms: Option<f64>,
+    status: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(State(store): State<Arc<Store>>, query: Asked<TracesQuery>) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query?;
+    let listed = store.traces.list(&query.filter()?);
+    let traces: Vec<_> = listed.into_iter().map(TraceSummary::from).collect();
+    Ok(Json(json!({ "traces": traces })))
+}
+
+pub(super) async fn one(
+    State(store): State<Arc<Store>>,
+    Path(trace_id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let id: Option<TraceId> = unhex(&trace_id);
+    let id = id.ok_or_else(|| ApiError::Invalid("a trace id has 32 hex digits".to_owned()))?;
+    let spans = store.traces.get(id).ok_or_else(|| ApiError::UnknownTrace(hex(&id)))?;
+    Ok(Json(otlp_json::document(&spans)))
+}
+
+impl TracesQuery {
+    fn filter(self) -> Result<Filter, ApiError> {
+        let min_duration_ms = self.min_duration_ms.unwrap_or(0.0);
+        if !(0.0..=1e12).contains(&min_duration_ms) {
+            return Err(ApiError::Invalid("min_duration_ms must be a positive number".to_owned()));
+        }
+        let errors = match self.status.as_deref() {
+            None => None,
+            Some("error") => Some(true),
+            Some("ok") => Some(false),
+            Some(_) => return Err(ApiError::Invalid("status must be ok or error".to_owned())),
+        };
+        Ok(Filter {
+            service: self.service,
+            model: self.model,
+            min_duration_ns: (min_duration_ms * 1e6) as u64,
+            errors,
+            limit: query::limit(self.limit)?,
+        })
+    }
+}
+
+impl From<Listed> for TraceSummary {
+    fn from(trace: Listed) -> TraceSummary {
+        let (root_service, root_name) = match &trace.root {
+            Some((origin, bytes)) => (origin.service.clone(), Span::decode(&bytes[..]).unwrap_or_default().name),
+            None => (String::new(), String::new()),
+        };
+        TraceSummary {
+            trace_id: hex(&trace.trace_id),
+            root_name,
+            root_service,
+            start: query::timestamp(trace.start),
+            duration_ms: trace.end.saturating_sub(trace.start) as f64 / 1e6,
+            spans: trace.spans,
+            services: trace.services,
+            models: trace.models,
+            error: trace.errors > 0,
+            complete: trace.complete,
+        }
+    }
+}

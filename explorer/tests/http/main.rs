@@ -1,0 +1,6 @@
+//! The explorer over real sockets: OTLP in on one port, reads on the other.
+
+mod hostile;
+mod reads;
+mod receive;
+mod support;

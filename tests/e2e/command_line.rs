@@ -1,0 +1,173 @@
+//! `throughline` as typed: the whole system by one command, its sample, its errors, its end.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::harness::{Process, eventually, path, signal};
+
+/// The whole system by `throughline up`, on free ports.
+fn up(data: &TempDir, more: &[&str], env: &[(&str, &str)]) -> Result<Process> {
+    let ports = ["--gateway-port", "--model-service-port", "--feature-store-port", "--explorer-port", "--otlp-port"];
+    let mut args = vec!["up", "--data-dir", path(data.path())];
+    for flag in ports.into_iter().filter(|flag| !more.contains(flag)) {
+        args.extend([flag, "0"]);
+    }
+    args.extend_from_slice(more);
+    Process::start(&args, env)
+}
+
+/// The pids that `up` has printed, once all three services have one.
+fn pids(up: &Process) -> Result<Vec<u32>> {
+    ["gateway", "model-service", "feature-store"].into_iter().map(|name| pid(up, name)).collect()
+}
+
+fn pid(up: &Process, name: &str) -> Result<u32> {
+    up.wait_line(name, |line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(name)).then(|| words.last()?.parse().ok()).flatten()
+    })
+}
+
+fn addresses(up: &Process) -> Result<()> {
+    up.wait_line("the addresses", |line| line.starts_with("Try:").then_some(()))
+}
+
+fn gone(pid: u32) -> Result<Option<()>> {
+    // A zombie is dead too; its parent is gone and nobody reaps it in a container.
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let dead = state.is_empty() || state.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'));
+    Ok(dead.then_some(()))
+}
+
+#[test]
+fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
+    let data = TempDir::new()?;
+    for start in ["first", "second"] {
+        let mut system = up(&data, &["--once"], &[])?;
+        let status = system.wait()?;
+        let said = system.output();
+        assert!(status.success(), "{start} start:\n{said}");
+        for expected in [
+            "A miss: computed by the model",
+            "A hit: from the prediction store",
+            "predict wine_quality",
+            "layer linear_3",
+            "SELECT wine_features",
+            "INSERT predictions",
+        ] {
+            assert!(said.contains(expected), "{start} start says nothing of {expected}:\n{said}");
+        }
+        let pids = pids(&system)?;
+        assert!(pids[0] != pids[1] && pids[1] != pids[2], "parts share a process: {pids:?}");
+    }
+    let model = data.path().join("models/wine_quality");
+    assert_eq!(std::fs::read_dir(model)?.count(), 1, "the second start must not train again");
+    Ok(())
+}
+
+#[test]
+fn a_second_system_on_the_same_folder_is_refused() -> Result<()> {
+    let data = TempDir::new()?;
+    let first = up(&data, &[], &[])?;
+    addresses(&first)?;
+    let mut second = up(&data, &[], &[])?;
+    assert!(!second.wait()?.success());
+    let said = second.output();
+    assert!(said.contains(&format!("pid {}", first.pid())) && said.contains("--data-dir"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_flag() -> Result<()> {
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    let data = TempDir::new()?;
+    let mut system = up(&data, &["--gateway-port", &port], &[])?;
+    assert!(!system.wait()?.success());
+    let said = system.output();
+    assert!(said.contains(&port) && said.contains("--gateway-port"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_dead_collector_changes_no_answer_and_holds_no_exit() -> Result<()> {
+    let data = TempDir::new()?;
+    // A port that was just free: nobody listens, connections are refused.
+    let dead = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
+    let mut system = up(&data, &["--otlp-endpoint", &dead], &[])?;
+    addresses(&system)?;
+    let said = system.output();
+    assert!(said.contains("A hit: from the prediction store"), "{said}");
+    system.interrupt()?;
+    let start = Instant::now();
+    let status = system.wait()?;
+    // The one time limit among the tests: it is a promise to whoever presses Ctrl-C.
+    assert!(start.elapsed() < Duration::from_secs(5), "the exit took {:?}", start.elapsed());
+    assert!(status.success(), "{}", system.output());
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_stops_every_part_and_loses_nothing() -> Result<()> {
+    let data = TempDir::new()?;
+    let mut system = up(&data, &[], &[])?;
+    addresses(&system)?;
+    let pids = pids(&system)?;
+    system.interrupt()?;
+    let status = system.wait()?;
+    let said = system.output();
+    assert!(status.success(), "{said}");
+    assert!(!said.contains("telemetry was lost"), "{said}");
+    for pid in pids {
+        eventually("the part has ended", || gone(pid))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn parts_die_with_a_killed_launcher() -> Result<()> {
+    let data = TempDir::new()?;
+    let system = up(&data, &[], &[])?;
+    addresses(&system)?;
+    let pids = pids(&system)?;
+    system.kill()?;
+    for pid in pids {
+        eventually("the part has ended", || gone(pid))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_part_that_dies_is_reported_with_its_last_lines() -> Result<()> {
+    let data = TempDir::new()?;
+    let mut system = up(&data, &[], &[])?;
+    addresses(&system)?;
+    signal("KILL", pid(&system, "model-service")?)?;
+    let status = system.wait()?;
+    let said = system.output();
+    assert!(!status.success());
+    assert!(said.contains("model-service died") && said.contains("model-service listens on"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn training_tells_its_accuracy_beside_the_baseline() -> Result<()> {
+    let data = TempDir::new()?;
+    let repository = data.path().join("models");
+    let args = ["train", "wine_quality", "--model-repository", path(&repository), "--seed", "7"];
+    let mut training = Process::start(&args, &[("OTEL_SDK_DISABLED", "true")])?;
+    let status = training.wait()?;
+    let said = training.output();
+    assert!(status.success(), "{said}");
+    let number = |after: &str| -> Result<f64> {
+        let text = said.split_once(after).with_context(|| format!("no {after:?} in {said}"))?.1;
+        Ok(text.trim_start().split([' ', ')', ',']).next().unwrap_or_default().parse()?)
+    };
+    let (accuracy, baseline) = (number("validation accuracy")?, number("majority baseline")?);
+    assert!(accuracy >= 0.72 && accuracy > baseline + 0.1, "{said}");
+    assert!(repository.join("wine_quality/1/manifest.json").is_file() && repository.join("wine_quality/1/model.safetensors").is_file());
+    Ok(())
+}

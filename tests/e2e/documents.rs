@@ -1,0 +1,72 @@
+//! A document with a command that nobody runs is a document that lies: the README's commands are run here.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::harness::{PROGRAM, System};
+
+/// Commands of the `sh` blocks of a document, with continued lines joined.
+fn commands(document: &str) -> Result<Vec<String>> {
+    let text = read(document)?;
+    let mut commands = Vec::new();
+    let mut inside = false;
+    let mut begun = String::new();
+    for line in text.lines() {
+        if line.starts_with("```") {
+            inside = line == "```sh";
+            continue;
+        }
+        let line = line.split("  #").next().unwrap_or_default().trim();
+        if !inside || line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        begun.push_str(line.trim_end_matches('\\'));
+        if !line.ends_with('\\') {
+            commands.push(std::mem::take(&mut begun));
+        }
+    }
+    ensure!(!commands.is_empty(), "{document} has no commands");
+    Ok(commands)
+}
+
+fn read(document: &str) -> Result<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    std::fs::read_to_string(&path).with_context(|| document.to_owned())
+}
+
+#[test]
+fn the_commands_of_the_readme_work() -> Result<()> {
+    let system = System::start()?;
+    let first = system.predict(&["wine-0001"])?;
+    let mut ran = 0;
+    for command in commands("README.md")? {
+        let Some(shell) = against(&system, &command, &first.span().trace_id) else {
+            // What builds or stays is run by `.ci/run`, word for word.
+            let ci = read(".ci/run")?;
+            ensure!(ci.contains(&command), "nobody runs `{command}`: neither this test nor .ci/run");
+            continue;
+        };
+        let output = Command::new("bash").args(["-ec", &shell]).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success() && !said.trim().is_empty(), "`{command}` fails: {said}{}", String::from_utf8_lossy(&output.stderr));
+        ran += 1;
+    }
+    ensure!(ran >= 3, "only {ran} commands of the README were run");
+    Ok(())
+}
+
+/// The command against the test's own system, if it is one that asks a running system.
+fn against(system: &System, command: &str, trace_id: &str) -> Option<String> {
+    let asks = ["curl ", "cargo run --release -- trace"].iter().any(|start| command.starts_with(start));
+    let program = format!("EXPLORER_URL={} {PROGRAM}", system.urls.explorer);
+    asks.then(|| {
+        command
+            .replace("http://localhost:8080", &system.urls.gateway)
+            .replace("localhost:8080", system.urls.gateway.trim_start_matches("http://"))
+            .replace("localhost:8090", system.urls.explorer.trim_start_matches("http://"))
+            .replace("cargo run --release --", &program)
+            .replace("$TRACE_ID", trace_id)
+    })
+}
