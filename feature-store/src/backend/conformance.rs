@@ -1,0 +1,206 @@
+//! What every storage engine must do, as one function over the trait; each engine's tests call it.
+
+use std::sync::Arc;
+
+use super::{EntityKey, FeatureBackend, Row, Written};
+use crate::time::EventTime;
+use crate::value::FeatureValue;
+use crate::views::{FeatureView, Views};
+
+/// The views that an engine under test must have been opened with, empty.
+pub(crate) fn views() -> Views {
+    let all = r#"
+        [[feature_view]]
+        name = "everything"
+        join_keys = ["id"]
+        features = [
+            { name = "f64", dtype = "float64" }, { name = "f32", dtype = "float32" },
+            { name = "i64", dtype = "int64" }, { name = "i32", dtype = "int32" },
+            { name = "text", dtype = "string" }, { name = "flag", dtype = "bool" }, { name = "raw", dtype = "bytes" },
+        ]
+
+        [[feature_view]]
+        name = "Order" # a word of many query languages
+        join_keys = ["a", "b"]
+        features = [{ name = "select", dtype = "int64" }]
+    "#;
+    Views::parse(all).unwrap()
+}
+
+/// Runs the whole suite.
+pub(crate) async fn check(backend: &dyn FeatureBackend) {
+    let views = views();
+    let (everything, order) = (views.view("everything").unwrap(), views.view("Order").unwrap());
+    names_its_engine(backend);
+    unknown_entities_are_none(backend, everything).await;
+    every_value_comes_back(backend, everything).await;
+    keys_are_exact(backend, order).await;
+    answers_follow_the_keys(backend, order).await;
+    views_are_apart(backend, everything, order).await;
+    later_event_times_win(backend, order).await;
+    rows_of_one_write_follow_the_same_rule(backend, order).await;
+    large_writes_and_reads(backend, order).await;
+    concurrent_writers_leave_the_latest(backend, order).await;
+}
+
+pub(crate) fn key(text: &str) -> EntityKey {
+    EntityKey::from_texts(&[text])
+}
+
+pub(crate) fn at(micros: i64) -> EventTime {
+    EventTime::from_micros(micros).unwrap()
+}
+
+/// A row of a view with one integer.
+pub(crate) fn number(event_time: i64, value: i64) -> Row {
+    Row { event_time: at(event_time), values: [Some(FeatureValue::Int(value))].into() }
+}
+
+fn names_its_engine(backend: &dyn FeatureBackend) {
+    let engine = backend.engine();
+    assert!([engine.system, engine.read, engine.write].iter().all(|name| !name.is_empty()));
+}
+
+async fn unknown_entities_are_none(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    assert_eq!(backend.read(view, &[]).await.unwrap(), []);
+    assert_eq!(backend.read(view, &[key("nobody")]).await.unwrap(), [None]);
+    assert_eq!(backend.read(view, &[key("nobody"), key("nothing")]).await.unwrap(), [None, None]);
+}
+
+async fn every_value_comes_back(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    use FeatureValue::{Bool, Bytes, Float, Int, Text};
+    let text = |text: &str| Some(Text(text.into()));
+    let rows: [(&str, [Option<FeatureValue>; 7]); 4] = [
+        ("nulls", [const { None }; 7]),
+        (
+            "usual",
+            [
+                Some(Float(0.076)),
+                Some(Float(0.1)),
+                Some(Int(7)),
+                Some(Int(-7)),
+                text("a 'quoted' \"text\"; -- \u{1f377}\n\0end"),
+                Some(Bool(true)),
+                Some(Bytes(vec![0, 255, 39].into())),
+            ],
+        ),
+        (
+            "extreme",
+            [
+                Some(Float(f64::INFINITY)),
+                Some(Float(f64::NEG_INFINITY)),
+                Some(Int(i64::MAX)),
+                Some(Int(i64::from(i32::MIN))),
+                text(""),
+                Some(Bool(false)),
+                Some(Bytes(Vec::new().into())),
+            ],
+        ),
+        (
+            "whole",
+            [
+                Some(Float(3.0)),
+                Some(Float(f64::MIN_POSITIVE)),
+                Some(Int(i64::MIN)),
+                Some(Int(0)),
+                text("7"),
+                None,
+                None,
+            ],
+        ),
+    ];
+    for (name, values) in rows {
+        let row = Row { event_time: at(1_700_000_000_123_456), values: values.into() };
+        let written = backend.write(view, vec![(key(name), row.clone())]).await.unwrap();
+        assert_eq!(written, Written { written: 1, outdated: 0 }, "{name}");
+        assert_eq!(backend.read(view, &[key(name)]).await.unwrap(), [Some(row.clone())], "{name}");
+        assert_eq!(
+            backend.read(view, &[key(name), key("nobody")]).await.unwrap(),
+            [Some(row), None],
+            "{name} in a batch"
+        );
+    }
+    // NaN is a value, not null; it needs a comparison of its own.
+    let mut values = [const { None }; 7];
+    values[0] = Some(Float(f64::NAN));
+    let row = Row { event_time: at(-1), values: values.into() };
+    backend.write(view, vec![(key("nan"), row)]).await.unwrap();
+    let read = backend.read(view, &[key("nan")]).await.unwrap().remove(0).unwrap();
+    assert!(matches!(read.values[0], Some(Float(number)) if number.is_nan()), "{read:?}");
+    assert_eq!(read.event_time, at(-1), "times before 1970 count too");
+}
+
+async fn keys_are_exact(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let keys: Vec<EntityKey> =
+        ["A", "a", "a ", "", "é", "e\u{301}", "'", "\"", "%", "{a}", "a\0b", "a\0c", "7", "7.0", "07"].map(key).into();
+    for (key, value) in keys.iter().zip(0..) {
+        backend.write(view, vec![(key.clone(), number(1, value))]).await.unwrap();
+    }
+    let expected: Vec<Option<Row>> = (0..).take(keys.len()).map(|value| Some(number(1, value))).collect();
+    assert_eq!(backend.read(view, &keys).await.unwrap(), expected);
+    for (key, row) in keys.iter().zip(expected) {
+        assert_eq!(backend.read(view, std::slice::from_ref(key)).await.unwrap(), [row], "{key:?} alone");
+    }
+}
+
+async fn answers_follow_the_keys(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let rows = (0..5).map(|at| (key(&format!("ordered-{at}")), number(1, at))).collect();
+    backend.write(view, rows).await.unwrap();
+    let asked = ["ordered-3", "nobody", "ordered-0", "ordered-3"].map(key);
+    let expected = [Some(number(1, 3)), None, Some(number(1, 0)), Some(number(1, 3))];
+    assert_eq!(backend.read(view, &asked).await.unwrap(), expected);
+}
+
+async fn views_are_apart(backend: &dyn FeatureBackend, one: &Arc<FeatureView>, other: &Arc<FeatureView>) {
+    backend.write(other, vec![(key("apart"), number(1, 1))]).await.unwrap();
+    assert_eq!(backend.read(one, &[key("apart")]).await.unwrap(), [None]);
+}
+
+async fn later_event_times_win(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let write = async |time, value| backend.write(view, vec![(key("timed"), number(time, value))]).await.unwrap();
+    let read = async || backend.read(view, &[key("timed")]).await.unwrap().remove(0).unwrap();
+    write(100, 1).await;
+    assert_eq!(write(99, 2).await, Written { written: 0, outdated: 1 });
+    assert_eq!(read().await, number(100, 1), "an older row changes nothing");
+    assert_eq!(write(100, 3).await, Written { written: 1, outdated: 0 });
+    assert_eq!(read().await, number(100, 3), "of equal times the last one stays");
+    write(101, 4).await;
+    assert_eq!(read().await, number(101, 4));
+}
+
+async fn rows_of_one_write_follow_the_same_rule(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let rows = [(5, 1), (9, 2), (7, 3)].map(|(time, value)| (key("thrice"), number(time, value)));
+    let written = backend.write(view, rows.into()).await.unwrap();
+    assert_eq!(written, Written { written: 2, outdated: 1 });
+    assert_eq!(backend.read(view, &[key("thrice")]).await.unwrap(), [Some(number(9, 2))]);
+}
+
+async fn large_writes_and_reads(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let keys: Vec<EntityKey> = (0..2_000).map(|at| key(&format!("large-{at}"))).collect();
+    let rows = keys.iter().zip(0..).map(|(key, value)| (key.clone(), number(1, value))).collect();
+    assert_eq!(backend.write(view, rows).await.unwrap().written, 2_000);
+    let read = backend.read(view, &keys).await.unwrap();
+    assert!(read.into_iter().eq((0..2_000).map(|value| Some(number(1, value)))));
+}
+
+async fn concurrent_writers_leave_the_latest(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    // Polled together, in an order that has nothing to do with the times.
+    let order = [7, 2, 9, 4, 1, 8, 3, 6, 5, 0];
+    let writes = order.map(|time| backend.write(view, vec![(key("contended"), number(time, time * 10))]));
+    let mut writes = writes.map(Some);
+    let mut outcomes = Vec::new();
+    std::future::poll_fn(|context| {
+        for slot in &mut writes {
+            if let Some(write) = slot
+                && let std::task::Poll::Ready(outcome) = write.as_mut().poll(context)
+            {
+                outcomes.push(outcome.unwrap());
+                *slot = None;
+            }
+        }
+        if writes.iter().all(Option::is_none) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    assert_eq!(outcomes.iter().map(|written| written.written + written.outdated).sum::<u64>(), 10);
+    assert_eq!(backend.read(view, &[key("contended")]).await.unwrap(), [Some(number(9, 90))]);
+}

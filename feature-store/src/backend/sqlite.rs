@@ -1,0 +1,323 @@
+//! `SQLite`: one table per view in one file. The only file that knows `rusqlite`.
+//!
+//! The journal is a write-ahead log, so reads never wait for a write. `synchronous` is FULL: with NORMAL, the default of most
+//! recipes for this journal, a committed write may be gone after a power failure, and we have acknowledged it by then.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, TransactionBehavior};
+use telemetry::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{BackendError, Engine, EntityKey, FeatureBackend, Pending, Row, Written};
+use crate::time::EventTime;
+use crate::value::{Dtype, FeatureValue};
+use crate::views::{FeatureView, Views};
+
+/// Features in one `SQLite` file.
+#[derive(Debug)]
+pub struct SqliteBackend {
+    tables: HashMap<Arc<str>, Arc<Table>>,
+    readers: Arc<Pool>,
+    writer: Arc<Pool>,
+}
+
+/// Reads that run at the same time. A lookup takes microseconds, so a few connections keep several cores busy.
+const READERS: usize = 4;
+
+/// How long a write waits for the writer of another process, such as `feature-store load`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl SqliteBackend {
+    /// Opens or creates the file and its folder, and makes a table or column for whatever `views` has and the file has not.
+    pub fn open(path: &Path, views: &Views) -> Result<Self, BackendError> {
+        let io = |source: std::io::Error| BackendError {
+            action: "create the folder of the database",
+            error_type: "SQLITE_CANTOPEN",
+            transient: false,
+            source: Box::new(source),
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        let writer = connect(path, views).map_err(failed("open the database"))?;
+        for view in views.all() {
+            create_table(&writer, view).map_err(failed("prepare the tables"))?;
+        }
+        let reader = || {
+            let reader = connect(path, views)?;
+            reader.pragma_update(None, "query_only", true)?;
+            Ok(reader)
+        };
+        let readers =
+            (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(failed("open the database"))?;
+        let table = |view: &Arc<FeatureView>| (Arc::clone(&view.name), Arc::new(Table::of(view)));
+        let tables = views.all().iter().map(table).collect();
+        Ok(Self { tables, readers: Pool::new(readers), writer: Pool::new(vec![writer]) })
+    }
+
+    fn table(&self, view: &FeatureView) -> Arc<Table> {
+        // A view that is not of the file it was opened with gets its statements here and fails at the missing table.
+        self.tables.get(&view.name).map_or_else(|| Arc::new(Table::of(view)), Arc::clone)
+    }
+}
+
+impl FeatureBackend for SqliteBackend {
+    fn engine(&self) -> Engine {
+        Engine { system: "sqlite", read: "SELECT", write: "INSERT" }
+    }
+
+    fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {
+        let (view, table, keys) = (Arc::clone(view), self.table(view), keys.to_vec());
+        Box::pin(async move {
+            let lease = Lease::take(&self.readers).await;
+            let work = spawn_blocking(move || select(lease.connection(), &view, &table, &keys));
+            work.await.map_err(died("read features"))?.map_err(failed("read features"))
+        })
+    }
+
+    fn write<'a>(&'a self, view: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written> {
+        let table = self.table(view);
+        Box::pin(async move {
+            let mut lease = Lease::take(&self.writer).await;
+            let work = spawn_blocking(move || upsert(lease.connection_mut(), &table, &rows));
+            work.await.map_err(died("write features"))?.map_err(failed("write features"))
+        })
+    }
+}
+
+/// The statements of one view. Each is one text, whatever a request holds, so it is prepared once per connection.
+#[derive(Debug)]
+struct Table {
+    select_one: String,
+    select_many: String,
+    upsert: String,
+}
+
+impl Table {
+    fn of(view: &FeatureView) -> Self {
+        let table = quote(&view.name);
+        let mut columns = String::new();
+        let mut updates = String::new();
+        let mut holes = String::new();
+        for (at, feature) in view.features.iter().enumerate() {
+            let column = quote(&feature.name);
+            // Writing into a String cannot fail.
+            let _ = write!(columns, ", {column}");
+            let _ = write!(updates, ", {column} = excluded.{column}");
+            let _ = write!(holes, ", ?{}", at + 3);
+        }
+        let select = format!("SELECT __entity_key, __event_time{columns} FROM {table} WHERE __entity_key");
+        Self {
+            select_one: format!("{select} = ?1"),
+            select_many: format!("{select} IN (SELECT value FROM json_each(?1))"),
+            upsert: format!(
+                "INSERT INTO {table} (__entity_key, __event_time{columns}) VALUES (?1, ?2{holes})
+                 ON CONFLICT (__entity_key) DO UPDATE SET __event_time = excluded.__event_time{updates}
+                 WHERE excluded.__event_time >= __event_time"
+            ),
+        }
+    }
+}
+
+fn select(
+    connection: &Connection,
+    view: &FeatureView,
+    table: &Table,
+    keys: &[EntityKey],
+) -> Result<Vec<Option<Row>>, rusqlite::Error> {
+    if let [key] = keys {
+        let mut statement = connection.prepare_cached(&table.select_one)?;
+        return Ok(vec![statement.query_row([key.as_str()], |row| read_row(view, row)).optional()?]);
+    }
+    let list: Vec<&str> = keys.iter().map(EntityKey::as_str).collect();
+    let list = serde_json::Value::from(list).to_string();
+    let mut statement = connection.prepare_cached(&table.select_many)?;
+    let mut rows = statement.query([list])?;
+    let mut found: HashMap<Box<str>, Row> = HashMap::with_capacity(keys.len());
+    while let Some(row) = rows.next()? {
+        found.insert(row.get(0)?, read_row(view, row)?);
+    }
+    Ok(keys.iter().map(|key| found.get(key.as_str()).cloned()).collect())
+}
+
+fn upsert(connection: &mut Connection, table: &Table, rows: &[(EntityKey, Row)]) -> Result<Written, rusqlite::Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut written = Written::default();
+    {
+        let mut statement = transaction.prepare_cached(&table.upsert)?;
+        for (key, row) in rows {
+            statement.raw_bind_parameter(1, key.as_str())?;
+            statement.raw_bind_parameter(2, row.event_time.micros())?;
+            for (at, value) in row.values.iter().enumerate() {
+                statement.raw_bind_parameter(at + 3, Stored(value.as_ref()))?;
+            }
+            match statement.raw_execute()? {
+                0 => written.outdated += 1,
+                _ => written.written += 1,
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(written)
+}
+
+fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite::Error> {
+    let event_time = EventTime::from_micros(row.get(1)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
+    let value = |(at, dtype): (usize, Dtype)| {
+        let stored = row.get_ref(at + 2)?;
+        let wrong = || rusqlite::Error::InvalidColumnType(at + 2, view.features[at].name.clone(), stored.data_type());
+        match stored {
+            ValueRef::Null => Ok(None),
+            stored => restore(dtype, stored).map(Some).ok_or_else(wrong),
+        }
+    };
+    let dtypes = view.features.iter().map(|feature| feature.dtype);
+    let values = dtypes.enumerate().map(value).collect::<Result<Arc<[_]>, _>>()?;
+    Ok(Row { event_time, values })
+}
+
+/// A value for `SQLite`, which has no NaN: as a float it would become null, so it is stored as a text.
+struct Stored<'a>(Option<&'a FeatureValue>);
+
+impl ToSql for Stored<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let stored = match self.0 {
+            None => ValueRef::Null,
+            Some(FeatureValue::Float(number)) if number.is_nan() => ValueRef::Text(b"NaN"),
+            Some(FeatureValue::Float(number)) => ValueRef::Real(*number),
+            Some(FeatureValue::Int(int)) => ValueRef::Integer(*int),
+            Some(FeatureValue::Bool(flag)) => ValueRef::Integer(i64::from(*flag)),
+            Some(FeatureValue::Text(text)) => ValueRef::Text(text.as_bytes()),
+            Some(FeatureValue::Bytes(bytes)) => ValueRef::Blob(bytes),
+        };
+        Ok(ToSqlOutput::Borrowed(stored))
+    }
+}
+
+/// The reverse of [`Stored`] for what is not null; `None` if the stored value is not of the dtype.
+fn restore(dtype: Dtype, stored: ValueRef<'_>) -> Option<FeatureValue> {
+    let value = match (dtype, stored) {
+        (Dtype::Float64 | Dtype::Float32, ValueRef::Real(number)) => FeatureValue::Float(number),
+        (Dtype::Float64 | Dtype::Float32, ValueRef::Integer(int)) => FeatureValue::Float(int as f64),
+        (Dtype::Float64 | Dtype::Float32, ValueRef::Text(b"NaN")) => FeatureValue::Float(f64::NAN),
+        (Dtype::Int64 | Dtype::Int32, ValueRef::Integer(int)) => FeatureValue::Int(int),
+        (Dtype::Bool, ValueRef::Integer(flag)) => FeatureValue::Bool(flag != 0),
+        (Dtype::String, ValueRef::Text(text)) => FeatureValue::Text(std::str::from_utf8(text).ok()?.into()),
+        (Dtype::Bytes, ValueRef::Blob(bytes)) => FeatureValue::Bytes(bytes.into()),
+        _ => return None,
+    };
+    Some(value)
+}
+
+fn connect(path: &Path, views: &Views) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(views.all().len() * 3 + 4);
+    Ok(connection)
+}
+
+/// A feature that is new in the configuration is null in the rows that are there; one that is gone stays in the file.
+fn create_table(connection: &Connection, view: &FeatureView) -> Result<(), rusqlite::Error> {
+    let table = quote(&view.name);
+    connection.execute_batch(&format!(
+        "CREATE TABLE IF NOT EXISTS {table} (__entity_key TEXT PRIMARY KEY NOT NULL, __event_time INTEGER NOT NULL) WITHOUT ROWID"
+    ))?;
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let present: Vec<String> = statement.query_map([&*view.name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for feature in &view.features {
+        if !present.iter().any(|name| name.eq_ignore_ascii_case(&feature.name)) {
+            let affinity = match feature.dtype {
+                Dtype::Float64 | Dtype::Float32 => "REAL",
+                Dtype::Int64 | Dtype::Int32 | Dtype::Bool => "INTEGER",
+                Dtype::String => "TEXT",
+                Dtype::Bytes => "BLOB",
+            };
+            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {} {affinity}", quote(&feature.name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Idle connections; a permit stands for each, so that waiting for one blocks no thread.
+#[derive(Debug)]
+struct Pool {
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Pool {
+    fn new(connections: Vec<Connection>) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(connections.len()));
+        Arc::new(Self { idle: Mutex::new(connections), permits })
+    }
+}
+
+/// A connection on loan. It moves into the blocking work and so outlives a caller that leaves.
+struct Lease {
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    async fn take(pool: &Arc<Pool>) -> Self {
+        let permit = Arc::clone(&pool.permits).acquire_owned().await.expect("the semaphore is never closed");
+        let connection = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self { connection, pool: Arc::clone(pool), _permit: permit }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("a permit stands for an idle connection")
+    }
+
+    fn connection_mut(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a permit stands for an idle connection")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Before the permit goes back, which happens after this function.
+        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.connection.take());
+    }
+}
+
+fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
+    move |error| {
+        let code = error.sqlite_error_code();
+        let transient = matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull));
+        let error_type = match code {
+            Some(ErrorCode::DatabaseBusy) => "SQLITE_BUSY",
+            Some(ErrorCode::DatabaseLocked) => "SQLITE_LOCKED",
+            Some(ErrorCode::DiskFull) => "SQLITE_FULL",
+            Some(ErrorCode::SystemIoFailure) => "SQLITE_IOERR",
+            Some(ErrorCode::DatabaseCorrupt) => "SQLITE_CORRUPT",
+            Some(ErrorCode::NotADatabase) => "SQLITE_NOTADB",
+            Some(ErrorCode::CannotOpen) => "SQLITE_CANTOPEN",
+            Some(ErrorCode::ReadOnly) => "SQLITE_READONLY",
+            Some(_) => "SQLITE_ERROR",
+            None => "SQLITE_MISMATCH",
+        };
+        BackendError { action, error_type, transient, source: Box::new(error) }
+    }
+}
+
+/// The blocking work panicked, or the runtime is on its way out.
+fn died(action: &'static str) -> impl Fn(tokio::task::JoinError) -> BackendError {
+    move |error| BackendError { action, error_type: "SQLITE_ABORT", transient: true, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Rows in memory, in front of the engine.
+//!
+//! A row that was read before a write must not enter the cache after it, or it would be answered until it is pushed out. So a
+//! reader takes a ticket before it asks the engine, and the ticket is void if a write of that row began or ended meanwhile.
+//! While a write is under way its rows are not in the cache at all: whoever reads them sees what the engine holds, and nobody
+//! reads an old value after somebody has read the new one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quick_cache::UnitWeighter;
+use quick_cache::sync::Cache;
+
+use crate::backend::{EntityKey, Row};
+use crate::time::EventTime;
+
+/// A bounded number of rows.
+#[derive(Debug)]
+pub(crate) struct RowCache {
+    rows: Cache<CacheKey, Cached, UnitWeighter>,
+    stripes: Box<[Mutex<Stripe>]>,
+    hasher: RandomState,
+    max_age_micros: i64,
+}
+
+/// The right to put a row into the cache that was read after this was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    generation: u64,
+}
+
+/// Keeps rows out of the cache while they are being written; the write has ended when this is dropped.
+#[must_use = "the rows may come back into the cache when this is dropped"]
+#[derive(Debug)]
+pub(crate) struct Writing<'a> {
+    cache: &'a RowCache,
+    keys: Vec<CacheKey>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct CacheKey {
+    view: usize,
+    key: EntityKey,
+}
+
+#[derive(Clone, Debug)]
+struct Cached {
+    row: Row,
+    read_at: EventTime,
+}
+
+/// What happens to some of the rows. Sharing a stripe costs two rows a needless miss, never a wrong answer.
+#[derive(Debug, Default)]
+struct Stripe {
+    writers: usize,
+    generation: u64,
+}
+
+/// Enough that two of the requests in flight rarely meet.
+const STRIPES: usize = 64;
+
+/// Memory is reserved for this many rows; up to the capacity it grows as they come.
+const RESERVED: usize = 1024;
+
+impl RowCache {
+    /// A cache of about `capacity` rows (0: none), each forgotten when it is older than `max_age_micros`.
+    pub(crate) fn new(capacity: usize, max_age_micros: i64) -> Self {
+        let rows = Cache::with_weighter(capacity.min(RESERVED), capacity as u64, UnitWeighter);
+        let stripes = std::iter::repeat_with(Mutex::default).take(STRIPES).collect();
+        Self { rows, stripes, hasher: RandomState::new(), max_age_micros }
+    }
+
+    /// The row, if it is here and was read from the engine not too long before `now`.
+    pub(crate) fn get(&self, view: usize, key: &EntityKey, now: EventTime) -> Option<Row> {
+        let cached = self.rows.get(&CacheKey { view, key: key.clone() })?;
+        let age = now.micros() - cached.read_at.micros();
+        // A clock that was set back makes ages negative, and says nothing of how old the row is.
+        (0..=self.max_age_micros).contains(&age).then_some(cached.row)
+    }
+
+    /// To be taken before the engine is asked for this row.
+    pub(crate) fn ticket(&self, view: usize, key: &EntityKey) -> Ticket {
+        // Taken during a write, it is void when that ends: the generation changes then.
+        Ticket { generation: self.stripe(view, key).generation }
+    }
+
+    /// Puts in a row that was read after the ticket was taken, unless the ticket is void. `read_at` is a time before the read.
+    pub(crate) fn fill(&self, ticket: Ticket, view: usize, key: EntityKey, row: Row, read_at: EventTime) {
+        let stripe = self.stripe(view, &key);
+        if stripe.writers == 0 && ticket.generation == stripe.generation {
+            // Still under the lock of the stripe: a write that begins now removes this row again.
+            self.rows.insert(CacheKey { view, key }, Cached { row, read_at });
+        }
+    }
+
+    /// To be taken before the engine is told to write these rows, and dropped after it has.
+    pub(crate) fn writing<'a>(&self, view: usize, keys: impl Iterator<Item = &'a EntityKey>) -> Writing<'_> {
+        let keys: Vec<CacheKey> = keys.map(|key| CacheKey { view, key: key.clone() }).collect();
+        for key in &keys {
+            let mut stripe = self.stripe(view, &key.key);
+            stripe.writers += 1;
+            self.rows.remove(key);
+        }
+        Writing { cache: self, keys }
+    }
+
+    fn stripe(&self, view: usize, key: &EntityKey) -> MutexGuard<'_, Stripe> {
+        let hash = self.hasher.hash_one((view, key)) as usize;
+        self.stripes[hash % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        for key in &self.keys {
+            let mut stripe = self.cache.stripe(key.view, &key.key);
+            stripe.writers -= 1;
+            stripe.generation += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

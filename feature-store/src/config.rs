@@ -1,0 +1,45 @@
+//! The knobs of the process; the comments are its `--help`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serving::ProcessOptions;
+
+/// Options of the feature store.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// Address to answer on
+    #[arg(long, env = "FEATURE_STORE_LISTEN", default_value = "127.0.0.1:6566", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    #[command(flatten)]
+    /// Where the features are stored
+    pub storage: StorageOptions,
+    /// Rows that are kept in memory; 0 keeps none
+    #[arg(long, env = "FEATURE_STORE_CACHE_CAPACITY", default_value_t = 50_000, value_name = "ROWS")]
+    pub cache_capacity: usize,
+    /// Time after which a row in memory is read again, so that writes of other processes are seen
+    #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub cache_max_age: Duration,
+    /// Suffer the faults that a request's baggage asks for; never in production
+    #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
+    pub allow_faults: bool,
+    #[command(flatten)]
+    /// Options that every part has
+    pub process: ProcessOptions,
+}
+
+/// Where the features are and what they are called.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StorageOptions {
+    /// Database file with the features; it is made if it is not there
+    #[arg(long, env = "FEATURE_STORE_DATABASE", default_value = ".throughline/features.db", value_name = "PATH")]
+    pub database: PathBuf,
+    /// TOML file that declares the feature views [default: the wine features]
+    #[arg(long, env = "FEATURE_STORE_FEATURE_VIEWS", value_name = "PATH")]
+    pub feature_views: Option<PathBuf>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    crate::time::duration(text).ok_or_else(|| format!("`{text}` is no time such as 500ms, 10s or 2m"))
+}

@@ -1,0 +1,31 @@
+//! The feature store as a program of its own.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use feature_store::Config;
+use feature_store::load::LoadConfig;
+
+/// Online features by entity over Feast's HTTP protocol
+#[derive(Parser)]
+#[command(name = "feature-store", version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Load a CSV file into a feature view
+    Load(LoadConfig),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Some(Command::Load(config)) => feature_store::load_main(&config),
+        None => feature_store::main(arguments.config),
+    }
+}

@@ -1,0 +1,139 @@
+//! `POST /get-online-features`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header};
+use protocol::feast::{
+    Columns, EPOCH, FeatureColumn, OnlineRequest, OnlineResponse, ResponseMetadata, Status, ViewMetadata,
+};
+use serde_json::Value;
+use telemetry::{attr, current};
+
+use crate::backend::Row;
+use crate::error::RequestError;
+use crate::metrics::StatusCounts;
+use crate::plan::{Column, Lookup, Plan};
+use crate::router::{Body, parse};
+use crate::store::Store;
+use crate::time::{EventTime, micros};
+use crate::views::FeatureView;
+
+/// Answers one value per entity and feature, with its status and event time.
+pub(crate) async fn get_online_features(
+    State(store): State<Arc<Store>>,
+    Body(body): Body,
+) -> Result<Response, RequestError> {
+    let request: OnlineRequest = parse(&body)?;
+    let plan = Plan::new(store.views(), &request)?;
+    let mut answers = Vec::with_capacity(plan.lookups.len());
+    let (mut asked, mut hits) = (0, 0);
+    for lookup in &plan.lookups {
+        let found = store.read(&lookup.view, &lookup.keys).await.map_err(RequestError::Backend)?;
+        asked += lookup.keys.len();
+        hits += found.hits;
+        answers.push(Answer::new(&lookup.view, found.rows, store.now()));
+    }
+    // Without a call of the engine there is no span of one, and the trace should still tell where the features came from.
+    current().set(attr::CACHE_RESULT, cache_result(asked, hits));
+    let response = assemble(request.entities, &plan.columns, &answers);
+    count(&plan, &response);
+    Ok(write(&finish(response, request.include_feature_view_version_metadata, &plan.lookups)))
+}
+
+/// The rows of one view, with what they all share worked out.
+struct Answer {
+    rows: Vec<Answered>,
+    times: Vec<Cow<'static, str>>,
+}
+
+enum Answered {
+    NotFound,
+    OutsideMaxAge,
+    Row(Row),
+}
+
+impl Answer {
+    fn new(view: &FeatureView, rows: Vec<Option<Row>>, now: EventTime) -> Self {
+        let oldest = view.ttl.map(|ttl| now.micros().saturating_sub(micros(ttl)));
+        let time = |row: &Option<Row>| match row {
+            None => Cow::Borrowed(EPOCH),
+            Some(row) => Cow::Owned(row.event_time.to_rfc3339()),
+        };
+        let times = rows.iter().map(time).collect();
+        let answered = |row: Option<Row>| match row {
+            None => Answered::NotFound,
+            Some(row) if oldest.is_some_and(|oldest| row.event_time.micros() < oldest) => Answered::OutsideMaxAge,
+            Some(row) => Answered::Row(row),
+        };
+        Self { rows: rows.into_iter().map(answered).collect(), times }
+    }
+
+    fn column(&self, feature: usize) -> FeatureColumn {
+        let value = |row: &Answered| match row {
+            Answered::NotFound => (Value::Null, Status::NotFound),
+            Answered::OutsideMaxAge => (Value::Null, Status::OutsideMaxAge),
+            Answered::Row(row) => match &row.values[feature] {
+                None => (Value::Null, Status::NullValue),
+                Some(value) => (value.to_json(), Status::Present),
+            },
+        };
+        let (values, statuses) = self.rows.iter().map(value).unzip();
+        FeatureColumn { values, statuses, event_timestamps: self.times.clone() }
+    }
+}
+
+/// Join keys first, as they were given; then the features in the order of the request.
+fn assemble(entities: Columns, columns: &[Column], answers: &[Answer]) -> OnlineResponse {
+    let width = entities.0.len() + columns.len();
+    let mut results = Vec::with_capacity(width);
+    let mut feature_names = Vec::with_capacity(width);
+    for (name, values) in entities.0 {
+        let rows = values.len();
+        let (statuses, event_timestamps) = (vec![Status::Present; rows], vec![Cow::Borrowed(EPOCH); rows]);
+        results.push(FeatureColumn { values, statuses, event_timestamps });
+        feature_names.push(name);
+    }
+    for column in columns {
+        results.push(answers[column.lookup].column(column.feature));
+        feature_names.push(column.name.clone());
+    }
+    OnlineResponse { results, metadata: ResponseMetadata { feature_names, feature_view_metadata: Vec::new() } }
+}
+
+fn finish(mut response: OnlineResponse, with_views: bool, lookups: &[Lookup]) -> OnlineResponse {
+    if with_views {
+        let views = lookups.iter().map(|lookup| ViewMetadata { name: lookup.view.name.to_string() });
+        response.metadata.feature_view_metadata = views.collect();
+    }
+    response
+}
+
+fn count(plan: &Plan, response: &OnlineResponse) {
+    let mut counts = vec![StatusCounts::default(); plan.lookups.len()];
+    let features = response.results.len() - plan.columns.len();
+    for (column, result) in plan.columns.iter().zip(&response.results[features..]) {
+        for status in &result.statuses {
+            counts[column.lookup].count(*status);
+        }
+    }
+    for (counts, lookup) in counts.into_iter().zip(&plan.lookups) {
+        counts.record(&lookup.view.name);
+    }
+}
+
+fn cache_result(asked: usize, hits: usize) -> &'static str {
+    match hits {
+        hits if hits == asked => "hit",
+        0 => "miss",
+        _ => "partial",
+    }
+}
+
+fn write(response: &OnlineResponse) -> Response {
+    // Nothing in the answer can fail to serialise: all keys are strings and all floats finite or texts.
+    let body = serde_json::to_vec(response).unwrap_or_default();
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}

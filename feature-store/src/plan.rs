@@ -1,0 +1,136 @@
+//! From the words of a request to the rows and columns that it needs.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use protocol::feast::{Columns, OnlineRequest, Selection};
+use serde_json::Value;
+
+use crate::backend::EntityKey;
+use crate::error::RequestError;
+use crate::views::{FeatureRef, FeatureView, Views};
+
+/// What to read and how to answer; every name has been resolved.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The views that take part, each with one key per entity.
+    pub(crate) lookups: Vec<Lookup>,
+    /// The feature columns of the answer, in the order of the request.
+    pub(crate) columns: Vec<Column>,
+}
+
+/// One view with the entities to look up.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pub(crate) view: Arc<FeatureView>,
+    pub(crate) keys: Vec<EntityKey>,
+}
+
+/// One feature of the answer.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// Position among the lookups.
+    pub(crate) lookup: usize,
+    /// Position in the view.
+    pub(crate) feature: usize,
+}
+
+/// Entities that one request may name, and rows that it may write.
+pub(crate) const MAX_ROWS: usize = 1_000;
+
+impl Plan {
+    pub(crate) fn new(views: &Views, request: &OnlineRequest) -> Result<Self, RequestError> {
+        let features = select(views, request)?;
+        let rows = count_rows("entities", &request.entities)?;
+        if let Some((name, _)) = request.entities.0.iter().find(|(name, _)| !views.is_join_key(name)) {
+            return Err(RequestError::UnknownEntity(name.clone()));
+        }
+        let mut plan = Self { lookups: Vec::with_capacity(1), columns: Vec::with_capacity(features.len()) };
+        for FeatureRef { view, feature } in features {
+            let view = &views.all()[view];
+            let known = plan.lookups.iter().position(|lookup| lookup.view.id == view.id);
+            let lookup = known.unwrap_or(plan.lookups.len());
+            if known.is_none() {
+                let keys = keys(view, "entities", &request.entities, rows)?;
+                plan.lookups.push(Lookup { view: Arc::clone(view), keys });
+            }
+            let name = &view.features[feature].name;
+            let name = if request.full_feature_names { format!("{}__{name}", view.name) } else { name.clone() };
+            plan.columns.push(Column { name, lookup, feature });
+        }
+        plan.check_names(&request.entities)?;
+        Ok(plan)
+    }
+
+    /// Columns are looked up by name, so two of one name would hide each other.
+    fn check_names(&self, entities: &Columns) -> Result<(), RequestError> {
+        let mut taken: HashSet<&str> = entities.0.iter().map(|(name, _)| name.as_str()).collect();
+        match self.columns.iter().find(|column| !taken.insert(&column.name)) {
+            None => Ok(()),
+            Some(column) => Err(RequestError::Collision(column.name.clone())),
+        }
+    }
+}
+
+/// The number of rows of a table of a request; an error if its columns differ or it is too long.
+pub(crate) fn count_rows(field: &str, table: &Columns) -> Result<usize, RequestError> {
+    let ragged =
+        |name: &str| RequestError::invalid("value_error", &[field, name], "all lists must have the same length");
+    let rows = table.rows().map_err(ragged)?;
+    if rows > MAX_ROWS {
+        let message = format!("{rows} rows are too many; {MAX_ROWS} are allowed");
+        return Err(RequestError::invalid("too_long", &[field], message));
+    }
+    Ok(rows)
+}
+
+/// The keys of the entities in a table's rows.
+pub(crate) fn keys(
+    view: &FeatureView,
+    field: &str,
+    table: &Columns,
+    rows: usize,
+) -> Result<Vec<EntityKey>, RequestError> {
+    let column = |name: &String| {
+        let missing = || RequestError::invalid("missing", &[field, name], "the join key is missing");
+        table.get(name).ok_or_else(missing)
+    };
+    let columns: Vec<&[Value]> = view.join_keys.iter().map(column).collect::<Result<_, _>>()?;
+    let key = |row: usize| {
+        let wrong = || {
+            let path = [field, &view.join_keys.join(","), &row.to_string()];
+            RequestError::invalid("entity_type", &path, "a join key is a string, a whole number or a boolean")
+        };
+        EntityKey::from_json(columns.iter().map(|column| &column[row])).ok_or_else(wrong)
+    };
+    (0..rows).map(key).collect()
+}
+
+fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, RequestError> {
+    match request.selection() {
+        None => {
+            let message = "exactly one of features and feature_service must be given";
+            Err(RequestError::invalid("value_error", &[], message))
+        }
+        Some(Selection::Service(name)) => {
+            let unknown = || RequestError::UnknownService(name.to_owned());
+            views.service(name).map(<[_]>::to_vec).ok_or_else(unknown)
+        }
+        Some(Selection::Features([])) => {
+            Err(RequestError::invalid("too_short", &["features"], "at least one feature must be asked for"))
+        }
+        Some(Selection::Features(references)) => references.iter().map(|text| resolve(views, text)).collect(),
+    }
+}
+
+fn resolve(views: &Views, reference: &str) -> Result<FeatureRef, RequestError> {
+    let malformed = || {
+        let message = format!("{reference:?} is not of the form view:feature");
+        RequestError::invalid("value_error", &["features"], message)
+    };
+    let (view, feature) = reference.split_once(':').ok_or_else(malformed)?;
+    let view = views.view(view).ok_or_else(|| RequestError::UnknownView(view.to_owned()))?;
+    let unknown = || RequestError::UnknownFeature { view: view.name.to_string(), feature: feature.to_owned() };
+    Ok(FeatureRef { view: view.id, feature: view.feature(feature).ok_or_else(unknown)? })
+}

@@ -1,0 +1,112 @@
+//! Reading through the cache and writing past it, with the span of every call to the engine.
+
+use std::sync::Arc;
+
+use telemetry::{KeyValue, WithSpan, attr, current, db, task};
+
+use crate::backend::{BackendError, EntityKey, FeatureBackend, Row, Written};
+use crate::cache::{RowCache, Ticket};
+use crate::metrics;
+use crate::time::{Clock, EventTime};
+use crate::views::{FeatureView, Views};
+
+/// The engine behind its cache, and the views that it holds.
+pub(crate) struct Store {
+    views: Views,
+    backend: Arc<dyn FeatureBackend>,
+    cache: RowCache,
+    clock: Clock,
+}
+
+/// Rows in the order of the keys, and how many of them the cache had.
+pub(crate) struct Found {
+    pub(crate) rows: Vec<Option<Row>>,
+    pub(crate) hits: usize,
+}
+
+impl Store {
+    pub(crate) fn new(views: Views, backend: Arc<dyn FeatureBackend>, cache: RowCache, clock: Clock) -> Self {
+        Self { views, backend, cache, clock }
+    }
+
+    /// What is declared.
+    pub(crate) fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// The time of now.
+    pub(crate) fn now(&self) -> EventTime {
+        self.clock.now()
+    }
+
+    /// The rows of `keys`. What the cache has not costs one call of the engine, and so one span.
+    pub(crate) async fn read(&self, view: &Arc<FeatureView>, keys: &[EntityKey]) -> Result<Found, BackendError> {
+        let now = self.clock.now();
+        let mut rows: Vec<Option<Row>> = keys.iter().map(|key| self.cache.get(view.id, key, now)).collect();
+        let missing: Vec<usize> = (0..keys.len()).filter(|&at| rows[at].is_none()).collect();
+        let hits = keys.len() - missing.len();
+        metrics::count_cache(hits, missing.len());
+        if !missing.is_empty() {
+            let asked: Vec<EntityKey> = missing.iter().map(|&at| keys[at].clone()).collect();
+            let tickets: Vec<Ticket> = asked.iter().map(|key| self.cache.ticket(view.id, key)).collect();
+            let read = self.ask(view, &asked).await?;
+            for (((at, key), ticket), row) in missing.into_iter().zip(asked).zip(tickets).zip(read) {
+                // An unknown entity is not remembered: guessed ids would push out the rows that are asked for.
+                if let Some(row) = row {
+                    self.cache.fill(ticket, view.id, key, row.clone(), now);
+                    rows[at] = Some(row);
+                }
+            }
+        }
+        Ok(Found { rows, hits })
+    }
+
+    /// Writes rows and returns when they are durable.
+    ///
+    /// The write is a task of its own: a caller that leaves must not take along the guard that keeps old rows out of the cache.
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        view: &Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Result<Written, BackendError> {
+        if rows.is_empty() {
+            return Ok(Written::default());
+        }
+        let (this, view) = (Arc::clone(self), Arc::clone(view));
+        let work = task::spawn(async move {
+            let _writing = this.cache.writing(view.id, rows.iter().map(|(key, _)| key));
+            this.tell(&view, rows).await
+        });
+        let ended = |error| BackendError {
+            action: "write features",
+            error_type: "task_ended",
+            transient: true,
+            source: Box::new(error),
+        };
+        work.await.map_err(ended).inspect_err(|error| current().fail(error, error.error_type))?
+    }
+
+    async fn ask(&self, view: &Arc<FeatureView>, keys: &[EntityKey]) -> Result<Vec<Option<Row>>, BackendError> {
+        let span = self.span(view, self.backend.engine().read, keys.len());
+        let read = self.backend.read(view, keys).with_span(&span).await;
+        read.inspect_err(|error| span.fail(error, error.error_type))
+    }
+
+    async fn tell(&self, view: &Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Result<Written, BackendError> {
+        let span = self.span(view, self.backend.engine().write, rows.len());
+        let written = self.backend.write(view, rows).with_span(&span).await;
+        written.inspect_err(|error| span.fail(error, error.error_type))
+    }
+
+    fn span(&self, view: &FeatureView, operation: &'static str, rows: usize) -> db::DbSpan {
+        let system = self.backend.engine().system;
+        let operation = db::Operation { system, operation, collection: view.name.to_string(), namespace: None };
+        // The conventions want the size of a batch only where there is one.
+        let size =
+            (rows > 1).then(|| KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, i64::try_from(rows).unwrap_or(i64::MAX)));
+        db::start_with(operation, size.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Event times in microseconds, and the clock that decides how old a row is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::{self, DateTime};
+use jiff::fmt::temporal::DateTimePrinter;
+use jiff::tz::TimeZone;
+
+/// When the values of a row were true: microseconds since 1970 in UTC, between the years 1 and 9999.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct EventTime(i64);
+
+/// Where the time of now comes from; tests set it by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    manual: Option<Arc<AtomicI64>>,
+}
+
+/// The hands of a clock made by [`Clock::manual`].
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl EventTime {
+    /// A time of so many microseconds since 1970; `None` outside the years 1 to 9999.
+    pub fn from_micros(micros: i64) -> Option<Self> {
+        let year = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).year();
+        (1..=9999).contains(&year).then_some(Self(micros))
+    }
+
+    /// Reads RFC 3339; without an offset the time is UTC, as Feast's client means it, and without a time of day midnight.
+    /// What is finer than a microsecond is cut off.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let naive = || text.parse::<DateTime>().or_else(|_| text.parse::<civil::Date>().map(DateTime::from));
+        let in_utc = || Some(naive().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+        let time: Timestamp = text.parse().ok().or_else(in_utc)?;
+        Self::from_micros(time.as_microsecond())
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// RFC 3339 with `Z` and 0, 3 or 6 digits of a second: older Pythons cannot read others.
+    pub fn to_rfc3339(self) -> String {
+        const SECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+        const MILLIS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+        const MICROS: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+        let printer = match (self.0 % 1_000_000, self.0 % 1_000) {
+            (0, _) => SECONDS,
+            (_, 0) => MILLIS,
+            _ => MICROS,
+        };
+        // The constructors admit only times that jiff holds.
+        let time = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
+        printer.timestamp_to_string(&time)
+    }
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that stands until its hands are moved.
+    pub fn manual(start: EventTime) -> (Self, ManualClock) {
+        let hands = Arc::new(AtomicI64::new(start.0));
+        (Self { manual: Some(Arc::clone(&hands)) }, ManualClock(hands))
+    }
+
+    /// The time of now.
+    pub fn now(&self) -> EventTime {
+        match &self.manual {
+            Some(hands) => EventTime(hands.load(Ordering::Acquire)),
+            None => EventTime(Timestamp::now().as_microsecond()),
+        }
+    }
+}
+
+impl ManualClock {
+    /// Moves the hands forward.
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(micros(by), Ordering::AcqRel);
+    }
+}
+
+/// A duration in microseconds; what does not fit is as good as for ever.
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Reads `30d`, `12h`, `45m`, `10s` or `500ms`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number: u64 = number.parse().ok()?;
+    let seconds = |each: u64| number.checked_mul(each).map(Duration::from_secs);
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => seconds(1),
+        "m" => seconds(60),
+        "h" => seconds(60 * 60),
+        "d" => seconds(24 * 60 * 60),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

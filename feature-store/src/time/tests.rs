@@ -1,0 +1,67 @@
+//! Times as clients write them and as old Pythons can read them.
+
+use super::*;
+
+#[test]
+fn reads_iso_times_with_and_without_offset() {
+    let noon = EventTime::from_micros(1_780_315_200_000_000).unwrap();
+    for text in [
+        "2026-06-01T12:00:00Z",
+        "2026-06-01T12:00:00",
+        "2026-06-01 12:00:00",
+        "2026-06-01T14:00:00+02:00",
+        " 2026-06-01T12:00:00.000000 ",
+        "2026-06-01T12:00:00.000000999Z",
+    ] {
+        assert_eq!(EventTime::parse(text), Some(noon), "{text}");
+    }
+    assert_eq!(EventTime::parse("2026-06-01"), EventTime::parse("2026-06-01T00:00:00Z"));
+    for text in ["", "noon", "2026-13-01T00:00:00Z", "1780315200", "-000001-01-01T00:00:00Z", "12:00", "NaT"] {
+        assert_eq!(EventTime::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn writes_as_many_digits_as_it_takes() {
+    for (micros, text) in [
+        (0, "1970-01-01T00:00:00Z"),
+        (1_780_315_200_000_000, "2026-06-01T12:00:00Z"),
+        (1_780_315_200_120_000, "2026-06-01T12:00:00.120Z"),
+        (1_780_315_200_000_001, "2026-06-01T12:00:00.000001Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+        (-62_135_596_800_000_000, "0001-01-01T00:00:00Z"),
+    ] {
+        let time = EventTime::from_micros(micros).unwrap();
+        assert_eq!(time.to_rfc3339(), text);
+        assert_eq!(EventTime::parse(text), Some(time));
+    }
+    assert_eq!(EventTime::from_micros(-62_135_596_800_000_001), None, "before the year 1");
+    assert_eq!(EventTime::from_micros(i64::MAX), None);
+    assert_eq!(EventTime::from_micros(i64::MIN), None);
+}
+
+#[test]
+fn a_manual_clock_stands_still() {
+    let (clock, hands) = Clock::manual(EventTime(5));
+    assert_eq!(clock.now(), EventTime(5));
+    hands.advance(Duration::from_secs(2));
+    assert_eq!((clock.now(), clock.clone().now()), (EventTime(2_000_005), EventTime(2_000_005)));
+}
+
+#[test]
+fn the_systems_clock_is_of_this_century() {
+    let now = Clock::system().now();
+    assert!(EventTime::parse("2025-01-01") < Some(now) && Some(now) < EventTime::parse("2125-01-01"), "{now:?}");
+}
+
+#[test]
+fn reads_durations() {
+    for (text, seconds) in [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("10s", 10), ("0s", 0)] {
+        assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+    }
+    assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
+    for text in ["", "5", "d", "5 d", "-5d", "5w", "1.5h", "99999999999999999999d", "999999999999999999d"] {
+        assert_eq!(duration(text), None, "{text}");
+    }
+    assert_eq!(micros(Duration::MAX), i64::MAX);
+}

@@ -1,0 +1,107 @@
+//! Feature views: which features there are, for which entities, and how old they may be.
+
+mod file;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use file::ViewsError;
+
+use crate::value::Dtype;
+
+/// Every view, service and push source that is declared; fixed at start.
+#[derive(Clone, Debug, Default)]
+pub struct Views {
+    all: Vec<Arc<FeatureView>>,
+    by_name: HashMap<Arc<str>, usize>,
+    services: HashMap<String, Vec<FeatureRef>>,
+}
+
+/// Features of one kind of entity that are written together and so share an event time.
+#[derive(Debug)]
+pub struct FeatureView {
+    /// Position among the views.
+    pub(crate) id: usize,
+    /// Name of the view, also of its table.
+    pub name: Arc<str>,
+    /// Names of the columns that identify an entity.
+    pub join_keys: Vec<String>,
+    /// The features, in the order of the file.
+    pub features: Vec<Feature>,
+    /// The greatest age at which a row still counts; `None` for any age.
+    pub ttl: Option<Duration>,
+    /// What is pushed to this source goes into this view.
+    pub push_source: Option<String>,
+    by_name: HashMap<String, usize>,
+}
+
+/// One column of a view.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Feature {
+    /// Its name, unique in the view.
+    pub name: String,
+    /// Type of its values.
+    pub dtype: Dtype,
+}
+
+/// A feature by position of its view and in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FeatureRef {
+    /// Position of the view.
+    pub view: usize,
+    /// Position in the view.
+    pub feature: usize,
+}
+
+/// The views that ship with the program.
+const EMBEDDED: &str = include_str!("../feature_views.toml");
+
+impl Views {
+    /// Reads the file, or the views that ship with the program.
+    pub fn load(path: Option<&Path>) -> Result<Self, ViewsError> {
+        match path {
+            None => Self::parse(EMBEDDED),
+            Some(path) => {
+                let unreadable = |source| ViewsError::Unreadable { path: path.to_owned(), source };
+                Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
+            }
+        }
+    }
+
+    /// All views in the order of the file.
+    pub fn all(&self) -> &[Arc<FeatureView>] {
+        &self.all
+    }
+
+    /// The view of this name.
+    pub fn view(&self, name: &str) -> Option<&Arc<FeatureView>> {
+        self.by_name.get(name).map(|&at| &self.all[at])
+    }
+
+    /// The features of a feature service.
+    pub fn service(&self, name: &str) -> Option<&[FeatureRef]> {
+        self.services.get(name).map(Vec::as_slice)
+    }
+
+    /// The views that a push source feeds; none if there is no such source.
+    pub fn fed_by(&self, push_source: &str) -> Vec<&Arc<FeatureView>> {
+        self.all.iter().filter(|view| view.push_source.as_deref() == Some(push_source)).collect()
+    }
+
+    /// Whether any view has this join key.
+    pub fn is_join_key(&self, name: &str) -> bool {
+        self.all.iter().any(|view| view.join_keys.iter().any(|key| key == name))
+    }
+}
+
+impl FeatureView {
+    /// Position of a feature.
+    pub fn feature(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Feast's online protocol over HTTP, as `feast serve` and the remote online store of Feast 0.58 to 0.67 speak it.
+
+mod columns;
+mod error;
+mod request;
+mod response;
+
+pub use columns::Columns;
+pub use error::{ErrorBody, ValidationBody, ValidationDetail};
+pub use request::{OnlineRequest, PushRequest, PushTarget, Selection, WriteRequest};
+pub use response::{FeatureColumn, OnlineResponse, ResponseMetadata, Status, ViewMetadata, number, value_of};
+
+/// The timestamp of join keys and of entities that are not there.
+pub const EPOCH: &str = "1970-01-01T00:00:00Z";
+
+#[cfg(test)]
+mod tests;

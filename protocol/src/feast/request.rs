@@ -1,0 +1,105 @@
+//! Bodies of `/get-online-features`, `/push` and `/write-to-online-store`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Columns;
+
+/// Body of `POST /get-online-features`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct OnlineRequest {
+    /// `view:feature` references; exclusive with `feature_service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<String>>,
+    /// Name of a feature service; exclusive with `features`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature_service: Option<String>,
+    /// Values of each join key, all lists of one length.
+    pub entities: Columns,
+    /// Answer `view__feature` for `feature`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub full_feature_names: bool,
+    /// Add `feature_view_metadata` to the answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub include_feature_view_version_metadata: bool,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Selection<'a> {
+    /// These `view:feature` references.
+    Features(&'a [String]),
+    /// All features of this service.
+    Service(&'a str),
+}
+
+/// Body of `POST /push`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PushRequest {
+    /// The source, which stands for the views that it feeds.
+    pub push_source_name: String,
+    /// Join keys, features, `event_timestamp` and optionally `created`.
+    pub df: Columns,
+    /// Where to write; online if absent.
+    #[serde(default)]
+    pub to: PushTarget,
+    /// For Feast's own registry; without meaning here.
+    #[serde(default = "yes")]
+    pub allow_registry_cache: bool,
+    /// For Feast's on-demand views; without meaning here.
+    #[serde(default = "yes")]
+    pub transform_on_write: bool,
+}
+
+/// The store that a push goes to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushTarget {
+    /// The online store.
+    #[default]
+    Online,
+    /// The offline store.
+    Offline,
+    /// Both.
+    OnlineAndOffline,
+}
+
+/// Body of `POST /write-to-online-store`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WriteRequest {
+    /// The view to write.
+    pub feature_view_name: String,
+    /// Join keys, features, `event_timestamp` and optionally `created`.
+    pub df: Columns,
+    /// For Feast's own registry; without meaning here.
+    #[serde(default = "yes")]
+    pub allow_registry_cache: bool,
+    /// For Feast's on-demand views; without meaning here.
+    #[serde(default = "yes")]
+    pub transform_on_write: bool,
+}
+
+impl OnlineRequest {
+    /// A request for these `view:feature` references.
+    pub fn for_features<S: Into<String>>(features: impl IntoIterator<Item = S>, entities: Columns) -> Self {
+        let features = features.into_iter().map(Into::into).collect();
+        Self { features: Some(features), entities, ..Self::default() }
+    }
+
+    /// Features or service; `None` if the request has neither or both.
+    pub fn selection(&self) -> Option<Selection<'_>> {
+        match (&self.features, &self.feature_service) {
+            (Some(features), None) => Some(Selection::Features(features)),
+            (None, Some(service)) => Some(Selection::Service(service)),
+            _ => None,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn yes() -> bool {
+    true
+}

@@ -1,0 +1,21 @@
+//! What crosses a socket between the parts of Throughline: Open Inference Protocol V2 and Feast bodies.
+//!
+//! Bytes in, typed values out, and back. Nothing here opens a socket, reads a clock or logs, and no input makes it panic:
+//! whatever is wrong with a body is a typed error that the services answer with 400 or 422.
+
+#![warn(missing_docs)]
+
+pub mod feast;
+pub mod oip;
+
+/// An error and its causes in one line: each `Display` says only its own part, so a reader needs them all.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,161 @@
+//! Open Inference Protocol V2 over REST, with Triton's binary tensor data extension.
+//!
+//! Protocol: <https://github.com/kserve/open-inference-protocol>; binary extension:
+//! `extension_binary_data.md` in triton-inference-server/server.
+
+mod binary;
+mod datatype;
+mod decode;
+mod encode;
+mod error;
+mod json;
+mod metadata;
+mod parameter;
+mod tensor;
+
+use std::time::Duration;
+
+pub use datatype::Datatype;
+pub use decode::parse_header_length;
+pub use encode::{Encoded, TensorFormat};
+pub use error::{DecodeError, EncodeError, ErrorBody};
+pub use metadata::{
+    Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata,
+    TensorMetadata,
+};
+pub use parameter::{Parameter, Parameters};
+pub use tensor::{Tensor, TensorData};
+
+/// Name of the header that tells how many bytes of a body are JSON; lower case, as HTTP/2 and `http::HeaderName` want it.
+pub const HEADER_LENGTH: &str = "inference-header-content-length";
+
+/// Body of `POST /v2/models/{model}[/versions/{version}]/infer`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InferRequest {
+    /// Chosen by the client; a response must repeat it.
+    pub id: Option<String>,
+    /// Parameters of the request as a whole.
+    pub parameters: Parameters,
+    /// The input tensors, in the order of the body.
+    pub inputs: Vec<InferInput>,
+    /// The outputs that are wanted; empty means all of them.
+    pub outputs: Vec<RequestedOutput>,
+}
+
+/// One input tensor with its parameters (`binary_data_size` belongs to the encoding and is not among them).
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferInput {
+    /// Name, shape and data.
+    pub tensor: Tensor,
+    /// Parameters of this input.
+    pub parameters: Parameters,
+}
+
+/// An output that the client asks for by name.
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+pub struct RequestedOutput {
+    /// Name of the output tensor.
+    pub name: String,
+    /// Parameters of this output; `binary_data` (bool) decides its form in the answer.
+    #[serde(default, deserialize_with = "parameter::null_as_empty", skip_serializing_if = "Parameters::is_empty")]
+    pub parameters: Parameters,
+}
+
+/// Body of a successful answer to an [`InferRequest`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InferResponse {
+    /// Name of the model; the kserve client requires it.
+    pub model_name: String,
+    /// The version that answered.
+    pub model_version: Option<String>,
+    /// The id of the request.
+    pub id: Option<String>,
+    /// Parameters of the response as a whole.
+    pub parameters: Parameters,
+    /// The output tensors.
+    pub outputs: Vec<InferOutput>,
+}
+
+/// One output tensor with its parameters (`binary_data_size` belongs to the encoding and is not among them).
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferOutput {
+    /// Name, shape and data.
+    pub tensor: Tensor,
+    /// Parameters of this output.
+    pub parameters: Parameters,
+}
+
+impl InferRequest {
+    /// A request with these tensors and nothing else.
+    pub fn new(inputs: impl IntoIterator<Item = Tensor>) -> Self {
+        Self { inputs: inputs.into_iter().map(InferInput::from).collect(), ..Self::default() }
+    }
+
+    /// The input tensor of this name.
+    pub fn input(&self, name: &str) -> Option<&Tensor> {
+        self.inputs.iter().map(|input| &input.tensor).find(|tensor| tensor.name == name)
+    }
+
+    /// The reserved parameter `timeout`, which is in microseconds; an error if it is not a positive whole number.
+    pub fn timeout(&self) -> Result<Option<Duration>, DecodeError> {
+        match self.parameters.get("timeout") {
+            None => Ok(None),
+            Some(value) => match value.as_u64() {
+                Some(micros) if micros > 0 => Ok(Some(Duration::from_micros(micros))),
+                _ => Err(DecodeError::Parameter { name: "timeout" }),
+            },
+        }
+    }
+
+    /// Sets the reserved parameter `timeout`, rounded down to whole microseconds, at least one.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX).max(1);
+        self.parameters.insert("timeout", micros);
+    }
+
+    /// Whether the answer should hold this output.
+    pub fn wants_output(&self, name: &str) -> bool {
+        self.outputs.is_empty() || self.outputs.iter().any(|output| output.name == name)
+    }
+
+    /// The form in which this output is wanted: `binary_data` of the output, else `binary_data_output` of the request, else JSON.
+    pub fn output_format(&self, name: &str) -> TensorFormat {
+        let of_output = self.outputs.iter().find(|output| output.name == name);
+        let flag = of_output
+            .and_then(|output| output.parameters.get("binary_data"))
+            .or_else(|| self.parameters.get("binary_data_output"))
+            .and_then(Parameter::as_bool);
+        if flag == Some(true) { TensorFormat::Binary } else { TensorFormat::Json }
+    }
+
+    /// An error if the request asks for an output that the model does not have.
+    pub fn check_outputs<S: AsRef<str>>(&self, available: &[S]) -> Result<(), DecodeError> {
+        let known = |name: &str| available.iter().any(|have| have.as_ref() == name);
+        match self.outputs.iter().find(|output| !known(&output.name)) {
+            None => Ok(()),
+            Some(output) => Err(DecodeError::UnknownOutput { output: output.name.clone() }),
+        }
+    }
+}
+
+impl InferResponse {
+    /// The output tensor of this name.
+    pub fn output(&self, name: &str) -> Option<&Tensor> {
+        self.outputs.iter().map(|output| &output.tensor).find(|tensor| tensor.name == name)
+    }
+}
+
+impl From<Tensor> for InferInput {
+    fn from(tensor: Tensor) -> Self {
+        Self { tensor, parameters: Parameters::default() }
+    }
+}
+
+impl From<Tensor> for InferOutput {
+    fn from(tensor: Tensor) -> Self {
+        Self { tensor, parameters: Parameters::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

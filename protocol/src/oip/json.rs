@@ -1,0 +1,181 @@
+//! Tensor data as JSON: a list, flat or nested like the shape, in row-major order.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Serialize, Serializer};
+
+use super::tensor::element_count;
+use super::{Datatype, DecodeError, EncodeError, Tensor, TensorData};
+
+/// Reads one tensor from `raw`, a valid JSON value that lies inside `body`; texts without escapes share the body's memory.
+///
+/// The elements are read straight into their type. A tree of `serde_json::Value` would cost 32 bytes for each, and numbers would
+/// pass through f64, which rounds FP32 twice and cannot hold every INT64.
+pub(super) fn decode(
+    name: String,
+    shape: Vec<usize>,
+    datatype: Datatype,
+    raw: &str,
+    body: &Bytes,
+) -> Result<Tensor, DecodeError> {
+    let expected = element_count(&name, &shape)?;
+    let list = List { raw, shape: &shape, expected };
+    let data = match datatype {
+        Datatype::Bool => list.read(bool).map(TensorData::Bool),
+        Datatype::Uint8 => list.read(number).map(TensorData::Uint8),
+        Datatype::Uint16 => list.read(number).map(TensorData::Uint16),
+        Datatype::Uint32 => list.read(number).map(TensorData::Uint32),
+        Datatype::Uint64 => list.read(number).map(TensorData::Uint64),
+        Datatype::Int8 => list.read(number).map(TensorData::Int8),
+        Datatype::Int16 => list.read(number).map(TensorData::Int16),
+        Datatype::Int32 => list.read(number).map(TensorData::Int32),
+        Datatype::Int64 => list.read(number).map(TensorData::Int64),
+        Datatype::Fp32 => list.read(|token| number(token).filter(|x: &f32| x.is_finite())).map(TensorData::Fp32),
+        Datatype::Fp64 => list.read(|token| number(token).filter(|x: &f64| x.is_finite())).map(TensorData::Fp64),
+        Datatype::Bytes => list.read(|token| text(token, body)).map(TensorData::Bytes),
+        Datatype::Fp16 | Datatype::Bf16 => {
+            return Err(DecodeError::BinaryOnly { tensor: name, datatype });
+        }
+    };
+    match data {
+        Ok(data) => Ok(Tensor { name, shape, data }),
+        Err(Fault::Nesting) => Err(DecodeError::Nesting { tensor: name }),
+        Err(Fault::Count(found)) => Err(DecodeError::ElementCount { tensor: name, expected, found }),
+        Err(Fault::Element(index)) => Err(DecodeError::Element { tensor: name, index, datatype }),
+    }
+}
+
+/// An error if a tensor has an element that JSON cannot say.
+pub(super) fn check(tensor: &Tensor) -> Result<(), EncodeError> {
+    let not_finite = |index| EncodeError::NotFinite { tensor: tensor.name.clone(), index };
+    let not_text = |index| EncodeError::NotText { tensor: tensor.name.clone(), index };
+    let refused = match &tensor.data {
+        TensorData::Fp32(data) => data.iter().position(|x| !x.is_finite()).map(not_finite),
+        TensorData::Fp64(data) => data.iter().position(|x| !x.is_finite()).map(not_finite),
+        TensorData::Bytes(data) => data.iter().position(|x| std::str::from_utf8(x).is_err()).map(not_text),
+        data if data.datatype().has_json_form() => None,
+        data => Some(EncodeError::BinaryOnly { tensor: tensor.name.clone(), datatype: data.datatype() }),
+    };
+    refused.map_or(Ok(()), Err)
+}
+
+/// Tensor data for a serializer, as a flat list; [`check`] comes first.
+pub(super) struct Flat<'a>(pub(super) &'a TensorData);
+
+impl Serialize for Flat<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            TensorData::Bool(data) => data.serialize(serializer),
+            TensorData::Uint8(data) => data.serialize(serializer),
+            TensorData::Uint16(data) => data.serialize(serializer),
+            TensorData::Uint32(data) => data.serialize(serializer),
+            TensorData::Uint64(data) => data.serialize(serializer),
+            TensorData::Int8(data) => data.serialize(serializer),
+            TensorData::Int16(data) => data.serialize(serializer),
+            TensorData::Int32(data) => data.serialize(serializer),
+            TensorData::Int64(data) => data.serialize(serializer),
+            TensorData::Fp16(data) => serializer.collect_seq(data.iter().map(|x| x.to_f32())),
+            TensorData::Bf16(data) => serializer.collect_seq(data.iter().map(|x| x.to_f32())),
+            TensorData::Fp32(data) => data.serialize(serializer),
+            TensorData::Fp64(data) => data.serialize(serializer),
+            TensorData::Bytes(data) => serializer.collect_seq(data.iter().map(|x| String::from_utf8_lossy(x))),
+        }
+    }
+}
+
+/// The text of a list and the shape that it should have.
+struct List<'a> {
+    raw: &'a str,
+    shape: &'a [usize],
+    expected: usize,
+}
+
+enum Fault {
+    Nesting,
+    Count(usize),
+    Element(usize),
+}
+
+impl<'a> List<'a> {
+    /// Walks over the text once, without recursion: the shape bounds the depth, so no nesting can exhaust the stack.
+    fn read<T>(&self, element: impl Fn(&'a str) -> Option<T>) -> Result<Vec<T>, Fault> {
+        // The shape is only a claim: every element takes two bytes of text, so the body bounds the allocation.
+        let mut data = Vec::with_capacity(self.expected.min(self.raw.len() / 2));
+        let mut open: Vec<usize> = Vec::with_capacity(self.shape.len() + 1);
+        // Whether the list is nested is decided by what comes first inside the outermost bracket.
+        let mut nested = None;
+        let mut rest = self.raw;
+        while let Some(first) = rest.bytes().next() {
+            match first {
+                b'[' => {
+                    let flat = open.len() == 1 && !*nested.get_or_insert(true);
+                    if flat || open.len() >= self.shape.len().max(1) {
+                        return Err(Fault::Nesting);
+                    }
+                    count_child(&mut open);
+                    open.push(0);
+                }
+                b']' => {
+                    let children = open.pop().ok_or(Fault::Nesting)?;
+                    if nested == Some(true) && children != self.shape[open.len()] {
+                        return Err(Fault::Nesting);
+                    }
+                }
+                b' ' | b'\t' | b'\n' | b'\r' | b',' => {}
+                _ => {
+                    let depth = if *nested.get_or_insert(false) { self.shape.len() } else { 1 };
+                    if open.len() != depth {
+                        return Err(Fault::Nesting);
+                    }
+                    let token = token(rest);
+                    data.push(element(token).ok_or(Fault::Element(data.len()))?);
+                    count_child(&mut open);
+                    rest = &rest[token.len()..];
+                    continue;
+                }
+            }
+            rest = &rest[1..];
+        }
+        if data.len() == self.expected { Ok(data) } else { Err(Fault::Count(data.len())) }
+    }
+}
+
+fn count_child(open: &mut [usize]) {
+    if let Some(children) = open.last_mut() {
+        *children += 1;
+    }
+}
+
+/// The scalar at the start of `rest`. An object comes out as a piece of itself, which is an element of no type.
+fn token(rest: &str) -> &str {
+    let bytes = rest.as_bytes();
+    if bytes[0] != b'"' {
+        let end = bytes.iter().position(|byte| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
+        // Never empty, or the walk would not move: the caller has seen that the first byte is none of these.
+        return &rest[..end.unwrap_or(rest.len()).max(1)];
+    }
+    let mut at = 1;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    &rest[..(at + 1).min(rest.len())]
+}
+
+fn bool(token: &str) -> Option<bool> {
+    token.parse().ok()
+}
+
+/// JSON's numbers are a part of what Rust reads; what Rust reads beyond them (`inf`, `+1`) cannot stand in valid JSON.
+fn number<T: FromStr>(token: &str) -> Option<T> {
+    token.parse().ok()
+}
+
+fn text(token: &str, body: &Bytes) -> Option<Bytes> {
+    let inner = token.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str::<String>(token).ok().map(Bytes::from)
+    } else {
+        Some(body.slice_ref(inner.as_bytes()))
+    }
+}

@@ -1,0 +1,103 @@
+//! Bodies of the reads: health, metadata, lists.
+//!
+//! Each is a superset of what the specification, Triton's, `KServe`'s and `MLServer`'s clients read.
+
+use serde::{Deserialize, Serialize};
+
+use super::Datatype;
+
+/// `GET /v2/health/live`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Live {
+    /// The process answers.
+    pub live: bool,
+}
+
+/// `GET /v2/health/ready`. The specification says `live`, `KServe`'s client reads `ready`: both are sent.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Ready {
+    /// All models can answer.
+    pub ready: bool,
+    /// The process answers.
+    pub live: bool,
+}
+
+/// `GET /v2/models/{model}[/versions/{version}]/ready`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ModelReady {
+    /// Name of the model.
+    pub name: String,
+    /// It can answer.
+    pub ready: bool,
+}
+
+/// `GET /v2`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServerMetadata {
+    /// Name of the server.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Supported extensions, such as `binary_tensor_data`.
+    #[serde(default)]
+    pub extensions: Vec<String>,
+}
+
+/// `GET /v2/models/{model}[/versions/{version}]`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ModelMetadata {
+    /// Name of the model.
+    pub name: String,
+    /// Versions that can answer.
+    #[serde(default)]
+    pub versions: Vec<String>,
+    /// `<project>_<format>`, such as `candle_safetensors`.
+    pub platform: String,
+    /// The input tensors.
+    #[serde(default)]
+    pub inputs: Vec<TensorMetadata>,
+    /// The output tensors.
+    #[serde(default)]
+    pub outputs: Vec<TensorMetadata>,
+}
+
+/// An input or output of a model.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TensorMetadata {
+    /// Name of the tensor.
+    pub name: String,
+    /// Type of its elements.
+    pub datatype: Datatype,
+    /// Size of each dimension; -1 is variable.
+    pub shape: Vec<i64>,
+}
+
+/// `GET /v2/models`, an extension of `KServe`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ModelList {
+    /// Names of the models.
+    pub models: Vec<String>,
+}
+
+/// Body of `POST /v2/repository/index`, an extension of Triton; an empty body means the default.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RepositoryIndexRequest {
+    /// Only the models that can answer.
+    #[serde(default)]
+    pub ready: bool,
+}
+
+/// One entry of the answer to `POST /v2/repository/index`, which is a list of them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RepositoryIndexEntry {
+    /// Name of the model.
+    pub name: String,
+    /// One version of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `READY`, `UNAVAILABLE` or `LOADING`.
+    pub state: String,
+    /// Why it is in that state; empty if there is nothing to say.
+    #[serde(default)]
+    pub reason: String,
+}

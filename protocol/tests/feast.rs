@@ -1,0 +1,125 @@
+//! Properties of Feast bodies: what is written is read back, and no bytes make the reader panic.
+
+use std::borrow::Cow;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use protocol::feast::{
+    Columns, ErrorBody, FeatureColumn, OnlineRequest, OnlineResponse, PushRequest, ResponseMetadata, Status,
+    ViewMetadata, WriteRequest, number, value_of,
+};
+use serde_json::Value;
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(value_of),
+        any::<String>().prop_map(Value::from),
+        vec(any::<i32>(), 0..3).prop_map(Value::from),
+    ]
+}
+
+fn columns() -> impl Strategy<Value = Columns> {
+    proptest::collection::btree_map("[a-z_]{1,8}", vec(value(), 0..4), 0..4)
+        .prop_map(|columns| columns.into_iter().collect::<Vec<_>>())
+        .prop_shuffle()
+        .prop_map(Columns)
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    prop::sample::select(vec![
+        Status::Invalid,
+        Status::Present,
+        Status::NullValue,
+        Status::NotFound,
+        Status::OutsideMaxAge,
+    ])
+}
+
+fn response() -> impl Strategy<Value = OnlineResponse> {
+    let column = (vec(value(), 0..4), vec(status(), 0..4), vec("[0-9TZ:-]{0,20}", 0..4)).prop_map(
+        |(values, statuses, times)| {
+            let event_timestamps = times.into_iter().map(Cow::Owned).collect();
+            FeatureColumn { values, statuses, event_timestamps }
+        },
+    );
+    let views = vec("[a-z]{1,5}".prop_map(|name| ViewMetadata { name }), 0..2);
+    (vec(column, 0..4), vec(any::<String>(), 0..4), views).prop_map(
+        |(results, feature_names, feature_view_metadata)| OnlineResponse {
+            results,
+            metadata: ResponseMetadata { feature_names, feature_view_metadata },
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn requests_round_trip(
+        features in proptest::option::of(vec(any::<String>(), 0..4)),
+        service in proptest::option::of(any::<String>()),
+        entities in columns(),
+        full in any::<bool>(),
+        views in any::<bool>(),
+    ) {
+        let request = OnlineRequest {
+            features,
+            feature_service: service,
+            entities,
+            full_feature_names: full,
+            include_feature_view_version_metadata: views,
+        };
+        prop_assert_eq!(request.selection().is_some(), request.features.is_some() != request.feature_service.is_some());
+        let back: OnlineRequest = serde_json::from_slice(&serde_json::to_vec(&request).unwrap()).unwrap();
+        prop_assert_eq!(back, request);
+    }
+
+    #[test]
+    fn responses_round_trip(response in response()) {
+        let back: OnlineResponse = serde_json::from_slice(&serde_json::to_vec(&response).unwrap()).unwrap();
+        prop_assert_eq!(&back, &response);
+        // Ragged columns must not make the readers panic either.
+        for name in &response.metadata.feature_names {
+            let number = response.column(name).and_then(|column| column.number(3));
+            prop_assert!(number.is_none() || response.column(name).unwrap().statuses[3] == Status::Present);
+        }
+    }
+
+    #[test]
+    fn every_float_survives(x in any::<f64>()) {
+        let text = serde_json::to_string(&value_of(x)).unwrap();
+        let back = number(&serde_json::from_str(&text).unwrap()).unwrap();
+        prop_assert!(back.to_bits() == x.to_bits() || (back.is_nan() && x.is_nan()), "{x:e} came back as {back:e}");
+    }
+
+    #[test]
+    fn errors_round_trip(message in any::<String>()) {
+        let error = ErrorBody::feast("FeatureViewNotFoundException", message);
+        prop_assert_eq!(ErrorBody::decode(error.to_json().as_bytes()), Some(error));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(body in vec(any::<u8>(), 0..200)) {
+        prop_assert!(serde_json::from_slice::<OnlineRequest>(&body).is_err());
+        prop_assert!(serde_json::from_slice::<OnlineResponse>(&body).is_err());
+        prop_assert!(serde_json::from_slice::<PushRequest>(&body).is_err());
+        prop_assert!(serde_json::from_slice::<WriteRequest>(&body).is_err());
+        prop_assert!(ErrorBody::decode(&body).is_none());
+    }
+
+    #[test]
+    fn mutated_requests_never_panic(entities in columns(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let request = OnlineRequest::for_features(["wine_features:alcohol"], entities);
+        let mut body = serde_json::to_vec(&request).unwrap();
+        let at = at.index(body.len());
+        body[at] = byte;
+        if let Ok(back) = serde_json::from_slice::<OnlineRequest>(&body) {
+            // A table that was read is well-formed: no column twice.
+            let mut names: Vec<&String> = back.entities.0.iter().map(|(name, _)| name).collect();
+            names.sort();
+            prop_assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+        }
+    }
+}
