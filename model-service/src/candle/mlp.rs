@@ -1,0 +1,123 @@
+//! The multi-layer perceptron for tables: linear layers with `ReLU` between them, a softmax at the end.
+
+use candle_core::{Device, Tensor};
+use telemetry::Span;
+
+use super::dense::Dense;
+use crate::model::{Model, ModelError, Probabilities, Rows};
+
+/// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias` \[outputs\].
+#[derive(Debug)]
+pub struct Mlp {
+    layers: Vec<Layer>,
+    inputs: usize,
+    classes: usize,
+}
+
+#[derive(Debug)]
+struct Layer {
+    span: String,
+    /// Transposed against the file: \[inputs, outputs\], as [`Dense`] wants it.
+    weight: Tensor,
+    bias: Tensor,
+    /// The last layer's scores go to the softmax as they are.
+    is_last: bool,
+}
+
+impl Mlp {
+    /// Reads the weights; `widths` are the values per row at the input and after each layer.
+    ///
+    /// Tensors that are missing, of another shape or not finite are errors: a model is whole or it is none.
+    pub fn from_safetensors(weights: &[u8], widths: &[usize]) -> Result<Self, ModelError> {
+        let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)
+            .map_err(|error| ModelError::Weights(error.into()))?;
+        let tensor = |name: String, shape: &[usize]| match tensors.get(&name) {
+            Some(tensor) if tensor.dims() == shape && is_finite(tensor) => Ok(tensor.clone()),
+            _ => Err(ModelError::Layer(name)),
+        };
+        let mut layers = Vec::new();
+        for (index, pair) in widths.windows(2).enumerate() {
+            let name = layer_name(index);
+            let weight = tensor(format!("{name}.weight"), &[pair[1], pair[0]])?;
+            let bias = tensor(format!("{name}.bias"), &[pair[1]])?;
+            let weight = weight.t().and_then(|weight| weight.contiguous());
+            layers.push((weight.map_err(compute)?, bias));
+        }
+        Ok(Self::from_layers(layers, widths))
+    }
+
+    fn from_layers(layers: Vec<(Tensor, Tensor)>, widths: &[usize]) -> Self {
+        let count = layers.len();
+        let layers = layers.into_iter().enumerate();
+        let layers = layers.map(|(index, (weight, bias))| Layer {
+            span: format!("layer {}", layer_name(index)),
+            weight,
+            bias,
+            is_last: index + 1 == count,
+        });
+        Self {
+            layers: layers.collect(),
+            inputs: widths.first().copied().unwrap_or(0),
+            classes: widths.last().copied().unwrap_or(0),
+        }
+    }
+}
+
+impl Model for Mlp {
+    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ModelError> {
+        self.forward(rows, |layer, x| {
+            let _span = Span::start(layer.span.clone(), Vec::new());
+            layer.apply(x)
+        })
+    }
+}
+
+impl Mlp {
+    /// [`Model::probabilities`] without spans, for trainings, which would drown in those of their evaluations.
+    pub fn probabilities_untraced(&self, rows: &Rows) -> Result<Probabilities, ModelError> {
+        self.forward(rows, Layer::apply)
+    }
+
+    fn forward(
+        &self,
+        rows: &Rows,
+        apply: impl Fn(&Layer, &Tensor) -> candle_core::Result<Tensor>,
+    ) -> Result<Probabilities, ModelError> {
+        if rows.width() != self.inputs {
+            return Err(ModelError::Width { expected: self.inputs, actual: rows.width() });
+        }
+        let shape = (rows.len(), rows.width());
+        let mut x = Tensor::from_slice(rows.values(), shape, &Device::Cpu).map_err(compute)?;
+        for layer in &self.layers {
+            x = apply(layer, &x).map_err(compute)?;
+        }
+        let logits = x.flatten_all().and_then(|logits| logits.to_vec1());
+        let probabilities = Probabilities::from_logits(logits.map_err(compute)?, self.classes.max(1));
+        if probabilities.rows().flatten().all(|value| value.is_finite()) {
+            Ok(probabilities)
+        } else {
+            Err(ModelError::NotFinite)
+        }
+    }
+}
+
+impl Layer {
+    fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let y = Dense::plain(x, &self.weight, &self.bias)?;
+        if self.is_last { Ok(y) } else { y.relu() }
+    }
+}
+
+/// `linear_1`, `linear_2`, …: the names in the weights file and in the spans.
+pub(super) fn layer_name(index: usize) -> String {
+    format!("linear_{}", index + 1)
+}
+
+fn is_finite(tensor: &Tensor) -> bool {
+    let values = tensor.flatten_all().and_then(|values| values.to_vec1::<f32>());
+    values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
+}
+
+fn compute(error: candle_core::Error) -> ModelError {
+    ModelError::Compute(error.into())
+}

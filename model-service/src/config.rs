@@ -1,0 +1,77 @@
+//! The options of the service: each a flag and an environment variable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::Uri;
+use serving::ProcessOptions;
+
+use crate::engine::EngineOptions;
+
+/// Options of the model service.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// Address to listen on
+    #[arg(long, env = "MODEL_SERVICE_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Folder of the models, in which NAME/VERSION/ holds manifest.json and model.safetensors
+    #[arg(long, env = "MODEL_REPOSITORY", default_value = ".throughline/models", value_name = "FOLDER")]
+    pub model_repository: PathBuf,
+    /// Address of the feature store
+    #[arg(long, env = "FEATURE_STORE_URL", default_value = "http://127.0.0.1:6566", value_name = "URL", value_parser = base_url)]
+    pub feature_store: Uri,
+    /// Time for one feature lookup, such as 500ms or 2s
+    #[arg(long, env = "MODEL_SERVICE_FEATURE_TIMEOUT", default_value = "2s", value_name = "TIME", value_parser = duration)]
+    pub feature_timeout: Duration,
+    /// Inferences that may wait for a compute thread; more are refused with 429
+    #[arg(long, env = "MODEL_SERVICE_QUEUE_CAPACITY", default_value_t = 256, value_name = "N", value_parser = positive)]
+    pub queue_capacity: usize,
+    /// Threads that compute; one is enough for small models
+    #[arg(long, env = "MODEL_SERVICE_COMPUTE_THREADS", default_value_t = 1, value_name = "N", value_parser = positive)]
+    pub compute_threads: usize,
+    /// What this service is to the gateway: a word for metrics and spans
+    #[arg(long, env = "MODEL_SERVICE_VARIANT", default_value = "primary", value_name = "NAME")]
+    pub variant: String,
+    /// Suffer the faults on purpose that requests ask for in their baggage
+    #[arg(long, env = "MODEL_SERVICE_ALLOW_FAULTS")]
+    pub allow_faults: bool,
+    /// What every part has
+    #[command(flatten)]
+    pub process: ProcessOptions,
+}
+
+impl Config {
+    pub(crate) fn engine(&self) -> EngineOptions {
+        EngineOptions { threads: self.compute_threads, queue_capacity: self.queue_capacity }
+    }
+}
+
+/// An absolute `http` address; a path in it goes before the store's own.
+fn base_url(text: &str) -> Result<Uri, String> {
+    let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let whole = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    if whole && url.query().is_none() {
+        Ok(url)
+    } else {
+        Err("an address such as http://127.0.0.1:6566 is needed".to_owned())
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if (1..=65_536).contains(&number) { Ok(number) } else { Err("a number from 1 to 65536 is needed".to_owned()) }
+}
+
+/// `250ms`, `10s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time such as 500ms"))?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(format!("`{text}` needs a unit: ms, s or m")),
+    }
+}

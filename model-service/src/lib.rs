@@ -1,0 +1,90 @@
+//! The model service: an Open Inference Protocol V2 server that looks features up, computes Candle models on threads of
+//! their own, and trains them.
+
+pub mod candle;
+mod config;
+mod engine;
+mod error;
+mod features;
+mod input;
+pub mod model;
+mod predict;
+pub mod repository;
+mod router;
+pub mod training;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serving::{Health, Part, ServeError, Shutdown};
+use telemetry::client::{ClientError, HttpClient};
+use tokio::net::TcpListener;
+
+pub use config::Config;
+use engine::Engine;
+use features::FeatureStore;
+use predict::Predictor;
+use repository::Catalog;
+
+/// What is fixed about this part.
+pub const PART: Part =
+    Part { name: "model-service", version: env!("CARGO_PKG_VERSION"), listen_flag: "--listen", traced: true };
+
+/// How often the repository's folder is looked at for new versions: some `readdir` calls each time.
+const REFRESH_EVERY: Duration = Duration::from_secs(2);
+
+/// Why the service did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the HTTP client for the feature store cannot be built")]
+    Client(#[source] ClientError),
+    #[error("the compute threads cannot be started")]
+    Threads(#[source] std::io::Error),
+    #[error("the model repository cannot be read")]
+    Repository(#[source] std::io::Error),
+    #[error("serving ended early")]
+    Serve(#[source] ServeError),
+}
+
+/// Runs the service as a process of its own until a signal stops it.
+pub fn main(config: Config) -> ExitCode {
+    serving::run(&PART, config.listen, &config.process.clone(), |listener, shutdown| run(config, listener, shutdown))
+}
+
+/// Serves on `listener` until `shutdown`, then drains.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    let health = Health::new();
+    let catalog = Arc::new(Catalog::new(&config.model_repository));
+    let serving = router::refresh(&catalog, &health).await.map_err(Error::Repository)?;
+    if !serving {
+        let path = config.model_repository.display();
+        tracing::warn!(name: "model.none", "no model to serve in {path}; waiting for one to appear");
+    }
+    let engine = Engine::start(config.engine()).map_err(Error::Threads)?;
+    let client = HttpClient::new().map_err(Error::Client)?;
+    let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
+    let predictor = Predictor::new(engine, config.variant.clone());
+    let router = router::build(&config, Arc::clone(&catalog), &health, features, predictor);
+    let watch = telemetry::task::spawn(watch(catalog, health.clone(), shutdown.clone()));
+    let served = serving::serve(listener, router, health, &config.process, shutdown).await;
+    watch.abort();
+    served.map_err(Error::Serve)
+}
+
+/// Picks new versions up while the service runs.
+async fn watch(catalog: Arc<Catalog>, health: Health, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH_EVERY) => {}
+            () = shutdown.wait() => return,
+        }
+        if let Err(error) = router::refresh(&catalog, &health).await {
+            // What is loaded goes on being served; the volume may come back.
+            tracing::warn!(name: "model.refresh_failed", error = %error, "the model repository cannot be read: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What the engine needs of a model: a plain batch in, plain vectors out, no vendor's types.
+
+/// Computes class probabilities for a batch, synchronously, on the thread that calls it.
+///
+/// Implementations make the `layer …` spans themselves, as children of the span that is current.
+pub trait Model: Send + Sync {
+    /// One row of probabilities (they add up to 1) per row of `rows`, in the same order.
+    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ModelError>;
+}
+
+/// A batch of feature vectors, row-major: `len` rows of `width` values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    values: Vec<f32>,
+    width: usize,
+}
+
+impl Rows {
+    /// `None` unless `values` holds a whole number of rows.
+    pub fn new(values: Vec<f32>, width: usize) -> Option<Self> {
+        (width > 0 && values.len().is_multiple_of(width)).then_some(Self { values, width })
+    }
+
+    pub fn len(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The rows as slices of `width` values.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.width)
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+}
+
+/// The answer for a batch, row-major: one row of `classes` probabilities per input row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probabilities {
+    values: Vec<f32>,
+    classes: usize,
+}
+
+impl Probabilities {
+    /// Turns raw scores (logits) into probabilities by a softmax over each row.
+    ///
+    /// Written out because Candle's own softmax spreads the rows of a batch over rayon's pool.
+    pub fn from_logits(mut logits: Vec<f32>, classes: usize) -> Self {
+        for row in logits.chunks_exact_mut(classes) {
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let mut sum = 0.0;
+            for value in row.iter_mut() {
+                *value = (*value - max).exp();
+                sum += *value;
+            }
+            for value in row.iter_mut() {
+                *value /= sum;
+            }
+        }
+        Self { values: logits, classes }
+    }
+
+    /// The rows as slices of `classes` values.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.values.chunks_exact(self.classes)
+    }
+
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+}
+
+/// The index and the value of the largest probability; the first of equals.
+pub fn most_likely(probabilities: &[f32]) -> (usize, f32) {
+    let mut best = (0, 0.0);
+    for (index, &probability) in probabilities.iter().enumerate() {
+        if probability > best.1 {
+            best = (index, probability);
+        }
+    }
+    best
+}
+
+/// Why weights could not be read or a batch could not be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("the weights cannot be read")]
+    Weights(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the weights lack or misshape tensor {0}")]
+    Layer(String),
+    #[error("the model takes rows of {expected} values, not {actual}")]
+    Width { expected: usize, actual: usize },
+    #[error("the computation failed")]
+    Compute(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the computation gave a value that is not a number")]
+    NotFinite,
+}

@@ -1,0 +1,318 @@
+//! Training of `wine_quality`: from the CSV file to a whole version in the model repository, as one trace.
+
+mod data;
+mod learn;
+mod profile;
+mod split;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use telemetry::metrics::{Gauge, Histogram, gauge, histogram};
+use telemetry::{KeyValue, Span, attr};
+
+pub(crate) use data::hex;
+pub use data::{CLASSES, FEATURES};
+use data::{Data, Example};
+pub use learn::{Epoch, Hyperparameters};
+use learn::{accuracy, learn, rows};
+use split::{Split, split};
+
+use crate::candle::{Fit, Mlp};
+use crate::model::ModelError;
+use crate::repository::{
+    Dataset, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile, WriteError, write_version,
+};
+
+/// One row in this many is held out.
+const PARTS: usize = 5;
+/// A span keeps at most 128 events (the SDK's default limit); longer trainings tell of every second epoch, or every third …
+const MAX_EVENTS: usize = 128;
+
+/// What to train, from what, into what.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// The CSV file of the wine data.
+    pub data: PathBuf,
+    /// What manifest and telemetry call the data set.
+    pub dataset: String,
+    /// The folder that holds one folder per model.
+    pub model_repository: PathBuf,
+    pub model: String,
+    /// Decides the split, the start weights and the order of the rows.
+    pub seed: u64,
+    pub hyperparameters: Hyperparameters,
+    /// Commit of the code, where it is known.
+    pub source_commit: Option<String>,
+}
+
+/// What came of a training.
+#[derive(Clone, Debug)]
+pub struct TrainReport {
+    /// As written beside the weights; holds version, run id and metrics.
+    pub manifest: Manifest,
+    /// The folder of the new version.
+    pub folder: PathBuf,
+    pub duration: Duration,
+}
+
+/// Why there is no new version.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the data is not valid CSV")]
+    Csv(#[source] csv::Error),
+    #[error("the data has no column {0}")]
+    Column(String),
+    #[error("line {line} of the data holds a value that is not a number")]
+    Value { line: usize },
+    #[error("{rows} rows are too few to learn from and to hold some out")]
+    TooFew { rows: usize },
+    #[error("the network cannot be trained")]
+    Model(#[source] ModelError),
+    #[error("the training did not converge: the loss is not a number")]
+    Diverged,
+    #[error("the version cannot be written")]
+    Write(#[source] WriteError),
+}
+
+impl TrainOptions {
+    /// The defaults for `wine_quality`.
+    pub fn new(data: impl Into<PathBuf>, model_repository: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            dataset: "wine_quality".to_owned(),
+            model_repository: model_repository.into(),
+            model: "wine_quality".to_owned(),
+            seed: 42,
+            hyperparameters: Hyperparameters::default(),
+            source_commit: None,
+        }
+    }
+}
+
+/// Trains and writes a new version. Equal options and data give equal weights, byte for byte.
+pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
+    train_with_progress(options, &mut |_| {})
+}
+
+/// [`train`], telling of every epoch as it ends.
+pub fn train_with_progress(
+    options: &TrainOptions,
+    progress: &mut dyn FnMut(&Epoch),
+) -> Result<TrainReport, TrainError> {
+    let run = Run {
+        options,
+        id: format!("{:032x}", rand::random::<u128>()),
+        labels: vec![KeyValue::new(attr::MODEL_NAME, options.model.clone())],
+    };
+    let span = Span::start(format!("train {}", options.model), run.attributes());
+    let start = Instant::now();
+    let trained = span.in_scope(|| run.train(progress));
+    match &trained {
+        Ok(manifest) => span.in_scope(|| run.finished(&span, manifest, start.elapsed())),
+        Err(error) => span.fail(error, error.error_type()),
+    }
+    let manifest = trained?;
+    Ok(TrainReport {
+        folder: options.model_repository.join(&manifest.name).join(&manifest.version),
+        duration: start.elapsed(),
+        manifest,
+    })
+}
+
+struct Run<'a> {
+    options: &'a TrainOptions,
+    id: String,
+    /// Attributes of the metrics.
+    labels: Vec<KeyValue>,
+}
+
+impl Run<'_> {
+    fn attributes(&self) -> Vec<KeyValue> {
+        let options = self.options;
+        vec![
+            KeyValue::new(attr::ML_MODEL_NAME, options.model.clone()),
+            KeyValue::new(attr::ML_RUN_ID, self.id.clone()),
+            KeyValue::new(attr::ML_DATASET, options.dataset.clone()),
+            KeyValue::new(attr::ML_LEARNING_RATE, options.hyperparameters.learning_rate),
+            KeyValue::new(attr::ML_FRAMEWORK, "candle"),
+            KeyValue::new(attr::ML_DEVICE, "cpu"),
+        ]
+    }
+
+    fn train(&self, progress: &mut dyn FnMut(&Epoch)) -> Result<Manifest, TrainError> {
+        let options = self.options;
+        let (data, split) = stage("load_data", || {
+            let data = Data::read(&options.data)?;
+            let split = split(&data.examples, PARTS, options.seed);
+            if split.held_out.is_empty() {
+                let rows = data.examples.len();
+                return Err(TrainError::TooFew { rows });
+            }
+            Ok((data, split))
+        })?;
+        let normalisation = profile::normalisation(&split.training);
+        let fit = self.fit(&split, &normalisation, progress)?;
+        let (metrics, reference) = stage("evaluate_model", || {
+            let model = fit.model().map_err(TrainError::Model)?;
+            self.evaluate(&model, &split, &normalisation).map_err(TrainError::Model)
+        })?;
+        stage("save_model", || {
+            let weights = fit.weights().map_err(TrainError::Model)?;
+            let manifest = self.manifest(&data, normalisation, metrics, reference);
+            write_version(&options.model_repository, manifest, &weights).map_err(TrainError::Write)
+        })
+    }
+
+    fn fit(
+        &self,
+        split: &Split,
+        normalisation: &Normalisation,
+        progress: &mut dyn FnMut(&Epoch),
+    ) -> Result<Fit, TrainError> {
+        let hyperparameters = &self.options.hyperparameters;
+        let every = hyperparameters.epochs.div_ceil(MAX_EVENTS).max(1);
+        let span = Span::start("train_model", Vec::new());
+        let mut finite = true;
+        let fit = span.in_scope(|| {
+            learn(&split.training, normalisation, hyperparameters, self.options.seed, |epoch| {
+                finite &= epoch.loss.is_finite();
+                if epoch.number.is_multiple_of(every) {
+                    span.event("epoch_completed", epoch_attributes(&epoch));
+                }
+                LOSS.record(epoch.loss, &self.labels);
+                GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
+                progress(&epoch);
+            })
+        });
+        let fit =
+            fit.map_err(TrainError::Model).and_then(|fit| if finite { Ok(fit) } else { Err(TrainError::Diverged) });
+        fit.inspect_err(|error| span.fail(error, error.error_type()))
+    }
+
+    fn evaluate(
+        &self,
+        model: &Mlp,
+        split: &Split,
+        normalisation: &Normalisation,
+    ) -> Result<(Metrics, ReferenceProfile), ModelError> {
+        let held_out = model.probabilities_untraced(&rows(split.held_out.iter(), normalisation))?;
+        let metrics = Metrics {
+            training_accuracy: accuracy(model, &split.training, normalisation)?,
+            validation_accuracy: accuracy(model, &split.held_out, normalisation)?,
+            majority_baseline: majority_baseline(split),
+            training_rows: split.training.len(),
+            validation_rows: split.held_out.len(),
+        };
+        VALIDATION_ACCURACY.record(metrics.validation_accuracy, &self.labels);
+        Ok((metrics, profile::reference(&split.training, &held_out)))
+    }
+
+    fn manifest(
+        &self,
+        data: &Data,
+        normalisation: Normalisation,
+        metrics: Metrics,
+        reference: ReferenceProfile,
+    ) -> Manifest {
+        let options = self.options;
+        Manifest {
+            name: options.model.clone(),
+            version: String::new(),
+            run_id: self.id.clone(),
+            created_at: jiff::Timestamp::now().to_string(),
+            source_commit: options.source_commit.clone(),
+            dataset: Dataset { name: options.dataset.clone(), sha256: data.sha256.clone(), rows: data.examples.len() },
+            weights_sha256: String::new(),
+            features: FEATURES.map(str::to_owned).to_vec(),
+            lookup: Lookup { feature_view: "wine_features".to_owned(), join_key: "wine_id".to_owned() },
+            normalisation,
+            classes: CLASSES.map(str::to_owned).to_vec(),
+            hyperparameters: options.hyperparameters.clone(),
+            seed: options.seed,
+            metrics,
+            reference,
+        }
+    }
+
+    /// Says what came of it: on the span, in the metrics, and as the log record that dashboards of trainings read.
+    fn finished(&self, span: &Span, manifest: &Manifest, duration: Duration) {
+        let metrics = &manifest.metrics;
+        span.set(attr::ML_MODEL_VERSION, manifest.version.clone());
+        span.set(attr::ML_TRAINING_ACCURACY, metrics.training_accuracy);
+        span.set(attr::ML_VALIDATION_ACCURACY, metrics.validation_accuracy);
+        DURATION.record(duration.as_secs_f64(), &self.labels);
+        tracing::info!(
+            name: "ml.training.metrics",
+            {
+                "ml.model_name" = manifest.name,
+                "ml.model_version" = manifest.version,
+                "ml.run_id" = manifest.run_id,
+                "ml.dataset" = manifest.dataset.name,
+                "ml.learning_rate" = manifest.hyperparameters.learning_rate,
+                "ml.training_accuracy" = metrics.training_accuracy,
+                "ml.validation_accuracy" = metrics.validation_accuracy,
+            },
+            "training metrics"
+        );
+    }
+}
+
+impl TrainError {
+    /// The bounded word for `error.type`.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "data_unreadable",
+            Self::Csv(_) | Self::Column(_) | Self::Value { .. } | Self::TooFew { .. } => "data_invalid",
+            Self::Model(_) => "compute_error",
+            Self::Diverged => "diverged",
+            Self::Write(_) => "write_error",
+        }
+    }
+}
+
+/// Runs one stage of the training in its span.
+fn stage<T>(name: &'static str, work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+    let span = Span::start(name, Vec::new());
+    let result = span.in_scope(work);
+    result.inspect_err(|error| span.fail(error, error.error_type()))
+}
+
+fn epoch_attributes(epoch: &Epoch) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(ML_EPOCH, i64::try_from(epoch.number).unwrap_or(i64::MAX)),
+        KeyValue::new(attr::metric::ML_TRAINING_LOSS, epoch.loss),
+        KeyValue::new(attr::metric::ML_TRAINING_GRADIENT_NORM, epoch.gradient_norm),
+        KeyValue::new(attr::ML_TRAINING_ACCURACY, epoch.accuracy),
+    ]
+}
+
+/// What a model would reach on the held-out part that always answers the training part's most frequent class.
+fn majority_baseline(split: &Split) -> f64 {
+    let share = |examples: &[Example], class: u32| {
+        let of_class = examples.iter().filter(|example| example.class == class);
+        of_class.count() as f64 / examples.len().max(1) as f64
+    };
+    let majority = u32::from(share(&split.training, 1) >= share(&split.training, 0));
+    share(&split.held_out, majority)
+}
+
+/// Number of an epoch, from 1, on the events of `train_model`.
+const ML_EPOCH: &str = "ml.training.epoch";
+
+static LOSS: LazyLock<Gauge<f64>> =
+    LazyLock::new(|| gauge(attr::metric::ML_TRAINING_LOSS, "1", "Training loss of an epoch"));
+static GRADIENT_NORM: LazyLock<Gauge<f64>> =
+    LazyLock::new(|| gauge(attr::metric::ML_TRAINING_GRADIENT_NORM, "1", "Mean L2 norm of the gradients of an epoch"));
+static VALIDATION_ACCURACY: LazyLock<Gauge<f64>> =
+    LazyLock::new(|| gauge(attr::metric::ML_TRAINING_VALIDATION_ACCURACY, "1", "Accuracy on the held-out rows"));
+static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    let boundaries = vec![0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
+    histogram(attr::metric::ML_TRAINING_DURATION, "s", "Duration of a training run", boundaries)
+});
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The reference profile: how features and predictions were distributed when the model was made.
+
+use super::data::{CLASSES, Example, FEATURES};
+use crate::model::{Probabilities, most_likely};
+use crate::repository::{FeatureProfile, Normalisation, ReferenceProfile};
+
+/// Mean and standard deviation (of the whole, not of a sample) per feature; 1 for a feature that does not vary.
+pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
+    let moments: Vec<(f64, f64)> = (0..FEATURES.len()).map(|feature| moments(&column(training, feature))).collect();
+    let std = |std: f64| if std > 0.0 { std as f32 } else { 1.0 };
+    Normalisation {
+        mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
+        std: moments.iter().map(|(_, deviation)| std(*deviation)).collect(),
+    }
+}
+
+/// Features over the training part, predictions over the held-out part.
+pub(crate) fn reference(training: &[Example], held_out: &Probabilities) -> ReferenceProfile {
+    let mut shares = vec![0.0; CLASSES.len()];
+    let mut confidences = Vec::new();
+    for row in held_out.rows() {
+        let (class, confidence) = most_likely(row);
+        shares[class] += 1.0;
+        confidences.push(f64::from(confidence));
+    }
+    let rows = confidences.len().max(1) as f64;
+    confidences.sort_by(f64::total_cmp);
+    ReferenceProfile {
+        features: (0..FEATURES.len()).map(|feature| profile(training, feature)).collect(),
+        class_shares: shares.into_iter().map(|count: f64| count / rows).collect(),
+        confidence_deciles: deciles(&confidences),
+    }
+}
+
+fn profile(training: &[Example], feature: usize) -> FeatureProfile {
+    let mut values = column(training, feature);
+    values.sort_by(f64::total_cmp);
+    let (mean, std) = moments(&values);
+    let decile_edges = deciles(&values);
+    let mut shares = vec![0.0; decile_edges.len() + 1];
+    for value in &values {
+        shares[decile_edges.partition_point(|edge| edge <= value)] += 1.0;
+    }
+    let rows = values.len().max(1) as f64;
+    FeatureProfile {
+        name: FEATURES[feature].to_owned(),
+        decile_edges,
+        decile_shares: shares.into_iter().map(|count: f64| count / rows).collect(),
+        min: values.first().copied().unwrap_or(0.0),
+        max: values.last().copied().unwrap_or(0.0),
+        mean,
+        std,
+        missing: 0,
+    }
+}
+
+fn column(examples: &[Example], feature: usize) -> Vec<f64> {
+    examples.iter().map(|example| f64::from(example.features[feature])).collect()
+}
+
+fn moments(values: &[f64]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / count).sqrt())
+}
+
+/// The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7, numpy's default).
+fn deciles(sorted: &[f64]) -> Vec<f64> {
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return Vec::new();
+    };
+    let decile = |tenth: usize| {
+        let position = last as f64 * tenth as f64 / 10.0;
+        let below = position.floor();
+        let (low, high) = (sorted[below as usize], sorted[position.ceil() as usize]);
+        low + (high - low) * (position - below)
+    };
+    (1..10).map(decile).collect()
+}

@@ -1,0 +1,128 @@
+//! The split, the learning and the whole training, on the real data.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::*;
+
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
+
+fn data() -> Data {
+    Data::read(Path::new(DATA)).unwrap()
+}
+
+fn short_options(repository: &Path) -> TrainOptions {
+    let mut options = TrainOptions::new(DATA, repository);
+    options.hyperparameters.epochs = 2;
+    options
+}
+
+fn weights(report: &TrainReport) -> Vec<u8> {
+    std::fs::read(report.folder.join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn the_data_are_read_whole_and_in_order() {
+    let data = data();
+    assert_eq!(data.examples.len(), 1599);
+    let first = &data.examples[0];
+    let expected = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4_f32];
+    assert_eq!(first.features.map(f32::to_bits), expected.map(f32::to_bits));
+    assert_eq!(first.class, 0, "quality 5 is low");
+    assert_eq!(data.examples[3].class, 1, "quality 6 is high");
+    assert_eq!(data.sha256.len(), 64);
+}
+
+#[test]
+fn equal_rows_stay_on_one_side() {
+    let data = data();
+    for seed in 0..20 {
+        let split = split(&data.examples, PARTS, seed);
+        let key = |example: &Example| example.features.map(f32::to_bits);
+        let training: HashSet<_> = split.training.iter().map(key).collect();
+        assert!(split.held_out.iter().all(|example| !training.contains(&key(example))));
+        assert_eq!(split.training.len() + split.held_out.len(), 1599);
+        assert_eq!(split.held_out.len(), 319, "a fifth");
+    }
+}
+
+#[test]
+fn the_split_depends_on_the_seed_alone() {
+    let data = data();
+    assert_eq!(split(&data.examples, PARTS, 7).held_out, split(&data.examples, PARTS, 7).held_out);
+    assert_ne!(split(&data.examples, PARTS, 7).held_out, split(&data.examples, PARTS, 8).held_out);
+}
+
+#[test]
+fn the_default_training_is_honestly_better_than_the_majority() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut epochs = Vec::new();
+    let options = TrainOptions::new(DATA, folder.path());
+    let report = train_with_progress(&options, &mut |epoch| epochs.push(*epoch)).unwrap();
+    let metrics = &report.manifest.metrics;
+    assert!(metrics.validation_accuracy >= 0.72, "{metrics:?}");
+    assert!(metrics.validation_accuracy > metrics.majority_baseline + 0.1, "{metrics:?}");
+    assert_eq!(metrics.training_rows + metrics.validation_rows, 1599);
+    assert_eq!(epochs.len(), options.hyperparameters.epochs);
+    assert!(epochs.last().unwrap().loss < epochs[0].loss);
+    assert!(epochs.iter().all(|epoch| epoch.gradient_norm > 0.0));
+}
+
+#[test]
+fn same_seed_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = short_options(folder.path());
+    let (first, second) = (train(&options).unwrap(), train(&options).unwrap());
+    assert_eq!(weights(&first), weights(&second));
+    assert_eq!(first.manifest.metrics, second.manifest.metrics);
+    assert_ne!(first.manifest.run_id, second.manifest.run_id);
+    assert_eq!((first.manifest.version.as_str(), second.manifest.version.as_str()), ("1", "2"));
+    let other = train(&TrainOptions { seed: 43, ..options }).unwrap();
+    assert_ne!(weights(&first), weights(&other));
+}
+
+#[test]
+fn the_reference_profile_describes_the_training_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let reference = train(&short_options(folder.path())).unwrap().manifest.reference;
+    assert_eq!(reference.features.len(), FEATURES.len());
+    for feature in &reference.features {
+        assert_eq!(feature.decile_edges.len(), 9);
+        assert!(feature.decile_edges.is_sorted());
+        assert!((feature.decile_shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(feature.min <= feature.mean && feature.mean <= feature.max && feature.std > 0.0);
+    }
+    assert!((reference.class_shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+    assert!(reference.confidence_deciles.iter().all(|confidence| (0.5..=1.0).contains(confidence)));
+}
+
+#[test]
+fn run_ids_are_32_hex_digits() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_id = train(&short_options(folder.path())).unwrap().manifest.run_id;
+    assert_eq!(run_id.len(), 32);
+    assert!(run_id.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')));
+}
+
+#[test]
+fn data_that_cannot_be_learnt_from_leave_no_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = format!("data_id,{},quality\n", FEATURES.join(","));
+    let cases = [
+        ("data_id,quality\nwine-0001,5\n".to_owned(), "no column fixed_acidity"),
+        (format!("{header}wine-0001,1,2,3,4,5,6,7,8,9,10,eleven,5\n"), "line 2"),
+        (format!("{header}wine-0001,1,2,3,4,5,6,7,8,9,10,NaN,5\n"), "line 2"),
+        (format!("{header}wine-0001,1,2\n"), "not valid CSV"),
+        (header.clone(), "0 rows"),
+    ];
+    for (csv, expected) in cases {
+        let data = folder.path().join("data.csv");
+        std::fs::write(&data, csv).unwrap();
+        let options = TrainOptions::new(&data, folder.path().join("models"));
+        let error = train(&options).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let missing = TrainOptions::new(folder.path().join("none.csv"), folder.path().join("models"));
+    assert!(matches!(train(&missing), Err(TrainError::Read { .. })));
+    assert!(!folder.path().join("models").exists());
+}
