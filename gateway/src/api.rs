@@ -1,0 +1,256 @@
+//! The bodies of `/v1`, as they are written and as `openapi.json` describes them.
+
+use serde::{Deserialize, Serialize};
+use telemetry::SpanRef;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::model::RowFailure;
+use crate::store::StoredPrediction;
+
+/// Body of `POST /v1/predictions`: a model, and either entities or texts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PredictionRequest {
+    /// Name of the model.
+    #[schema(example = "wine_quality", max_length = 128)]
+    pub(crate) model: String,
+    /// The entities, for a model that takes `data_id`: 1 to 1,000 ids of 1 to 256 bytes without control characters.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 1000, example = json!(["wine-0001"]))]
+    pub(crate) data_ids: Option<Vec<String>>,
+    /// The texts, for a model that takes `text`: 1 to 1,000. They are never stored; the id of a text is made from its hash.
+    #[serde(default)]
+    #[schema(min_items = 1, max_items = 1000)]
+    pub(crate) texts: Option<Vec<String>>,
+}
+
+/// Answer to `POST /v1/predictions`: one entry for each thing asked, in the order asked.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PredictionResponse {
+    pub(crate) predictions: Vec<Entry>,
+}
+
+/// A prediction, or why there is none.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Entry {
+    Prediction(Prediction),
+    Failed(FailedEntry),
+}
+
+/// One prediction.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Prediction {
+    /// The entity, or `text-` and 16 hex digits for a text.
+    #[schema(example = "wine-0001")]
+    pub(crate) data_id: String,
+    #[schema(example = "wine_quality")]
+    pub(crate) model: String,
+    /// Version of the model that computed it.
+    #[schema(example = "1")]
+    pub(crate) model_version: String,
+    /// Variant of the model that computed it.
+    #[schema(example = "primary")]
+    pub(crate) variant: String,
+    /// The predicted class.
+    #[schema(example = "high")]
+    pub(crate) label: String,
+    /// Probability of the predicted class.
+    #[schema(minimum = 0, maximum = 1)]
+    pub(crate) confidence: f32,
+    /// Probability of each class, in the model's order of classes.
+    pub(crate) probabilities: Vec<f32>,
+    /// True when it came from the prediction store.
+    pub(crate) cached: bool,
+    /// When it was computed (RFC 3339).
+    #[schema(format = DateTime)]
+    pub(crate) computed_at: String,
+    /// The span that computed it; null when that was not traced.
+    pub(crate) computed_by: Option<ComputedBy>,
+    /// The training run of the model; null when the model service does not tell.
+    pub(crate) run_id: Option<String>,
+}
+
+/// Where the computation stands in a trace.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ComputedBy {
+    /// 32 hex digits.
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    pub(crate) trace_id: String,
+    /// 16 hex digits.
+    #[schema(example = "b7ad6b7169203331")]
+    pub(crate) span_id: String,
+}
+
+/// Something asked for that has no prediction, while others may have one.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct FailedEntry {
+    pub(crate) data_id: String,
+    pub(crate) model: String,
+    pub(crate) error: EntryError,
+}
+
+/// Why one entry has no prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct EntryError {
+    /// The status that a request for this one alone has.
+    #[schema(example = 404)]
+    pub(crate) status: u16,
+    /// A stable word for programs.
+    #[schema(example = "not_found")]
+    pub(crate) code: &'static str,
+    /// A sentence for people.
+    pub(crate) title: &'static str,
+}
+
+/// Answer to a search: newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SearchResponse {
+    pub(crate) predictions: Vec<Prediction>,
+    /// Pass it as `cursor` for the next page; null on the last one.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// What to search for; what is left out does not narrow.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchParameters {
+    /// Only of this model.
+    pub(crate) model: Option<String>,
+    /// Only with this label.
+    pub(crate) label: Option<String>,
+    /// Only by this variant.
+    pub(crate) variant: Option<String>,
+    /// Only with at least this confidence, 0 to 1.
+    #[param(value_type = Option<f32>, minimum = 0, maximum = 1)]
+    pub(crate) min_confidence: Option<String>,
+    /// Only computed at this time or later (RFC 3339).
+    #[param(format = DateTime)]
+    pub(crate) since: Option<String>,
+    /// Predictions on one page, 100 unless told otherwise.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    pub(crate) limit: Option<String>,
+    /// `next_cursor` of the page before.
+    pub(crate) cursor: Option<String>,
+}
+
+/// Answer to `GET /v1/models`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelsResponse {
+    pub(crate) models: Vec<ModelEntry>,
+}
+
+/// One model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelEntry {
+    #[schema(example = "wine_quality")]
+    pub(crate) name: String,
+    /// What a prediction can be asked by: `data_ids`, `texts`, or both.
+    pub(crate) inputs: Vec<&'static str>,
+    pub(crate) variants: Vec<VariantEntry>,
+}
+
+/// One way to serve a model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VariantEntry {
+    #[schema(example = "primary")]
+    pub(crate) name: String,
+    /// Share of the traffic, relative to the other variants.
+    pub(crate) weight: u32,
+    /// The version that answers.
+    #[schema(example = "1")]
+    pub(crate) version: String,
+    /// All versions that can answer.
+    pub(crate) versions: Vec<String>,
+    pub(crate) health: VariantHealth,
+}
+
+/// Whether a variant can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VariantHealth {
+    /// It can compute predictions.
+    Ready,
+    /// Only stored predictions are answered.
+    Unavailable,
+}
+
+/// An error of `/v1` (RFC 9457, `application/problem+json`).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Names the kind of problem: `urn:throughline:problem:` and the code.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:throughline:problem:not_found")]
+    pub(crate) kind: String,
+    /// The kind of problem in words.
+    pub(crate) title: &'static str,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// This problem in words.
+    pub(crate) detail: String,
+    /// A stable word for programs.
+    #[schema(example = "not_found")]
+    pub(crate) code: &'static str,
+    /// The trace of the request, 32 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
+    /// What became of each thing asked for, when none has a prediction.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) errors: Vec<FailedEntry>,
+}
+
+/// An error of `/v2`, as clients of the Open Inference Protocol read it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OipError {
+    /// A sentence for people.
+    pub(crate) error: String,
+    /// A stable word for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
+    /// The trace of the request, 32 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
+}
+
+impl Prediction {
+    pub(crate) fn new(stored: StoredPrediction, cached: bool) -> Self {
+        Self {
+            data_id: stored.key.data_id,
+            model: stored.key.model,
+            model_version: stored.key.version,
+            variant: stored.variant,
+            label: stored.label,
+            confidence: stored.confidence,
+            probabilities: stored.probabilities,
+            cached,
+            computed_at: stored.computed_at.to_string(),
+            computed_by: stored.computed_by.map(|SpanRef { trace_id, span_id }| ComputedBy { trace_id, span_id }),
+            run_id: stored.run_id,
+        }
+    }
+}
+
+impl EntryError {
+    /// Missing from the store, and the client wants nothing computed.
+    pub(crate) const NOT_CACHED: Self =
+        Self { status: 504, code: "not_cached", title: "No stored prediction answers this request" };
+    /// The id of a text is not enough to compute its prediction.
+    pub(crate) const TEXT_NOT_STORED: Self = Self {
+        status: 404,
+        code: "not_found",
+        title: "No prediction of this text is stored; send the text itself with POST",
+    };
+}
+
+impl From<RowFailure> for EntryError {
+    fn from(failure: RowFailure) -> Self {
+        let (status, code, title) = match failure {
+            RowFailure::NotFound => (404, "not_found", "No entity has this data_id"),
+            RowFailure::OutsideMaxAge => (422, "outside_max_age", "The features of this entity are too old"),
+            RowFailure::MissingFeatures => (422, "missing_features", "This entity lacks features that the model needs"),
+            RowFailure::Other => (422, "prediction_failed", "The model could not predict this entity"),
+        };
+        Self { status, code, title }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the gateway is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+/// Options of the gateway; each is a flag and an environment variable.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    /// Address of the gateway; port 0 takes a free one
+    #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// Where predictions are kept: `sqlite:PATH` or a plain path
+    #[arg(long, env = "PREDICTION_STORE", default_value = "sqlite:.throughline/predictions.db", value_name = "STORE")]
+    pub prediction_store: StoreAddress,
+    /// Base address of the model service
+    #[arg(long, env = "GATEWAY_MODEL_SERVICE", default_value = "http://127.0.0.1:8000", value_parser = http_url, value_name = "URL")]
+    pub model_service: Url,
+    /// Age at which a stored prediction is no longer answered, such as 30m or 7d; without it they do not age
+    #[arg(long, env = "PREDICTION_TTL", value_parser = duration, value_name = "TIME")]
+    pub prediction_ttl: Option<Duration>,
+    /// Time for one call of the prediction store; then the model answers without it
+    #[arg(long, env = "PREDICTION_STORE_TIMEOUT", default_value = "1s", value_parser = duration, value_name = "TIME")]
+    pub prediction_store_timeout: Duration,
+    /// How often the model service is asked for its models and their versions
+    #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = duration, value_name = "TIME")]
+    pub model_refresh: Duration,
+    /// Suffer the faults that requests ask for in their baggage
+    #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
+    pub allow_faults: bool,
+    /// How the process runs
+    #[command(flatten)]
+    pub process: serving::ProcessOptions,
+}
+
+/// Which engine keeps the predictions, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAddress {
+    /// One file.
+    Sqlite(PathBuf),
+    /// A cluster.
+    Elasticsearch(Url),
+}
+
+impl FromStr for StoreAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return http_url(text).map(Self::Elasticsearch);
+        }
+        let path = text.strip_prefix("sqlite:").unwrap_or(text);
+        if path.is_empty() {
+            return Err("the path of the file is missing, as in sqlite:.throughline/predictions.db".to_owned());
+        }
+        match path.split_once("://") {
+            Some((scheme, _)) => Err(format!("`{scheme}` is no prediction store; use sqlite:PATH")),
+            None => Ok(Self::Sqlite(PathBuf::from(path))),
+        }
+    }
+}
+
+/// Reads an `http` or `https` address; a path in it gets the slash that joining needs.
+fn http_url(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text).map_err(|error| format!("`{text}` is no address: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{text}` is no http or https address"));
+    }
+    if !url.path().ends_with('/') {
+        url.set_path(&format!("{}/", url.path()));
+    }
+    Ok(url)
+}
+
+/// Reads `250ms`, `10s`, `5m`, `2h` or `7d`; zero is no time.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("`{text}` needs a unit: ms, s, m, h or d")),
+    };
+    let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).filter(|millis| *millis > 0);
+    millis.map(Duration::from_millis).ok_or_else(|| format!("`{text}` is no time such as 500ms or 10s"))
+}

@@ -1,0 +1,117 @@
+//! The gateway: it answers predictions from its store, and has a model service compute the ones it does not have.
+//!
+//! A request goes `predictions` (what is asked) → `read_through` (store, then model) → `flight` (one computation for each
+//! key) → `model` (Open Inference Protocol). `store` is the seam to `SQLite`, `routes` picks the variant of a model,
+//! `catalogue` knows the models and their current versions, `passthrough` hands `/v2` on untouched.
+
+mod api;
+mod cache;
+mod catalogue;
+mod config;
+mod error;
+mod flight;
+mod model;
+mod models;
+mod openapi;
+mod passthrough;
+mod predictions;
+mod read_through;
+mod router;
+mod routes;
+mod search;
+mod store;
+mod timing;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, StoreAddress};
+pub use routes::{Routes, Variant};
+pub use store::sqlite::OpenError;
+pub use store::{Key, Lookup, Page, Position, PredictionStore, Search, StoreError, StoredPrediction};
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serving::{Health, Shutdown};
+use telemetry::client::{ClientError, HttpClient};
+use tokio::net::TcpListener;
+
+use crate::catalogue::Catalogue;
+use crate::model::ModelClient;
+use crate::read_through::ReadThrough;
+use crate::store::sqlite::SqliteStore;
+use crate::store::watched::WatchedStore;
+
+/// What is fixed about this part.
+pub const PART: serving::Part =
+    serving::Part { name: "gateway", version: env!("CARGO_PKG_VERSION"), listen_flag: "--listen", traced: true };
+
+/// The gateway cannot start, or did not stop in good order.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The prediction store cannot be opened.
+    #[error("cannot start with this prediction store; choose another with --prediction-store")]
+    Store(#[from] OpenError),
+    /// An engine that this program does not speak yet.
+    #[error("--prediction-store {0}: Elasticsearch is not built in yet; use sqlite:PATH")]
+    Elasticsearch(url::Url),
+    /// No HTTP client.
+    #[error("cannot set up the HTTP client")]
+    Client(#[from] ClientError),
+    /// The drain took too long.
+    #[error("the gateway did not stop in good order")]
+    Serve(#[from] serving::ServeError),
+}
+
+/// Where the time comes from, so that tests can let it pass.
+pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Runs the gateway as a process and gives its exit code.
+pub fn main(config: Config) -> ExitCode {
+    let process = config.process.clone();
+    serving::run(&PART, config.listen, &process, |listener, shutdown| run(config, listener, shutdown))
+}
+
+/// Answers requests on `listener` until `shutdown`.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
+    let store = open(&config.prediction_store)?;
+    run_with(config, store, Arc::new(Timestamp::now), listener, shutdown).await
+}
+
+/// The same with a store and a clock of the caller's.
+pub(crate) async fn run_with(
+    config: Config,
+    store: Arc<dyn PredictionStore>,
+    clock: Clock,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let health = Health::new();
+    let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
+    let routes = Arc::new(Routes::single(config.model_service.clone()));
+    let client = ModelClient::new(HttpClient::new()?);
+    let catalogue = Catalogue::new(client.clone(), Arc::clone(&routes), store.clone(), health.clone());
+    let predictions = ReadThrough::new(catalogue.clone(), routes, client, store, clock, config.prediction_ttl);
+    let app = router::build(&config, Arc::clone(&predictions), &health);
+    // A model service that is there already is known before the first request; one that is not does not hold the start.
+    catalogue.refresh().await;
+    health.ready(true);
+    let end = shutdown.clone();
+    let background = async {
+        tokio::join!(catalogue.keep_fresh(config.model_refresh), predictions.keep_tidy());
+    };
+    tokio::select! {
+        served = serving::serve(listener, app, health, &config.process, shutdown) => served?,
+        () = background => end.wait().await,
+    }
+    Ok(())
+}
+
+fn open(address: &StoreAddress) -> Result<Arc<dyn PredictionStore>, Error> {
+    match address {
+        StoreAddress::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+        StoreAddress::Elasticsearch(url) => Err(Error::Elasticsearch(url.clone())),
+    }
+}

@@ -1,0 +1,119 @@
+//! What one inference call answered, row by row.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use protocol::oip::{self, InferResponse};
+use telemetry::SpanRef;
+
+use super::ModelError;
+use crate::timing::{self, UpstreamTiming};
+
+/// The answer to one inference call; `rows` has the length and order of the input.
+#[derive(Debug)]
+pub(crate) struct Inference {
+    pub(crate) version: Option<String>,
+    pub(crate) run_id: Option<String>,
+    pub(crate) computed_by: Option<SpanRef>,
+    pub(crate) rows: Vec<Result<Row, RowFailure>>,
+    pub(crate) timing: UpstreamTiming,
+}
+
+/// One computed row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) label: String,
+    pub(crate) confidence: f32,
+    pub(crate) probabilities: Vec<f32>,
+}
+
+/// Why one row has no prediction while others may have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowFailure {
+    /// Nobody knows the entity.
+    NotFound,
+    /// Its features are too old.
+    OutsideMaxAge,
+    /// Some of its features are missing.
+    MissingFeatures,
+    /// A reason with a code that this gateway does not know.
+    Other,
+}
+
+impl RowFailure {
+    /// The stable word of the agreement between model service and gateway.
+    pub(crate) fn from_code(code: &str) -> Self {
+        match code {
+            "not_found" => Self::NotFound,
+            "outside_max_age" => Self::OutsideMaxAge,
+            "missing_features" => Self::MissingFeatures,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Inference {
+    pub(super) fn read(response: &Response<Bytes>, rows: usize) -> Result<Self, ModelError> {
+        let length = response.headers().get(oip::HEADER_LENGTH).map(|value| oip::parse_header_length(value.as_bytes()));
+        let body = InferResponse::decode(response.body(), length.transpose().map_err(ModelError::Malformed)?);
+        let body = body.map_err(ModelError::Malformed)?;
+        Ok(Self {
+            rows: read_rows(&body, rows)?,
+            version: body.model_version.filter(|version| !version.is_empty()),
+            run_id: body.parameters.get_str("run_id").map(str::to_owned),
+            computed_by: body.parameters.get_str("traceparent").and_then(recorded),
+            timing: timing::upstream(response.headers()),
+        })
+    }
+
+    /// The answer of a service that refuses a call because each of its rows failed for the same reason.
+    pub(super) fn all_failed(error: &ModelError, rows: usize) -> Option<Self> {
+        let ModelError::Answered {
+            status: StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY,
+            code: Some(code),
+            ..
+        } = error
+        else {
+            return None;
+        };
+        let failure = RowFailure::from_code(code);
+        let timing = UpstreamTiming::default();
+        let rows = vec![Err(failure); rows];
+        (failure != RowFailure::Other).then_some(Self { version: None, run_id: None, computed_by: None, rows, timing })
+    }
+}
+
+fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, RowFailure>>, ModelError> {
+    let texts = |name| body.output(name).map(oip::Tensor::as_texts).transpose().map_err(ModelError::Malformed);
+    let numbers = |name| body.output(name).and_then(oip::Tensor::as_fp32);
+    let labels = texts("label")?.ok_or(ModelError::Unusable("has no output `label`"))?;
+    let confidences = numbers("confidence").ok_or(ModelError::Unusable("has no FP32 output `confidence`"))?;
+    let probabilities = numbers("probabilities").unwrap_or_default();
+    let errors = texts("error")?.unwrap_or_default();
+    let classes = probabilities.len() / rows.max(1);
+    let fits = labels.len() == rows && confidences.len() == rows && classes * rows == probabilities.len();
+    if !fits || !(errors.is_empty() || errors.len() == rows) {
+        return Err(ModelError::Unusable("has another number of rows than was asked for"));
+    }
+    let row = |at: usize| match errors.get(at) {
+        Some(code) if !code.is_empty() => Err(RowFailure::from_code(code)),
+        _ => Ok(Row {
+            label: labels[at].to_owned(),
+            confidence: confidences[at],
+            probabilities: probabilities[at * classes..(at + 1) * classes].to_vec(),
+        }),
+    };
+    Ok((0..rows).map(row).collect())
+}
+
+/// The span that a `traceparent` names, if it was sampled: a link to a span that nobody has leads nowhere.
+fn recorded(traceparent: &str) -> Option<SpanRef> {
+    let flags = u8::from_str_radix(traceparent.split('-').nth(3)?, 16).ok()?;
+    if flags & 1 == 1 { SpanRef::from_traceparent(traceparent) } else { None }
+}
+
+/// The time that is kept back from a call, so that its failure can still be told within the request's own deadline.
+pub(crate) fn budget(remaining: Duration) -> Duration {
+    remaining.saturating_sub((remaining / 10).min(Duration::from_millis(50)))
+}

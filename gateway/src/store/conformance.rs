@@ -1,0 +1,205 @@
+//! What every prediction store must do, as one suite over the trait; each engine's tests call [`check`] on a fresh store.
+
+use jiff::{SignedDuration, Timestamp};
+use telemetry::SpanRef;
+
+use super::{Key, Lookup, Page, PredictionStore, Search, StoredPrediction};
+
+/// Runs the whole suite. `settle` makes what was written visible to searches, for engines that need to be told.
+pub(crate) async fn check<F: Future<Output = ()>>(store: &dyn PredictionStore, settle: impl Fn() -> F) {
+    an_empty_store_knows_nothing(store).await;
+    what_is_stored_is_found_again_exactly(store).await;
+    a_lookup_keeps_the_order_and_marks_what_is_missing(store).await;
+    versions_and_models_do_not_answer_for_each_other(store).await;
+    a_newer_computation_replaces_an_older_one_and_not_the_reverse(store).await;
+    ids_are_taken_literally(store).await;
+    concurrent_writes_are_all_kept(store).await;
+    settle().await;
+    the_latest_version_is_that_of_the_newest_prediction(store).await;
+    searches_filter(store).await;
+    pages_follow_each_other_without_gaps(store).await;
+    store.remove_older(at(1_000_000)).await.unwrap();
+    settle().await;
+    what_is_removed_is_gone(store).await;
+}
+
+/// A prediction `seconds` after a fixed moment.
+pub(crate) fn prediction(model: &str, version: &str, data_id: &str, seconds: i64) -> StoredPrediction {
+    StoredPrediction {
+        key: Key { model: model.to_owned(), version: version.to_owned(), data_id: data_id.to_owned() },
+        variant: "primary".to_owned(),
+        label: "high".to_owned(),
+        confidence: 0.7,
+        probabilities: vec![0.3, 0.7],
+        computed_at: at(seconds),
+        computed_by: SpanRef::parse("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"),
+        run_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_microsecond(1_700_000_000_123_456).unwrap() + SignedDuration::from_secs(seconds)
+}
+
+fn lookup(model: &str, version: &str, data_ids: &[&str]) -> Lookup {
+    let data_ids = data_ids.iter().map(|id| (*id).to_owned()).collect();
+    Lookup { model: model.to_owned(), version: version.to_owned(), data_ids }
+}
+
+async fn put(store: &dyn PredictionStore, predictions: &[StoredPrediction]) {
+    let results = store.put_many(predictions.to_vec()).await.unwrap();
+    assert_eq!(results.len(), predictions.len());
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+async fn get(store: &dyn PredictionStore, model: &str, version: &str, data_id: &str) -> Option<StoredPrediction> {
+    store.get_many(lookup(model, version, &[data_id])).await.unwrap().remove(0)
+}
+
+async fn an_empty_store_knows_nothing(store: &dyn PredictionStore) {
+    assert_eq!(store.get_many(lookup("m", "1", &["a", "b"])).await.unwrap(), [None, None]);
+    assert_eq!(store.get_many(lookup("m", "1", &[])).await.unwrap(), []);
+    assert_eq!(store.put_many(Vec::new()).await.unwrap().len(), 0);
+    assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap(), Page::default());
+    assert_eq!(store.latest_version("m").await.unwrap(), None);
+    assert_eq!(store.remove_older(at(0)).await.unwrap(), 0);
+}
+
+async fn what_is_stored_is_found_again_exactly(store: &dyn PredictionStore) {
+    let full = prediction("exact", "1", "a", 0);
+    let odd = StoredPrediction {
+        confidence: 0.1 + 0.2,
+        probabilities: vec![f32::MIN_POSITIVE, 1.0 / 3.0, 1.0],
+        computed_by: None,
+        run_id: None,
+        ..prediction("exact", "1", "b", 1)
+    };
+    put(store, &[full.clone(), odd.clone()]).await;
+    assert_eq!(store.get_many(lookup("exact", "1", &["a", "b"])).await.unwrap(), [Some(full), Some(odd)]);
+}
+
+async fn a_lookup_keeps_the_order_and_marks_what_is_missing(store: &dyn PredictionStore) {
+    let all: Vec<_> = ["c", "a", "b"].iter().map(|id| prediction("order", "1", id, 0)).collect();
+    put(store, &all).await;
+    let found = store.get_many(lookup("order", "1", &["b", "x", "c", "a"])).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|found| found.as_ref().map(|found| found.key.data_id.as_str())).collect();
+    assert_eq!(ids, [Some("b"), None, Some("c"), Some("a")]);
+}
+
+async fn versions_and_models_do_not_answer_for_each_other(store: &dyn PredictionStore) {
+    put(store, &[prediction("apart", "1", "a", 0)]).await;
+    assert_eq!(get(store, "apart", "2", "a").await, None);
+    assert_eq!(get(store, "apar", "t1", "a").await, None);
+    assert_eq!(get(store, "apart", "", "1a").await, None);
+    assert!(get(store, "apart", "1", "a").await.is_some());
+}
+
+async fn a_newer_computation_replaces_an_older_one_and_not_the_reverse(store: &dyn PredictionStore) {
+    let (old, new) = (
+        prediction("newest", "1", "a", 1),
+        StoredPrediction { label: "low".to_owned(), ..prediction("newest", "1", "a", 2) },
+    );
+    put(store, std::slice::from_ref(&new)).await;
+    put(store, &[old]).await;
+    assert_eq!(get(store, "newest", "1", "a").await, Some(new));
+    let newer = prediction("newest", "1", "a", 3);
+    put(store, std::slice::from_ref(&newer)).await;
+    assert_eq!(get(store, "newest", "1", "a").await, Some(newer));
+}
+
+async fn ids_are_taken_literally(store: &dyn PredictionStore) {
+    let ids = ["a' OR 1=1 --", "a/b", "%", "_", "naïve ☕", "a\"b\\c", " a", "A", &"x".repeat(256)];
+    let all: Vec<_> = ids.iter().map(|id| prediction("literal", "1", id, 0)).collect();
+    put(store, &all).await;
+    let found = store.get_many(lookup("literal", "1", &ids)).await.unwrap();
+    assert_eq!(found, all.into_iter().map(Some).collect::<Vec<_>>());
+    assert_eq!(get(store, "literal", "1", "a").await, None);
+}
+
+async fn concurrent_writes_are_all_kept(store: &dyn PredictionStore) {
+    let writes = (0..40).map(|n| async move { put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await });
+    futures_util::future::join_all(writes).await;
+    let ids: Vec<String> = (0..40).map(|n| format!("id-{n}")).collect();
+    let found =
+        store.get_many(Lookup { model: "many".to_owned(), version: "1".to_owned(), data_ids: ids }).await.unwrap();
+    assert_eq!(found.iter().flatten().count(), 40);
+}
+
+async fn the_latest_version_is_that_of_the_newest_prediction(store: &dyn PredictionStore) {
+    put(
+        store,
+        &[prediction("latest", "9", "a", 10), prediction("latest", "10", "a", 20), prediction("latest", "8", "a", 15)],
+    )
+    .await;
+    assert_eq!(store.latest_version("latest").await.unwrap().as_deref(), Some("10"));
+    assert_eq!(store.latest_version("nobody").await.unwrap(), None);
+}
+
+async fn searches_filter(store: &dyn PredictionStore) {
+    let one = |id: &str, label: &str, variant: &str, confidence, seconds| StoredPrediction {
+        label: label.to_owned(),
+        variant: variant.to_owned(),
+        confidence,
+        ..prediction("search", "1", id, seconds)
+    };
+    put(
+        store,
+        &[
+            one("a", "high", "primary", 0.9, 10),
+            one("b", "low", "primary", 0.8, 20),
+            one("c", "high", "canary", 0.6, 30),
+        ],
+    )
+    .await;
+    let base = Search { model: Some("search".to_owned()), limit: 10, ..Search::default() };
+    let text = |text: &str| Some(text.to_owned());
+    let cases = [
+        (base.clone(), "c b a"),
+        (Search { label: text("high"), ..base.clone() }, "c a"),
+        (Search { variant: text("primary"), ..base.clone() }, "b a"),
+        (Search { label: text("high"), variant: text("primary"), ..base.clone() }, "a"),
+        (Search { min_confidence: Some(0.9), ..base.clone() }, "a"),
+        (Search { min_confidence: Some(0.8), ..base.clone() }, "b a"),
+        (Search { since: Some(at(20)), ..base.clone() }, "c b"),
+        (Search { since: Some(at(31)), ..base.clone() }, ""),
+        (Search { model: text("nobody"), ..base.clone() }, ""),
+        (Search { label: text("HIGH"), ..base.clone() }, ""),
+    ];
+    for (search, expected) in cases {
+        let page = store.search(search.clone()).await.unwrap();
+        assert_eq!(ids(&page), expected, "{search:?}");
+        assert_eq!(page.next, None, "{search:?}");
+    }
+}
+
+async fn pages_follow_each_other_without_gaps(store: &dyn PredictionStore) {
+    // Equal times, so that the order within them must come from the key.
+    let all: Vec<_> = ["a", "b", "c", "d", "e"].iter().map(|id| prediction("pages", "1", id, 50)).collect();
+    put(store, &all).await;
+    put(store, &[prediction("pages", "1", "f", 60), prediction("pages", "2", "a", 50)]).await;
+    let mut search = Search { model: Some("pages".to_owned()), limit: 3, ..Search::default() };
+    let mut pages = Vec::new();
+    loop {
+        let page = store.search(search.clone()).await.unwrap();
+        pages.push(ids(&page));
+        match page.next {
+            Some(next) => search.after = Some(next),
+            None => break,
+        }
+        assert!(pages.len() < 10, "the pages do not end: {pages:?}");
+    }
+    assert_eq!(pages, ["f a b", "c d e", "a"]);
+}
+
+async fn what_is_removed_is_gone(store: &dyn PredictionStore) {
+    assert_eq!(get(store, "exact", "1", "a").await, None);
+    assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap(), Page::default());
+    put(store, &[prediction("gone", "1", "old", 0), prediction("gone", "1", "new", 10)]).await;
+    assert_eq!(store.remove_older(at(10)).await.unwrap(), 1);
+    assert_eq!(get(store, "gone", "1", "old").await, None);
+    assert!(get(store, "gone", "1", "new").await.is_some());
+}
+
+fn ids(page: &Page) -> String {
+    page.predictions.iter().map(|found| found.key.data_id.as_str()).collect::<Vec<_>>().join(" ")
+}

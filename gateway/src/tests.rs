@@ -1,0 +1,14 @@
+//! The gateway as its clients meet it: over real sockets, beside a model service that is told how to behave.
+
+mod answers;
+mod caching;
+mod configuration;
+mod degraded;
+mod fake;
+mod flights;
+mod harness;
+mod hostile;
+mod openapi;
+mod search;
+mod stores;
+mod through;

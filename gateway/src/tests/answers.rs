@@ -1,0 +1,154 @@
+//! What is answered: order, duplicates, failures of single entries, texts, single lookups, models.
+
+use serde_json::{Value, json};
+
+use super::fake::{RUN_ID, SPAN_ID, TRACE_ID};
+use super::harness::Gateway;
+
+#[tokio::test]
+async fn a_prediction_has_all_its_fields() {
+    let gateway = Gateway::start().await;
+    let reply = gateway.predict(&["wine-0001"]).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), "application/json");
+    let mut expected = json!({
+        "data_id": "wine-0001", "model": "wine_quality", "model_version": "1", "variant": "primary", "label": "high",
+        "confidence": 0.75, "probabilities": [0.25, 0.75], "cached": false, "computed_at": "2026-01-31T12:00:00Z",
+        "computed_by": {"trace_id": TRACE_ID, "span_id": SPAN_ID}, "run_id": RUN_ID,
+    });
+    assert_eq!(reply.json(), json!({"predictions": [expected]}));
+    expected["cached"] = json!(true);
+    assert_eq!(gateway.predict(&["wine-0001"]).await.json(), json!({"predictions": [expected]}));
+    assert_eq!(gateway.get("/v1/predictions/wine_quality/wine-0001").await.json(), expected);
+}
+
+#[tokio::test]
+async fn the_order_is_that_asked_and_duplicates_are_computed_once() {
+    let gateway = Gateway::start().await;
+    gateway.predict(&["b"]).await;
+    let reply = gateway.predict(&["c", "b", "a", "c", "b"]).await;
+    assert_eq!(reply.each("data_id"), ["c", "b", "a", "c", "b"]);
+    assert_eq!(reply.each("cached"), [json!(false), json!(true), json!(false), json!(false), json!(true)]);
+    assert_eq!(gateway.fake.calls()[1].values, ["c", "a"]);
+    assert_eq!(*gateway.store.lookups.lock().unwrap(), [1, 3], "one lookup for each request");
+    assert_eq!(*gateway.store.writes.lock().unwrap(), [1, 2], "one write for each request");
+}
+
+#[tokio::test]
+async fn an_entity_that_fails_leaves_the_others_alone() {
+    let gateway = Gateway::start().await;
+    let reply = gateway.predict(&["a", "not_found-1", "outside_max_age-1", "missing_features-1"]).await;
+    assert_eq!(reply.status, 200);
+    let codes: Vec<Value> = reply.each("error").iter().map(|error| error["code"].clone()).collect();
+    assert_eq!(codes, [json!(null), json!("not_found"), json!("outside_max_age"), json!("missing_features")]);
+    let error = &reply.each("error")[1];
+    assert_eq!(error["status"], 404);
+    assert!(error["title"].is_string());
+    assert_eq!(reply.cache_status(), "throughline; fwd=miss; stored");
+    // Failures are not kept: they are asked again.
+    gateway.predict(&["a", "not_found-1"]).await;
+    assert_eq!(gateway.fake.calls()[1].values, ["not_found-1"]);
+}
+
+#[tokio::test]
+async fn when_all_fail_the_status_says_so() {
+    let gateway = Gateway::start().await;
+    let cases: [(&[&str], u16, &str); 4] = [
+        (&["not_found-1", "not_found-2"], 404, "not_found"),
+        (&["outside_max_age-1"], 422, "outside_max_age"),
+        (&["missing_features-1", "outside_max_age-1"], 422, "none_succeeded"),
+        (&["not_found-1", "missing_features-1"], 422, "none_succeeded"),
+    ];
+    for (ids, status, code) in cases {
+        let reply = gateway.predict(ids).await;
+        assert_eq!(reply.problem(status), code);
+        let errors = reply.json()["errors"].as_array().unwrap().clone();
+        assert_eq!(errors.iter().map(|entry| entry["data_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+        assert_eq!(reply.cache_status(), "throughline; fwd=miss");
+    }
+    assert_eq!(gateway.get("/v1/predictions/wine_quality/not_found-1").await.problem(404), "not_found");
+    assert_eq!(gateway.predict(&["a"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn texts_are_known_by_their_hash_only() {
+    let gateway = Gateway::start().await;
+    let body = json!({"model": "text_sentiment", "texts": ["good", "bad", "good"]}).to_string();
+    let reply = gateway.post("/v1/predictions", &[], body.clone()).await;
+    assert_eq!(reply.status, 200, "{:?}", reply.body);
+    // The first 16 hex digits of `printf good | sha256sum`.
+    let id = "text-770e607624d68926";
+    assert_eq!(reply.each("data_id")[0], id);
+    assert_eq!(reply.each("data_id")[2], id);
+    let call = &gateway.fake.calls()[0];
+    assert_eq!((call.model.as_str(), call.input.as_str()), ("text_sentiment", "text"));
+    assert_eq!(call.values, ["good", "bad"]);
+    assert_eq!(gateway.post("/v1/predictions", &[], body).await.cache_status(), "throughline; hit");
+    let stored = gateway.get(&format!("/v1/predictions/text_sentiment/{id}")).await;
+    assert_eq!((stored.status.as_u16(), stored.json()["cached"].clone()), (200, json!(true)));
+    let missing = gateway.get("/v1/predictions/text_sentiment/text-0000000000000000").await;
+    assert_eq!(missing.problem(404), "not_found");
+    assert_eq!(gateway.fake.calls().len(), 1);
+    let found = gateway.get("/v1/predictions?model=text_sentiment").await;
+    assert!(!String::from_utf8_lossy(&found.body).contains("good"));
+}
+
+#[tokio::test]
+async fn a_model_takes_only_its_own_kind() {
+    let gateway = Gateway::start().await;
+    for body in [
+        json!({"model": "wine_quality", "texts": ["good"]}),
+        json!({"model": "text_sentiment", "data_ids": ["wine-0001"]}),
+        json!({"model": "echo", "data_ids": ["wine-0001"]}),
+    ] {
+        let reply = gateway.post("/v1/predictions", &[], body.to_string()).await;
+        assert_eq!(reply.problem(422), "invalid_request", "{body}");
+    }
+    assert_eq!(gateway.get("/v1/predictions/text_sentiment/wine-0001").await.problem(422), "invalid_request");
+    assert_eq!(gateway.fake.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn an_unknown_model_is_not_found() {
+    let gateway = Gateway::start().await;
+    for model in ["nobody", "../../etc", "a b", "unknown/x"] {
+        let body = json!({"model": model, "data_ids": ["a"]}).to_string();
+        assert_eq!(gateway.post("/v1/predictions", &[], body).await.problem(404), "unknown_model", "{model}");
+    }
+    assert_eq!(gateway.get("/v1/predictions/nobody/a").await.problem(404), "unknown_model");
+}
+
+#[tokio::test]
+async fn ids_in_paths_are_decoded() {
+    let gateway = Gateway::start().await;
+    let reply = gateway.get("/v1/predictions/wine_quality/a%2Fb%20%C3%BC").await;
+    assert_eq!(reply.json()["data_id"], "a/b ü");
+    assert_eq!(gateway.get("/v1/predictions/wine_quality/%FF").await.problem(422), "invalid_request");
+}
+
+#[tokio::test]
+async fn the_models_are_listed_with_their_health() {
+    let mut gateway = Gateway::start().await;
+    let wine = |models: &Value| {
+        models["models"].as_array().unwrap().iter().find(|model| model["name"] == "wine_quality").unwrap().clone()
+    };
+    let reply = gateway.get("/v1/models").await;
+    let variant = json!({"name": "primary", "weight": 1, "version": "1", "versions": ["1"], "health": "ready"});
+    assert_eq!(wine(&reply.json()), json!({"name": "wine_quality", "inputs": ["data_ids"], "variants": [variant]}));
+    gateway.fake.stop().await;
+    gateway
+        .eventually("unavailable", async || {
+            wine(&gateway.get("/v1/models").await.json())["variants"][0]["health"] == "unavailable"
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn the_model_is_told_the_time_it_has() {
+    let gateway = Gateway::start().await;
+    gateway.predict(&["a"]).await;
+    let call = &gateway.fake.calls()[0];
+    assert_eq!(call.headers["content-type"], "application/json");
+    let micros = call.timeout_micros;
+    assert!((8_000_000..10_000_000).contains(&micros), "{micros}");
+}

@@ -1,0 +1,60 @@
+//! What the gateway can be told, and what it says when it cannot do that.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Parser;
+use serving::Shutdown;
+use tokio::net::TcpListener;
+
+use crate::{Config, Error, StoreAddress, run};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+fn parse(arguments: &[&str]) -> Result<Config, String> {
+    let parsed = Arguments::try_parse_from(["gateway"].iter().chain(arguments));
+    parsed.map(|arguments| arguments.config).map_err(|error| error.to_string())
+}
+
+#[test]
+fn flags_are_read_and_nonsense_is_explained() {
+    let config = parse(&["--prediction-ttl", "2h", "--model-service", "http://models:8000/base"]).unwrap();
+    assert_eq!(config.prediction_ttl, Some(Duration::from_hours(2)));
+    assert_eq!(config.model_service.as_str(), "http://models:8000/base/");
+    assert_eq!(config.prediction_store, StoreAddress::Sqlite(Path::new(".throughline/predictions.db").to_owned()));
+    let plain = parse(&["--prediction-store", "/tmp/x.db"]).unwrap().prediction_store;
+    assert_eq!(plain, StoreAddress::Sqlite(Path::new("/tmp/x.db").to_owned()));
+    let wrong = [
+        (["--prediction-store", "redis://x"], "`redis` is no prediction store"),
+        (["--prediction-store", "sqlite:"], "path of the file is missing"),
+        (["--model-service", "ftp://x"], "no http or https address"),
+        (["--model-service", "models:8000"], "no http or https address"),
+        (["--prediction-ttl", "0s"], "is no time"),
+        (["--prediction-ttl", "5"], "needs a unit"),
+        (["--prediction-ttl", "99999999999999999999d"], "is no time"),
+    ];
+    for (arguments, text) in wrong {
+        let error = parse(&arguments).unwrap_err();
+        assert!(error.contains(text), "{arguments:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_told_before_anything_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no.db");
+    std::fs::write(&file, "no database".repeat(1_000)).unwrap();
+    for (store, expected) in
+        [(file.to_str().unwrap(), "--prediction-store"), ("http://127.0.0.1:9200", "not built in yet")]
+    {
+        let config = parse(&["--prediction-store", store]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_stop, shutdown) = Shutdown::pair();
+        let error: Error = run(config, listener, shutdown).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

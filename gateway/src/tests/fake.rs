@@ -1,0 +1,244 @@
+//! A model service that speaks the Open Inference Protocol and does what a test tells it. It knows nothing of the gateway,
+//! so that the trace test can use it, too.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use protocol::oip::{
+    Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, Tensor, TensorFormat,
+    TensorMetadata,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// The span that the service says computed its answers.
+pub(crate) const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(crate) const SPAN_ID: &str = "b7ad6b7169203331";
+pub(crate) const RUN_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// A running service; it stops when it is dropped.
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    pub(crate) told: Arc<Told>,
+    running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+/// What the test tells the service, and what the service tells the test.
+pub(crate) struct Told {
+    /// Versions that it has; the last one answers.
+    pub(crate) versions: Mutex<Vec<String>>,
+    pub(crate) behaviour: Mutex<Behaviour>,
+    /// The inference calls for predictions so far.
+    pub(crate) calls: Mutex<Vec<Call>>,
+    /// While false, inference calls wait.
+    pub(crate) gate: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Behaviour {
+    Answer,
+    Refuse { status: u16, body: &'static str, retry_after: Option<&'static str> },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) model: String,
+    pub(crate) input: String,
+    pub(crate) values: Vec<String>,
+    pub(crate) timeout_micros: u128,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Fake {
+    pub(crate) async fn start() -> Self {
+        let told = Told {
+            versions: Mutex::new(vec!["1".to_owned()]),
+            behaviour: Mutex::new(Behaviour::Answer),
+            calls: Mutex::default(),
+            gate: watch::Sender::new(true),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut fake = Self { address: listener.local_addr().unwrap(), told: Arc::new(told), running: None };
+        fake.serve(listener);
+        fake
+    }
+
+    /// Stops it: its port refuses connections.
+    pub(crate) async fn stop(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            stop.send(()).unwrap();
+            task.await.unwrap();
+        }
+    }
+
+    /// Starts it again at the same address.
+    pub(crate) async fn restart(&mut self) {
+        self.serve(TcpListener::bind(self.address).await.unwrap());
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.told.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// From now on, this is the only version.
+    pub(crate) fn set_version(&self, version: &str) {
+        *self.told.versions.lock().unwrap() = vec![version.to_owned()];
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.told.calls.lock().unwrap().clone()
+    }
+
+    pub(crate) fn close_gate(&self) {
+        self.told.gate.send_replace(false);
+    }
+
+    pub(crate) fn open_gate(&self) {
+        self.told.gate.send_replace(true);
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = Router::new()
+            .route(
+                "/v2/models",
+                get(async || axum::Json(serde_json::json!({"models": ["wine_quality", "text_sentiment", "echo"]}))),
+            )
+            .route("/v2/models/stats", get(other))
+            .route("/v2/models/{model}", get(metadata))
+            .route("/v2/models/{model}/ready", get(ready))
+            .route("/v2/models/{model}/infer", post(infer))
+            .route("/v2/models/{model}/versions/{version}/infer", post(echo))
+            .fallback(other)
+            .with_state(Arc::clone(&self.told));
+        let task = telemetry::task::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            axum::serve(listener, router).with_graceful_shutdown(stopped).await.unwrap();
+        });
+        self.running = Some((stop, task));
+    }
+}
+
+async fn metadata(State(told): State<Arc<Told>>, Path(model): Path<String>) -> Response {
+    let (input, datatype) = match model.as_str() {
+        "wine_quality" => ("data_id", Datatype::Bytes),
+        "text_sentiment" => ("text", Datatype::Bytes),
+        "echo" => ("x", Datatype::Fp32),
+        _ => return unknown_model(),
+    };
+    let inputs = vec![TensorMetadata { name: input.to_owned(), datatype, shape: vec![-1] }];
+    let versions = told.versions.lock().unwrap().clone();
+    axum::Json(ModelMetadata { name: model, versions, platform: "fake".to_owned(), inputs, outputs: Vec::new() })
+        .into_response()
+}
+
+async fn ready(Path(model): Path<String>) -> Response {
+    axum::Json(serde_json::json!({"name": model, "ready": true})).into_response()
+}
+
+async fn infer(
+    State(told): State<Arc<Told>>,
+    Path(model): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if model == "echo" {
+        return echo(method, uri, headers, body).await;
+    }
+    let request = InferRequest::decode(&body, None).unwrap();
+    let tensor = &request.inputs[0].tensor;
+    let values: Vec<String> = tensor.as_texts().unwrap().into_iter().map(str::to_owned).collect();
+    let call = Call {
+        model: model.clone(),
+        input: tensor.name.clone(),
+        values: values.clone(),
+        timeout_micros: request.timeout().unwrap().map_or(0, |timeout| timeout.as_micros()),
+        headers,
+    };
+    told.calls.lock().unwrap().push(call);
+    told.gate.subscribe().wait_for(|open| *open).await.unwrap();
+    let behaviour = told.behaviour.lock().unwrap().clone();
+    if let Behaviour::Refuse { status, body, retry_after } = behaviour {
+        let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        return response;
+    }
+    let version = told.versions.lock().unwrap().last().unwrap().clone();
+    answer(&model, version, &values)
+}
+
+/// Ids that begin with the word of a failure fail in that way.
+fn answer(model: &str, version: String, values: &[String]) -> Response {
+    let code = |value: &String| {
+        ["not_found", "outside_max_age", "missing_features"].into_iter().find(|code| value.starts_with(code))
+    };
+    let codes: Vec<&str> = values.iter().map(|value| code(value).unwrap_or("")).collect();
+    if codes.iter().all(|code| *code == "not_found") {
+        return (StatusCode::NOT_FOUND, ErrorBody::new("no such rows", "not_found").to_json()).into_response();
+    }
+    let rows = values.len();
+    let confidence: Vec<f32> = codes.iter().map(|code| if code.is_empty() { 0.75 } else { 0.0 }).collect();
+    let mut outputs = vec![
+        Tensor::from_texts("label", codes.iter().map(|code| if code.is_empty() { "high" } else { "" })),
+        Tensor::from_fp32("confidence", vec![rows], confidence.clone()).unwrap(),
+        Tensor::from_fp32("probabilities", vec![rows, 2], confidence.iter().flat_map(|p| [1.0 - p, *p]).collect())
+            .unwrap(),
+    ];
+    if codes.iter().any(|code| !code.is_empty()) {
+        outputs.push(Tensor::from_texts("error", codes));
+    }
+    let mut response = InferResponse {
+        model_name: model.to_owned(),
+        model_version: Some(version),
+        outputs: outputs.into_iter().map(Into::into).collect(),
+        ..InferResponse::default()
+    };
+    response.parameters.insert("run_id", RUN_ID);
+    response.parameters.insert("traceparent", format!("00-{TRACE_ID}-{SPAN_ID}-01"));
+    let encoded = response.encode(TensorFormat::Json).unwrap();
+    let timing = "features;dur=1.5, queue;dur=0.25, compute;dur=0.125";
+    ([(header::CONTENT_TYPE, encoded.content_type()), (HeaderName::from_static("server-timing"), timing)], encoded.body)
+        .into_response()
+}
+
+/// Gives back what it got: the bytes, and the headers that say how to read them.
+async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut response = (StatusCode::OK, body).into_response();
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, HeaderName::from_static(HEADER_LENGTH)] {
+        response.headers_mut().remove(&name);
+        if let Some(value) = headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    // What it saw of the request goes where the gateway lets it pass.
+    let seen = format!("{method};desc=\"{uri}\"");
+    response.headers_mut().insert("server-timing", HeaderValue::from_str(&seen).unwrap());
+    response
+}
+
+async fn other(method: Method, uri: Uri) -> Response {
+    if uri.path().contains("unknown") {
+        return unknown_model();
+    }
+    axum::Json(serde_json::json!({"method": method.as_str(), "uri": uri.to_string()})).into_response()
+}
+
+fn unknown_model() -> Response {
+    (
+        StatusCode::NOT_FOUND,
+        [(header::CONTENT_TYPE, "application/json")],
+        r#"{"error":"unknown model","code":"model_not_found"}"#,
+    )
+        .into_response()
+}

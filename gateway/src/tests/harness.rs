@@ -1,0 +1,186 @@
+//! One gateway with its fake model service, and a client that sees everything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use serving::{ProcessOptions, Shutdown, Trigger};
+use tokio::net::TcpListener;
+
+use super::fake::Fake;
+use super::stores::Troubled;
+use crate::{Config, StoreAddress};
+
+/// How a test wants its gateway.
+pub(crate) struct Setup {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) process: ProcessOptions,
+    pub(crate) store: Arc<Troubled>,
+    pub(crate) store_timeout: Duration,
+    /// Stop the model service before the gateway starts.
+    pub(crate) model_down: bool,
+}
+
+/// A running gateway; it stops when it is dropped.
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    pub(crate) fake: Fake,
+    pub(crate) store: Arc<Troubled>,
+    pub(crate) client: Client<HttpConnector, Full<Bytes>>,
+    seconds: Arc<AtomicI64>,
+    _stop: Trigger,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            ttl: None,
+            process: ProcessOptions::default(),
+            store: Troubled::new(),
+            store_timeout: Duration::from_secs(5),
+            model_down: false,
+        }
+    }
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let mut fake = Fake::start().await;
+        if setup.model_down {
+            fake.stop().await;
+        }
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            prediction_store: StoreAddress::Sqlite("unused".into()),
+            model_service: format!("http://{}/", fake.address).parse().unwrap(),
+            prediction_ttl: setup.ttl,
+            prediction_store_timeout: setup.store_timeout,
+            model_refresh: Duration::from_millis(20),
+            allow_faults: false,
+            process: setup.process,
+        };
+        let listener = TcpListener::bind(config.listen).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, shutdown) = Shutdown::pair();
+        let seconds = Arc::new(AtomicI64::new(0));
+        let time = Arc::clone(&seconds);
+        let start: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let clock = Arc::new(move || start + SignedDuration::from_secs(time.load(Ordering::Relaxed)));
+        let store = Arc::clone(&setup.store);
+        telemetry::task::spawn(async move { crate::run_with(config, store, clock, listener, shutdown).await.unwrap() });
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let this = Self { url, fake, store: setup.store, client, seconds, _stop: stop };
+        this.eventually("ready", async || this.get("/readyz").await.status == 200).await;
+        this
+    }
+
+    /// Lets time pass for the gateway.
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.seconds.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
+        let response = self.client.request(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        Reply { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.get_with(path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(self.request("GET", path, headers, Bytes::new())).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
+        self.send(self.request("POST", path, headers, body.into())).await
+    }
+
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Full::new(body)).unwrap()
+    }
+
+    /// Asks for wines.
+    pub(crate) async fn predict(&self, ids: &[&str]) -> Reply {
+        self.predict_with(ids, "").await
+    }
+
+    /// Asks for wines with a `Cache-Control`.
+    pub(crate) async fn predict_with(&self, ids: &[&str], cache_control: &str) -> Reply {
+        let body = json!({"model": "wine_quality", "data_ids": ids}).to_string();
+        let headers = [("cache-control", cache_control)];
+        self.post("/v1/predictions", if cache_control.is_empty() { &[] } else { &headers }, body).await
+    }
+
+    /// Waits for a condition with a deadline.
+    pub(crate) async fn eventually(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !condition().await {
+            assert!(Instant::now() < end, "not within 10 s: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn cache_status(&self) -> &str {
+        self.header("cache-status")
+    }
+
+    /// A field of each entry, in order.
+    pub(crate) fn each(&self, field: &str) -> Vec<Value> {
+        self.json()["predictions"].as_array().unwrap().iter().map(|entry| entry[field].clone()).collect()
+    }
+
+    /// Checks that this is a problem of RFC 9457 and gives its code.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{:?}", self.body);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        let code = problem["code"].as_str().unwrap().to_owned();
+        assert_eq!(problem["type"], format!("urn:throughline:problem:{code}"));
+        assert_eq!(problem["status"], status);
+        assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
+        code
+    }
+}

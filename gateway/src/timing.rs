@@ -1,0 +1,71 @@
+//! `Server-Timing`: how long the parts of an answer took, in fractional milliseconds.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+
+/// The header, which the `http` crate does not name.
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What the model service told of its own time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct UpstreamTiming {
+    /// Milliseconds of the feature lookup.
+    pub(crate) features: Option<f64>,
+    /// Milliseconds in the queue of the model.
+    pub(crate) queue: Option<f64>,
+    /// Milliseconds of computation.
+    pub(crate) compute: Option<f64>,
+}
+
+/// What an answer took, as the gateway saw it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timing {
+    /// Calls of the prediction store.
+    pub(crate) store: Duration,
+    /// The inference call, or the wait for another request's.
+    pub(crate) model: Option<Duration>,
+    /// The parts of the inference call.
+    pub(crate) upstream: UpstreamTiming,
+}
+
+impl Timing {
+    /// The header's value.
+    pub(crate) fn header(&self) -> String {
+        let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+        let mut value = format!("store;dur={:.3}", millis(self.store));
+        let parts = [
+            ("model", self.model.map(millis)),
+            ("features", self.upstream.features),
+            ("queue", self.upstream.queue),
+            ("compute", self.upstream.compute),
+        ];
+        for (name, millis) in parts {
+            if let Some(millis) = millis {
+                let _ = write!(value, ", {name};dur={millis:.3}");
+            }
+        }
+        value
+    }
+}
+
+/// Reads the header of a model service; parts that are not understood are left out.
+pub(crate) fn upstream(headers: &HeaderMap) -> UpstreamTiming {
+    let mut timing = UpstreamTiming::default();
+    let values = headers.get_all(SERVER_TIMING).iter().filter_map(|value| value.to_str().ok());
+    for metric in values.flat_map(|value| value.split(',')) {
+        let mut parts = metric.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let duration = parts
+            .find_map(|part| part.strip_prefix("dur=")?.parse::<f64>().ok())
+            .filter(|dur| dur.is_finite() && *dur >= 0.0);
+        match name {
+            "features" => timing.features = duration,
+            "queue" => timing.queue = duration,
+            "compute" => timing.compute = duration,
+            _ => {}
+        }
+    }
+    timing
+}
