@@ -10,7 +10,8 @@ fn main() {
         println!("cargo::rerun-if-changed={}", log.display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let revision = Command::new("git").args(["rev-parse", "HEAD"]).output().ok().filter(|output| output.status.success());
+    let revision =
+        Command::new("git").args(["rev-parse", "HEAD"]).output().ok().filter(|output| output.status.success());
     let revision = revision.and_then(|output| String::from_utf8(output.stdout).ok());
     // Outside a checkout there is no revision, and the attribute stays off.
     println!("cargo::rustc-env=THROUGHLINE_REVISION={}", revision.as_deref().map_or("", str::trim));

@@ -240,5 +240,5 @@ pub(crate) fn oip_fault(status: StatusCode, text: &str) -> Response {
 }
 
 fn trace_id() -> Option<String> {
-    telemetry::current().span_ref().map(|span| span.trace_id)
+    telemetry::current().trace_id()
 }

@@ -109,7 +109,7 @@ impl RequestError {
             Self::Decode(_) | Self::Engine(_) => ErrorBody::from_error(self, self.code()),
             _ => ErrorBody::new(self.to_string(), self.code()),
         };
-        body.trace_id = telemetry::current().span_ref().map(|span| span.trace_id);
+        body.trace_id = telemetry::current().trace_id();
         body
     }
 }

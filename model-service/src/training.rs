@@ -283,7 +283,7 @@ fn stage<T>(name: &'static str, work: impl FnOnce() -> Result<T, TrainError>) ->
 
 fn epoch_attributes(epoch: &Epoch) -> Vec<KeyValue> {
     vec![
-        KeyValue::new(ML_EPOCH, i64::try_from(epoch.number).unwrap_or(i64::MAX)),
+        KeyValue::new(attr::ML_TRAINING_EPOCH, i64::try_from(epoch.number).unwrap_or(i64::MAX)),
         KeyValue::new(attr::metric::ML_TRAINING_LOSS, epoch.loss),
         KeyValue::new(attr::metric::ML_TRAINING_GRADIENT_NORM, epoch.gradient_norm),
         KeyValue::new(attr::ML_TRAINING_ACCURACY, epoch.accuracy),
@@ -299,9 +299,6 @@ fn majority_baseline(split: &Split) -> f64 {
     let majority = u32::from(share(&split.training, 1) >= share(&split.training, 0));
     share(&split.held_out, majority)
 }
-
-/// Number of an epoch, from 1, on the events of `train_model`.
-const ML_EPOCH: &str = "ml.training.epoch";
 
 static LOSS: LazyLock<Gauge<f64>> =
     LazyLock::new(|| gauge(attr::metric::ML_TRAINING_LOSS, "1", "Training loss of an epoch"));

@@ -31,7 +31,10 @@ impl Health {
         Self::default()
     }
 
-    /// `GET /livez` and `GET /readyz`; merge them outside the telemetry layer, since probes are not traced.
+    /// `GET /livez` and `GET /readyz`; they stay outside the telemetry layer, since probes are not traced.
+    ///
+    /// Write `health.routes().merge(traced)`: of two routers axum keeps the default fallback of the one that is merged in,
+    /// and the other way round unknown paths would be answered without a span (a fallback of the service's own is safe).
     pub fn routes(&self) -> Router {
         let this = self.clone();
         Router::new()

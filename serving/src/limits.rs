@@ -27,14 +27,14 @@ pub enum Refusal {
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// A deadline that ends `budget` from now.
+    /// A deadline that ends `budget` from now, at most a day.
     pub fn after(budget: Duration) -> Self {
-        Self(Instant::now() + budget)
+        Self(Instant::now() + budget.min(LONGEST))
     }
 
     /// The sooner of this deadline and one that ends `budget` from now.
     pub fn within(self, budget: Duration) -> Self {
-        Self(self.0.min(Instant::now() + budget))
+        Self(self.0.min(Self::after(budget).0))
     }
 
     /// The time that is left; zero when it has passed.
@@ -42,6 +42,9 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 }
+
+/// A budget can come from a client; adding one of a million years to the clock would panic.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// Makes the layer; put it inside the telemetry layer, so that refusals have spans.
 pub fn limit_layer(options: &ProcessOptions, refuse: fn(Refusal) -> Response) -> LimitLayer {

@@ -28,11 +28,14 @@ pub struct Part {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ProcessOptions {
     /// Requests that may be in flight at once; more are refused with 429
-    #[arg(long, env = "THROUGHLINE_MAX_IN_FLIGHT", default_value_t = 512, value_name = "N")]
+    #[arg(long, env = "THROUGHLINE_MAX_IN_FLIGHT", default_value_t = 512, value_parser = in_flight, value_name = "N")]
     pub max_in_flight: usize,
     /// Time for one request, such as 500ms or 10s; then the answer is 504
     #[arg(long, env = "THROUGHLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
     pub request_timeout: Duration,
+    /// Time for a client to send the head of its next request; idle connections are closed after it
+    #[arg(long, env = "THROUGHLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    pub header_timeout: Duration,
     /// Time for requests in flight to finish after a stop signal
     #[arg(long, env = "THROUGHLINE_DRAIN_TIMEOUT", default_value = "3s", value_parser = duration, value_name = "TIME")]
     pub drain_timeout: Duration,
@@ -50,6 +53,7 @@ impl Default for ProcessOptions {
         Self {
             max_in_flight: 512,
             request_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(3),
             flush_timeout: Duration::from_secs(2),
             exit_with_parent: false,
@@ -136,15 +140,25 @@ fn complain(part: &Part, error: &dyn Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// The longest time that an option takes: beyond it a deadline could no longer be computed on every system.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// Reads `250ms`, `10s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time such as 500ms or 10s"))?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err(format!("`{text}` needs a unit: ms, s or m")),
-    }
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1000),
+        "m" => number.checked_mul(60_000),
+        _ => return Err(format!("`{text}` needs a unit: ms, s or m")),
+    };
+    let time = milliseconds.map(Duration::from_millis).filter(|time| *time <= LONGEST);
+    time.ok_or_else(|| format!("`{text}` is longer than a day"))
+}
+
+fn in_flight(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| format!("`{text}` is no number from 1 to 1000000"))
 }

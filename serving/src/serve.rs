@@ -1,23 +1,32 @@
 //! The accept loop: HTTP/1.1 with a limit on slow heads, and a drain that ends.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tower::ServiceExt;
 
 use crate::{Health, ProcessOptions, Shutdown};
 
-/// A client that does not finish its request head in this time is cut off.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a drain waits for the first request of a connection: for its client it was made in time.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood could hold the drain.
+const LAST_CONNECTIONS: usize = 1024;
 
 /// Serving ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -39,14 +48,14 @@ pub async fn serve(
     options: &ProcessOptions,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    let graceful = GracefulShutdown::new();
+    let (connections, gone) = Connections::new(router, options, &shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.wait() => break,
         };
         match accepted {
-            Ok((stream, peer)) => connection(stream, peer, router.clone(), &graceful),
+            Ok((stream, peer)) => connections.open(stream, peer),
             // Out of file descriptors or a connection reset before it was accepted: neither ends the service.
             Err(error) => {
                 tracing::warn!(name: "server.accept_failed", %error, "cannot accept a connection");
@@ -55,28 +64,115 @@ pub async fn serve(
         }
     }
     health.drain();
+    // For their clients these connections are made already; closing the listener would reset them.
+    for _ in 0..LAST_CONNECTIONS {
+        let Some((stream, peer)) = waiting(&listener).await else { break };
+        connections.open(stream, peer);
+    }
     drop(listener);
-    tokio::time::timeout(options.drain_timeout, graceful.shutdown())
-        .await
-        .map_err(|_| ServeError::DrainTimedOut { deadline: options.drain_timeout })
+    connections.drain(gone, options.drain_timeout).await
 }
 
-#[expect(clippy::disallowed_methods, reason = "a connection has no trace context; each of its requests gets its own")]
-fn connection(stream: TcpStream, peer: SocketAddr, router: Router, graceful: &GracefulShutdown) {
-    // Small answers must not wait for the acknowledgement of earlier ones; failing to set it costs only time.
-    let _ = stream.set_nodelay(true);
-    let service = router.map_request(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        // Broken connections are the clients' affair; the span of the request tells what became of it.
-        let _ = connection.await;
-    });
+/// The next connection that already waits in the kernel's queue.
+async fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    poll_fn(|task| match listener.poll_accept(task) {
+        Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// All open connections of a listener.
+struct Connections {
+    router: Router,
+    header_timeout: Duration,
+    shutdown: Shutdown,
+    in_flight: Arc<AtomicUsize>,
+    /// Each connection holds a clone; when the last is gone, the receiver hears of it.
+    alive: mpsc::Sender<Infallible>,
+}
+
+impl Connections {
+    fn new(router: Router, options: &ProcessOptions, shutdown: &Shutdown) -> (Self, mpsc::Receiver<Infallible>) {
+        let (alive, gone) = mpsc::channel(1);
+        let (shutdown, in_flight) = (shutdown.clone(), Arc::default());
+        (Self { router, header_timeout: options.header_timeout, shutdown, in_flight, alive }, gone)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a connection has no trace context; each of its requests gets its own"
+    )]
+    fn open(&self, stream: TcpStream, peer: SocketAddr) {
+        // Small answers must not wait for the acknowledgement of earlier ones; failing to set it costs only time.
+        let _ = stream.set_nodelay(true);
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = {
+            let (router, in_flight, asked) = (self.router.clone(), Arc::clone(&self.in_flight), Arc::clone(&asked));
+            service_fn(move |request| {
+                asked.store(true, Ordering::Release);
+                answer(router.clone(), request, peer, InFlight::enter(&in_flight))
+            })
+        };
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .serve_connection(TokioIo::new(stream), service);
+        let (shutdown, alive) = (self.shutdown.clone(), self.alive.clone());
+        tokio::spawn(async move {
+            let _alive = alive;
+            let mut connection = pin!(connection);
+            // Broken connections are the clients' affair; the span of the request tells what became of it.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = shutdown.wait() => {}
+            }
+            // hyper would close a connection at once that has not asked anything, with the request that is on its way.
+            if !asked.load(Ordering::Acquire) && tokio::time::timeout(FIRST_REQUEST, connection.as_mut()).await.is_ok()
+            {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        });
+    }
+
+    async fn drain(self, mut gone: mpsc::Receiver<Infallible>, deadline: Duration) -> Result<(), ServeError> {
+        let Self { alive, in_flight, .. } = self;
+        drop(alive);
+        let in_time = tokio::time::timeout(deadline, gone.recv()).await.is_ok();
+        // Connections that are open but wait for nothing from us, such as half a request head, are no reason to complain.
+        if in_time || in_flight.load(Ordering::Acquire) == 0 {
+            Ok(())
+        } else {
+            Err(ServeError::DrainTimedOut { deadline })
+        }
+    }
+}
+
+async fn answer(
+    router: Router,
+    request: hyper::Request<Incoming>,
+    peer: SocketAddr,
+    _entered: InFlight,
+) -> Result<Response, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    router.oneshot(request).await
+}
+
+/// Counts one request for as long as it lives, also when the client leaves or the handler panics.
+struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    fn enter(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+#[cfg(unix)]
+use tokio::signal::unix;
 use tokio::sync::watch;
 
 /// Tells whether the process should stop; cheap to clone and safe to wait for at any time, also after the fact.
@@ -39,10 +41,12 @@ impl Shutdown {
                 trigger.stop();
             });
         }
+        // Taken before this returns, so that no early signal meets the system's default and kills the process.
+        let mut signals = Signals::take();
         telemetry::task::spawn(async move {
-            signal().await;
+            signals.next().await;
             trigger.stop();
-            signal().await;
+            signals.next().await;
             std::process::exit(130);
         });
         this
@@ -62,17 +66,52 @@ impl Trigger {
     }
 }
 
+/// SIGINT and SIGTERM; kept between two signals, so that none is missed.
 #[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+struct Signals {
+    interrupt: Option<unix::Signal>,
+    terminate: Option<unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn take() -> Self {
+        let take = |kind| {
+            unix::signal(kind)
+                .inspect_err(|error| tracing::warn!(name: "server.no_signals", %error, "cannot listen for signals"))
+        };
+        Self {
+            interrupt: take(unix::SignalKind::interrupt()).ok(),
+            terminate: take(unix::SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(&mut self) {
+        async fn one(signal: Option<&mut unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = one(self.interrupt.as_mut()) => {}
+            () = one(self.terminate.as_mut()) => {}
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn signal() {
-    let _ = tokio::signal::ctrl_c().await;
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn take() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

@@ -1,1 +1,50 @@
-//! placeholder tests
+//! Options and deadlines; how a process behaves is tested in `serving/tests/process`.
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::{Deadline, ProcessOptions};
+
+#[derive(Parser, Debug)]
+struct Cli {
+    #[command(flatten)]
+    options: ProcessOptions,
+}
+
+fn parse(arguments: &[&str]) -> Result<ProcessOptions, clap::Error> {
+    Cli::try_parse_from(["part"].iter().chain(arguments)).map(|cli| cli.options)
+}
+
+#[test]
+fn the_default_of_the_type_is_that_of_the_command_line() {
+    let parsed = parse(&[]).expect("no arguments");
+    assert_eq!(format!("{parsed:?}"), format!("{:?}", ProcessOptions::default()));
+}
+
+#[test]
+fn times_have_units_and_a_bound() {
+    let parsed = parse(&["--request-timeout", "250ms", "--drain-timeout", "2m"]).expect("two times");
+    assert_eq!((parsed.request_timeout, parsed.drain_timeout), (Duration::from_millis(250), Duration::from_mins(2)));
+    for bad in ["10", "s", "-1s", "1h", "1.5s", "99999999999999999999s", "18446744073709551615m", "25000m"] {
+        assert!(parse(&["--request-timeout", bad]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn some_request_must_fit_in() {
+    assert_eq!(parse(&["--max-in-flight", "1"]).expect("one").max_in_flight, 1);
+    for bad in ["0", "-1", "1000001", "many"] {
+        assert!(parse(&[&format!("--max-in-flight={bad}")]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_budget_only_shortens_and_no_budget_is_too_long() {
+    let deadline = Deadline::after(Duration::from_secs(10));
+    assert!(deadline.within(Duration::from_secs(1)).remaining() <= Duration::from_secs(1));
+    let same = deadline.within(Duration::MAX).remaining();
+    assert!(same > Duration::from_secs(5) && same <= Duration::from_secs(10), "{same:?}");
+    assert!(Deadline::after(Duration::MAX).remaining() > Duration::from_hours(1));
+    assert_eq!(Deadline::after(Duration::ZERO).remaining(), Duration::ZERO);
+}

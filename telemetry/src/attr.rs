@@ -1,61 +1,63 @@
 //! Every attribute, metric and event name that Throughline emits, as constants.
 //!
 //! Names of the OpenTelemetry semantic conventions (1.44) are re-exported from their crate; the project's own names stand
-//! here and in `telemetry/registry/`, and a test holds the two together.
+//! here and in `telemetry/registry/`, and a test holds the two together, with the types and units in parentheses.
 
 pub use opentelemetry_semantic_conventions::attribute::{
-    CLIENT_ADDRESS, DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_RESPONSE_STATUS_CODE, DB_SYSTEM_NAME,
-    ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
-    HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION, SERVER_ADDRESS, SERVER_PORT, URL_FULL, URL_PATH, URL_QUERY, URL_SCHEME,
-    USER_AGENT_ORIGINAL,
+    CLIENT_ADDRESS, DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME,
+    DB_RESPONSE_STATUS_CODE, DB_SYSTEM_NAME, ERROR_TYPE, EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE, EXCEPTION_TYPE,
+    HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PROTOCOL_VERSION,
+    SERVER_ADDRESS, SERVER_PORT, URL_FULL, URL_PATH, URL_QUERY, URL_SCHEME, USER_AGENT_ORIGINAL,
 };
 
-/// Name of the model that answered, for example `wine_quality`. On spans and log records.
+/// Name of the model that answered, for example `wine_quality`. On spans and log records (string).
 pub const ML_MODEL_NAME: &str = "ml.model_name";
-/// Version of the model, a decimal number as text.
+/// Version of the model, a decimal number as text (string).
 pub const ML_MODEL_VERSION: &str = "ml.model_version";
-/// The training run that made the model: 32 lower-case hex digits.
+/// The training run that made the model: 32 lower-case hex digits (string).
 pub const ML_RUN_ID: &str = "ml.run_id";
-/// Which variant of the model answered, for example `primary`.
+/// Which variant of the model answered, for example `primary` (string).
 pub const ML_VARIANT: &str = "ml.variant";
-/// The entity asked for; only on spans of single lookups.
+/// The entity asked for; only on spans of single lookups (string).
 pub const ML_DATA_ID: &str = "ml.data_id";
-/// Rows in one inference call.
+/// Rows in one inference call (int).
 pub const ML_BATCH_SIZE: &str = "ml.batch_size";
-/// Name of the data set a model is trained on.
+/// Name of the data set a model is trained on (string).
 pub const ML_DATASET: &str = "ml.dataset";
-/// Learning rate of a training run.
+/// Learning rate of a training run (double).
 pub const ML_LEARNING_RATE: &str = "ml.learning_rate";
-/// Share of training rows classified rightly, 0 to 1.
+/// Share of training rows classified rightly, 0 to 1 (double).
 pub const ML_TRAINING_ACCURACY: &str = "ml.training_accuracy";
-/// Share of held-out rows classified rightly, 0 to 1.
+/// Share of held-out rows classified rightly, 0 to 1 (double).
 pub const ML_VALIDATION_ACCURACY: &str = "ml.validation_accuracy";
-/// The class that was predicted.
+/// Number of a training epoch, from 1; on the `epoch` events of `train_model` (int).
+pub const ML_TRAINING_EPOCH: &str = "ml.training.epoch";
+/// The class that was predicted (string).
 pub const ML_OUTPUT_LABEL: &str = "ml.output.label";
-/// The probability of the predicted class, 0 to 1.
+/// The probability of the predicted class, 0 to 1 (double).
 pub const ML_OUTPUT_CONFIDENCE: &str = "ml.output.confidence";
-/// What computes the model: `candle` or `scikit-learn`.
+/// What computes the model: `candle` or `scikit-learn` (string).
 pub const ML_FRAMEWORK: &str = "ml.framework";
-/// Where the model is computed: `cpu` or `cuda`.
+/// Where the model is computed: `cpu` or `cuda` (string).
 pub const ML_DEVICE: &str = "ml.device";
-/// A feature (input column) by name; bounded by the model's manifest.
+/// A feature (input column) by name; bounded by the model's manifest (string).
 pub const ML_FEATURE_NAME: &str = "ml.feature.name";
-/// A feature view by name; bounded by the feature store's configuration.
+/// A feature view by name; bounded by the feature store's configuration (string).
 pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
-/// What became of a feature lookup: a status word of Feast, lower case.
+/// What became of a feature lookup: a status word of Feast, lower case (string).
 pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
-/// What a cache answered: `hit`, `miss`, or another word listed in the registry.
+/// What a cache answered: `hit`, `miss`, or another word listed in the registry (string).
 pub const CACHE_RESULT: &str = "ml.cache.result";
-/// Model name on metrics, as dashboards of inference servers group by it.
+/// Model name on metrics, as dashboards of inference servers group by it (string).
 pub const MODEL_NAME: &str = "model.name";
-/// Whether an inference succeeded, on metrics.
+/// Whether an inference succeeded, on metrics (boolean).
 pub const SUCCESS: &str = "success";
 
 /// Metric names.
 pub mod metric {
     pub use opentelemetry_semantic_conventions::metric::{
-        DB_CLIENT_OPERATION_DURATION, HTTP_CLIENT_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS, HTTP_SERVER_REQUEST_DURATION, PROCESS_CPU_TIME,
-        PROCESS_MEMORY_USAGE,
+        DB_CLIENT_OPERATION_DURATION, HTTP_CLIENT_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS,
+        HTTP_SERVER_REQUEST_DURATION, PROCESS_CPU_TIME, PROCESS_MEMORY_USAGE,
     };
 
     /// Inference calls (counter, `{call}`).
@@ -78,7 +80,7 @@ pub mod metric {
     pub const ML_FEATURE_CACHE_REQUESTS: &str = "ml.feature_cache.requests";
     /// Training loss of an epoch (gauge, 1).
     pub const ML_TRAINING_LOSS: &str = "ml.training.loss";
-    /// L2 norm of the gradient at the end of an epoch (gauge, 1).
+    /// Mean L2 norm of the gradients of an epoch (gauge, 1).
     pub const ML_TRAINING_GRADIENT_NORM: &str = "ml.training.gradient_norm";
     /// Held-out accuracy (gauge, 1).
     pub const ML_TRAINING_VALIDATION_ACCURACY: &str = "ml.training.validation_accuracy";

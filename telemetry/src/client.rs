@@ -1,11 +1,11 @@
 //! The only HTTP client: a CLIENT span for each call, the trace context injected, one deadline for the whole exchange.
 
 use std::panic::Location;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, global};
@@ -17,6 +17,10 @@ use crate::span::{Span, builder, fail};
 
 /// The largest answer that is read into memory.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
+
+/// Idle connections are given up sooner than the services close them (`--header-timeout`, 10 s): a request that meets a
+/// closing connection would be lost, and a POST is not sent twice.
+const POOL_IDLE: Duration = Duration::from_secs(5);
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     histogram(attr::metric::HTTP_CLIENT_REQUEST_DURATION, "s", "Duration of HTTP client requests", HTTP_SECONDS)
@@ -87,7 +91,7 @@ impl HttpClient {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_secs(2))
-            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_idle_timeout(POOL_IDLE)
             .build()
             .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
         Ok(Self { inner })
@@ -96,32 +100,27 @@ impl HttpClient {
     /// Sends one request and reads the whole answer, all within `timeout`, in a span named after the method.
     pub async fn send(&self, mut request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, ClientError> {
         let address = Address::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
-        let start = Instant::now();
-        let labels = vec![
-            KeyValue::new(attr::HTTP_REQUEST_METHOD, request.method().as_str().to_owned()),
-            KeyValue::new(attr::SERVER_ADDRESS, address.host.clone()),
-            KeyValue::new(attr::SERVER_PORT, i64::from(address.port)),
-        ];
-        let mut attributes = labels.clone();
-        attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
-        let name = request.method().as_str().to_owned();
-        let span = Span::build(builder(name, SpanKind::Client, attributes), &Context::current());
-        inject(&span.context(), request.headers_mut());
-        let exchange = self.exchange(request, &address).with_context(span.context());
+        let call = Call::start(request.method(), &address);
+        inject(call.span.context_ref(), request.headers_mut());
+        let exchange = self.exchange(request, &address).with_context(call.span.context());
         let result = match tokio::time::timeout(timeout, exchange).await {
             Ok(result) => result,
             Err(_) => Err(ClientError::Timeout { address: address.to_string(), timeout }),
         };
-        record(&span, labels, start, &result);
+        call.finish(&result);
         result
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that sends, inside a span")]
     async fn exchange(&self, request: Request<Bytes>, address: &Address) -> Result<Response<Bytes>, ClientError> {
         let request = reqwest::Request::try_from(request).map_err(|error| ClientError::InvalidRequest(Some(error)))?;
-        let broken = |source: reqwest::Error| match source.is_connect() {
-            true => ClientError::Connect { address: address.to_string(), source },
-            false => ClientError::Transport { address: address.to_string(), source },
+        let broken = |source: reqwest::Error| {
+            let address = address.to_string();
+            if source.is_connect() {
+                ClientError::Connect { address, source }
+            } else {
+                ClientError::Transport { address, source }
+            }
         };
         let mut answer = self.inner.execute(request).await.map_err(broken)?;
         let mut response = Response::new(());
@@ -135,7 +134,9 @@ impl HttpClient {
 
 async fn read(answer: &mut reqwest::Response, address: &Address) -> Result<Bytes, ClientError> {
     let mut body = BytesMut::new();
-    let next = |answer: reqwest::Result<Option<Bytes>>| answer.map_err(|source| ClientError::Transport { address: address.to_string(), source });
+    let next = |answer: reqwest::Result<Option<Bytes>>| {
+        answer.map_err(|source| ClientError::Transport { address: address.to_string(), source })
+    };
     while let Some(chunk) = next(answer.chunk().await)? {
         if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
             return Err(ClientError::TooLarge { address: address.to_string() });
@@ -150,30 +151,77 @@ pub fn inject(context: &Context, headers: &mut HeaderMap) {
     global::get_text_map_propagator(|propagator| propagator.inject_context(context, &mut HeaderInjector(headers)));
 }
 
-#[track_caller]
-fn record(span: &Span, mut labels: Vec<KeyValue>, start: Instant, result: &Result<Response<Bytes>, ClientError>) {
-    match result {
-        Ok(response) => {
-            let status = response.status();
-            let code = KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
-            let version = KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, crate::server::protocol_version(response.version()));
-            let context = span.context();
-            context.span().set_attributes([code.clone(), version.clone()]);
-            labels.extend([code, version]);
-            // For a client both 4xx and 5xx are errors; the server tells the exception, so none is logged here.
-            if status.is_client_error() || status.is_server_error() {
-                let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
-                context.span().set_status(Status::error(""));
-                context.span().set_attribute(error_type.clone());
-                labels.push(error_type);
+/// One call under way. Dropped without [`Call::finish`], it tells of a caller that lost interest.
+struct Call {
+    span: Span,
+    start: Instant,
+    labels: Vec<KeyValue>,
+    finished: bool,
+}
+
+impl Call {
+    fn start(method: &Method, address: &Address) -> Self {
+        let (bounded, original) = crate::server::method(method);
+        let host: Arc<str> = address.host.as_str().into();
+        let mut labels = Vec::with_capacity(6);
+        labels.extend([
+            KeyValue::new(attr::HTTP_REQUEST_METHOD, bounded),
+            KeyValue::new(attr::SERVER_ADDRESS, host),
+            KeyValue::new(attr::SERVER_PORT, i64::from(address.port)),
+        ]);
+        let mut attributes = Vec::with_capacity(8);
+        attributes.extend(labels.iter().cloned());
+        attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
+        attributes
+            .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
+        let name = if original.is_some() { "HTTP" } else { bounded };
+        let span = Span::build(builder(name, SpanKind::Client, attributes), &Context::current());
+        Self { span, start: Instant::now(), labels, finished: false }
+    }
+
+    fn finish(mut self, result: &Result<Response<Bytes>, ClientError>) {
+        match result {
+            Ok(response) => self.answered(response),
+            Err(error) => {
+                fail(self.span.context_ref(), error, error.error_type(), Location::caller());
+                self.labels.push(KeyValue::new(attr::ERROR_TYPE, error.error_type()));
             }
         }
-        Err(error) => {
-            fail(&span.context(), error, error.error_type(), Location::caller());
-            labels.push(KeyValue::new(attr::ERROR_TYPE, error.error_type()));
+        self.record();
+    }
+
+    fn answered(&mut self, response: &Response<Bytes>) {
+        let status = response.status();
+        let code = KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
+        let version =
+            KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, crate::server::protocol_version(response.version()));
+        let span = self.span.context_ref().span();
+        span.set_attributes([code.clone(), version.clone()]);
+        self.labels.extend([code, version]);
+        // For a client both 4xx and 5xx are errors; the server tells the exception, so none is logged here.
+        if status.is_client_error() || status.is_server_error() {
+            let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
+            span.set_status(Status::error(""));
+            span.set_attribute(error_type.clone());
+            self.labels.push(error_type);
         }
     }
-    DURATION.record(start.elapsed().as_secs_f64(), &labels);
+
+    fn record(&mut self) {
+        self.finished = true;
+        DURATION.record(self.start.elapsed().as_secs_f64(), &self.labels);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.finished {
+            let left = KeyValue::new(attr::ERROR_TYPE, "cancelled");
+            self.span.context_ref().span().set_attribute(left.clone());
+            self.labels.push(left);
+            self.record();
+        }
+    }
 }
 
 /// Host and port of a request, and its address as the span may show it: without credentials and query values.
@@ -191,15 +239,26 @@ impl Address {
             "https" => Some(443),
             _ => None,
         })?;
-        let host = uri.host()?.to_owned();
-        let query = uri.query().map(crate::server::redact).map(|query| format!("?{query}")).unwrap_or_default();
-        let url = format!("{scheme}://{host}:{port}{}{query}", uri.path());
+        // `Uri` leaves the brackets on an IPv6 address; the conventions want the bare address.
+        let shown = uri.host()?;
+        let host = shown.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let mut url = format!("{scheme}://{shown}:{port}{}", uri.path());
+        if let Some(query) = uri.query() {
+            url.push('?');
+            url.push_str(&crate::server::redact(query));
+        }
         Some(Self { host, port, url })
     }
 }
 
 impl std::fmt::Display for Address {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            return write!(formatter, "[{}]:{}", self.host, self.port);
+        }
         write!(formatter, "{}:{}", self.host, self.port)
     }
 }
+
+#[cfg(test)]
+mod tests;

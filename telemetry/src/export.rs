@@ -65,10 +65,20 @@ impl Outcome {
     }
 }
 
-static SPANS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| counter(attr::metric::SDK_EXPORTER_SPAN_EXPORTED, "{span}", "Spans whose export ended; error.type tells the lost ones"));
-static LOGS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| counter(attr::metric::SDK_EXPORTER_LOG_EXPORTED, "{log_record}", "Log records whose export ended; error.type tells the lost ones"));
+static SPANS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::SDK_EXPORTER_SPAN_EXPORTED,
+        "{span}",
+        "Spans whose export ended; error.type tells the lost ones",
+    )
+});
+static LOGS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::SDK_EXPORTER_LOG_EXPORTED,
+        "{log_record}",
+        "Log records whose export ended; error.type tells the lost ones",
+    )
+});
 
 /// A processor that counts what it is given.
 #[derive(Debug)]

@@ -120,24 +120,16 @@ impl Drop for Guard {
 }
 
 fn flush(all: &providers::Providers, deadline: Duration) -> Lost {
-    let (done, finished) = mpsc::channel();
+    let end = Instant::now() + deadline;
     let (tracer, logger, meter) = (all.tracer.clone(), all.logger.clone(), all.meter.clone());
-    let flushes: [Box<dyn FnOnce() + Send>; 3] = [
+    let first = in_threads(vec![
         Box::new(move || drop(tracer.shutdown_with_timeout(deadline))),
         Box::new(move || drop(logger.shutdown_with_timeout(deadline))),
-        Box::new(move || drop(meter.shutdown_with_timeout(deadline))),
-    ];
-    let count = flushes.len();
-    for flush in flushes {
-        let done = done.clone();
-        // Plain threads: they may outlive the deadline, and then die with the process.
-        std::thread::spawn(move || {
-            flush();
-            let _ = done.send(());
-        });
-    }
-    let end = Instant::now() + deadline;
-    let in_time = (0..count).all(|_| finished.recv_timeout(end.saturating_duration_since(Instant::now())).is_ok());
+    ]);
+    // Metrics leave last, since they count what has become of spans and log records; half of the time is theirs.
+    let early = first.ended_by(Instant::now() + deadline / 2);
+    let second = in_threads(vec![Box::new(move || drop(meter.shutdown_with_timeout(deadline)))]);
+    let in_time = second.ended_by(end) && (early || first.ended_by(end));
     let lost = Lost { spans: all.tally.spans.lost(), logs: all.tally.logs.lost(), unfinished: !in_time };
     if lost != Lost::default() {
         tracing::warn!(
@@ -152,6 +144,31 @@ fn flush(all: &providers::Providers, deadline: Duration) -> Lost {
         );
     }
     lost
+}
+
+/// Work in threads of its own. They are plain threads: they may outlive the deadline, and then die with the process.
+fn in_threads(works: Vec<Box<dyn FnOnce() + Send>>) -> Threads {
+    let (alive, gone) = mpsc::channel();
+    for work in works {
+        let alive = alive.clone();
+        std::thread::spawn(move || {
+            work();
+            drop(alive);
+        });
+    }
+    Threads { gone }
+}
+
+/// Threads that hold the other end of a channel until they end.
+struct Threads {
+    gone: mpsc::Receiver<std::convert::Infallible>,
+}
+
+impl Threads {
+    fn ended_by(&self, end: Instant) -> bool {
+        let left = end.saturating_duration_since(Instant::now());
+        self.gone.recv_timeout(left) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
 }
 
 /// The process's tracer: the SDK's own type where it is set up, so that no span pays for a boxed one.

@@ -25,7 +25,8 @@ use crate::span::SpanRef;
 /// What the SDK and the HTTP libraries say of themselves must not come back as telemetry.
 const INTERNALS: [&str; 6] = ["opentelemetry", "hyper", "reqwest", "h2", "rustls", "tower"];
 /// The SDK's own lines that are worth a reader's time; its export errors are told once by `export.rs`.
-const SDK_LINES: [&str; 3] = ["BatchSpanProcessor.SpanDroppingStarted", "BatchSpanProcessor.SpansDropped", "BatchLogProcessor.LogsDropped"];
+const SDK_LINES: [&str; 3] =
+    ["BatchSpanProcessor.SpanDroppingStarted", "BatchSpanProcessor.SpansDropped", "BatchLogProcessor.LogsDropped"];
 
 /// Installs the subscriber of this process.
 pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> Result<(), crate::Error> {
@@ -43,11 +44,10 @@ pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> R
 
 /// The filter's text. A later directive for the same target wins, so `RUST_LOG` can still ask for `hyper=debug`.
 fn directives(settings: &Settings) -> String {
-    let mut text: String = INTERNALS.iter().skip(1).map(|target| format!("{target}=warn,")).collect();
-    if let Some(level) = &settings.sdk_log_level {
-        text.push_str(&format!("opentelemetry={level},"));
-    }
-    text + &settings.log_filter
+    let quiet = INTERNALS.iter().skip(1).map(|target| format!("{target}=warn"));
+    let sdk = settings.sdk_log_level.iter().map(|level| format!("opentelemetry={level}"));
+    let all: Vec<_> = quiet.chain(sdk).chain([settings.log_filter.clone()]).collect();
+    all.join(",")
 }
 
 /// Writes one event as one line.
@@ -68,7 +68,7 @@ where
         if self.json {
             writeln!(out, "{}", Value::Object(self.object(event.metadata(), fields, ids)))
         } else {
-            human(&mut out, event.metadata(), fields, ids)
+            human(&mut out, event.metadata(), &fields, ids)
         }
     }
 }
@@ -90,7 +90,7 @@ impl Lines {
     }
 }
 
-fn human(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: Fields, ids: Option<SpanRef>) -> fmt::Result {
+fn human(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: &Fields, ids: Option<SpanRef>) -> fmt::Result {
     let colour = match *metadata.level() {
         Level::ERROR => "31",
         Level::WARN => "33",

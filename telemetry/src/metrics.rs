@@ -23,7 +23,12 @@ pub fn up_down_counter(name: &'static str, unit: &'static str, description: &'st
 }
 
 /// A histogram with explicit bucket boundaries in `unit` (the SDK's own list is meant for milliseconds).
-pub fn histogram(name: &'static str, unit: &'static str, description: &'static str, boundaries: impl Into<Vec<f64>>) -> Histogram<f64> {
+pub fn histogram(
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    boundaries: impl Into<Vec<f64>>,
+) -> Histogram<f64> {
     meter().f64_histogram(name).with_unit(unit).with_description(description).with_boundaries(boundaries.into()).build()
 }
 

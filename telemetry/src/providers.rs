@@ -90,9 +90,13 @@ fn tracer_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
     Ok(match settings.traces {
         Exporter::Otlp => {
             let otlp = &settings.otlp.traces;
-            let inner =
-                SpanExporter::builder().with_http().with_protocol(protocol(otlp)).with_http_client(Transport::new(otlp)?).build()?;
-            let exporter = Finished { inner: Counted { inner, tally: Arc::clone(tally) }, value_length: limits.value_length };
+            let inner = SpanExporter::builder()
+                .with_http()
+                .with_protocol(protocol(otlp))
+                .with_http_client(Transport::new(otlp)?)
+                .build()?;
+            let exporter =
+                Finished { inner: Counted { inner, tally: Arc::clone(tally) }, value_length: limits.value_length };
             let mut queue = BatchConfigBuilder::default();
             if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
                 queue = queue.with_max_queue_size(SPAN_QUEUE);
@@ -101,7 +105,8 @@ fn tracer_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
             builder.with_span_processor(Offered { inner, tally: Arc::clone(tally) }).build()
         }
         Exporter::Console => {
-            let exporter = Finished { inner: opentelemetry_stdout::SpanExporter::default(), value_length: limits.value_length };
+            let exporter =
+                Finished { inner: opentelemetry_stdout::SpanExporter::default(), value_length: limits.value_length };
             builder.with_span_processor(SimpleSpanProcessor::new(exporter)).build()
         }
         Exporter::None => builder.build(),
@@ -117,7 +122,11 @@ fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterPro
     Ok(match settings.metrics {
         Exporter::Otlp => builder
             .with_periodic_exporter(
-                MetricExporter::builder().with_http().with_protocol(protocol(otlp)).with_http_client(Transport::new(otlp)?).build()?,
+                MetricExporter::builder()
+                    .with_http()
+                    .with_protocol(protocol(otlp))
+                    .with_http_client(Transport::new(otlp)?)
+                    .build()?,
             )
             .build(),
         Exporter::Console => builder.with_periodic_exporter(opentelemetry_stdout::MetricExporter::default()).build(),
@@ -137,8 +146,11 @@ fn logger_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
     Ok(match settings.logs {
         Exporter::Otlp => {
             let otlp = &settings.otlp.logs;
-            let inner =
-                LogExporter::builder().with_http().with_protocol(protocol(otlp)).with_http_client(Transport::new(otlp)?).build()?;
+            let inner = LogExporter::builder()
+                .with_http()
+                .with_protocol(protocol(otlp))
+                .with_http_client(Transport::new(otlp)?)
+                .build()?;
             let inner = BatchLogProcessor::builder(Counted { inner, tally: Arc::clone(tally) }).build();
             builder.with_log_processor(Offered { inner, tally: Arc::clone(tally) }).build()
         }

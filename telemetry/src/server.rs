@@ -23,7 +23,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, StatusCode};
 use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
-use opentelemetry::{Context, Key, KeyValue, StringValue, Value, global};
+use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderExtractor;
 use tower::{Layer, Service};
 
@@ -31,14 +31,15 @@ use crate::attr;
 use crate::fault::{self, Fault, Injected};
 use crate::metrics::{HTTP_SECONDS, Histogram, UpDownCounter, histogram, up_down_counter};
 use crate::span::{Span, builder, fail};
-use request::{describe, method};
-pub(crate) use request::{method as bounded_method, protocol_version, redact};
+use request::describe;
+pub(crate) use request::{method, protocol_version, redact};
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     histogram(attr::metric::HTTP_SERVER_REQUEST_DURATION, "s", "Duration of HTTP server requests", HTTP_SECONDS)
 });
-static ACTIVE: LazyLock<UpDownCounter<i64>> =
-    LazyLock::new(|| up_down_counter(attr::metric::HTTP_SERVER_ACTIVE_REQUESTS, "{request}", "Requests that are being answered"));
+static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
+    up_down_counter(attr::metric::HTTP_SERVER_ACTIVE_REQUESTS, "{request}", "Requests that are being answered")
+});
 
 /// What the layer must know of the service that it wraps.
 #[derive(Clone, Copy, Debug)]
@@ -147,8 +148,10 @@ struct Exchange {
     finished: bool,
 }
 
-/// TLS, where there is any, ends before the service.
-const SCHEME: KeyValue = KeyValue { key: Key::from_static_str(attr::URL_SCHEME), value: Value::String(StringValue::from_static("http")) };
+/// TLS, where there is any, ends before the service. Made of static texts, so it costs no allocation.
+fn scheme() -> KeyValue {
+    KeyValue::new(attr::URL_SCHEME, "http")
+}
 
 impl Exchange {
     fn start(request: &Request<Body>) -> Self {
@@ -165,16 +168,17 @@ impl Exchange {
         let version = KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, protocol_version(request.version()));
         // Room for what is known at the end as well: status code and error type, and an attribute or two of the service.
         let mut attributes = Vec::with_capacity(14);
-        attributes.extend([method.clone(), version.clone(), SCHEME]);
+        attributes.extend([method.clone(), version.clone(), scheme()]);
         attributes.push(KeyValue::new(attr::URL_PATH, request.uri().path().to_owned()));
-        attributes.extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
+        attributes
+            .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
         attributes.extend(route.clone());
         describe(request, &mut attributes);
         let parent = global::get_text_map_propagator(|propagator| {
             propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
         });
         let span = Span::build(builder(name, SpanKind::Server, attributes), &parent);
-        ACTIVE.add(1, &[method.clone(), SCHEME]);
+        ACTIVE.add(1, &[method.clone(), scheme()]);
         Self { span, start: Instant::now(), method, route, version, finished: false }
     }
 
@@ -211,8 +215,8 @@ impl Exchange {
 
     fn record(&mut self, mut labels: Vec<KeyValue>) {
         self.finished = true;
-        ACTIVE.add(-1, &[self.method.clone(), SCHEME]);
-        labels.extend([self.method.clone(), SCHEME, self.version.clone()]);
+        ACTIVE.add(-1, &[self.method.clone(), scheme()]);
+        labels.extend([self.method.clone(), scheme(), self.version.clone()]);
         labels.extend(self.route.take());
         DURATION.record(self.start.elapsed().as_secs_f64(), &labels);
     }
@@ -253,7 +257,8 @@ fn suffer(fault: Fault, options: Options) -> Response {
     let injected = Injected { kind, service: options.service };
     let mut response = if fault == Fault::Drop {
         // A body that fails at its first poll makes hyper close the connection before it has written the head.
-        let broken = futures_util::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("dropped on purpose")) });
+        let broken =
+            futures_util::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("dropped on purpose")) });
         let mut response = Response::new(Body::from_stream(broken));
         response.extensions_mut().insert(Unanswered);
         response

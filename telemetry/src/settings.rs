@@ -93,7 +93,9 @@ impl Settings {
         let get = |name: &str| given(name).filter(|_| !disabled || ALWAYS_READ.contains(&name));
         words::check(&get)?;
         Ok(Self {
-            service_name: get("OTEL_SERVICE_NAME").or_else(|| named_resource(&get)).unwrap_or_else(|| service_name.to_owned()),
+            service_name: get("OTEL_SERVICE_NAME")
+                .or_else(|| named_resource(&get))
+                .unwrap_or_else(|| service_name.to_owned()),
             service_version,
             disabled,
             traces: exporter("OTEL_TRACES_EXPORTER", &get)?,
@@ -115,7 +117,8 @@ impl Settings {
     }
 }
 
-const ALWAYS_READ: [&str; 5] = ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_PROPAGATORS", "OTEL_LOG_LEVEL", "RUST_LOG"];
+const ALWAYS_READ: [&str; 5] =
+    ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_PROPAGATORS", "OTEL_LOG_LEVEL", "RUST_LOG"];
 
 fn exporter(variable: &str, get: &Get<'_>) -> Result<Exporter, SettingsError> {
     match get(variable).as_deref() {
@@ -160,7 +163,8 @@ fn sdk_log_level(value: Option<String>) -> Result<Option<String>, SettingsError>
 
 fn named_resource(get: &Get<'_>) -> Option<String> {
     let attributes = get("OTEL_RESOURCE_ATTRIBUTES")?;
-    let named = attributes.split(',').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == "service.name");
+    let named =
+        attributes.split(',').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == "service.name");
     named.map(|(_, value)| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 

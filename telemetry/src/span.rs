@@ -10,7 +10,9 @@ use std::panic::Location;
 use std::time::SystemTime;
 
 use opentelemetry::context::{FutureExt, WithContext};
-use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::{attr, propagation};

@@ -13,6 +13,9 @@ where
 }
 
 /// Runs blocking `work` on Tokio's blocking pool with the caller's trace context.
+///
+/// The context is that of this call, not that in which the handle is awaited: to have log records and spans of `work` in
+/// a new span, call this inside [`crate::Span::in_scope`].
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns, with the context carried")]
 pub fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let context = Context::current();

@@ -38,7 +38,8 @@ pub enum TransportError {
 impl Transport {
     #[expect(clippy::disallowed_methods, reason = "OTLP leaves outside the traced client, or it would trace itself")]
     pub(crate) fn new(otlp: &Otlp) -> Result<Self, TransportError> {
-        let mut builder = reqwest::blocking::Client::builder().timeout(otlp.timeout).redirect(reqwest::redirect::Policy::none());
+        let mut builder =
+            reqwest::blocking::Client::builder().timeout(otlp.timeout).redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &otlp.certificate {
             let authority = reqwest::Certificate::from_pem(&read(path)?).map_err(TransportError::Client)?;
             builder = builder.add_root_certificate(authority);

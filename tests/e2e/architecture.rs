@@ -11,23 +11,33 @@ fn root() -> PathBuf {
 
 /// Files of the checkout that end in `ending`, as git knows them, with their text.
 fn files(ending: &str) -> Result<Vec<(String, String)>> {
-    let listed = Command::new("git").current_dir(root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]).output()?;
+    let listed = Command::new("git")
+        .current_dir(root())
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .output()?;
     let listed = String::from_utf8(listed.stdout)?;
     let wanted = listed.lines().filter(|name| name.ends_with(ending) && root().join(name).is_file());
-    let read = wanted.map(|name| Ok((name.to_owned(), std::fs::read_to_string(root().join(name)).with_context(|| name.to_owned())?)));
+    let read = wanted.map(|name| {
+        Ok((name.to_owned(), std::fs::read_to_string(root().join(name)).with_context(|| name.to_owned())?))
+    });
     let files: Vec<_> = read.collect::<Result<_>>()?;
     assert!(!files.is_empty(), "no file ends in {ending}");
     Ok(files)
 }
 
 fn cargo_tree(args: &[&str]) -> Result<(bool, String)> {
-    let output = Command::new(env!("CARGO")).current_dir(root()).args(["tree", "--offline", "--locked", "-e", "normal"]).args(args).output()?;
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--offline", "--locked", "-e", "normal"])
+        .args(args)
+        .output()?;
     Ok((output.status.success(), String::from_utf8(output.stdout)?))
 }
 
 #[test]
 fn every_file_opens_with_a_sentence() -> Result<()> {
-    let silent: Vec<_> = files(".rs")?.into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(name, _)| name).collect();
+    let silent: Vec<_> =
+        files(".rs")?.into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(name, _)| name).collect();
     assert!(silent.is_empty(), "these files do not say what they are for: {silent:?}");
     Ok(())
 }
@@ -44,9 +54,14 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
     ];
     for (name, allowed) in places {
         let used = |text: &str| text.contains(&format!("{name}::")) || text.contains(&format!("use {name}"));
-        let users: Vec<_> = files(".rs")?.into_iter().filter(|(file, text)| file != "tests/e2e/architecture.rs" && used(text)).map(|(file, _)| file).collect();
+        let users: Vec<_> = files(".rs")?
+            .into_iter()
+            .filter(|(file, text)| file != "tests/e2e/architecture.rs" && used(text))
+            .map(|(file, _)| file)
+            .collect();
         assert!(!users.is_empty(), "nobody uses {name}: this test has lost its subject");
-        let strangers: Vec<_> = users.iter().filter(|file| !allowed.iter().any(|place| file.starts_with(place))).collect();
+        let strangers: Vec<_> =
+            users.iter().filter(|file| !allowed.iter().any(|place| file.starts_with(place))).collect();
         assert!(strangers.is_empty(), "{name} is named in {strangers:?}; its place is {allowed:?}");
     }
     Ok(())
@@ -55,7 +70,8 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
 #[test]
 fn dependencies_point_one_way() -> Result<()> {
     // Each absence has a positive twin: `cargo tree -i` also fails for a name that is misspelt.
-    let absent = [("gateway", "candle-core"), ("feature-store", "candle-core"), ("protocol", "tokio"), ("explorer", "rusqlite")];
+    let absent =
+        [("gateway", "candle-core"), ("feature-store", "candle-core"), ("protocol", "tokio"), ("explorer", "rusqlite")];
     let present = [("model-service", "candle-core"), ("gateway", "tokio"), ("gateway", "rusqlite")];
     for (package, dependency) in absent {
         assert!(!cargo_tree(&["-p", package, "-i", dependency])?.0, "{package} must not link {dependency}");

@@ -14,7 +14,10 @@ fn failed(system: &System, answer: &Answer, service: &str) -> Result<Trace> {
         let trace = system.trace(&trace_id)?;
         Ok(trace.filter(|trace| {
             let root = trace.roots().next().is_some();
-            root && trace.spans.iter().any(|span| span.service == service && matches!(span.status, Status::Error { .. }))
+            root && trace
+                .spans
+                .iter()
+                .any(|span| span.service == service && matches!(span.status, Status::Error { .. }))
         }))
     })
 }
@@ -99,7 +102,8 @@ fn dropped_connections_and_delays_are_seen_where_they_happen() -> Result<()> {
 
     let slow = system.predict_with(&["wine-0017"], &[("baggage", "fault=feature-store:latency:150")])?;
     let trace = system.trace_with_outline(&slow.span().trace_id, crate::trace_contract::MISS)?;
-    let duration = |name: &str| trace.span(name).map(explorer::model::Span::duration).context("the span is in the outline");
+    let duration =
+        |name: &str| trace.span(name).map(explorer::model::Span::duration).context("the span is in the outline");
     assert!(duration("POST /get-online-features")? >= 150_000_000);
     assert!(duration("predict wine_quality")? < 150_000_000, "the model is not to blame");
     Ok(())
@@ -112,10 +116,12 @@ fn a_stop_under_load_answers_every_accepted_request() -> Result<()> {
     let answers = std::thread::scope(|scope| -> Result<Vec<Answer>> {
         let slow = [("baggage", "fault=model-service:latency:1500")];
         let asks: Vec<_> = (600..600 + REQUESTS)
-            .map(|wine| scope.spawn({
-                let system = &system;
-                move || system.predict_with(&[&format!("wine-{wine:04}")], &slow)
-            }))
+            .map(|wine| {
+                scope.spawn({
+                    let system = &system;
+                    move || system.predict_with(&[&format!("wine-{wine:04}")], &slow)
+                })
+            })
             .collect();
         eventually("all requests are in flight", || {
             let series = system.metrics()?.remove("http.server.active_requests").unwrap_or_default();

@@ -45,12 +45,20 @@ fn the_commands_of_the_readme_work() -> Result<()> {
         let Some(shell) = against(&system, &command, &first.span().trace_id) else {
             // What builds or stays is run by `.ci/run`, word for word.
             let ci = read(".ci/run")?;
-            ensure!(ci.contains(&command), "nobody runs `{command}`: neither this test nor .ci/run");
+            // CI is a clone already when it begins.
+            ensure!(
+                command.starts_with("git clone ") || ci.contains(&command),
+                "nobody runs `{command}`: neither this test nor .ci/run"
+            );
             continue;
         };
         let output = Command::new("bash").args(["-ec", &shell]).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success() && !said.trim().is_empty(), "`{command}` fails: {said}{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success() && !said.trim().is_empty(),
+            "`{command}` fails: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         ran += 1;
     }
     ensure!(ran >= 3, "only {ran} commands of the README were run");

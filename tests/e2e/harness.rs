@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use explorer::model::Trace;
 use explorer::tree;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use telemetry::SpanRef;
 use telemetry::client::HttpClient;
@@ -40,7 +40,9 @@ impl Process {
     /// Starts the program with `args`; of the variables of this process only those that are named here reach it.
     pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
-        for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_") || name == "RUST_LOG") {
+        for (variable, _) in std::env::vars()
+            .filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_") || name == "RUST_LOG")
+        {
             command.env_remove(variable);
         }
         command.args(args).envs(env.iter().copied());
@@ -153,7 +155,18 @@ fn prepared() -> &'static Path {
         let csv = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
         let quiet = [("OTEL_SDK_DISABLED", "true")];
         let train = ["train", "wine_quality", "--model-repository", path(&models)];
-        let load = ["feature-store", "load", "--view", "wine_features", "--file", csv, "--map", "data_id=wine_id", "--database", path(&features)];
+        let load = [
+            "feature-store",
+            "load",
+            "--view",
+            "wine_features",
+            "--file",
+            csv,
+            "--map",
+            "data_id=wine_id",
+            "--database",
+            path(&features),
+        ];
         for args in [train.as_slice(), load.as_slice()] {
             let mut process = Process::start(args, &quiet).expect("the program starts");
             let status = process.wait().expect("preparation ends");
@@ -222,8 +235,15 @@ impl System {
     pub(crate) fn start_with(env: &[(&str, &str)]) -> Result<Self> {
         let data = TempDir::new()?;
         std::fs::copy(prepared().join("features.db"), data.path().join("features.db"))?;
-        let explorer = Process::start(&["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"], &[])?;
-        let mut urls = Urls { explorer: explorer.url("server.listening")?, otlp: explorer.url("explorer.otlp_listening")?, ..Urls::default() };
+        let explorer = Process::start(
+            &["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"],
+            &[],
+        )?;
+        let mut urls = Urls {
+            explorer: explorer.url("server.listening")?,
+            otlp: explorer.url("explorer.otlp_listening")?,
+            ..Urls::default()
+        };
         let otlp = urls.otlp.clone();
         let mut variables = vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp.as_str()),
@@ -254,7 +274,9 @@ impl System {
     fn wait_ready(&self) -> Result<()> {
         for url in [&self.urls.feature_store, &self.urls.model_service, &self.urls.gateway] {
             let probe = format!("{url}/readyz");
-            eventually("the service is ready", || Ok(self.get(&probe).ok().filter(|answer| answer.status == StatusCode::OK)))?;
+            eventually("the service is ready", || {
+                Ok(self.get(&probe).ok().filter(|answer| answer.status == StatusCode::OK))
+            })?;
         }
         Ok(())
     }
@@ -272,6 +294,11 @@ impl System {
 
     pub(crate) fn get(&self, url: &str) -> Result<Answer> {
         self.send(Request::get(url).body(Bytes::new())?)
+    }
+
+    /// A request without a body.
+    pub(crate) fn request(&self, method: Method, url: &str) -> Result<Answer> {
+        self.send(Request::builder().method(method).uri(url).body(Bytes::new())?)
     }
 
     pub(crate) fn post(&self, url: &str, body: impl Into<Bytes>, headers: &[(&str, &str)]) -> Result<Answer> {
@@ -342,21 +369,31 @@ pub(crate) fn feature_store(data: &TempDir, env: &[(&str, &str)]) -> Result<Proc
 /// The same where it was before it died.
 pub(crate) fn feature_store_at(address: &str, data: &TempDir, env: &[(&str, &str)]) -> Result<Process> {
     let database = data.path().join("features.db");
-    let args = ["feature-store", "--listen", address, "--database", path(&database), "--allow-faults", "--exit-with-parent"];
+    let args =
+        ["feature-store", "--listen", address, "--database", path(&database), "--allow-faults", "--exit-with-parent"];
     Process::start(&args, env)
 }
 
 /// The model service with the prepared model.
 pub(crate) fn model_service(feature_store: &str, env: &[(&str, &str)]) -> Result<Process> {
     let models = prepared().join("models");
-    let args = ["model-service", "--listen", "127.0.0.1:0", "--model-repository", path(&models), "--feature-store", feature_store];
+    let args = [
+        "model-service",
+        "--listen",
+        "127.0.0.1:0",
+        "--model-repository",
+        path(&models),
+        "--feature-store",
+        feature_store,
+    ];
     Process::start(&[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(), env)
 }
 
 /// The gateway with a store of its own.
 pub(crate) fn gateway(data: &TempDir, model_service: &str, env: &[(&str, &str)]) -> Result<Process> {
     let store = data.path().join("predictions.db");
-    let args = ["gateway", "--listen", "127.0.0.1:0", "--prediction-store", path(&store), "--model-service", model_service];
+    let args =
+        ["gateway", "--listen", "127.0.0.1:0", "--prediction-store", path(&store), "--model-service", model_service];
     Process::start(&[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(), env)
 }
 

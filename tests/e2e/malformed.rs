@@ -67,6 +67,9 @@ fn too_much_is_refused_with_its_own_status() -> Result<()> {
     ] {
         assert_eq!(system.post(&url, large.clone(), &[])?.status, StatusCode::PAYLOAD_TOO_LARGE, "{url}");
     }
-    assert_eq!(system.get(&format!("{}/v1/predictions/no_such_model/wine-0001", system.urls.gateway))?.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        system.get(&format!("{}/v1/predictions/no_such_model/wine-0001", system.urls.gateway))?.status,
+        StatusCode::NOT_FOUND
+    );
     Ok(())
 }

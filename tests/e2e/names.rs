@@ -1,1 +1,199 @@
-//! placeholder
+//! Every emitted name is in the registry, and every name of the registry is emitted.
+//!
+//! The registry is `telemetry/registry/*.yaml`, in the form of OpenTelemetry Weaver; `docs/telemetry.md` is made from it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::harness::{Process, System, eventually, path};
+
+/// Names by what they are.
+#[derive(Debug, Default)]
+struct Names {
+    attributes: BTreeSet<String>,
+    metrics: BTreeSet<String>,
+    events: BTreeSet<String>,
+}
+
+/// The features of `wine_features` but `alcohol`, which a test leaves out.
+const FEATURES: [&str; 10] = [
+    "fixed_acidity",
+    "volatile_acidity",
+    "citric_acid",
+    "residual_sugar",
+    "chlorides",
+    "free_sulfur_dioxide",
+    "total_sulfur_dioxide",
+    "density",
+    "ph",
+    "sulphates",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The registry's names. Weaver's files say `ref:` where a name is used and `id:` where one of our own is defined.
+fn registry() -> Result<Names> {
+    let mut names = Names::default();
+    let folder = root().join("telemetry/registry");
+    for entry in std::fs::read_dir(folder)? {
+        let file = entry?.path();
+        let document: Value =
+            serde_saphyr::from_str(&std::fs::read_to_string(&file)?).with_context(|| path(&file).to_owned())?;
+        for group in document["groups"].as_array().into_iter().flatten() {
+            let of_kind = |kind: &str| group["type"] == kind;
+            names.metrics.extend(text(&group["metric_name"]).or(text(&group["annotations"]["metric"]["name"])));
+            names.events.extend(text(&group["name"]).filter(|_| of_kind("event")));
+            for attribute in group["attributes"].as_array().into_iter().flatten() {
+                names.attributes.extend(text(&attribute["ref"]).or(text(&attribute["id"])));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Requests that make the system say everything that it can say.
+fn exercise(system: &System) -> Result<()> {
+    system.predict(&["wine-0001"])?;
+    system.predict(&["wine-0001"])?;
+    system.predict(&["wine-0002", "wine-0003", "no-such-wine"])?;
+    system.predict_with(&["wine-0004"], &[("baggage", "fault=feature-store:error")])?;
+    system.get(&format!("{}/v1/predictions?model=wine_quality&limit=5", system.urls.gateway))?;
+    system.get(&format!("{}/v1/predictions/wine_quality/wine-0005", system.urls.gateway))?;
+    system.get(&format!("{}/no/such/path", system.urls.gateway))?;
+    let features = |values: Value| {
+        json!({"inputs": [{"name": "features", "shape": [1, 11], "datatype": "FP32", "data": values}]}).to_string()
+    };
+    let infer = "v2/models/wine_quality/infer";
+    let far = features(json!(vec![1e6; 11]));
+    let answer = system.post(&format!("{}/{infer}", system.urls.gateway), far, &[])?;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let mut hole = json!({"wine_id": ["wine-hole"], "event_timestamp": ["2026-01-01T00:00:00"], "alcohol": [null]});
+    for feature in FEATURES {
+        hole[feature] = json!([1.0]);
+    }
+    let hole = json!({"feature_view_name": "wine_features", "df": hole});
+    let written =
+        system.post(&format!("{}/write-to-online-store", system.urls.feature_store), hole.to_string(), &[])?;
+    assert_eq!(written.status, StatusCode::OK, "{}", written.body);
+    let missing = system.predict_with(&["wine-hole"], &[("user-agent", "e2e")])?;
+    assert_eq!(missing.body["code"], "missing_features", "{}", missing.body);
+    let method = http::Method::from_bytes(b"BREW")?;
+    system.request(method, &format!("{}/v1/models", system.urls.gateway))?;
+    Ok(())
+}
+
+/// Trains with the system's explorer as the collector.
+fn train(system: &System) -> Result<()> {
+    let repository = system.data.path().join("trained");
+    let args = ["train", "wine_quality", "--model-repository", path(&repository)];
+    let mut training = Process::start(&args, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &system.urls.otlp)])?;
+    assert!(training.wait()?.success(), "{}", training.output());
+    Ok(())
+}
+
+/// Everything that the explorer has received.
+fn emitted(system: &System) -> Result<Names> {
+    let mut names = Names::default();
+    let read = |query: &str| system.get(&format!("{}{query}", system.urls.explorer));
+    for trace in read("/api/traces?limit=1000")?.body["traces"].as_array().into_iter().flatten() {
+        let trace = read(&format!("/api/traces/{}", trace["trace_id"].as_str().unwrap_or_default()))?.body;
+        for resource in trace["resourceSpans"].as_array().into_iter().flatten() {
+            names.attributes.extend(keys(&resource["resource"]["attributes"]));
+            for span in resource["scopeSpans"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|scope| scope["spans"].as_array())
+                .flatten()
+            {
+                names.attributes.extend(keys(&span["attributes"]));
+                for event in span["events"].as_array().into_iter().flatten() {
+                    names.events.extend(text(&event["name"]));
+                    names.attributes.extend(keys(&event["attributes"]));
+                }
+            }
+        }
+    }
+    for log in read("/api/logs?limit=1000")?.body["logs"].as_array().into_iter().flatten() {
+        names.events.extend(text(&log["event_name"]));
+        names.attributes.extend(log["attributes"].as_object().into_iter().flat_map(|map| map.keys().cloned()));
+    }
+    for (name, series) in system.metrics()? {
+        names.metrics.insert(name);
+        for point in series {
+            names.attributes.extend(point["attributes"].as_object().into_iter().flat_map(|map| map.keys().cloned()));
+        }
+    }
+    Ok(names)
+}
+
+/// Fields of log records that only an outage writes, or an end; that code writes them is what telemetry's own test of the
+/// registry holds.
+fn outage(name: &str) -> bool {
+    matches!(name, "error" | "logs" | "lost" | "reason" | "removed" | "signal" | "spans" | "unfinished")
+}
+
+/// Keys of OTLP/JSON attributes.
+fn keys(attributes: &Value) -> Vec<String> {
+    attributes.as_array().into_iter().flatten().filter_map(|attribute| text(&attribute["key"])).collect()
+}
+
+#[test]
+fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
+    let system = System::start_with(&[("RUST_LOG", "debug")])?;
+    exercise(&system)?;
+    train(&system)?;
+    let registered = registry()?;
+    let mut missing = Vec::new();
+    let found = eventually("every registered attribute and metric is emitted", || {
+        let emitted = emitted(&system)?;
+        let attributes = registered.attributes.difference(&emitted.attributes).filter(|name| !outage(name));
+        missing = attributes.chain(registered.metrics.difference(&emitted.metrics)).cloned().collect();
+        Ok(missing.is_empty().then_some(emitted))
+    });
+    let emitted = found.with_context(|| format!("registered and never emitted: {missing:?}"))?;
+    for (kind, emitted, registered) in [
+        ("attributes", &emitted.attributes, &registered.attributes),
+        ("metrics", &emitted.metrics, &registered.metrics),
+        ("events", &emitted.events, &registered.events),
+    ] {
+        let strangers: Vec<_> = emitted.difference(registered).collect();
+        assert!(strangers.is_empty(), "{kind} that are emitted and not in telemetry/registry: {strangers:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_registered_event_stands_in_the_code() -> Result<()> {
+    // Some events need an outage or a full disk; here it is enough that a line of code can tell of them.
+    let mut code = String::new();
+    for part in ["gateway", "model-service", "feature-store", "explorer", "serving", "telemetry", "throughline"] {
+        read_all(&root().join(part).join("src"), &mut code)?;
+    }
+    let unknown: Vec<_> =
+        registry()?.events.into_iter().filter(|event| !code.contains(&format!("\"{event}\""))).collect();
+    assert!(unknown.is_empty(), "registered events that no code emits: {unknown:?}");
+    Ok(())
+}
+
+fn read_all(folder: &Path, text: &mut String) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let found = entry?.path();
+        if found.is_dir() {
+            read_all(&found, text)?;
+        } else {
+            text.push_str(&std::fs::read_to_string(&found)?);
+        }
+    }
+    Ok(())
+}

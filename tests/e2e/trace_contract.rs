@@ -56,7 +56,12 @@ fn a_miss_is_one_tree_over_three_processes() -> Result<()> {
 
     let root = span(&trace, "POST /v1/predictions")?;
     assert_eq!(root.span_id, answer.span().span_id, "traceresponse names the SERVER span");
-    for (attribute, value) in [("http.route", "/v1/predictions"), ("http.response.status_code", "200"), ("url.scheme", "http"), ("ml.model_name", "wine_quality")] {
+    for (attribute, value) in [
+        ("http.route", "/v1/predictions"),
+        ("http.response.status_code", "200"),
+        ("url.scheme", "http"),
+        ("ml.model_name", "wine_quality"),
+    ] {
         assert_eq!(root.text(attribute).as_deref(), Some(value), "{attribute} of the root");
     }
     let predict = span(&trace, "predict wine_quality")?;
@@ -137,7 +142,8 @@ fn concurrent_misses_of_one_id_compute_once_and_link() -> Result<()> {
         let asks: Vec<_> = (0..6).map(|_| scope.spawn(|| system.predict_with(&["wine-0007"], &held))).collect();
         asks.into_iter().map(|ask| ask.join().expect("no request panics")).collect::<Result<_>>()
     })?;
-    let computed: BTreeSet<_> = answers.iter().map(|answer| answer.prediction(0)["computed_by"]["span_id"].to_string()).collect();
+    let computed: BTreeSet<_> =
+        answers.iter().map(|answer| answer.prediction(0)["computed_by"]["span_id"].to_string()).collect();
     assert_eq!(computed.len(), 1, "one computation answers all: {computed:?}");
 
     let mut leaders = 0;
@@ -157,7 +163,10 @@ fn concurrent_misses_of_one_id_compute_once_and_link() -> Result<()> {
         let waited = trace(&system, answer, HIT)?;
         let linked = links(span(&waited, "POST /v1/predictions")?);
         assert!(!linked.is_empty(), "a waiter links to the work that it waited for");
-        assert!(linked.iter().all(|(trace_id, span_id)| *trace_id == worker.trace_id && own.contains(span_id)), "{linked:?}");
+        assert!(
+            linked.iter().all(|(trace_id, span_id)| *trace_id == worker.trace_id && own.contains(span_id)),
+            "{linked:?}"
+        );
     }
     Ok(())
 }

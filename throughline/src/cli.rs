@@ -62,7 +62,7 @@ pub(crate) struct UpOptions {
     /// Where data, models and logs are kept
     #[arg(long, env = "THROUGHLINE_DATA_DIR", default_value = ".throughline", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Send telemetry there instead of to the explorer (the standard variable OTEL_EXPORTER_OTLP_ENDPOINT does the same)
+    /// Send telemetry there instead of to the explorer (the standard variable does the same)
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
     /// Port of the gateway; 0 takes a free one

@@ -42,7 +42,10 @@ impl Explorer {
     async fn get(&self, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
         let request = Request::get(format!("{}{path}", self.url)).body(Bytes::new())?;
         let answer = self.client.send(request, TIMEOUT).await.with_context(|| {
-            format!("the explorer does not answer at {}; start it with `throughline up`, or name another with --explorer", self.url)
+            format!(
+                "the explorer does not answer at {}; start it with `throughline up`, or name another with --explorer",
+                self.url
+            )
         })?;
         Ok((answer.status(), answer.into_body()))
     }

@@ -7,8 +7,8 @@ mod bench;
 mod cli;
 mod explorer_api;
 mod screen;
-mod train;
 mod traces;
+mod train;
 mod up;
 
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
         telemetry::set_revision(revision);
     }
     match Cli::parse().command.unwrap_or_default() {
-        Command::Up(options) => screen::exit_code(up::main(options)),
+        Command::Up(options) => screen::exit_code(up::main(&options)),
         Command::Train(options) => screen::exit_code(train::main(&options)),
         Command::Trace(options) => screen::exit_code(traces::trace(&options)),
         Command::Traces(options) => screen::exit_code(traces::list(&options)),
@@ -32,7 +32,9 @@ pub fn main() -> ExitCode {
         Command::Gateway(config) => gateway::main(*config),
         Command::ModelService(config) => model_service::main(*config),
         Command::FeatureStore { config, command: None } => feature_store::main(*config),
-        Command::FeatureStore { command: Some(FeatureStoreCommand::Load(options)), .. } => feature_store::load_main(&options),
+        Command::FeatureStore { command: Some(FeatureStoreCommand::Load(options)), .. } => {
+            feature_store::load_main(&options)
+        }
         Command::Explorer(config) => explorer::main(*config),
     }
 }

@@ -3,6 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use explorer::Trace;
+use explorer::waterfall;
+
 /// Writes one line to standard output. A closed pipe (`throughline traces | head`) is no reason to fail.
 pub(crate) fn say(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
@@ -30,8 +33,13 @@ pub(crate) fn colour() -> bool {
 }
 
 /// Columns of the terminal, or a width that reads well in a file.
-pub(crate) fn width() -> usize {
+fn width() -> usize {
     terminal_size::terminal_size().map_or(120, |(terminal_size::Width(width), _)| usize::from(width).clamp(60, 200))
+}
+
+/// A trace as it fits this terminal.
+pub(crate) fn waterfall(trace: &Trace) -> String {
+    waterfall::render(trace, &waterfall::Style { width: width(), colour: colour() }).trim_end().to_owned()
 }
 
 /// `text` in a colour of the terminal's palette, where colour is welcome.

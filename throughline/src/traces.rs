@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use anyhow::Context;
-use explorer::waterfall;
 use serde_json::Value;
 use telemetry::SpanRef;
 
@@ -14,10 +13,13 @@ use crate::screen;
 /// Prints one trace.
 pub(crate) fn trace(options: &TraceOptions) -> anyhow::Result<()> {
     // People paste what they have: the id, or the header that holds it.
-    let trace_id = SpanRef::from_traceparent(&options.trace_id).map_or_else(|| options.trace_id.clone(), |ids| ids.trace_id);
+    let trace_id =
+        SpanRef::from_traceparent(&options.trace_id).map_or_else(|| options.trace_id.clone(), |ids| ids.trace_id);
     let trace = block_on(async { Explorer::new(&options.explorer.explorer)?.trace(&trace_id).await })?;
-    let trace = trace.with_context(|| format!("the explorer holds no trace {trace_id}: it may have been evicted, or never sampled"))?;
-    screen::say(waterfall::render(&trace, &waterfall::Style { width: screen::width(), colour: screen::colour() }));
+    let trace = trace.with_context(|| {
+        format!("the explorer holds no trace {trace_id}: it may have been evicted, or never sampled")
+    })?;
+    screen::say(screen::waterfall(&trace));
     Ok(())
 }
 

@@ -22,14 +22,13 @@ pub(crate) fn main(options: &TrainOptions) -> anyhow::Result<()> {
 }
 
 fn train(options: &TrainOptions) -> anyhow::Result<String> {
-    let data = match &options.data {
-        Some(data) => data.clone(),
-        None => {
-            std::fs::create_dir_all(&options.model_repository)?;
-            let data = options.model_repository.join("winequality-red.csv");
-            up::write_wine_csv(&data)?;
-            data
-        }
+    let data = if let Some(data) = &options.data {
+        data.clone()
+    } else {
+        std::fs::create_dir_all(&options.model_repository)?;
+        let built_in = options.model_repository.join("winequality-red.csv");
+        up::write_wine_csv(&built_in)?;
+        built_in
     };
     let mut training = Training::new(data, &options.model_repository);
     training.seed = options.seed;

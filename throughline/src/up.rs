@@ -17,13 +17,13 @@ use crate::cli::UpOptions;
 use crate::screen;
 
 /// Starts the system, shows the sample, and stays until a signal; whatever happens, the parts are stopped in order.
-pub(crate) fn main(options: UpOptions) -> anyhow::Result<()> {
+pub(crate) fn main(options: &UpOptions) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::of_process(false);
-        let mut system = System::new(&options)?;
+        let mut system = System::new(options)?;
         let outcome = tokio::select! {
-            outcome = run(&mut system, &options) => outcome,
+            outcome = run(&mut system, options) => outcome,
             () = shutdown.wait() => Ok(()),
         };
         screen::say("\nstopping: requests in flight finish, telemetry leaves");

@@ -22,6 +22,7 @@ pub(super) fn read(get: &Get<'_>) -> Result<Limits, SettingsError> {
         span_attributes: number("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", get)?.or(general),
         event_attributes: number("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", get)?.or(general),
         link_attributes: number("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", get)?.or(general),
-        value_length: number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", get)?.or(number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", get)?),
+        value_length: number("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", get)?
+            .or(number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", get)?),
     })
 }

@@ -9,15 +9,30 @@ pub(super) const EXPONENTIAL: &str = "base2_exponential_bucket_histogram";
 const WORDS: [(&str, &[&str], &str); 7] = [
     (
         "OTEL_TRACES_SAMPLER",
-        &["always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"],
+        &[
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ],
         "always_on, always_off, traceidratio, or one of them after parentbased_",
     ),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", COMPRESSIONS, "gzip or none"),
     ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", COMPRESSIONS, "gzip or none"),
     ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", COMPRESSIONS, "gzip or none"),
     ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", COMPRESSIONS, "gzip or none"),
-    ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", &["cumulative", "delta", "lowmemory"], "cumulative, delta or lowmemory"),
-    (HISTOGRAM, &["explicit_bucket_histogram", EXPONENTIAL], "explicit_bucket_histogram or base2_exponential_bucket_histogram"),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        &["cumulative", "delta", "lowmemory"],
+        "cumulative, delta or lowmemory",
+    ),
+    (
+        HISTOGRAM,
+        &["explicit_bucket_histogram", EXPONENTIAL],
+        "explicit_bucket_histogram or base2_exponential_bucket_histogram",
+    ),
 ];
 const COMPRESSIONS: &[&str] = &["gzip", "none"];
 

@@ -57,7 +57,8 @@ pub(crate) async fn run(system: &System, path: Path, options: &BenchOptions) -> 
     let seconds = start.elapsed().as_secs_f64();
     let after = resources::of(system);
     latencies.sort_by(f64::total_cmp);
-    let quantile = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN) * 1e3;
+    let quantile =
+        |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN) * 1e3;
     Ok(Measurement {
         requests_per_second: latencies.len() as f64 / seconds,
         p50_ms: quantile(0.50),
@@ -67,7 +68,10 @@ pub(crate) async fn run(system: &System, path: Path, options: &BenchOptions) -> 
 }
 
 fn cpu(before: &[Usage], after: &[Usage], requests: usize) -> Vec<(&'static str, f64)> {
-    let spent = before.iter().zip(after).map(|(before, after)| (after.name, (after.cpu_seconds - before.cpu_seconds) * 1e6 / requests as f64));
+    let spent = before
+        .iter()
+        .zip(after)
+        .map(|(before, after)| (after.name, (after.cpu_seconds - before.cpu_seconds) * 1e6 / requests as f64));
     spent.collect()
 }
 
@@ -91,7 +95,8 @@ async fn connection(gateway: &Uri, path: Path, keys: std::ops::Range<usize>) -> 
 
 async fn send(sender: &mut SendRequest<Full<Bytes>>, authority: &str, path: Path, wine: usize) -> anyhow::Result<()> {
     let body = format!(r#"{{"model":"wine_quality","data_ids":["wine-{wine:04}"]}}"#);
-    let mut request = Request::post("/v1/predictions").header("host", authority).header("content-type", "application/json");
+    let mut request =
+        Request::post("/v1/predictions").header("host", authority).header("content-type", "application/json");
     if path == Path::Miss {
         request = request.header("cache-control", "no-cache");
     }

@@ -55,25 +55,39 @@ fn word(path: Path) -> &'static str {
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{} requests over {} connections, medians of the rounds:\n", self.requests, self.connections)?;
-        writeln!(out, "| path | telemetry | requests/s | p50 ms | p99 ms | CPU µs per request: gateway | model-service | feature-store | explorer |")?;
+        writeln!(
+            out,
+            "| path | telemetry | requests/s | p50 ms | p99 ms | CPU µs per request: gateway | model-service | feature-store | explorer |"
+        )?;
         writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|--:|")?;
         for ((path, telemetry), rounds) in &self.measurements {
             let figure = |figure: fn(&Measurement) -> f64| median_of(rounds, figure);
             let (speed, p50, p99) = (figure(|m| m.requests_per_second), figure(|m| m.p50_ms), figure(|m| m.p99_ms));
             write!(out, "| {path} | {telemetry} | {speed:.0} | {p50:.2} | {p99:.2} |")?;
             for part in ["gateway", "model-service", "feature-store", "explorer"] {
-                let cpu = |m: &Measurement| m.cpu_us.iter().find(|(name, _)| *name == part).map_or(f64::NAN, |(_, cpu)| *cpu);
+                let cpu =
+                    |m: &Measurement| m.cpu_us.iter().find(|(name, _)| *name == part).map_or(f64::NAN, |(_, cpu)| *cpu);
                 write!(out, " {:.0} |", median_of(rounds, cpu))?;
             }
             writeln!(out)?;
         }
-        writeln!(out, "\nThroughput with telemetry : without: hit {:.2}, miss {:.2}. Spans lost: {}.\n", self.ratio("hit"), self.ratio("miss"), self.lost)?;
+        writeln!(
+            out,
+            "\nThroughput with telemetry : without: hit {:.2}, miss {:.2}. Spans lost: {}.\n",
+            self.ratio("hit"),
+            self.ratio("miss"),
+            self.lost
+        )?;
         writeln!(out, "| resident memory, MiB | gateway | model-service | feature-store | explorer | together |")?;
         writeln!(out, "|---|--:|--:|--:|--:|--:|")?;
         for (telemetry, usage) in &self.memory {
             write!(out, "| telemetry {telemetry} |")?;
             for part in ["gateway", "model-service", "feature-store", "explorer"] {
-                write!(out, " {:.1} |", usage.iter().find(|usage| usage.name == part).map_or(f64::NAN, |usage| usage.resident_mib))?;
+                write!(
+                    out,
+                    " {:.1} |",
+                    usage.iter().find(|usage| usage.name == part).map_or(f64::NAN, |usage| usage.resident_mib)
+                )?;
             }
             writeln!(out, " {:.1} |", usage.iter().map(|usage| usage.resident_mib).sum::<f64>())?;
         }

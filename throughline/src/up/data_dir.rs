@@ -20,7 +20,8 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the folder if need be and locks it. A second system on the same folder is refused.
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(root.join("logs")).with_context(|| format!("cannot make the data folder {}", root.display()))?;
+        fs::create_dir_all(root.join("logs"))
+            .with_context(|| format!("cannot make the data folder {}", root.display()))?;
         let root = fs::canonicalize(root)?;
         let path = root.join("lock");
         let mut lock = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
@@ -35,7 +36,9 @@ impl DataDir {
                     root.display()
                 );
             }
-            Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
         lock.set_len(0)?;
         lock.rewind()?;

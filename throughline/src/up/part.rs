@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ impl Part {
 
     /// The address that the part tells in the log event `event`.
     pub(crate) async fn url(&mut self, event: &str) -> anyhow::Result<String> {
-        let find = |urls: &Vec<(String, String)>| urls.iter().find(|(name, _)| name == event).map(|(_, url)| url.clone());
+        let find =
+            |urls: &Vec<(String, String)>| urls.iter().find(|(name, _)| name == event).map(|(_, url)| url.clone());
         let mut urls = self.urls.clone();
         tokio::select! {
             found = tokio::time::timeout(START_TIMEOUT, urls.wait_for(|urls| find(urls).is_some())) => {
@@ -100,25 +101,24 @@ impl Part {
     /// Completes when the part dies, with what is to be told of it.
     pub(crate) async fn died(&mut self) -> String {
         let status = self.child.wait().await;
-        format!("{} died ({}){}", self.name, status.map_or_else(|error| error.to_string(), describe), self.words.last())
+        format!(
+            "{} died ({}){}",
+            self.name,
+            status.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            self.words.last()
+        )
     }
 
     /// Asks the part to drain and waits; after `patience` it is killed. True when it ended well and by itself.
     pub(crate) async fn stop(mut self, patience: Duration) -> bool {
         drop(self.lifeline.take());
-        match tokio::time::timeout(patience, self.child.wait()).await {
-            Ok(status) => status.is_ok_and(|status| status.success()),
-            Err(_) => {
-                screen::warn(format!("{} does not stop and is killed", self.name));
-                let _ = self.child.kill().await;
-                false
-            }
+        if let Ok(status) = tokio::time::timeout(patience, self.child.wait()).await {
+            return status.is_ok_and(|status| status.success());
         }
+        screen::warn(format!("{} does not stop and is killed", self.name));
+        let _ = self.child.kill().await;
+        false
     }
-}
-
-fn describe(status: ExitStatus) -> String {
-    status.to_string()
 }
 
 /// What a part has said.
@@ -140,9 +140,13 @@ impl Words {
         }
         let plain = readable(&event).unwrap_or_else(|| line.to_owned());
         match text("level") {
-            Some("WARN" | "ERROR") => screen::warn(format!("{} {plain}", screen::paint("33", &format!("{:<14}", self.name)))),
+            Some("WARN" | "ERROR") => {
+                screen::warn(format!("{} {plain}", screen::paint("33", &format!("{:<14}", self.name))));
+            }
             // What is not a log line is said to people: progress, results, and the last words of a panic.
-            None if !plain.is_empty() => screen::say(format!("{} {plain}", screen::paint("90", &format!("{:<14}", self.name)))),
+            None if !plain.is_empty() => {
+                screen::say(format!("{} {plain}", screen::paint("90", &format!("{:<14}", self.name))));
+            }
             _ => {}
         }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

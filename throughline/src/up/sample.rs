@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use explorer::model::Trace;
-use explorer::waterfall;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use telemetry::SpanRef;
@@ -36,13 +35,19 @@ pub(crate) async fn run(gateway: &str, explorer: Option<&str>) -> anyhow::Result
         bail!("the second request for {} was not answered from the prediction store: {}", hit.data_id, hit.prediction);
     }
     for (title, answer, spans) in [
-        ("A miss: computed by the model", &miss, ["predict wine_quality", "SELECT wine_features", "INSERT predictions"].as_slice()),
+        (
+            "A miss: computed by the model",
+            &miss,
+            ["predict wine_quality", "SELECT wine_features", "INSERT predictions"].as_slice(),
+        ),
         ("A hit: from the prediction store", &hit, ["SELECT predictions"].as_slice()),
     ] {
         heading(title, answer);
         match (explorer, &answer.trace_id) {
             (Some(explorer), Some(trace_id)) => show(&Explorer::new(explorer)?, trace_id, spans).await?,
-            (None, Some(trace_id)) => screen::say(format!("  its trace {trace_id} is where OTEL_EXPORTER_OTLP_ENDPOINT points")),
+            (None, Some(trace_id)) => {
+                screen::say(format!("  its trace {trace_id} is where OTEL_EXPORTER_OTLP_ENDPOINT points"));
+            }
             (Some(_), None) => bail!("the answer names no trace (is OTEL_SDK_DISABLED set?)"),
             (None, None) => screen::say("  without a trace: telemetry is off"),
         }
@@ -66,7 +71,9 @@ async fn first_miss(client: &HttpClient, gateway: &str) -> anyhow::Result<Answer
 
 async fn ask(client: &HttpClient, gateway: &str, data_id: &str) -> anyhow::Result<Answer> {
     let body = json!({"model": "wine_quality", "data_ids": [data_id]}).to_string();
-    let request = Request::post(format!("{gateway}/v1/predictions")).header("content-type", "application/json").body(Bytes::from(body))?;
+    let request = Request::post(format!("{gateway}/v1/predictions"))
+        .header("content-type", "application/json")
+        .body(Bytes::from(body))?;
     let start = Instant::now();
     let answer = client.send(request, Duration::from_secs(10)).await.context("the sample request failed")?;
     let took = start.elapsed();
@@ -74,7 +81,8 @@ async fn ask(client: &HttpClient, gateway: &str, data_id: &str) -> anyhow::Resul
     if answer.status() != StatusCode::OK {
         bail!("the gateway answers {} to the sample request: {body}", answer.status());
     }
-    let trace_id = answer.headers().get("traceresponse").and_then(|value| value.to_str().ok()).and_then(SpanRef::from_traceparent);
+    let trace_id =
+        answer.headers().get("traceresponse").and_then(|value| value.to_str().ok()).and_then(SpanRef::from_traceparent);
     Ok(Answer {
         data_id: data_id.to_owned(),
         prediction: body["predictions"][0].clone(),
@@ -102,14 +110,17 @@ async fn show(explorer: &Explorer, trace_id: &str, expected: &[&str]) -> anyhow:
     let deadline = Instant::now() + TRACE_TIMEOUT;
     loop {
         let trace = explorer.trace(trace_id).await?;
-        let missing = trace.as_ref().map_or_else(|| expected.iter().map(|name| format!("{name} is missing")).collect(), |trace| missing(trace, expected));
+        let missing = trace.as_ref().map_or_else(
+            || expected.iter().map(|name| format!("{name} is missing")).collect(),
+            |trace| missing(trace, expected),
+        );
         match trace {
             Some(trace) if missing.is_empty() => {
-                screen::say(waterfall::render(&trace, &waterfall::Style { width: screen::width(), colour: screen::colour() }));
+                screen::say(screen::waterfall(&trace));
                 return Ok(());
             }
             Some(trace) if Instant::now() > deadline => {
-                screen::say(waterfall::render(&trace, &waterfall::Style { width: screen::width(), colour: screen::colour() }));
+                screen::say(screen::waterfall(&trace));
                 bail!("the trace {trace_id} is not complete: {}", missing.join(", "));
             }
             None if Instant::now() > deadline => bail!("the trace {trace_id} did not arrive at the explorer"),

@@ -74,7 +74,8 @@ impl System {
         let gateway = self.start_gateway(&model_service).await?;
         wait_ready(&gateway).await?;
         wait_ready(&model_service).await?;
-        (self.feature_store, self.model_service, self.gateway) = (Some(feature_store), Some(model_service), Some(gateway));
+        (self.feature_store, self.model_service, self.gateway) =
+            (Some(feature_store), Some(model_service), Some(gateway));
         screen::say(format!("everything is up after {:.1} s", begun.elapsed().as_secs_f64()));
         Ok(())
     }
@@ -98,7 +99,11 @@ impl System {
     pub(crate) fn addresses(&self) -> anyhow::Result<String> {
         let gateway = self.gateway()?;
         let mut text = format!("\n{:<15}{gateway}   (API: {gateway}/openapi.json)\n", "gateway");
-        let rest = [("model-service", &self.model_service), ("feature-store", &self.feature_store), ("explorer", &self.explorer)];
+        let rest = [
+            ("model-service", &self.model_service),
+            ("feature-store", &self.feature_store),
+            ("explorer", &self.explorer),
+        ];
         for (name, url) in rest {
             if let Some(url) = url {
                 let _ = writeln!(text, "{name:<15}{url}");
@@ -139,7 +144,11 @@ impl System {
         self.explorer = Some(url);
         self.extra_env.push(("OTEL_EXPORTER_OTLP_ENDPOINT", otlp));
         // Someone is looking at the screen: traces should arrive while they look.
-        for (variable, milliseconds) in [("OTEL_BSP_SCHEDULE_DELAY", "200"), ("OTEL_BLRP_SCHEDULE_DELAY", "200"), ("OTEL_METRIC_EXPORT_INTERVAL", "5000")] {
+        for (variable, milliseconds) in [
+            ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "200"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+        ] {
             if std::env::var_os(variable).is_none() {
                 self.extra_env.push((variable, milliseconds.to_owned()));
             }
@@ -160,7 +169,17 @@ impl System {
         if !self.data.features().exists() {
             screen::say("loading features of 1,599 wines …");
             let database = self.data.features().display().to_string();
-            let args = ["load", "--view", "wine_features", "--file", &csv, "--map", "data_id=wine_id", "--database", &database];
+            let args = [
+                "load",
+                "--view",
+                "wine_features",
+                "--file",
+                &csv,
+                "--map",
+                "data_id=wine_id",
+                "--database",
+                &database,
+            ];
             work.push(self.spawn("feature-store", args.map(str::to_owned).to_vec())?);
         }
         for part in work {
@@ -208,7 +227,12 @@ impl System {
             // A dead collector may hold each part's last flush for a second, not for longer: Ctrl-C ends within five.
             args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
         }
-        Part::start(Spec { name, args, env: self.extra_env.clone(), log: self.data.log(if stays { name } else { "prepare" }) })
+        Part::start(Spec {
+            name,
+            args,
+            env: self.extra_env.clone(),
+            log: self.data.log(if stays { name } else { "prepare" }),
+        })
     }
 }
 
@@ -234,7 +258,9 @@ async fn wait_ready(url: &str) -> anyhow::Result<()> {
             Ok(answer) if Instant::now() > deadline => {
                 anyhow::bail!("{url} does not become ready: {}", String::from_utf8_lossy(answer.body()));
             }
-            Err(error) if Instant::now() > deadline => return Err(error).with_context(|| format!("{url} does not become ready")),
+            Err(error) if Instant::now() > deadline => {
+                return Err(error).with_context(|| format!("{url} does not become ready"));
+            }
             _ => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }

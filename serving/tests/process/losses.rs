@@ -1,0 +1,115 @@
+//! A dead or full way out of telemetry: answers stay, and what is lost is counted and said.
+
+use std::net::TcpListener;
+
+use crate::collector::Collector;
+use crate::process::Process;
+
+/// An address that refuses connections.
+fn refused() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
+#[test]
+fn a_refused_collector_changes_no_answer_and_is_told_of_at_the_end() {
+    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &refused()), ("OTEL_BSP_SCHEDULE_DELAY", "20")], "");
+    for id in 0..20 {
+        let answer = process.get(&format!("/items/{id}"));
+        assert_eq!((answer.status, &answer.body), (200, &id.to_string()));
+        answer.trace();
+    }
+    let exit = process.stop();
+    assert_eq!(exit.code, Some(0));
+    let lost = exit.events("telemetry.lost");
+    assert_eq!((lost.len(), lost[0]["spans"].as_u64()), (1, Some(20)), "{lost:?}");
+    let said = exit.events("telemetry.export_failed");
+    assert!(said.iter().filter(|line| line["signal"] == "spans").count() <= 1, "an outage is told once: {said:?}");
+}
+
+#[test]
+fn a_collector_that_never_answers_delays_the_exit_by_the_deadline_alone() {
+    // The kernel takes connections and bytes; nobody reads them.
+    let black_hole = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", black_hole.local_addr().expect("an address"));
+    let process = Process::start(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "20")],
+        "--flush-timeout 300ms",
+    );
+    for id in 0..20 {
+        assert_eq!(process.get(&format!("/items/{id}")).status, 200);
+    }
+    let start = std::time::Instant::now();
+    let exit = process.stop();
+    // An export alone would wait for 10 s.
+    assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
+    assert_eq!(exit.code, Some(0));
+    let lost = exit.events("telemetry.lost");
+    assert_eq!(
+        (lost.len(), lost[0]["spans"].as_u64(), lost[0]["unfinished"].as_bool()),
+        (1, Some(20), Some(true)),
+        "{lost:?}"
+    );
+}
+
+#[test]
+fn a_full_queue_is_counted_by_reason() {
+    let collector = Collector::start();
+    let black_hole = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let traces = format!("http://{}/v1/traces", black_hole.local_addr().expect("an address"));
+    let process = Process::start(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &traces),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2"),
+        ],
+        "--flush-timeout 1s",
+    );
+    for _ in 0..20 {
+        assert_eq!(process.get("/items/1").status, 200);
+    }
+    let exit = process.stop();
+    assert_eq!(exit.code, Some(0));
+    let lost = exit.events("telemetry.lost");
+    assert_eq!(lost[0]["spans"].as_u64(), Some(20), "the queue and the export that hung: {lost:?}");
+    let exported = collector.points("otel.sdk.exporter.span.exported");
+    assert!(exported.is_empty(), "nothing came through: {exported:?}");
+    let processed = collector.points("otel.sdk.processor.span.processed");
+    let full =
+        processed.iter().find(|point| point.attributes.get("error.type").is_some_and(|reason| reason == "queue_full"));
+    assert!(full.is_some_and(|point| point.value >= 10.0), "{processed:?}");
+}
+
+#[test]
+fn what_arrives_is_counted_and_nothing_is_lost() {
+    let collector = Collector::start();
+    let process = Process::start(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ],
+        "",
+    );
+    for _ in 0..300 {
+        assert_eq!(process.get("/items/1").status, 200);
+    }
+    let exit = process.stop();
+    assert_eq!(collector.spans().len(), 300);
+    assert!(exit.events("telemetry.lost").is_empty(), "{:#?}", exit.lines);
+    let exported = collector.points("otel.sdk.exporter.span.exported");
+    assert!(exported.iter().all(|point| !point.attributes.contains_key("error.type")), "{exported:?}");
+    // Sums are cumulative, and the last export of metrics comes after that of the spans.
+    assert_eq!(exported.last().map(|point| point.value), Some(300.0), "{exported:?}");
+}
+
+#[test]
+fn a_process_that_panics_still_flushes() {
+    let collector = Collector::start();
+    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "--break-down");
+    assert_eq!(process.get("/items/1").status, 200);
+    let exit = process.stop();
+    assert_ne!(exit.code, Some(0));
+    assert_eq!(collector.served("/items/1").name, "GET /items/{id}");
+}
