@@ -64,7 +64,7 @@ impl IntoResponse for ApiError {
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             ApiError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         };
-        let body = Json(json!({ "error": chain(&self), "code": code }));
+        let body = Json(json!({ "error": serving::chain(&self), "code": code }));
         match self {
             ApiError::Busy => (status, [("retry-after", "1")], body).into_response(),
             _ => (status, body).into_response(),
@@ -123,17 +123,6 @@ impl Rejection {
 
     /// The whole chain: whoever wrote the exporter reads this.
     pub(crate) fn message(&self) -> String {
-        chain(self)
+        serving::chain(self)
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -19,7 +19,7 @@ pub struct Config {
     #[arg(long, env = "FEATURE_STORE_CACHE_CAPACITY", default_value_t = 50_000, value_name = "ROWS")]
     pub cache_capacity: usize,
     /// Time after which a row in memory is read again, so that writes of other processes are seen
-    #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = serving::duration, value_name = "TIME")]
     pub cache_max_age: Duration,
     /// Suffer the faults that a request's baggage asks for; never in production
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
@@ -38,8 +38,4 @@ pub struct StorageOptions {
     /// TOML file that declares the feature views [default: the wine features]
     #[arg(long, env = "FEATURE_STORE_FEATURE_VIEWS", value_name = "PATH")]
     pub feature_views: Option<PathBuf>,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    crate::time::duration(text).ok_or_else(|| format!("`{text}` is no time such as 500ms, 10s or 2m"))
 }

@@ -90,7 +90,7 @@ pub fn load_main(config: &LoadConfig) -> ExitCode {
             if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "feature-store load: {}", chain(&error));
+            let _ = writeln!(std::io::stderr(), "feature-store load: {}", serving::chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -105,9 +105,4 @@ fn describe(config: &LoadConfig, report: &LoadReport) -> String {
     let refusals = report.refusals.iter().map(|refused| format!("{file}:{}: {}\n", refused.line, refused.reason));
     text.extend(refusals);
     text
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

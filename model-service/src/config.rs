@@ -22,7 +22,7 @@ pub struct Config {
     #[arg(long, env = "FEATURE_STORE_URL", default_value = "http://127.0.0.1:6566", value_name = "URL", value_parser = base_url)]
     pub feature_store: Uri,
     /// Time for one feature lookup, such as 500ms or 2s
-    #[arg(long, env = "MODEL_SERVICE_FEATURE_TIMEOUT", default_value = "2s", value_name = "TIME", value_parser = duration)]
+    #[arg(long, env = "MODEL_SERVICE_FEATURE_TIMEOUT", default_value = "2s", value_name = "TIME", value_parser = serving::duration)]
     pub feature_timeout: Duration,
     /// Inferences that may wait for a compute thread; more are refused with 429
     #[arg(long, env = "MODEL_SERVICE_QUEUE_CAPACITY", default_value_t = 256, value_name = "N", value_parser = positive)]
@@ -61,17 +61,4 @@ fn base_url(text: &str) -> Result<Uri, String> {
 fn positive(text: &str) -> Result<usize, String> {
     let number: usize = text.parse().map_err(|error| format!("{error}"))?;
     if (1..=65_536).contains(&number) { Ok(number) } else { Err("a number from 1 to 65536 is needed".to_owned()) }
-}
-
-/// `250ms`, `10s` or `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time such as 500ms"))?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err(format!("`{text}` needs a unit: ms, s or m")),
-    }
 }

@@ -11,7 +11,7 @@ mod shutdown;
 
 pub use health::Health;
 pub use limits::{Deadline, Limit, LimitLayer, Refusal, limit_layer};
-pub use process::{BindError, Part, ProcessOptions, bind, run};
+pub use process::{BindError, Part, ProcessOptions, bind, chain, duration, run};
 pub use serve::{ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 

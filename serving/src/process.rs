@@ -31,16 +31,16 @@ pub struct ProcessOptions {
     #[arg(long, env = "THROUGHLINE_MAX_IN_FLIGHT", default_value_t = 512, value_parser = in_flight, value_name = "N")]
     pub max_in_flight: usize,
     /// Time for one request, such as 500ms or 10s; then the answer is 504
-    #[arg(long, env = "THROUGHLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "THROUGHLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = wait, value_name = "TIME")]
     pub request_timeout: Duration,
     /// Time for a client to send the head of its next request; idle connections are closed after it
-    #[arg(long, env = "THROUGHLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "THROUGHLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = wait, value_name = "TIME")]
     pub header_timeout: Duration,
     /// Time for requests in flight to finish after a stop signal
-    #[arg(long, env = "THROUGHLINE_DRAIN_TIMEOUT", default_value = "3s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "THROUGHLINE_DRAIN_TIMEOUT", default_value = "3s", value_parser = wait, value_name = "TIME")]
     pub drain_timeout: Duration,
     /// Time for the last telemetry to leave at exit
-    #[arg(long, env = "THROUGHLINE_FLUSH_TIMEOUT", default_value = "2s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "THROUGHLINE_FLUSH_TIMEOUT", default_value = "2s", value_parser = wait, value_name = "TIME")]
     pub flush_timeout: Duration,
     /// Stop when standard input ends: the lifeline of a process whose parent may be killed
     #[arg(long, hide = true)]
@@ -122,8 +122,8 @@ where
     outcome
 }
 
-/// An error with its causes on one line.
-fn chain(error: &dyn Error) -> String {
+/// An error with its causes on one line, as log lines and last words tell it.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -143,19 +143,26 @@ fn complain(part: &Part, error: &dyn Error) -> ExitCode {
 /// The longest time that an option takes: beyond it a deadline could no longer be computed on every system.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Reads `250ms`, `10s` or `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a time of an option: `250ms`, `10s`, `2m`, `12h` or `30d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time such as 500ms or 10s"))?;
-    let milliseconds = match unit {
-        "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        _ => return Err(format!("`{text}` needs a unit: ms, s or m")),
+    let scale = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("`{text}` needs a unit: ms, s, m, h or d")),
     };
-    let time = milliseconds.map(Duration::from_millis).filter(|time| *time <= LONGEST);
-    time.ok_or_else(|| format!("`{text}` is longer than a day"))
+    number.checked_mul(scale).map(Duration::from_millis).ok_or_else(|| format!("`{text}` is too long"))
+}
+
+/// A time that a request or an exit waits for.
+fn wait(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time <= LONGEST { Ok(time) } else { Err(format!("`{text}` is longer than a day")) }
 }
 
 fn in_flight(text: &str) -> Result<usize, String> {

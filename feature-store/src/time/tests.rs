@@ -55,13 +55,6 @@ fn the_systems_clock_is_of_this_century() {
 }
 
 #[test]
-fn reads_durations() {
-    for (text, seconds) in [("30d", 2_592_000), ("12h", 43_200), ("45m", 2_700), ("10s", 10), ("0s", 0)] {
-        assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
-    }
-    assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-    for text in ["", "5", "d", "5 d", "-5d", "5w", "1.5h", "99999999999999999999d", "999999999999999999d"] {
-        assert_eq!(duration(text), None, "{text}");
-    }
+fn a_duration_without_end_fits() {
     assert_eq!(micros(Duration::MAX), i64::MAX);
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{Feature, FeatureRef, FeatureView, Views};
-use crate::time::duration;
 use crate::value::Dtype;
 
 /// The declaration of the feature views is wrong.
@@ -114,7 +113,7 @@ fn view(id: usize, key: &str, mut entry: ViewEntry) -> Result<FeatureView, Views
         Some(text) => {
             let reason =
                 || invalid(format!("{key} ttl"), format!("{text:?} is not a time such as 30d, 12h, 45m, 10s or 500ms"));
-            Some(duration(text).ok_or_else(reason)?)
+            Some(serving::duration(text).map_err(|_| reason())?)
         }
     };
     let features: Vec<Feature> =

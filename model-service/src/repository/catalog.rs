@@ -187,7 +187,7 @@ impl Entry {
                     self.versions.insert(version, Arc::new(loaded));
                 }
                 Err(error) => {
-                    let reason = chain(&error);
+                    let reason = serving::chain(&error);
                     tracing::warn!(
                         name: "model.rejected",
                         { "ml.model_name" = name, "ml.model_version" = version.to_string(), reason },
@@ -243,14 +243,4 @@ fn fingerprint(place: &Path) -> Fingerprint {
         let metadata = fs::metadata(place.join(file)).ok()?;
         Some((metadata.len(), metadata.modified().ok()?))
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
