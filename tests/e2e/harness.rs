@@ -296,6 +296,12 @@ impl System {
         self.send(Request::get(url).body(Bytes::new())?)
     }
 
+    /// The body of a GET as text.
+    pub(crate) fn text(&self, url: &str) -> Result<String> {
+        let answer = runtime().block_on(self.client.send(Request::get(url).body(Bytes::new())?, DEADLINE))?;
+        Ok(String::from_utf8(answer.body().to_vec())?)
+    }
+
     /// A request without a body.
     pub(crate) fn request(&self, method: Method, url: &str) -> Result<Answer> {
         self.send(Request::builder().method(method).uri(url).body(Bytes::new())?)

@@ -1,7 +1,9 @@
 //! The system as a user meets it: real processes on free ports, asked over sockets, judged by their traces.
 
 mod architecture;
+mod collector;
 mod command_line;
+mod components;
 mod degraded;
 mod documents;
 mod harness;
