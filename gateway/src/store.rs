@@ -3,6 +3,7 @@
 //! The trait is shaped so that every call is one round trip of a search engine as well as of `SQLite`: a lookup is one
 //! `_mget`, a store one `_bulk` with a result for each item, a search one `_search` with `search_after`.
 
+pub(crate) mod elasticsearch;
 pub(crate) mod sqlite;
 pub(crate) mod watched;
 

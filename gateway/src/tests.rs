@@ -4,6 +4,7 @@ mod answers;
 mod caching;
 mod configuration;
 mod degraded;
+mod elasticsearch;
 mod fake;
 mod flights;
 mod harness;

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
-use opentelemetry::trace::SpanKind;
+use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
 use crate::attr;
@@ -61,6 +61,15 @@ pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
 }
 
 impl DbSpan {
+    /// The status code of the engine's answer, for engines that have one; the metric shows only those of 400 and above.
+    pub fn answered(&self, status_code: u16) {
+        let code = KeyValue::new(attr::DB_RESPONSE_STATUS_CODE, status_code.to_string());
+        if status_code >= 400 {
+            self.labels.lock().unwrap_or_else(PoisonError::into_inner).push(code.clone());
+        }
+        self.span.context_ref().span().set_attribute(code);
+    }
+
     /// Marks the call as failed, on the span and in the metric. `error_type` is the engine's own word, such as `SQLITE_BUSY`.
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {

@@ -88,6 +88,14 @@ fn dependencies_point_one_way() -> Result<()> {
 }
 
 #[test]
+fn only_the_gateway_depends_on_elasticsearch() -> Result<()> {
+    let (_, users) = cargo_tree(&["--workspace", "-i", "elasticsearch", "--depth", "1", "--prefix", "none"])?;
+    let users: Vec<_> = users.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(users, ["gateway"]);
+    Ok(())
+}
+
+#[test]
 fn only_telemetry_depends_on_the_sdk() -> Result<()> {
     let (_, users) = cargo_tree(&["--workspace", "-i", "opentelemetry_sdk", "--depth", "1", "--prefix", "none"])?;
     let ours: Vec<_> = users.lines().filter(|line| line.contains(root().to_str().expect("a plain path"))).collect();

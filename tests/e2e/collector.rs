@@ -18,7 +18,7 @@ fn sending_to(endpoint: &str) -> Result<System> {
 }
 
 /// The trace `trace_id` out of several OTLP/JSON documents, each with `resourceSpans`.
-fn collect(documents: &[Value], trace_id: &str) -> Result<Option<Trace>> {
+fn collect(documents: &[Value], trace_id: &str) -> Option<Trace> {
     let mut resources = Vec::new();
     for resource in documents.iter().filter_map(|document| document["resourceSpans"].as_array()).flatten() {
         let mut resource = resource.clone();
@@ -31,7 +31,7 @@ fn collect(documents: &[Value], trace_id: &str) -> Result<Option<Trace>> {
     }
     let document = json!({ "resourceSpans": resources }).to_string();
     let trace = Trace::from_otlp(document.as_bytes()).ok();
-    Ok(trace.filter(|trace| !trace.spans.is_empty()))
+    trace.filter(|trace| !trace.spans.is_empty())
 }
 
 /// Waits until the other end has the tree of `answer`.
@@ -39,7 +39,7 @@ fn tree_arrives(answer: &Answer, outline: &str, documents: impl Fn() -> Result<V
     let trace_id = answer.span().trace_id;
     let mut last = String::from("nothing");
     let found = eventually("the tree arrives", || {
-        let Some(trace) = collect(&documents()?, &trace_id)? else { return Ok(None) };
+        let Some(trace) = collect(&documents()?, &trace_id) else { return Ok(None) };
         last = tree::outline(&trace);
         Ok((last.trim_end() == outline.trim_end()).then_some(trace))
     });
@@ -108,7 +108,10 @@ fn elasticsearch_holds_traces_logs_and_delta_histograms() -> Result<()> {
         Ok((spans.len() >= MISS.lines().count()).then_some(spans))
     })?;
     let names: BTreeSet<_> = names.iter().filter_map(|span| span["name"].as_str()).collect();
-    assert!(["predict wine_quality", "SELECT wine_features", "layer linear_2"].iter().all(|name| names.contains(name)), "{names:?}");
+    assert!(
+        ["predict wine_quality", "SELECT wine_features", "layer linear_2"].iter().all(|name| names.contains(name)),
+        "{names:?}"
+    );
 
     let failed_id = failed.span().trace_id;
     eventually("the log records carry the same trace id", || {
@@ -135,7 +138,8 @@ fn elasticsearch_holds_traces_logs_and_delta_histograms() -> Result<()> {
 
 /// `service.instance.id` of the gateway that answered, to tell this test's metrics from those of others.
 fn instance(system: &System, url: &str, trace_id: &str) -> Result<String> {
-    let query = json!({"bool": {"filter": [{"term": {"trace_id": trace_id}}, {"term": {"name": "POST /v1/predictions"}}]}});
+    let query =
+        json!({"bool": {"filter": [{"term": {"trace_id": trace_id}}, {"term": {"name": "POST /v1/predictions"}}]}});
     let root = search(system, url, "traces-*", &query)?;
     let root = root.first().context("the root span is stored")?;
     Ok(root["resource"]["attributes"]["service.instance.id"].as_str().context("the root has an instance")?.to_owned())
@@ -144,7 +148,10 @@ fn instance(system: &System, url: &str, trace_id: &str) -> Result<String> {
 #[test]
 #[ignore = "needs the Collector: set THROUGHLINE_TEST_COLLECTOR, as .ci/components/with does"]
 fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> Result<()> {
-    let backend = Process::start(&["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"], &[])?;
+    let backend = Process::start(
+        &["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"],
+        &[],
+    )?;
     let (page, otlp) = (backend.url("server.listening")?, backend.url("explorer.otlp_listening")?);
     let settings = [
         ("BACKEND_OTLP_ENDPOINT", otlp.as_str()),
@@ -174,13 +181,17 @@ fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> 
     let prometheus = collector.setting("COLLECTOR_PROMETHEUS")?.to_owned();
     let value = |name: &str, labels: &[&str]| -> Result<Option<f64>> {
         let text = system.text(&prometheus)?;
-        let line = text.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+        let line =
+            text.lines().filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
         let values: Vec<f64> = line.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
         Ok((!values.is_empty()).then(|| values.iter().sum()))
     };
     let requests = (ordinary.len() + failed.len() + 1) as f64;
     eventually("every request is counted, kept or not", || {
-        let calls = value("traces_span_metrics_calls_total", &["service_name=\"gateway\"", "span_name=\"POST /v1/predictions\""])?;
+        let calls = value(
+            "traces_span_metrics_calls_total",
+            &["service_name=\"gateway\"", "span_name=\"POST /v1/predictions\""],
+        )?;
         Ok(calls.filter(|calls| *calls >= requests))
     })?;
     for (client, server) in [("gateway", "model-service"), ("model-service", "feature-store")] {
@@ -189,7 +200,10 @@ fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> 
         eventually("the service graph has the edge", || value("traces_service_graph_request_total", &labels))?;
     }
     eventually("our own histogram is there, cumulative", || {
-        let count = value("http_server_request_duration_seconds_count", &["service_name=\"gateway\"", "http_route=\"/v1/predictions\""])?;
+        let count = value(
+            "http_server_request_duration_seconds_count",
+            &["service_name=\"gateway\"", "http_route=\"/v1/predictions\""],
+        )?;
         Ok(count.filter(|count| *count >= requests))
     })?;
     Ok(())
@@ -199,10 +213,16 @@ fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> 
 #[ignore = "needs servers: set THROUGHLINE_TEST_COLLECTOR and THROUGHLINE_TEST_JAEGER, as .ci/components/with does"]
 fn jaeger_shows_the_same_tree() -> Result<()> {
     let jaeger = Component::start("jaeger", &[], &[])?;
-    let collector = Component::start("collector", &["jaeger.yaml"], &[("JAEGER_OTLP_ENDPOINT", jaeger.setting("JAEGER_OTLP_HTTP")?)])?;
+    let collector = Component::start(
+        "collector",
+        &["jaeger.yaml"],
+        &[("JAEGER_OTLP_ENDPOINT", jaeger.setting("JAEGER_OTLP_HTTP")?)],
+    )?;
     let system = sending_to(collector.setting("COLLECTOR_OTLP_HTTP")?)?;
     let query = jaeger.setting("JAEGER_QUERY")?;
     let miss = system.predict(&["wine-0001"])?;
     let trace_id = miss.span().trace_id;
-    tree_arrives(&miss, MISS, || Ok(vec![system.get(&format!("{query}/api/v3/traces/{trace_id}"))?.body["result"].clone()]))
+    tree_arrives(&miss, MISS, || {
+        Ok(vec![system.get(&format!("{query}/api/v3/traces/{trace_id}"))?.body["result"].clone()])
+    })
 }

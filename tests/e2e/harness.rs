@@ -234,6 +234,17 @@ impl System {
     /// Everything, with more variables for the three services.
     pub(crate) fn start_with(env: &[(&str, &str)]) -> Result<Self> {
         let data = TempDir::new()?;
+        let store = data.path().join("predictions.db");
+        let store = path(&store).to_owned();
+        Self::start_in(data, &store, env)
+    }
+
+    /// Everything, with predictions stored in `prediction_store`, a file or an address.
+    pub(crate) fn start_on(prediction_store: &str) -> Result<Self> {
+        Self::start_in(TempDir::new()?, prediction_store, &[])
+    }
+
+    fn start_in(data: TempDir, prediction_store: &str, env: &[(&str, &str)]) -> Result<Self> {
         std::fs::copy(prepared().join("features.db"), data.path().join("features.db"))?;
         let explorer = Process::start(
             &["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"],
@@ -256,7 +267,7 @@ impl System {
         urls.feature_store = feature_store.url("server.listening")?;
         let model_service = model_service(&urls.feature_store, &variables)?;
         urls.model_service = model_service.url("server.listening")?;
-        let gateway = gateway(&data, &urls.model_service, &variables)?;
+        let gateway = gateway(prediction_store, &urls.model_service, &variables)?;
         urls.gateway = gateway.url("server.listening")?;
         let this = Self {
             data,
@@ -395,11 +406,9 @@ pub(crate) fn model_service(feature_store: &str, env: &[(&str, &str)]) -> Result
     Process::start(&[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(), env)
 }
 
-/// The gateway with a store of its own.
-pub(crate) fn gateway(data: &TempDir, model_service: &str, env: &[(&str, &str)]) -> Result<Process> {
-    let store = data.path().join("predictions.db");
-    let args =
-        ["gateway", "--listen", "127.0.0.1:0", "--prediction-store", path(&store), "--model-service", model_service];
+/// The gateway on a prediction store.
+pub(crate) fn gateway(store: &str, model_service: &str, env: &[(&str, &str)]) -> Result<Process> {
+    let args = ["gateway", "--listen", "127.0.0.1:0", "--prediction-store", store, "--model-service", model_service];
     Process::start(&[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(), env)
 }
 

@@ -1,11 +1,13 @@
 //! The system as a user meets it: real processes on free ports, asked over sockets, judged by their traces.
 
+mod alert_rules;
 mod architecture;
 mod collector;
 mod command_line;
 mod components;
 mod degraded;
 mod documents;
+mod elasticsearch_store;
 mod harness;
 mod malformed;
 mod names;

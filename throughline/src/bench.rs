@@ -65,6 +65,7 @@ fn on_free_ports(folder: &Path, name: &str) -> UpOptions {
         once: false,
         data_dir: folder.join(name),
         otlp_endpoint: None,
+        prediction_store: None,
         gateway_port: 0,
         model_service_port: 0,
         feature_store_port: 0,

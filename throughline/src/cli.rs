@@ -65,6 +65,10 @@ pub(crate) struct UpOptions {
     /// Send telemetry there instead of to the explorer (the standard variable does the same)
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
+    /// Where predictions are stored: a file, or http(s) addresses of Elasticsearch with commas; without it a file in
+    /// the data folder
+    #[arg(long, env = "PREDICTION_STORE", value_name = "PATH|URL")]
+    pub(crate) prediction_store: Option<String>,
     /// Port of the gateway; 0 takes a free one
     #[arg(long, env = "THROUGHLINE_GATEWAY_PORT", default_value_t = 8080, value_name = "PORT")]
     pub(crate) gateway_port: u16,

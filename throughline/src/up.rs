@@ -34,7 +34,7 @@ pub(crate) fn main(options: &UpOptions) -> anyhow::Result<()> {
 
 async fn run(system: &mut System, options: &UpOptions) -> anyhow::Result<()> {
     system.start().await?;
-    let outcome = sample::run(system.gateway()?, system.explorer()).await.context("the sample failed");
+    let outcome = sample::run(system).await.context("the sample failed");
     if options.once {
         return outcome;
     }

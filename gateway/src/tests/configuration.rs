@@ -49,7 +49,7 @@ async fn a_store_that_cannot_be_used_is_told_before_anything_is_served() {
     let file = folder.path().join("no.db");
     std::fs::write(&file, "no database".repeat(1_000)).unwrap();
     for (store, expected) in
-        [(file.to_str().unwrap(), "--prediction-store"), ("http://127.0.0.1:9200", "not built in yet")]
+        [(file.to_str().unwrap(), "--prediction-store"), ("elasticsearch", "cannot keep predictions in Elasticsearch")]
     {
         let config = parse(&["--prediction-store", store]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use super::fake::Fake;
 use super::stores::Troubled;
-use crate::{Config, StoreAddress};
+use crate::{Addresses, Config, ElasticsearchOptions, StoreAddress};
 
 /// How a test wants its gateway.
 pub(crate) struct Setup {
@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) process: ProcessOptions,
     pub(crate) store: Arc<Troubled>,
     pub(crate) store_timeout: Duration,
+    /// The real engine instead of `store`, with the real time.
+    pub(crate) elasticsearch: Option<(Addresses, ElasticsearchOptions)>,
     /// Stop the model service before the gateway starts.
     pub(crate) model_down: bool,
 }
@@ -54,6 +56,7 @@ impl Default for Setup {
             process: ProcessOptions::default(),
             store: Troubled::new(),
             store_timeout: Duration::from_secs(5),
+            elasticsearch: None,
             model_down: false,
         }
     }
@@ -69,14 +72,20 @@ impl Gateway {
         if setup.model_down {
             fake.stop().await;
         }
+        let real = setup.elasticsearch.is_some();
+        let (prediction_store, elasticsearch) = match setup.elasticsearch {
+            Some((nodes, options)) => (StoreAddress::Elasticsearch(Some(nodes)), options),
+            None => (StoreAddress::Sqlite("unused".into()), ElasticsearchOptions::default()),
+        };
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
-            prediction_store: StoreAddress::Sqlite("unused".into()),
+            prediction_store,
             model_service: format!("http://{}/", fake.address).parse().unwrap(),
             prediction_ttl: setup.ttl,
             prediction_store_timeout: setup.store_timeout,
             model_refresh: Duration::from_millis(20),
             allow_faults: false,
+            elasticsearch,
             process: setup.process,
         };
         let listener = TcpListener::bind(config.listen).await.unwrap();
@@ -87,7 +96,13 @@ impl Gateway {
         let start: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
         let clock = Arc::new(move || start + SignedDuration::from_secs(time.load(Ordering::Relaxed)));
         let store = Arc::clone(&setup.store);
-        telemetry::task::spawn(async move { crate::run_with(config, store, clock, listener, shutdown).await.unwrap() });
+        telemetry::task::spawn(async move {
+            let ran = match real {
+                true => crate::run(config, listener, shutdown).await,
+                false => crate::run_with(config, store, clock, listener, shutdown).await,
+            };
+            ran.unwrap();
+        });
         let client = Client::builder(TokioExecutor::new()).build_http();
         let this = Self { url, fake, store: setup.store, client, seconds, _stop: stop };
         this.eventually("ready", async || this.get("/readyz").await.status == 200).await;

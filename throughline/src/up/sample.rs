@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use telemetry::SpanRef;
 use telemetry::client::HttpClient;
 
+use super::System;
 use crate::explorer_api::Explorer;
 use crate::screen;
 
@@ -27,7 +28,9 @@ struct Answer {
 }
 
 /// Asks for a prediction that is not stored yet, then for the same again. With an explorer both traces must arrive whole.
-pub(crate) async fn run(gateway: &str, explorer: Option<&str>) -> anyhow::Result<()> {
+pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
+    let (gateway, explorer) = (system.gateway()?, system.explorer());
+    let (read, write) = system.store_spans();
     let client = HttpClient::new()?;
     let miss = first_miss(&client, gateway).await?;
     let hit = ask(&client, gateway, &miss.data_id).await?;
@@ -35,12 +38,8 @@ pub(crate) async fn run(gateway: &str, explorer: Option<&str>) -> anyhow::Result
         bail!("the second request for {} was not answered from the prediction store: {}", hit.data_id, hit.prediction);
     }
     for (title, answer, spans) in [
-        (
-            "A miss: computed by the model",
-            &miss,
-            ["predict wine_quality", "SELECT wine_features", "INSERT predictions"].as_slice(),
-        ),
-        ("A hit: from the prediction store", &hit, ["SELECT predictions"].as_slice()),
+        ("A miss: computed by the model", &miss, ["predict wine_quality", "SELECT wine_features", write].as_slice()),
+        ("A hit: from the prediction store", &hit, [read].as_slice()),
     ] {
         heading(title, answer);
         match (explorer, &answer.trace_id) {

@@ -90,6 +90,14 @@ impl System {
         self.explorer.as_deref()
     }
 
+    /// Names of the gateway's spans that read and write the prediction store; each engine has its own words.
+    pub(crate) fn store_spans(&self) -> (&'static str, &'static str) {
+        match &self.options.prediction_store {
+            Some(url) if url.starts_with("http") => ("mget predictions", "bulk predictions"),
+            _ => ("SELECT predictions", "INSERT predictions"),
+        }
+    }
+
     /// Names and pids of the running parts.
     pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
         self.parts.iter().filter_map(|part| Some((part.name(), part.pid()?))).collect()
@@ -203,7 +211,8 @@ impl System {
 
     async fn start_gateway(&mut self, model_service: &str) -> anyhow::Result<String> {
         let mut args = address("--listen", self.options.gateway_port);
-        args.extend(["--prediction-store".to_owned(), self.data.predictions().display().to_string()]);
+        let embedded = || self.data.predictions().display().to_string();
+        args.extend(["--prediction-store".to_owned(), self.options.prediction_store.clone().unwrap_or_else(embedded)]);
         args.extend(["--model-service".to_owned(), model_service.to_owned()]);
         self.start_service("gateway", args).await
     }

@@ -1,0 +1,128 @@
+//! A prediction as a document: its id, its fields, and both ways between them and [`StoredPrediction`].
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use telemetry::SpanRef;
+
+use crate::store::{Key, StoreError, StoredPrediction};
+
+/// The most bytes of an id in Elasticsearch.
+const MAX_ID_BYTES: usize = 512;
+
+/// `model/version/data_id`, which no other key has: in the first two `%` and `/` are escaped. What is longer than an id may
+/// be is told by its hash, which has no slash and so is no other key's id either.
+pub(super) fn id(model: &str, version: &str, data_id: &str) -> String {
+    let mut id = String::with_capacity(model.len() + version.len() + data_id.len() + 2);
+    for part in [model, version] {
+        part.chars().for_each(|letter| match letter {
+            '%' => id.push_str("%25"),
+            '/' => id.push_str("%2F"),
+            letter => id.push(letter),
+        });
+        id.push('/');
+    }
+    id.push_str(data_id);
+    if id.len() <= MAX_ID_BYTES {
+        return id;
+    }
+    Sha256::digest(id.as_bytes()).iter().fold("sha256-".to_owned(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The version that makes Elasticsearch refuse an older computation after a newer one: microseconds since 1970.
+pub(super) fn version(computed_at: Timestamp) -> i64 {
+    computed_at.as_microsecond().max(0)
+}
+
+/// The fields of a document that is written.
+#[derive(Serialize)]
+pub(super) struct Written<'a> {
+    model: &'a str,
+    model_version: &'a str,
+    data_id: &'a str,
+    variant: &'a str,
+    label: &'a str,
+    confidence: f32,
+    probabilities: &'a [f32],
+    computed_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a StoredPrediction> for Written<'a> {
+    fn from(prediction: &'a StoredPrediction) -> Self {
+        let by = prediction.computed_by.as_ref();
+        Self {
+            model: &prediction.key.model,
+            model_version: &prediction.key.version,
+            data_id: &prediction.key.data_id,
+            variant: &prediction.variant,
+            label: &prediction.label,
+            confidence: prediction.confidence,
+            probabilities: &prediction.probabilities,
+            computed_at: prediction.computed_at.to_string(),
+            trace_id: by.map(|by| by.trace_id.as_str()),
+            span_id: by.map(|by| by.span_id.as_str()),
+            run_id: prediction.run_id.as_deref(),
+        }
+    }
+}
+
+/// The fields of a document that is read. A lookup knows the key and does not read it again.
+#[derive(Debug, Deserialize)]
+pub(super) struct Fields<'a> {
+    variant: String,
+    label: String,
+    confidence: f32,
+    probabilities: Vec<f32>,
+    #[serde(borrow)]
+    computed_at: Cow<'a, str>,
+    #[serde(borrow, default)]
+    trace_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    span_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    run_id: Option<String>,
+}
+
+/// The same with the key, for a search.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whole<'a> {
+    model: String,
+    model_version: String,
+    data_id: String,
+    #[serde(borrow, flatten)]
+    fields: Fields<'a>,
+}
+
+impl Fields<'_> {
+    pub(super) fn with_key(self, key: Key) -> Result<StoredPrediction, StoreError> {
+        Ok(StoredPrediction {
+            key,
+            variant: self.variant,
+            label: self.label,
+            confidence: self.confidence,
+            probabilities: self.probabilities,
+            computed_at: self.computed_at.parse().map_err(|_| StoreError::Unreadable { what: "computed_at" })?,
+            computed_by: self.trace_id.zip(self.span_id).and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
+            run_id: self.run_id,
+        })
+    }
+}
+
+impl Whole<'_> {
+    pub(super) fn into_prediction(self) -> Result<StoredPrediction, StoreError> {
+        let key = Key { model: self.model, version: self.model_version, data_id: self.data_id };
+        self.fields.with_key(key)
+    }
+}

@@ -1,0 +1,244 @@
+//! What the gateway is told about an Elasticsearch cluster: addresses, credentials, patience.
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use elasticsearch::auth::Credentials;
+use elasticsearch::cert::Certificate;
+use url::Url;
+
+use super::SetupError;
+use crate::config::{duration, http_url};
+
+/// Options of the prediction store on Elasticsearch; they mean nothing to other stores.
+#[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
+pub struct ElasticsearchOptions {
+    /// Addresses of the nodes, separated by commas, for `--prediction-store elasticsearch`
+    #[arg(long, env = "ELASTICSEARCH_URL", hide_env_values = true, value_name = "URLS")]
+    pub elasticsearch_url: Option<Addresses>,
+    /// Alias of the index that keeps the predictions; the index itself is ALIAS-v1
+    #[arg(long, env = "ELASTICSEARCH_INDEX", default_value = "predictions", value_parser = alias, value_name = "ALIAS")]
+    pub elasticsearch_index: String,
+    /// User of the cluster
+    #[arg(long, env = "ELASTICSEARCH_USERNAME", value_name = "NAME")]
+    pub elasticsearch_username: Option<String>,
+    /// Password of the user; better in the environment or a file than among the arguments
+    #[arg(long, env = "ELASTICSEARCH_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    pub elasticsearch_password: Option<Secret>,
+    /// File that holds the password
+    #[arg(long, env = "ELASTICSEARCH_PASSWORD_FILE", value_name = "PATH")]
+    pub elasticsearch_password_file: Option<PathBuf>,
+    /// API key, encoded or as ID:KEY
+    #[arg(long, env = "ELASTICSEARCH_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub elasticsearch_api_key: Option<Secret>,
+    /// File that holds the API key
+    #[arg(long, env = "ELASTICSEARCH_API_KEY_FILE", value_name = "PATH")]
+    pub elasticsearch_api_key_file: Option<PathBuf>,
+    /// Bearer token, of a service account for example
+    #[arg(long, env = "ELASTICSEARCH_BEARER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub elasticsearch_bearer_token: Option<Secret>,
+    /// File that holds the bearer token
+    #[arg(long, env = "ELASTICSEARCH_BEARER_TOKEN_FILE", value_name = "PATH")]
+    pub elasticsearch_bearer_token_file: Option<PathBuf>,
+    /// File with the certificates (PEM) of the authority that signed the nodes' certificates
+    #[arg(long, env = "ELASTICSEARCH_CA_CERT", value_name = "PATH")]
+    pub elasticsearch_ca_cert: Option<PathBuf>,
+    /// Time for one call with its retries; never more than `--prediction-store-timeout`
+    #[arg(long, env = "ELASTICSEARCH_TIMEOUT", value_parser = duration, value_name = "TIME")]
+    pub elasticsearch_timeout: Option<Duration>,
+    /// How often a call is tried again when the cluster is busy or a connection breaks
+    #[arg(long, env = "ELASTICSEARCH_RETRIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=10), value_name = "N")]
+    pub elasticsearch_retries: u32,
+}
+
+impl Default for ElasticsearchOptions {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        Self {
+            elasticsearch_url: None,
+            elasticsearch_index: "predictions".to_owned(),
+            elasticsearch_username: None,
+            elasticsearch_password: None,
+            elasticsearch_password_file: None,
+            elasticsearch_api_key: None,
+            elasticsearch_api_key_file: None,
+            elasticsearch_bearer_token: None,
+            elasticsearch_bearer_token_file: None,
+            elasticsearch_ca_cert: None,
+            elasticsearch_timeout: None,
+            elasticsearch_retries: 3,
+        }
+    }
+}
+
+/// Addresses of the nodes of one cluster. A user and password in them are used, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Addresses(Vec<Url>);
+
+impl FromStr for Addresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let nodes = text.split(',').map(str::trim).filter(|node| !node.is_empty());
+        let nodes = nodes.map(http_url).collect::<Result<Vec<_>, _>>()?;
+        if nodes.is_empty() { Err("no address of a node".to_owned()) } else { Ok(Self(nodes)) }
+    }
+}
+
+impl Addresses {
+    /// The addresses without users and passwords.
+    pub(super) fn nodes(&self) -> Vec<Url> {
+        let mut nodes = self.0.clone();
+        for node in &mut nodes {
+            // Both fail for an address without a host only, and such a one is not http.
+            let _ = node.set_username("");
+            let _ = node.set_password(None);
+        }
+        nodes
+    }
+
+    /// The user and password of the first address that has them.
+    fn credentials(&self) -> Option<(String, Secret)> {
+        let node = self.0.iter().find(|node| !node.username().is_empty())?;
+        Some((decode(node.username()), Secret(decode(node.password().unwrap_or_default()))))
+    }
+}
+
+impl Debug for Addresses {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, formatter)
+    }
+}
+
+impl Display for Addresses {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<String> = self.nodes().into_iter().map(String::from).collect();
+        formatter.write_str(&nodes.join(","))
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Debug for Secret {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// The options of one cluster, checked and with the files read.
+pub(super) struct Settings {
+    pub(super) nodes: Vec<Url>,
+    pub(super) alias: String,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) authority: Option<Vec<u8>>,
+    /// For one call with its retries.
+    pub(super) patience: Duration,
+    pub(super) retries: u32,
+}
+
+impl Settings {
+    /// Reads what the options point to. `limit` is the time after which nobody waits for a call any more.
+    pub(super) fn read(
+        addresses: Option<&Addresses>,
+        options: &ElasticsearchOptions,
+        limit: Duration,
+    ) -> Result<Self, SetupError> {
+        let addresses = addresses.or(options.elasticsearch_url.as_ref()).ok_or(SetupError::NoAddress)?;
+        let patience = options.elasticsearch_timeout.map_or(limit, |timeout| timeout.min(limit));
+        Ok(Self {
+            nodes: addresses.nodes(),
+            alias: options.elasticsearch_index.clone(),
+            credentials: credentials(addresses, options)?,
+            authority: options.elasticsearch_ca_cert.as_deref().map(read_file).transpose()?,
+            // A little less, so that the call itself tells that its time is over, and not only the one who waits for it.
+            patience: patience.mul_f64(0.95),
+            retries: options.elasticsearch_retries,
+        })
+    }
+
+    /// The certificates of `--elasticsearch-ca-cert`.
+    pub(super) fn certificate(&self) -> Result<Option<Certificate>, SetupError> {
+        self.authority.as_deref().map(Certificate::from_pem).transpose().map_err(SetupError::Authority)
+    }
+}
+
+fn credentials(addresses: &Addresses, options: &ElasticsearchOptions) -> Result<Option<Credentials>, SetupError> {
+    let password = secret(options.elasticsearch_password.as_ref(), options.elasticsearch_password_file.as_deref())?;
+    let key = secret(options.elasticsearch_api_key.as_ref(), options.elasticsearch_api_key_file.as_deref())?;
+    let token =
+        secret(options.elasticsearch_bearer_token.as_ref(), options.elasticsearch_bearer_token_file.as_deref())?;
+    let user = options.elasticsearch_username.clone().zip(password.clone());
+    if user.is_none() && (password.is_some() || options.elasticsearch_username.is_some()) {
+        return Err(SetupError::HalfUser);
+    }
+    if [user.is_some(), key.is_some(), token.is_some()].into_iter().filter(|given| *given).count() > 1 {
+        return Err(SetupError::TwoCredentials);
+    }
+    if let Some(Secret(key)) = key {
+        return Ok(Some(match key.split_once(':') {
+            Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
+            None => Credentials::EncodedApiKey(key),
+        }));
+    }
+    if let Some(Secret(token)) = token {
+        return Ok(Some(Credentials::Bearer(token)));
+    }
+    Ok(user.or_else(|| addresses.credentials()).map(|(name, Secret(password))| Credentials::Basic(name, password)))
+}
+
+/// A secret from an option or a file. It must fit into a header, or every call would fail, or worse.
+fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, SetupError> {
+    let secret = match (given, file) {
+        (Some(_), Some(_)) => return Err(SetupError::TwoCredentials),
+        (Some(given), None) => given.0.clone(),
+        (None, Some(path)) => String::from_utf8(read_file(path)?).map_err(|_| SetupError::NoText)?.trim().to_owned(),
+        (None, None) => return Ok(None),
+    };
+    if secret.is_empty() || secret.chars().any(char::is_control) {
+        return Err(SetupError::NoText);
+    }
+    Ok(Some(Secret(secret)))
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, SetupError> {
+    std::fs::read(path).map_err(|source| SetupError::File { path: path.to_owned(), source })
+}
+
+/// Undoes the percent-encoding of a user or password in an address.
+fn decode(text: &str) -> String {
+    let mut pieces = text.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let hex = piece.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        // What is no escape stands for itself.
+        bytes.push(hex.unwrap_or(b'%'));
+        bytes.extend_from_slice(&piece.as_bytes()[if hex.is_some() { 2 } else { 0 }..]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A name that Elasticsearch takes for an index, and that needs no escaping in a path.
+fn alias(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    let fine = text.len() <= 128
+        && text.bytes().all(plain)
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err("lower-case letters, digits, `-`, `_` and `.`, a letter first".to_owned())
+    }
+}

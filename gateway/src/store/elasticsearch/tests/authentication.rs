@@ -1,0 +1,161 @@
+//! Who the store says it is, and that it says so to nobody else.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser};
+
+use super::super::settings::Settings;
+use super::super::{Addresses, ElasticsearchOptions, Secret, SetupError};
+use super::stub::Stub;
+use crate::PredictionStore;
+use crate::store::{Lookup, StoreError};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: ElasticsearchOptions,
+}
+
+fn secret(text: &str) -> Option<Secret> {
+    Some(Secret::from_str(text).unwrap())
+}
+
+fn lookup() -> Lookup {
+    Lookup { model: "m".to_owned(), version: "1".to_owned(), data_ids: vec!["a".to_owned()] }
+}
+
+#[tokio::test]
+async fn each_kind_of_credentials_goes_into_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let none = ElasticsearchOptions::default();
+    let user = ElasticsearchOptions { elasticsearch_username: Some("elastic".to_owned()), ..none.clone() };
+    let cases = [
+        (none.clone(), ""),
+        (
+            ElasticsearchOptions { elasticsearch_password: secret("s3cret"), ..user.clone() },
+            "Basic ZWxhc3RpYzpzM2NyZXQ=",
+        ),
+        (
+            ElasticsearchOptions { elasticsearch_password_file: file("password", "s3cret\n"), ..user },
+            "Basic ZWxhc3RpYzpzM2NyZXQ=",
+        ),
+        (ElasticsearchOptions { elasticsearch_api_key: secret("aWQ6a2V5"), ..none.clone() }, "ApiKey aWQ6a2V5"),
+        (ElasticsearchOptions { elasticsearch_api_key: secret("id:key"), ..none.clone() }, "ApiKey aWQ6a2V5"),
+        (ElasticsearchOptions { elasticsearch_api_key_file: file("key", "id:key"), ..none.clone() }, "ApiKey aWQ6a2V5"),
+        (ElasticsearchOptions { elasticsearch_bearer_token: secret("t0ken"), ..none.clone() }, "Bearer t0ken"),
+        (ElasticsearchOptions { elasticsearch_bearer_token_file: file("token", "t0ken"), ..none }, "Bearer t0ken"),
+    ];
+    for (options, expected) in cases {
+        let stub = Stub::start().await;
+        let store = stub.store(&options);
+        store.get_many(lookup()).await.unwrap();
+        let sent = stub.seen()[0].headers.get("authorization").map_or("", |value| value.to_str().unwrap()).to_owned();
+        assert_eq!(sent, expected);
+        let shown = format!("{options:?} {store:?}");
+        for word in ["s3cret", "t0ken", "aWQ6a2V5", "id:key"] {
+            assert!(!shown.contains(word), "{word} in {shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_in_the_address_is_used_and_not_shown() {
+    let stub = Stub::start().await;
+    let addresses: Addresses = format!("http://elastic:s3%63ret@{}", stub.address).parse().unwrap();
+    let store = super::super::ElasticsearchStore::new(
+        Some(&addresses),
+        &ElasticsearchOptions::default(),
+        Duration::from_secs(5),
+    )
+    .unwrap();
+    store.get_many(lookup()).await.unwrap();
+    assert_eq!(stub.seen()[0].headers["authorization"], "Basic ZWxhc3RpYzpzM2NyZXQ=");
+    let shown = format!("{addresses} {addresses:?} {store:?}");
+    assert!(!shown.contains("elastic:") && !shown.contains("s3"), "{shown}");
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_and_not_tried_again() {
+    let stub = Stub::start().await;
+    let refusal = r#"{"error":{"type":"security_exception","reason":"unable to authenticate user [x]"},"status":401}"#;
+    let store =
+        stub.store(&ElasticsearchOptions { elasticsearch_api_key: secret("wrong"), ..ElasticsearchOptions::default() });
+    for _ in 0..2 {
+        stub.answer(401, refusal);
+        let error = store.get_many(lookup()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Engine { error_type: "security_exception", .. }), "{error:?}");
+    }
+    assert_eq!(stub.seen().len(), 2);
+    // The administrator has mended it; no restart is needed.
+    assert_eq!(store.get_many(lookup()).await.unwrap(), [None]);
+}
+
+#[test]
+fn nonsense_is_refused_with_the_name_of_the_variable() {
+    let none = ElasticsearchOptions::default();
+    let address: Addresses = "http://127.0.0.1:1".parse().unwrap();
+    let read = |options: &ElasticsearchOptions| {
+        Settings::read(Some(&address), options, Duration::from_secs(1)).map(drop).unwrap_err()
+    };
+    let missing = PathBuf::from("/nowhere/secret");
+    let name = Some("elastic".to_owned());
+    assert!(matches!(Settings::read(None, &none, Duration::from_secs(1)), Err(SetupError::NoAddress)));
+    assert!(matches!(
+        read(&ElasticsearchOptions { elasticsearch_ca_cert: Some(missing.clone()), ..none.clone() }),
+        SetupError::File { .. }
+    ));
+    assert!(matches!(
+        read(&ElasticsearchOptions { elasticsearch_api_key_file: Some(missing), ..none.clone() }),
+        SetupError::File { .. }
+    ));
+    assert!(matches!(
+        read(&ElasticsearchOptions { elasticsearch_username: name, ..none.clone() }),
+        SetupError::HalfUser
+    ));
+    assert!(matches!(
+        read(&ElasticsearchOptions { elasticsearch_password: secret("p"), ..none.clone() }),
+        SetupError::HalfUser
+    ));
+    let both = ElasticsearchOptions {
+        elasticsearch_api_key: secret("k"),
+        elasticsearch_bearer_token: secret("t"),
+        ..none.clone()
+    };
+    assert!(matches!(read(&both), SetupError::TwoCredentials));
+    let broken = ElasticsearchOptions { elasticsearch_bearer_token: secret("line\nbreak"), ..none.clone() };
+    assert!(matches!(read(&broken), SetupError::NoText));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, "no certificate").unwrap();
+    let options = ElasticsearchOptions { elasticsearch_ca_cert: Some(path), ..none };
+    let error = super::super::ElasticsearchStore::new(Some(&address), &options, Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, SetupError::Authority(_)), "{error:?}");
+}
+
+#[test]
+fn help_names_the_variables_and_hides_what_secrets_hold() {
+    let help = Arguments::command().render_long_help().to_string();
+    for variable in
+        ["ELASTICSEARCH_URL", "ELASTICSEARCH_PASSWORD", "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_BEARER_TOKEN"]
+    {
+        assert!(help.contains(&format!("[env: {variable}]")), "{variable} in {help}");
+    }
+    let wrong = ["Predictions", "-x", "a/b", "a b", "1", "", &"a".repeat(200)];
+    for alias in wrong {
+        assert!(Arguments::try_parse_from(["x", &format!("--elasticsearch-index={alias}")]).is_err(), "{alias}");
+    }
+    let parsed =
+        Arguments::try_parse_from(["x", "--elasticsearch-index=team-a.predictions_1", "--elasticsearch-timeout=200ms"]);
+    assert_eq!(parsed.unwrap().options.elasticsearch_timeout, Some(Duration::from_millis(200)));
+    assert!("".parse::<Addresses>().is_err() && "ftp://x".parse::<Addresses>().is_err());
+    let several: Addresses = "http://a:9200, https://b/es".parse().unwrap();
+    assert_eq!(several.to_string(), "http://a:9200/,https://b/es/");
+}

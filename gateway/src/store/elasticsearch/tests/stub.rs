@@ -1,0 +1,106 @@
+//! A socket that answers as it is told. It knows the few calls that the store makes.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::super::{Addresses, ElasticsearchOptions, ElasticsearchStore};
+
+/// A running stub; it stops when it is dropped.
+pub(super) struct Stub {
+    pub(super) address: SocketAddr,
+    told: Arc<Told>,
+    _stop: oneshot::Sender<()>,
+}
+
+#[derive(Default)]
+struct Told {
+    /// Answers to come before the usual ones.
+    next: Mutex<VecDeque<(u16, String)>>,
+    seen: Mutex<Vec<Seen>>,
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Stub {
+    pub(super) async fn start() -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(super) async fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (address, told) = (listener.local_addr().unwrap(), Arc::<Told>::default());
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&told));
+        telemetry::task::spawn(async move {
+            let serve = axum::serve(listener, router).into_future();
+            tokio::select! { served = serve => served.unwrap(), _ = stopped => {} }
+        });
+        Self { address, told, _stop: stop }
+    }
+
+    pub(super) fn store(&self, options: &ElasticsearchOptions) -> ElasticsearchStore {
+        store(&[self.address], options)
+    }
+
+    /// The next answer, whatever is asked.
+    pub(super) fn answer(&self, status: u16, body: &str) {
+        self.told.next.lock().unwrap().push_back((status, body.to_owned()));
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.told.seen.lock().unwrap().clone()
+    }
+
+    /// The requests whose path has this word.
+    pub(super) fn seen_at(&self, word: &str) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.path.contains(word)).collect()
+    }
+}
+
+/// A store on several nodes, with the time of a call that tests can wait for.
+pub(super) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> ElasticsearchStore {
+    let nodes: Vec<String> = nodes.iter().map(|node| format!("http://{node}")).collect();
+    let addresses: Addresses = nodes.join(",").parse().unwrap();
+    ElasticsearchStore::new(Some(&addresses), options, Duration::from_secs(5)).unwrap()
+}
+
+async fn answer(State(told): State<Arc<Told>>, _: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let (path, body) = (uri.to_string(), String::from_utf8(body.to_vec()).unwrap());
+    told.seen.lock().unwrap().push(Seen { path: path.clone(), headers, body: body.clone() });
+    if let Some((status, body)) = told.next.lock().unwrap().pop_front() {
+        return (StatusCode::from_u16(status).unwrap(), body).into_response();
+    }
+    usual(&path, &body).into_response()
+}
+
+/// Nothing is stored, and everything can be.
+fn usual(path: &str, body: &str) -> String {
+    if path.contains("_mget") {
+        let ids: serde_json::Value = serde_json::from_str(body).unwrap();
+        let docs = vec![r#"{"found":false}"#; ids["ids"].as_array().unwrap().len()];
+        format!(r#"{{"docs":[{}]}}"#, docs.join(","))
+    } else if path.contains("_bulk") {
+        let items = vec![r#"{"index":{"status":201}}"#; body.lines().count() / 2];
+        format!(r#"{{"errors":false,"items":[{}]}}"#, items.join(","))
+    } else if path.contains("_search") {
+        r#"{"hits":{"hits":[]}}"#.to_owned()
+    } else {
+        "{}".to_owned()
+    }
+}

@@ -1,0 +1,152 @@
+//! A gateway on a real Elasticsearch that fails: answers keep coming, nothing is told to be stored that is not, and nobody
+//! has to restart anything. What was seen stands in docs/elasticsearch.md.
+
+mod load;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use elasticsearch::http::Method;
+use serving::ProcessOptions;
+
+use super::harness::{Gateway, Setup};
+use crate::store::elasticsearch::tests::server::Scratch;
+use load::Load;
+use server::Server;
+
+/// The deadline of a request, which no answer may miss.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+async fn gateway(scratch: &Scratch) -> Gateway {
+    let process = ProcessOptions { request_timeout: DEADLINE, ..ProcessOptions::default() };
+    let elasticsearch = Some((scratch.addresses.clone(), scratch.options.clone()));
+    let store_timeout = Duration::from_secs(1);
+    Gateway::with(Setup { process, elasticsearch, store_timeout, ..Setup::default() }).await
+}
+
+async fn details(gateway: &Gateway) -> String {
+    let ready = gateway.get("/readyz").await;
+    assert_eq!(ready.status, 200, "a store that is down does not make the gateway unready");
+    ready.json()["detail"].to_string()
+}
+
+/// Waits until a new prediction is stored and found again. A prediction that is computed because the store could not be read
+/// is not told to be stored, and may be.
+async fn recovered(gateway: &Gateway, id: &str) -> Duration {
+    let start = Instant::now();
+    let hit = async || gateway.predict(&[id]).await.cache_status() == "throughline; hit";
+    gateway.eventually("it is stored and found", hit).await;
+    assert_eq!(details(gateway).await, "{}");
+    start.elapsed()
+}
+
+/// The life of one server, since each start takes a while: away, started, killed, started, restarted, frozen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "starts a server of its own with .ci/components"]
+async fn a_server_that_is_away_killed_restarted_or_frozen() {
+    let mut server = Server::new();
+    // Its first start finds free ports; then it goes away before the gateway comes.
+    server.start().await;
+    server.stop().await;
+    let scratch = Scratch::at(&server.url);
+
+    let gateway = gateway(&scratch).await;
+    let reply = gateway.predict(&["before"]).await;
+    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=bypass"));
+    assert!(details(&gateway).await.contains("prediction_store_reads"));
+    assert_eq!(gateway.get("/v1/predictions").await.problem(503), "store_unavailable");
+    server.start().await;
+    tell("stopped before start", recovered(&gateway, "late").await, &load::Seen::default());
+
+    let load = Load::start(&gateway.url, "killed");
+    load.until_stored(50).await;
+    server.kill().await;
+    load.until_answered(200).await;
+    server.start().await;
+    let back = recovered(&gateway, "after-kill").await;
+    tell("stopped (SIGKILL) under load", back, &load.stop(&scratch).await);
+
+    let load = Load::start(&gateway.url, "restarted");
+    load.until_stored(50).await;
+    server.stop().await;
+    server.start().await;
+    let back = recovered(&gateway, "after-restart").await;
+    load.until_stored(50).await;
+    tell("restarted under load", back, &load.stop(&scratch).await);
+
+    let load = Load::start(&gateway.url, "frozen");
+    load.until_stored(50).await;
+    server.signal("STOP");
+    load.until_answered(300).await;
+    assert!(details(&gateway).await.contains("prediction_store_reads"));
+    server.signal("CONT");
+    let back = recovered(&gateway, "after-frost").await;
+    tell("frozen (SIGSTOP) under load", back, &load.stop(&scratch).await);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
+async fn a_full_disk_makes_the_index_read_only() {
+    let scratch = Scratch::new();
+    let gateway = gateway(&scratch).await;
+    recovered(&gateway, "stored").await;
+    let load = Load::start(&gateway.url, "full");
+    load.until_stored(50).await;
+    scratch.call(Method::Put, "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":true}"#).await;
+    load.until_answered(50).await;
+    // What is stored still answers; what is new is computed, and told not to be stored.
+    assert_eq!(gateway.predict(&["stored"]).await.cache_status(), "throughline; hit");
+    let start = Instant::now();
+    assert_eq!(gateway.predict(&["new"]).await.cache_status(), "throughline; fwd=miss; detail=store-failed");
+    assert!(start.elapsed() < Duration::from_millis(500), "a full disk is not tried again");
+    let detail = details(&gateway).await;
+    assert!(detail.contains("cluster_block_exception") && !detail.contains("reads"), "{detail}");
+    scratch.call(Method::Put, "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":null}"#).await;
+    let back = recovered(&gateway, "after-full").await;
+    tell("read-only index", back, &load.stop(&scratch).await);
+    scratch.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
+async fn an_index_deleted_under_load_comes_back() {
+    let scratch = Scratch::new();
+    let gateway = gateway(&scratch).await;
+    let load = Load::start(&gateway.url, "deleted");
+    load.until_stored(50).await;
+    scratch.call(Method::Delete, "ALIAS-v1", "").await;
+    let back = recovered(&gateway, "after-delete").await;
+    load.until_stored(50).await;
+    let load = load.abandon().await;
+    tell("index deleted under load", back, &load);
+    scratch.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
+async fn a_newer_prediction_of_another_gateway_is_kept() {
+    let scratch = Scratch::new();
+    let gateway = gateway(&scratch).await;
+    recovered(&gateway, "a").await;
+    // Another gateway whose clock is ahead has computed it an hour later.
+    let newer = (jiff::Timestamp::now() + Duration::from_secs(3600)).to_string();
+    let found = scratch.call(Method::Get, "ALIAS/_doc/wine_quality%2F1%2Fa", "").await;
+    let mut document = found["_source"].clone();
+    document["computed_at"] = newer.clone().into();
+    document["label"] = "newer".into();
+    let version = newer.parse::<jiff::Timestamp>().unwrap().as_microsecond();
+    let path = format!("ALIAS/_doc/wine_quality%2F1%2Fa?version={version}&version_type=external");
+    scratch.call(Method::Put, &path, &document.to_string()).await;
+    let reply = gateway.predict_with(&["a"], "no-cache").await;
+    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=request; stored"));
+    assert_eq!(gateway.predict(&["a"]).await.each("label"), ["newer"]);
+    assert_eq!(details(&gateway).await, "{}");
+    scratch.remove().await;
+}
+
+/// One line for the table in docs/elasticsearch.md.
+#[expect(clippy::print_stdout, reason = "shown with --nocapture")]
+fn tell(fault: &str, back: Duration, load: &load::Seen) {
+    println!("{fault}: {load}; stored again {} ms after the server was back", back.as_millis());
+}
