@@ -111,6 +111,22 @@ fn a_dead_collector_changes_no_answer_and_holds_no_exit() -> Result<()> {
 }
 
 #[test]
+fn telemetry_goes_to_the_endpoint_that_is_named() -> Result<()> {
+    let listen = ["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"];
+    let elsewhere = Process::start(&listen, &[])?;
+    let (page, otlp) = (elsewhere.url("server.listening")?, elsewhere.url("explorer.otlp_listening")?);
+    let data = TempDir::new()?;
+    let mut system = up(&data, &["--once", "--otlp-endpoint", &otlp], &[])?;
+    assert!(system.wait()?.success(), "{}", system.output());
+    let said = system.output();
+    let trace_id = said.split_once("its trace ").context("the sample names its trace")?.1[..32].to_owned();
+    let mut list = Process::start(&["trace", &trace_id, "--explorer", &page], &[])?;
+    assert!(list.wait()?.success(), "{}", list.output());
+    assert!(list.output().contains("layer linear_3"), "{}", list.output());
+    Ok(())
+}
+
+#[test]
 fn ctrl_c_stops_every_part_and_loses_nothing() -> Result<()> {
     let data = TempDir::new()?;
     let mut system = up(&data, &[], &[])?;

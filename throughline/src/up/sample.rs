@@ -45,7 +45,9 @@ pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
         match (explorer, &answer.trace_id) {
             (Some(explorer), Some(trace_id)) => show(&Explorer::new(explorer)?, trace_id, spans).await?,
             (None, Some(trace_id)) => {
-                screen::say(format!("  its trace {trace_id} is where OTEL_EXPORTER_OTLP_ENDPOINT points"));
+                screen::say(format!(
+                    "  its trace {trace_id} went to the OTLP endpoint; whether it is whole there was not checked"
+                ));
             }
             (Some(_), None) => bail!("the answer names no trace (is OTEL_SDK_DISABLED set?)"),
             (None, None) => screen::say("  without a trace: telemetry is off"),

@@ -48,7 +48,7 @@ impl System {
             options: options.clone(),
             data,
             parts: Vec::new(),
-            extra_env: Vec::new(),
+            extra_env: options.otlp_endpoint.iter().map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url.clone())).collect(),
             explorer: None,
             feature_store: None,
             model_service: None,
@@ -85,9 +85,10 @@ impl System {
         self.gateway.as_deref().context("the gateway is not up")
     }
 
-    /// Where the explorer listens, if this system has one.
+    /// Where the explorer listens, if this system has one and its traces go there.
     pub(crate) fn explorer(&self) -> Option<&str> {
-        self.explorer.as_deref()
+        let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some_and(|url| !url.is_empty());
+        self.explorer.as_deref().filter(|_| !elsewhere)
     }
 
     /// Names of the gateway's spans that read and write the prediction store; each engine has its own words.
