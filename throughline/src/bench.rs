@@ -32,8 +32,9 @@ pub(crate) fn main(options: &BenchOptions) -> anyhow::Result<()> {
 }
 
 async fn measure(options: &BenchOptions, folder: &Path) -> anyhow::Result<String> {
-    let mut traced = System::new(&on_free_ports(folder, "traced"))?;
-    let mut plain = System::new(&on_free_ports(folder, "plain"))?.with_env([("OTEL_SDK_DISABLED", "true".to_owned())]);
+    let mut traced = System::new(&on_free_ports(folder, "traced", options))?;
+    let mut plain =
+        System::new(&on_free_ports(folder, "plain", options))?.with_env([("OTEL_SDK_DISABLED", "true".to_owned())]);
     let outcome = async {
         traced.start().await?;
         plain.start().await?;
@@ -60,12 +61,12 @@ async fn measure(options: &BenchOptions, folder: &Path) -> anyhow::Result<String
     outcome
 }
 
-fn on_free_ports(folder: &Path, name: &str) -> UpOptions {
+fn on_free_ports(folder: &Path, name: &str, options: &BenchOptions) -> UpOptions {
     UpOptions {
         once: false,
         data_dir: folder.join(name),
         otlp_endpoint: None,
-        prediction_store: None,
+        prediction_store: options.prediction_store.clone(),
         gateway_port: 0,
         model_service_port: 0,
         feature_store_port: 0,

@@ -152,6 +152,9 @@ pub(crate) struct BenchOptions {
     /// Connections that send them
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub(crate) connections: usize,
+    /// Where predictions are stored: addresses of Elasticsearch; without it a file for each system
+    #[arg(long, value_name = "URL")]
+    pub(crate) prediction_store: Option<String>,
     /// How often each measurement is repeated; the median is printed
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) rounds: usize,

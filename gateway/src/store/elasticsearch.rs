@@ -198,7 +198,7 @@ impl PredictionStore for ElasticsearchStore {
             for outcome in outcomes {
                 match outcome {
                     Outcome::Done => removed += 1,
-                    Outcome::Older => {}
+                    Outcome::Needless => {}
                     Outcome::Failed(failure) => return Err(failure.into()),
                 }
             }

@@ -6,11 +6,11 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use elasticsearch::http::Method;
 use serving::ProcessOptions;
 
 use super::harness::{Gateway, Setup};
 use crate::store::elasticsearch::tests::server::Scratch;
+use crate::store::elasticsearch::tests::stub::Stub;
 use load::Load;
 use server::Server;
 
@@ -21,7 +21,7 @@ async fn gateway(scratch: &Scratch) -> Gateway {
     let process = ProcessOptions { request_timeout: DEADLINE, ..ProcessOptions::default() };
     let elasticsearch = Some((scratch.addresses.clone(), scratch.options.clone()));
     let store_timeout = Duration::from_secs(1);
-    Gateway::with(Setup { process, elasticsearch, store_timeout, ..Setup::default() }).await
+    Gateway::with(Setup { process, store_timeout, elasticsearch, ..Setup::default() }).await
 }
 
 async fn details(gateway: &Gateway) -> String {
@@ -77,7 +77,7 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
     let load = Load::start(&gateway.url, "frozen");
     load.until_stored(50).await;
     server.signal("STOP");
-    load.until_answered(300).await;
+    load.until_answered(5_000).await;
     assert!(details(&gateway).await.contains("prediction_store_reads"));
     server.signal("CONT");
     let back = recovered(&gateway, "after-frost").await;
@@ -93,7 +93,7 @@ async fn a_full_disk_makes_the_index_read_only() {
     recovered(&gateway, "stored").await;
     let load = Load::start(&gateway.url, "full");
     load.until_stored(50).await;
-    scratch.call(Method::Put, "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":true}"#).await;
+    scratch.call("PUT", "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":true}"#).await;
     load.until_answered(50).await;
     // What is stored still answers; what is new is computed, and told not to be stored.
     assert_eq!(gateway.predict(&["stored"]).await.cache_status(), "throughline; hit");
@@ -102,7 +102,7 @@ async fn a_full_disk_makes_the_index_read_only() {
     assert!(start.elapsed() < Duration::from_millis(500), "a full disk is not tried again");
     let detail = details(&gateway).await;
     assert!(detail.contains("cluster_block_exception") && !detail.contains("reads"), "{detail}");
-    scratch.call(Method::Put, "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":null}"#).await;
+    scratch.call("PUT", "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":null}"#).await;
     let back = recovered(&gateway, "after-full").await;
     tell("read-only index", back, &load.stop(&scratch).await);
     scratch.remove().await;
@@ -115,7 +115,7 @@ async fn an_index_deleted_under_load_comes_back() {
     let gateway = gateway(&scratch).await;
     let load = Load::start(&gateway.url, "deleted");
     load.until_stored(50).await;
-    scratch.call(Method::Delete, "ALIAS-v1", "").await;
+    scratch.call("DELETE", "ALIAS-v1", "").await;
     let back = recovered(&gateway, "after-delete").await;
     load.until_stored(50).await;
     let load = load.abandon().await;
@@ -130,14 +130,14 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
     let gateway = gateway(&scratch).await;
     recovered(&gateway, "a").await;
     // Another gateway whose clock is ahead has computed it an hour later.
-    let newer = (jiff::Timestamp::now() + Duration::from_secs(3600)).to_string();
-    let found = scratch.call(Method::Get, "ALIAS/_doc/wine_quality%2F1%2Fa", "").await;
+    let newer = (jiff::Timestamp::now() + Duration::from_hours(1)).to_string();
+    let found = scratch.call("GET", "ALIAS/_doc/wine_quality%2F1%2Fa", "").await;
     let mut document = found["_source"].clone();
     document["computed_at"] = newer.clone().into();
     document["label"] = "newer".into();
     let version = newer.parse::<jiff::Timestamp>().unwrap().as_microsecond();
     let path = format!("ALIAS/_doc/wine_quality%2F1%2Fa?version={version}&version_type=external");
-    scratch.call(Method::Put, &path, &document.to_string()).await;
+    scratch.call("PUT", &path, &document.to_string()).await;
     let reply = gateway.predict_with(&["a"], "no-cache").await;
     assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=request; stored"));
     assert_eq!(gateway.predict(&["a"]).await.each("label"), ["newer"]);
@@ -145,8 +145,29 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
     scratch.remove().await;
 }
 
-/// One line for the table in docs/elasticsearch.md.
-#[expect(clippy::print_stdout, reason = "shown with --nocapture")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_credentials_are_told_and_predictions_come_from_the_model() {
+    let stub = Stub::start().await;
+    let refusal = r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
+    stub.always(Some((401, refusal)));
+    let scratch = Scratch::at(&format!("http://elastic:wr0ng@{}", stub.address));
+    let gateway = gateway(&scratch).await;
+    for id in ["a", "b"] {
+        let reply = gateway.predict(&[id]).await;
+        assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=bypass"));
+    }
+    let detail = details(&gateway).await;
+    assert_eq!(detail.matches("security_exception").count(), 2, "{detail}");
+    let search = gateway.get("/v1/predictions").await;
+    assert_eq!(search.problem(503), "store_unavailable");
+    assert!(!format!("{:?} {detail}", search.body).contains("wr0ng"));
+    // Somebody mends the password in the cluster.
+    stub.always(None);
+    assert_eq!(gateway.predict(&["c"]).await.cache_status(), "throughline; fwd=miss; stored");
+    assert_eq!(details(&gateway).await, "{}");
+}
+
+/// One line for the table in docs/elasticsearch.md, shown with `--nocapture`.
 fn tell(fault: &str, back: Duration, load: &load::Seen) {
     println!("{fault}: {load}; stored again {} ms after the server was back", back.as_millis());
 }

@@ -97,9 +97,10 @@ impl Gateway {
         let clock = Arc::new(move || start + SignedDuration::from_secs(time.load(Ordering::Relaxed)));
         let store = Arc::clone(&setup.store);
         telemetry::task::spawn(async move {
-            let ran = match real {
-                true => crate::run(config, listener, shutdown).await,
-                false => crate::run_with(config, store, clock, listener, shutdown).await,
+            let ran = if real {
+                crate::run(config, listener, shutdown).await
+            } else {
+                crate::run_with(config, store, clock, listener, shutdown).await
             };
             ran.unwrap();
         });

@@ -13,6 +13,7 @@ use crate::cli::BenchOptions;
 pub(crate) struct Report {
     requests: usize,
     connections: usize,
+    store: &'static str,
     measurements: BTreeMap<(&'static str, &'static str), Vec<Measurement>>,
     memory: Vec<(&'static str, Vec<Usage>)>,
     pub(crate) lost: u64,
@@ -23,6 +24,7 @@ impl Report {
         Self {
             requests: options.requests,
             connections: options.connections,
+            store: if options.prediction_store.is_some() { "Elasticsearch" } else { "SQLite" },
             measurements: BTreeMap::new(),
             memory: Vec::new(),
             lost: 0,
@@ -54,7 +56,11 @@ fn word(path: Path) -> &'static str {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "{} requests over {} connections, medians of the rounds:\n", self.requests, self.connections)?;
+        writeln!(
+            out,
+            "{} requests over {} connections, predictions in {}, medians of the rounds:\n",
+            self.requests, self.connections, self.store
+        )?;
         writeln!(
             out,
             "| path | telemetry | requests/s | p50 ms | p99 ms | CPU µs per request: gateway | model-service | feature-store | explorer |"

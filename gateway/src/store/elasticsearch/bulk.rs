@@ -4,23 +4,22 @@
 //! the first member is that of the call: its context goes to Elasticsearch, and it links to the requests of all members.
 //! The spans of the others link to it.
 
+mod wire;
+
 use std::collections::VecDeque;
-use std::io::Write as _;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use elasticsearch::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use telemetry::{SpanRef, WithSpan, attr};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::cluster::{Call, Cluster, Endpoint, backoff};
-use super::document::{self, Written};
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 use super::index::Index;
 use crate::store::{StoreError, StoredPrediction};
+
+use wire::Lines;
+pub(super) use wire::{ANSWER, Outcome, delete, items};
 
 /// Predictions after which a bulk is full; a single request may bring half as many.
 const FULL: usize = 2_000;
@@ -164,7 +163,7 @@ impl Bulks {
             results[*at] = match outcome {
                 Outcome::Done => Ok(()),
                 // What is stored is newer. That is what the version is for, and the request's answer is as good.
-                Outcome::Older => {
+                Outcome::Needless => {
                     older += 1;
                     Ok(())
                 }
@@ -188,123 +187,6 @@ impl Bulks {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What of an answer to a bulk is read, so that nothing else is sent.
-pub(super) const ANSWER: &str = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason";
-
-/// What became of one item of a bulk.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    Done,
-    /// A newer version is there.
-    Older,
-    Failed(Failure),
-}
-
-/// Reads the answer to a bulk of so many items.
-pub(super) fn items(count: usize, body: &[u8]) -> Result<Vec<Outcome>, StoreError> {
-    #[derive(Deserialize)]
-    struct Answered {
-        errors: bool,
-        #[serde(default)]
-        items: Vec<Item>,
-    }
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(alias = "delete")]
-        index: Settled,
-    }
-    #[derive(Deserialize)]
-    struct Settled {
-        status: u16,
-        #[serde(default)]
-        error: Option<Cause>,
-    }
-    let Answered { errors, items } = serde_json::from_slice(body).map_err(Failure::Unreadable)?;
-    if items.len() != count {
-        return Err(StoreError::Unreadable { what: "the answer to a bulk" });
-    }
-    if !errors {
-        return Ok(items.into_iter().map(|_| Outcome::Done).collect());
-    }
-    let outcome = |Item { index: Settled { status, error } }| match (status, error) {
-        (_, None) => Outcome::Done,
-        (409, Some(cause)) if cause.kind == "version_conflict_engine_exception" => Outcome::Older,
-        (status, Some(cause)) => {
-            Outcome::Failed(Failure::item(StatusCode::from_u16(status).unwrap_or_default(), cause))
-        }
-    };
-    Ok(items.into_iter().map(outcome).collect())
-}
-
-/// The lines of a bulk, two for each prediction.
-#[derive(Debug)]
-struct Lines {
-    text: Bytes,
-    items: Vec<Range<usize>>,
-}
-
-impl Lines {
-    fn of<'a>(predictions: impl Iterator<Item = &'a StoredPrediction>) -> Self {
-        let (mut text, mut items) = (Vec::new(), Vec::new());
-        for prediction in predictions {
-            let start = text.len();
-            let key = &prediction.key;
-            let index = Action {
-                _id: document::id(&key.model, &key.version, &key.data_id),
-                version: document::version(prediction.computed_at),
-                version_type: "external_gte",
-            };
-            line(&mut text, &Indexing { index });
-            line(&mut text, &Written::from(prediction));
-            items.push(start..text.len());
-        }
-        Self { text: text.into(), items }
-    }
-
-    /// The lines of these items.
-    fn select(&self, items: &[usize]) -> Bytes {
-        if items.len() == self.items.len() {
-            return self.text.clone();
-        }
-        items.iter().flat_map(|item| &self.text[self.items[*item].clone()]).copied().collect()
-    }
-}
-
-#[derive(Serialize)]
-struct Indexing {
-    index: Action,
-}
-
-/// With `external_gte` a write is refused if the stored version is higher, and may be repeated.
-#[derive(Serialize)]
-struct Action {
-    _id: String,
-    version: i64,
-    version_type: &'static str,
-}
-
-/// The line of a bulk that deletes a document, unless it was written anew in the meantime.
-pub(super) fn delete(text: &mut Vec<u8>, index: &str, id: &str, version: i64) {
-    #[derive(Serialize)]
-    struct Delete<'a> {
-        delete: Target<'a>,
-    }
-    #[derive(Serialize)]
-    struct Target<'a> {
-        _index: &'a str,
-        _id: &'a str,
-        version: i64,
-        version_type: &'static str,
-    }
-    line(text, &Delete { delete: Target { _index: index, _id: id, version, version_type: "external_gte" } });
-}
-
-/// Neither a `Vec` nor our own structs can fail to be written.
-fn line(text: &mut Vec<u8>, value: &impl Serialize) {
-    let _ = serde_json::to_writer(&mut *text, value);
-    let _ = text.write_all(b"\n");
 }
 
 /// Joins the spans: sizes and links.

@@ -6,7 +6,7 @@ mod documents;
 mod index;
 mod retries;
 pub(crate) mod server;
-mod stub;
+pub(crate) mod stub;
 
 use super::super::conformance::check;
 use server::Scratch;

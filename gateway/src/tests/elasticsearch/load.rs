@@ -78,7 +78,7 @@ impl Load {
     }
 
     async fn until(&self, more: usize, count: impl Fn(&Seen) -> usize) {
-        let (end, start) = (Instant::now() + Duration::from_secs(60), count(&self.seen.lock().unwrap()));
+        let (end, start) = (Instant::now() + Duration::from_mins(1), count(&self.seen.lock().unwrap()));
         while count(&self.seen.lock().unwrap()) < start + more {
             assert!(Instant::now() < end, "{}", self.seen.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(5)).await;

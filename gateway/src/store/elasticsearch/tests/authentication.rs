@@ -18,8 +18,8 @@ struct Arguments {
     options: ElasticsearchOptions,
 }
 
-fn secret(text: &str) -> Option<Secret> {
-    Some(Secret::from_str(text).unwrap())
+fn secret(text: &str) -> Secret {
+    Secret::from_str(text).unwrap()
 }
 
 fn lookup() -> Lookup {
@@ -39,17 +39,17 @@ async fn each_kind_of_credentials_goes_into_its_header() {
     let cases = [
         (none.clone(), ""),
         (
-            ElasticsearchOptions { elasticsearch_password: secret("s3cret"), ..user.clone() },
+            ElasticsearchOptions { elasticsearch_password: Some(secret("s3cret")), ..user.clone() },
             "Basic ZWxhc3RpYzpzM2NyZXQ=",
         ),
         (
             ElasticsearchOptions { elasticsearch_password_file: file("password", "s3cret\n"), ..user },
             "Basic ZWxhc3RpYzpzM2NyZXQ=",
         ),
-        (ElasticsearchOptions { elasticsearch_api_key: secret("aWQ6a2V5"), ..none.clone() }, "ApiKey aWQ6a2V5"),
-        (ElasticsearchOptions { elasticsearch_api_key: secret("id:key"), ..none.clone() }, "ApiKey aWQ6a2V5"),
+        (ElasticsearchOptions { elasticsearch_api_key: Some(secret("aWQ6a2V5")), ..none.clone() }, "ApiKey aWQ6a2V5"),
+        (ElasticsearchOptions { elasticsearch_api_key: Some(secret("id:key")), ..none.clone() }, "ApiKey aWQ6a2V5"),
         (ElasticsearchOptions { elasticsearch_api_key_file: file("key", "id:key"), ..none.clone() }, "ApiKey aWQ6a2V5"),
-        (ElasticsearchOptions { elasticsearch_bearer_token: secret("t0ken"), ..none.clone() }, "Bearer t0ken"),
+        (ElasticsearchOptions { elasticsearch_bearer_token: Some(secret("t0ken")), ..none.clone() }, "Bearer t0ken"),
         (ElasticsearchOptions { elasticsearch_bearer_token_file: file("token", "t0ken"), ..none }, "Bearer t0ken"),
     ];
     for (options, expected) in cases {
@@ -85,8 +85,10 @@ async fn a_user_in_the_address_is_used_and_not_shown() {
 async fn wrong_credentials_are_told_and_not_tried_again() {
     let stub = Stub::start().await;
     let refusal = r#"{"error":{"type":"security_exception","reason":"unable to authenticate user [x]"},"status":401}"#;
-    let store =
-        stub.store(&ElasticsearchOptions { elasticsearch_api_key: secret("wrong"), ..ElasticsearchOptions::default() });
+    let store = stub.store(&ElasticsearchOptions {
+        elasticsearch_api_key: Some(secret("wrong")),
+        ..ElasticsearchOptions::default()
+    });
     for _ in 0..2 {
         stub.answer(401, refusal);
         let error = store.get_many(lookup()).await.unwrap_err();
@@ -120,16 +122,16 @@ fn nonsense_is_refused_with_the_name_of_the_variable() {
         SetupError::HalfUser
     ));
     assert!(matches!(
-        read(&ElasticsearchOptions { elasticsearch_password: secret("p"), ..none.clone() }),
+        read(&ElasticsearchOptions { elasticsearch_password: Some(secret("p")), ..none.clone() }),
         SetupError::HalfUser
     ));
     let both = ElasticsearchOptions {
-        elasticsearch_api_key: secret("k"),
-        elasticsearch_bearer_token: secret("t"),
+        elasticsearch_api_key: Some(secret("k")),
+        elasticsearch_bearer_token: Some(secret("t")),
         ..none.clone()
     };
     assert!(matches!(read(&both), SetupError::TwoCredentials));
-    let broken = ElasticsearchOptions { elasticsearch_bearer_token: secret("line\nbreak"), ..none.clone() };
+    let broken = ElasticsearchOptions { elasticsearch_bearer_token: Some(secret("line\nbreak")), ..none.clone() };
     assert!(matches!(read(&broken), SetupError::NoText));
 
     let folder = tempfile::tempdir().unwrap();

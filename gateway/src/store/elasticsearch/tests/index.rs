@@ -1,7 +1,6 @@
 //! The index on a real server: made once whoever comes first, made again when it was deleted, and not changed by what is
 //! written.
 
-use elasticsearch::http::Method;
 use serde_json::Value;
 
 use super::server::Scratch;
@@ -22,21 +21,21 @@ async fn many_gateways_that_start_together_make_one_index() {
         let (store, id) = (&stores[n], format!("id-{n}"));
         async move {
             // Half of them prepare, and half come by their first write.
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 store.prepare().await;
             }
             store.put_many(vec![prediction("m", "1", &id, 0)]).await.unwrap().remove(0).unwrap();
         }
     };
     futures_util::future::join_all((0..8).map(put)).await;
-    let aliases = scratch.call(Method::Get, "_alias/ALIAS", "").await;
+    let aliases = scratch.call("GET", "_alias/ALIAS", "").await;
     let index = format!("{}-v1", scratch.alias());
     assert_eq!(aliases.as_object().unwrap().keys().collect::<Vec<_>>(), [&index]);
     assert_eq!(aliases[&index]["aliases"][scratch.alias()]["is_write_index"], true);
     for n in 0..8 {
         assert!(stores[(n + 1) % 8].get_many(lookup(&format!("id-{n}"))).await.unwrap()[0].is_some());
     }
-    let mapping = &scratch.call(Method::Get, "ALIAS-v1/_mapping", "").await[&index]["mappings"];
+    let mapping = &scratch.call("GET", "ALIAS-v1/_mapping", "").await[&index]["mappings"];
     assert_eq!((&mapping["dynamic"], &mapping["_meta"]["schema"]), (&"strict".into(), &1.into()), "{mapping}");
     assert_eq!(mapping["properties"]["computed_at"]["type"], "date_nanos");
     scratch.remove().await;
@@ -49,7 +48,7 @@ async fn an_index_that_was_deleted_is_empty_and_the_next_write_makes_it_again() 
     let store = scratch.store();
     store.prepare().await;
     store.put_many(vec![prediction("m", "1", "a", 0)]).await.unwrap().remove(0).unwrap();
-    scratch.call(Method::Delete, "ALIAS-v1", "").await;
+    scratch.call("DELETE", "ALIAS-v1", "").await;
     assert_eq!(store.get_many(lookup("a")).await.unwrap(), [None]);
     assert!(store.search(Search { limit: 1, ..Search::default() }).await.unwrap().predictions.is_empty());
     assert_eq!(store.latest_version("m").await.unwrap(), None);
@@ -65,9 +64,9 @@ async fn what_an_operator_has_set_in_the_template_holds() {
     let scratch = Scratch::new();
     let template = r#"{"index_patterns":["ALIAS-v*"],"priority":300,"template":{"settings":{"number_of_shards":2},"mappings":{"properties":{"model":{"type":"keyword"}}}}}"#;
     let template = template.replace("ALIAS", scratch.alias());
-    scratch.call(Method::Put, "_index_template/ALIAS", &template).await;
+    scratch.call("PUT", "_index_template/ALIAS", &template).await;
     scratch.store().prepare().await;
-    let settings = scratch.call(Method::Get, "ALIAS-v1/_settings", "").await;
+    let settings = scratch.call("GET", "ALIAS-v1/_settings", "").await;
     assert_eq!(settings[format!("{}-v1", scratch.alias())]["settings"]["index"]["number_of_shards"], "2");
     scratch.remove().await;
 }
@@ -83,7 +82,7 @@ async fn ten_thousand_predictions_are_stored_found_paged_and_removed() {
     let written = futures_util::future::join_all(writes).await;
     assert!(written.into_iter().flat_map(Result::unwrap).all(|item| item.is_ok()));
     scratch.refresh().await;
-    let counted: Value = scratch.call(Method::Get, "ALIAS/_count", "").await;
+    let counted: Value = scratch.call("GET", "ALIAS/_count", "").await;
     assert_eq!(counted["count"], 10_000);
     for chunk in all.chunks(1_000) {
         let data_ids = chunk.iter().map(|one| one.key.data_id.clone()).collect();
@@ -103,6 +102,6 @@ async fn ten_thousand_predictions_are_stored_found_paged_and_removed() {
     assert!(seen.iter().eq(all.iter().rev().map(|one| &one.key.data_id)), "newest first, each once");
     assert_eq!(store.remove_older(all[7_500].computed_at).await.unwrap(), 7_500);
     scratch.refresh().await;
-    assert_eq!(scratch.call(Method::Get, "ALIAS/_count", "").await["count"], 2_500);
+    assert_eq!(scratch.call("GET", "ALIAS/_count", "").await["count"], 2_500);
     scratch.remove().await;
 }

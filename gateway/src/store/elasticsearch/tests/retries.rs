@@ -127,15 +127,19 @@ async fn items_of_a_bulk_are_told_apart_and_only_those_in_vain_are_sent_again() 
         format!(r#"{{"index":{{"status":400,{}}}}}"#, error("document_parsing_exception")),
         format!(r#"{{"index":{{"status":429,{}}}}}"#, error("es_rejected_execution_exception")),
         format!(r#"{{"index":{{"status":429,{}}}}}"#, error("cluster_block_exception")),
+        r#"{"index":{"status":404}}"#.to_owned(),
     ];
     stub.answer(200, &format!(r#"{{"errors":true,"items":[{}]}}"#, first.join(",")));
-    let all = ["a", "b", "c", "d", "e"].map(|id| prediction("m", "1", id, 0)).to_vec();
+    let all = ["a", "b", "c", "d", "e", "f"].map(|id| prediction("m", "1", id, 0)).to_vec();
     let results = store.put_many(all).await.unwrap();
     let told: Vec<_> = results.iter().map(|result| result.as_ref().err().map(StoreError::error_type)).collect();
-    assert_eq!(told, [None, None, Some("document_parsing_exception"), None, Some("cluster_block_exception")]);
+    assert_eq!(
+        told,
+        [None, None, Some("document_parsing_exception"), None, Some("cluster_block_exception"), Some("404")]
+    );
     let bulks = stub.seen_at("_bulk");
     assert_eq!(bulks.len(), 2);
-    assert_eq!((bulks[0].body.lines().count(), bulks[1].body.lines().count()), (10, 2));
+    assert_eq!((bulks[0].body.lines().count(), bulks[1].body.lines().count()), (12, 2));
     assert!(bulks[1].body.contains(r#""_id":"m/1/d""#), "{}", bulks[1].body);
     assert!(bulks[0].path.contains("require_alias=true"));
 }

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::super::{Addresses, ElasticsearchOptions, ElasticsearchStore};
 
 /// A running stub; it stops when it is dropped.
-pub(super) struct Stub {
-    pub(super) address: SocketAddr,
+pub(crate) struct Stub {
+    pub(crate) address: SocketAddr,
     told: Arc<Told>,
     _stop: oneshot::Sender<()>,
 }
@@ -26,23 +26,25 @@ pub(super) struct Stub {
 struct Told {
     /// Answers to come before the usual ones.
     next: Mutex<VecDeque<(u16, String)>>,
+    /// The only answer, as long as there is one.
+    always: Mutex<Option<(u16, String)>>,
     seen: Mutex<Vec<Seen>>,
 }
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) path: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: String,
+pub(crate) struct Seen {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Stub {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::at("127.0.0.1:0".parse().unwrap()).await
     }
 
-    pub(super) async fn at(address: SocketAddr) -> Self {
+    pub(crate) async fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (address, told) = (listener.local_addr().unwrap(), Arc::<Told>::default());
@@ -54,27 +56,32 @@ impl Stub {
         Self { address, told, _stop: stop }
     }
 
-    pub(super) fn store(&self, options: &ElasticsearchOptions) -> ElasticsearchStore {
+    pub(crate) fn store(&self, options: &ElasticsearchOptions) -> ElasticsearchStore {
         store(&[self.address], options)
     }
 
     /// The next answer, whatever is asked.
-    pub(super) fn answer(&self, status: u16, body: &str) {
+    pub(crate) fn answer(&self, status: u16, body: &str) {
         self.told.next.lock().unwrap().push_back((status, body.to_owned()));
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    /// The answer to everything from now on; `None` for the usual ones.
+    pub(crate) fn always(&self, answer: Option<(u16, &str)>) {
+        *self.told.always.lock().unwrap() = answer.map(|(status, body)| (status, body.to_owned()));
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.told.seen.lock().unwrap().clone()
     }
 
     /// The requests whose path has this word.
-    pub(super) fn seen_at(&self, word: &str) -> Vec<Seen> {
+    pub(crate) fn seen_at(&self, word: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.path.contains(word)).collect()
     }
 }
 
 /// A store on several nodes, with the time of a call that tests can wait for.
-pub(super) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> ElasticsearchStore {
+pub(crate) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> ElasticsearchStore {
     let nodes: Vec<String> = nodes.iter().map(|node| format!("http://{node}")).collect();
     let addresses: Addresses = nodes.join(",").parse().unwrap();
     ElasticsearchStore::new(Some(&addresses), options, Duration::from_secs(5)).unwrap()
@@ -83,7 +90,8 @@ pub(super) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> Ela
 async fn answer(State(told): State<Arc<Told>>, _: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let (path, body) = (uri.to_string(), String::from_utf8(body.to_vec()).unwrap());
     told.seen.lock().unwrap().push(Seen { path: path.clone(), headers, body: body.clone() });
-    if let Some((status, body)) = told.next.lock().unwrap().pop_front() {
+    let told = told.next.lock().unwrap().pop_front().or_else(|| told.always.lock().unwrap().clone());
+    if let Some((status, body)) = told {
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }
     usual(&path, &body).into_response()
