@@ -15,6 +15,7 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,12 +121,13 @@ impl ElasticsearchStore {
                 tracing::info!(name: "prediction_store.ready", "predictions are kept in {alias} of Elasticsearch at {nodes}");
             }
             Err(failure) => {
-                let error = StoreError::from(failure);
+                // The innermost cause is the one that tells an operator what to mend: a certificate, a name, a password.
+                let cause = innermost(&failure).to_string();
+                let error_type = StoreError::from(failure).error_type();
                 tracing::warn!(
                     name: "prediction_store.unready",
-                    { "error.type" = error.error_type() },
-                    "cannot make sure of the index {alias} of Elasticsearch at {nodes} ({}); the first write tries again",
-                    error.error_type()
+                    { "error.type" = error_type, error = cause },
+                    "cannot make sure of the index {alias} of Elasticsearch at {nodes} ({error_type}: {cause}); the first write tries again"
                 );
             }
         }
@@ -208,4 +210,12 @@ impl PredictionStore for ElasticsearchStore {
             after = Some(end);
         }
     }
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost
 }
