@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use telemetry::server::ClientAddress;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -109,9 +109,10 @@ impl Connections {
         let asked = Arc::new(AtomicBool::new(false));
         let service = {
             let (router, in_flight, asked) = (self.router.clone(), Arc::clone(&self.in_flight), Arc::clone(&asked));
+            let client = ClientAddress::from(peer.ip());
             service_fn(move |request| {
                 asked.store(true, Ordering::Release);
-                answer(router.clone(), request, peer, InFlight::enter(&in_flight))
+                answer(router.clone(), request, client.clone(), InFlight::enter(&in_flight))
             })
         };
         let connection = http1::Builder::new()
@@ -153,11 +154,11 @@ impl Connections {
 async fn answer(
     router: Router,
     request: hyper::Request<Incoming>,
-    peer: SocketAddr,
+    client: ClientAddress,
     _entered: InFlight,
 ) -> Result<Response, Infallible> {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(client);
     router.oneshot(request).await
 }
 

@@ -12,7 +12,8 @@ use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderInjector;
 
 use crate::attr;
-use crate::metrics::{HTTP_SECONDS, Histogram, histogram};
+use crate::bound::Sets;
+use crate::metrics::{BoundHistogram, HTTP_SECONDS, Histogram, histogram};
 use crate::span::{Span, builder, fail};
 
 /// The largest answer that is read into memory.
@@ -25,6 +26,7 @@ const POOL_IDLE: Duration = Duration::from_secs(5);
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     histogram(attr::metric::HTTP_CLIENT_REQUEST_DURATION, "s", "Duration of HTTP client requests", HTTP_SECONDS)
 });
+static ANSWERED: Sets<Answered, BoundHistogram<f64>> = Sets::new();
 
 /// A pool of connections that cannot be used without tracing. Cloning shares the pool.
 #[derive(Clone, Debug)]
@@ -155,28 +157,38 @@ pub fn inject(context: &Context, headers: &mut HeaderMap) {
 struct Call {
     span: Span,
     start: Instant,
-    labels: Vec<KeyValue>,
+    asked: Asked,
     finished: bool,
+}
+
+/// Whom a call asks, as the metric tells it.
+#[derive(Clone, PartialEq)]
+struct Asked {
+    method: &'static str,
+    host: Arc<str>,
+    port: u16,
+}
+
+/// What a usual answer is counted by; those with an error status have an error type as well.
+#[derive(Clone, PartialEq)]
+struct Answered {
+    status: u16,
+    version: &'static str,
+    asked: Asked,
 }
 
 impl Call {
     fn start(method: &Method, address: &Address) -> Self {
         let (bounded, original) = crate::server::method(method);
-        let host: Arc<str> = address.host.as_str().into();
-        let mut labels = Vec::with_capacity(6);
-        labels.extend([
-            KeyValue::new(attr::HTTP_REQUEST_METHOD, bounded),
-            KeyValue::new(attr::SERVER_ADDRESS, host),
-            KeyValue::new(attr::SERVER_PORT, i64::from(address.port)),
-        ]);
+        let asked = Asked { method: bounded, host: Arc::clone(&address.host), port: address.port };
         let mut attributes = Vec::with_capacity(8);
-        attributes.extend(labels.iter().cloned());
+        attributes.extend(asked.labels());
         attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
         attributes
             .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
         let name = if original.is_some() { "HTTP" } else { bounded };
         let span = Span::build(builder(name, SpanKind::Client, attributes), &Context::current());
-        Self { span, start: Instant::now(), labels, finished: false }
+        Self { span, start: Instant::now(), asked, finished: false }
     }
 
     fn finish(mut self, result: &Result<Response<Bytes>, ClientError>) {
@@ -184,32 +196,37 @@ impl Call {
             Ok(response) => self.answered(response),
             Err(error) => {
                 fail(self.span.context_ref(), error, error.error_type(), Location::caller());
-                self.labels.push(KeyValue::new(attr::ERROR_TYPE, error.error_type()));
+                self.record(&[KeyValue::new(attr::ERROR_TYPE, error.error_type())]);
             }
         }
-        self.record();
     }
 
     fn answered(&mut self, response: &Response<Bytes>) {
         let status = response.status();
-        let code = KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
-        let version =
-            KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, crate::server::protocol_version(response.version()));
+        let version = crate::server::protocol_version(response.version());
+        let answered = Answered { status: status.as_u16(), version, asked: self.asked.clone() };
+        let [code, version] = answered.labels();
         let span = self.span.context_ref().span();
         span.set_attributes([code.clone(), version.clone()]);
-        self.labels.extend([code, version]);
         // For a client both 4xx and 5xx are errors; the server tells the exception, so none is logged here.
         if status.is_client_error() || status.is_server_error() {
             let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
             span.set_status(Status::error(""));
             span.set_attribute(error_type.clone());
-            self.labels.push(error_type);
+            return self.record(&[code, version, error_type]);
+        }
+        match ANSWERED.find(&answered, || DURATION.bind(&all(&answered.asked, &answered.labels()))) {
+            Some(duration) => {
+                self.finished = true;
+                duration.record(self.start.elapsed().as_secs_f64());
+            }
+            None => self.record(&[code, version]),
         }
     }
 
-    fn record(&mut self) {
+    fn record(&mut self, outcome: &[KeyValue]) {
         self.finished = true;
-        DURATION.record(self.start.elapsed().as_secs_f64(), &self.labels);
+        DURATION.record(self.start.elapsed().as_secs_f64(), &all(&self.asked, outcome));
     }
 }
 
@@ -218,15 +235,39 @@ impl Drop for Call {
         if !self.finished {
             let left = KeyValue::new(attr::ERROR_TYPE, "cancelled");
             self.span.context_ref().span().set_attribute(left.clone());
-            self.labels.push(left);
-            self.record();
+            self.record(&[left]);
         }
     }
 }
 
+impl Asked {
+    fn labels(&self) -> [KeyValue; 3] {
+        [
+            KeyValue::new(attr::HTTP_REQUEST_METHOD, self.method),
+            KeyValue::new(attr::SERVER_ADDRESS, Arc::clone(&self.host)),
+            KeyValue::new(attr::SERVER_PORT, i64::from(self.port)),
+        ]
+    }
+}
+
+impl Answered {
+    /// Without those of [`Asked`].
+    fn labels(&self) -> [KeyValue; 2] {
+        [
+            KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(self.status)),
+            KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, self.version),
+        ]
+    }
+}
+
+/// All attributes of the metric.
+fn all(asked: &Asked, outcome: &[KeyValue]) -> Vec<KeyValue> {
+    [asked.labels().as_slice(), outcome].concat()
+}
+
 /// Host and port of a request, and its address as the span may show it: without credentials and query values.
 struct Address {
-    host: String,
+    host: Arc<str>,
     port: u16,
     url: String,
 }
@@ -241,7 +282,7 @@ impl Address {
         })?;
         // `Uri` leaves the brackets on an IPv6 address; the conventions want the bare address.
         let shown = uri.host()?;
-        let host = shown.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = shown.trim_start_matches('[').trim_end_matches(']').into();
         let mut url = format!("{scheme}://{shown}:{port}{}", uri.path());
         if let Some(query) = uri.query() {
             url.push('?');

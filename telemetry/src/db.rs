@@ -1,24 +1,27 @@
 //! CLIENT spans and the duration metric of storage calls, by the database conventions of OpenTelemetry.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::ops::Deref;
 use std::panic::Location;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
 use crate::attr;
-use crate::metrics::{DB_SECONDS, Histogram, histogram};
+use crate::bound::Sets;
+use crate::metrics::{BoundHistogram, DB_SECONDS, Histogram, histogram};
 use crate::span::{Span, builder, fail};
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     histogram(attr::metric::DB_CLIENT_OPERATION_DURATION, "s", "Duration of database client operations", DB_SECONDS)
 });
+static KNOWN: Sets<Operation, Known> = Sets::new();
 
 /// One call of a storage engine. The span's name is `{operation} {collection}`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// `db.system.name`: `sqlite`, `elasticsearch`, `redis`.
     pub system: &'static str,
@@ -36,7 +39,16 @@ pub struct Operation {
 pub struct DbSpan {
     span: Span,
     start: Instant,
-    labels: Mutex<Vec<KeyValue>>,
+    known: Cow<'static, Known>,
+    /// What only calls that failed have in the metric.
+    failure: Mutex<Vec<KeyValue>>,
+}
+
+/// An operation that the process has met: its attributes, made once and shared, and the metric of its successes.
+#[derive(Clone, Debug)]
+struct Known {
+    labels: Vec<KeyValue>,
+    duration: OnceLock<BoundHistogram<f64>>,
 }
 
 /// Starts the span of a storage call below the current span.
@@ -46,18 +58,12 @@ pub fn start(operation: Operation) -> DbSpan {
 
 /// The same with more attributes on the span, such as `db.operation.batch.size` or `server.address`.
 pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
-    let name = format!("{} {}", operation.operation, operation.collection);
-    let mut labels = vec![
-        KeyValue::new(attr::DB_SYSTEM_NAME, operation.system),
-        KeyValue::new(attr::DB_OPERATION_NAME, operation.operation),
-        KeyValue::new(attr::DB_COLLECTION_NAME, operation.collection),
-    ];
-    if let Some(namespace) = operation.namespace {
-        labels.push(KeyValue::new(attr::DB_NAMESPACE, namespace));
-    }
-    let on_span = labels.iter().cloned().chain(attributes).collect();
+    let name = [operation.operation, " ", &operation.collection].concat();
+    let known = KNOWN.find(&operation, || Known::of(operation.clone()));
+    let known = known.map_or_else(|| Cow::Owned(Known::of(operation)), Cow::Borrowed);
+    let on_span = known.labels.iter().cloned().chain(attributes).collect();
     let span = Span::build(builder(name, SpanKind::Client, on_span), &Context::current());
-    DbSpan { span, start: Instant::now(), labels: Mutex::new(labels) }
+    DbSpan { span, start: Instant::now(), known, failure: Mutex::default() }
 }
 
 impl DbSpan {
@@ -65,7 +71,7 @@ impl DbSpan {
     pub fn answered(&self, status_code: u16) {
         let code = KeyValue::new(attr::DB_RESPONSE_STATUS_CODE, status_code.to_string());
         if status_code >= 400 {
-            self.labels.lock().unwrap_or_else(PoisonError::into_inner).push(code.clone());
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).push(code.clone());
         }
         self.span.context_ref().span().set_attribute(code);
     }
@@ -74,7 +80,20 @@ impl DbSpan {
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {
         fail(self.span.context_ref(), error, error_type, Location::caller());
-        self.labels.lock().unwrap_or_else(PoisonError::into_inner).push(KeyValue::new(attr::ERROR_TYPE, error_type));
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).push(KeyValue::new(attr::ERROR_TYPE, error_type));
+    }
+}
+
+impl Known {
+    fn of(operation: Operation) -> Self {
+        let shared = |text: String| -> Arc<str> { text.into() };
+        let mut labels = vec![
+            KeyValue::new(attr::DB_SYSTEM_NAME, operation.system),
+            KeyValue::new(attr::DB_OPERATION_NAME, operation.operation),
+            KeyValue::new(attr::DB_COLLECTION_NAME, shared(operation.collection)),
+        ];
+        labels.extend(operation.namespace.map(|name| KeyValue::new(attr::DB_NAMESPACE, shared(name))));
+        Self { labels, duration: OnceLock::new() }
     }
 }
 
@@ -88,7 +107,14 @@ impl Deref for DbSpan {
 
 impl Drop for DbSpan {
     fn drop(&mut self) {
-        let labels = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
-        DURATION.record(self.start.elapsed().as_secs_f64(), &labels);
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.start.elapsed().as_secs_f64();
+        match (&self.known, failure.is_empty()) {
+            // Bound at the first success, since a bound set shows in the metrics even if nothing was recorded.
+            (Cow::Borrowed(Known { labels, duration }), true) => {
+                duration.get_or_init(|| DURATION.bind(labels)).record(seconds);
+            }
+            (known, _) => DURATION.record(seconds, &[known.labels.as_slice(), failure.as_slice()].concat()),
+        }
     }
 }

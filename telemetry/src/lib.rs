@@ -5,12 +5,15 @@
 //! inside, [`metrics`] for instruments, and `tracing` macros for log records.
 
 pub mod attr;
+mod bound;
 pub mod client;
 pub mod db;
 mod export;
 pub mod fault;
+mod hex;
 mod logs;
 pub mod metrics;
+mod otlp;
 mod process;
 mod propagation;
 mod providers;

@@ -1,5 +1,6 @@
 //! Instruments: thin constructors that name the meter once and make a unit and a description obligatory.
 
+pub(crate) use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 pub use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 
 use opentelemetry::{global, metrics::Meter};

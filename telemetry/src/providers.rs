@@ -15,6 +15,7 @@ use opentelemetry_semantic_conventions::attribute as semconv;
 
 use crate::Error;
 use crate::export::{Counted, Finished, Offered, Tally};
+use crate::otlp::{Direct, Prepared};
 use crate::propagation::TraceContext;
 use crate::settings::{Exporter, Otlp, Propagator, Settings};
 use crate::transport::Transport;
@@ -90,11 +91,13 @@ fn tracer_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
     Ok(match settings.traces {
         Exporter::Otlp => {
             let otlp = &settings.otlp.traces;
+            let prepared = (!otlp.json && !otlp.gzip).then(Prepared::default);
             let inner = SpanExporter::builder()
                 .with_http()
                 .with_protocol(protocol(otlp))
-                .with_http_client(Transport::new(otlp)?)
+                .with_http_client(Transport::new(otlp, prepared.clone())?)
                 .build()?;
+            let inner = Direct { inner, prepared, resource: Resource::builder_empty().build() };
             let exporter =
                 Finished { inner: Counted { inner, tally: Arc::clone(tally) }, value_length: limits.value_length };
             let mut queue = BatchConfigBuilder::default();
@@ -125,7 +128,7 @@ fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterPro
                 MetricExporter::builder()
                     .with_http()
                     .with_protocol(protocol(otlp))
-                    .with_http_client(Transport::new(otlp)?)
+                    .with_http_client(Transport::new(otlp, None)?)
                     .build()?,
             )
             .build(),
@@ -149,7 +152,7 @@ fn logger_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
             let inner = LogExporter::builder()
                 .with_http()
                 .with_protocol(protocol(otlp))
-                .with_http_client(Transport::new(otlp)?)
+                .with_http_client(Transport::new(otlp, None)?)
                 .build()?;
             let inner = BatchLogProcessor::builder(Counted { inner, tally: Arc::clone(tally) }).build();
             builder.with_log_processor(Offered { inner, tally: Arc::clone(tally) }).build()

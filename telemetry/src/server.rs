@@ -10,6 +10,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::error::Error;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -28,8 +29,12 @@ use opentelemetry_http::HeaderExtractor;
 use tower::{Layer, Service};
 
 use crate::attr;
+use crate::bound::Sets;
 use crate::fault::{self, Fault, Injected};
-use crate::metrics::{HTTP_SECONDS, Histogram, UpDownCounter, histogram, up_down_counter};
+use crate::metrics::{
+    BoundHistogram, BoundUpDownCounter, HTTP_SECONDS, Histogram, UpDownCounter, histogram, up_down_counter,
+};
+use crate::propagation;
 use crate::span::{Span, builder, fail};
 use request::describe;
 pub(crate) use request::{method, protocol_version, redact};
@@ -40,6 +45,8 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
     up_down_counter(attr::metric::HTTP_SERVER_ACTIVE_REQUESTS, "{request}", "Requests that are being answered")
 });
+static ANSWERED: Sets<Answered, BoundHistogram<f64>> = Sets::new();
+static ACTIVE_BY_METHOD: Sets<&str, BoundUpDownCounter<i64>> = Sets::new();
 
 /// What the layer must know of the service that it wraps.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +57,16 @@ pub struct Options {
     pub allow_faults: bool,
     /// Writes an error answer in the service's own protocol, for a fault on purpose and for a panic.
     pub fault_response: fn(StatusCode, &str) -> Response,
+}
+
+/// The address of a request's client as text, an extension of the request. It is written once for a connection.
+#[derive(Clone, Debug)]
+pub struct ClientAddress(Arc<str>);
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(address.to_string().into())
+    }
 }
 
 /// What a service tells the layer of a failed request, as an extension of its response: the client sees a plain
@@ -142,10 +159,19 @@ where
 struct Exchange {
     span: Span,
     start: Instant,
-    method: KeyValue,
-    route: Option<KeyValue>,
-    version: KeyValue,
+    method: &'static str,
+    route: Option<Arc<str>>,
+    version: &'static str,
     finished: bool,
+}
+
+/// What a usual answer is counted by; those that failed have an error type as well.
+#[derive(Clone, PartialEq)]
+struct Answered {
+    status: u16,
+    method: &'static str,
+    route: Option<Arc<str>>,
+    version: &'static str,
 }
 
 /// TLS, where there is any, ends before the service. Made of static texts, so it costs no allocation.
@@ -159,44 +185,39 @@ impl Exchange {
         // One shared text for the span and the metric.
         let route: Option<Arc<str>> = request.extensions().get::<MatchedPath>().map(|path| path.as_str().into());
         let shown = if original.is_some() { "HTTP" } else { method };
-        let name: Cow<'static, str> = match &route {
-            Some(route) => format!("{shown} {route}").into(),
-            None => shown.into(),
-        };
-        let method = KeyValue::new(attr::HTTP_REQUEST_METHOD, method);
-        let route = route.map(|route| KeyValue::new(attr::HTTP_ROUTE, route));
-        let version = KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, protocol_version(request.version()));
+        let name = route.as_ref().map_or(Cow::Borrowed(shown), |route| [shown, " ", route].concat().into());
+        let version = protocol_version(request.version());
         // Room for what is known at the end as well: status code and error type, and an attribute or two of the service.
         let mut attributes = Vec::with_capacity(14);
-        attributes.extend([method.clone(), version.clone(), scheme()]);
+        attributes.extend([
+            KeyValue::new(attr::HTTP_REQUEST_METHOD, method),
+            KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, version),
+            scheme(),
+        ]);
         attributes.push(KeyValue::new(attr::URL_PATH, request.uri().path().to_owned()));
         attributes
             .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
-        attributes.extend(route.clone());
+        attributes.extend(route.clone().map(|route| KeyValue::new(attr::HTTP_ROUTE, route)));
         describe(request, &mut attributes);
         let parent = global::get_text_map_propagator(|propagator| {
             propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
         });
         let span = Span::build(builder(name, SpanKind::Server, attributes), &parent);
-        ACTIVE.add(1, &[method.clone(), scheme()]);
+        count_active(method, 1);
         Self { span, start: Instant::now(), method, route, version, finished: false }
     }
 
     fn finish(mut self, mut response: Response) -> Response {
         let status = response.status();
-        let mut labels = Vec::with_capacity(6);
-        if response.extensions().get::<Unanswered>().is_none() {
-            let code = KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16()));
-            self.span.context_ref().span().set_attribute(code.clone());
-            labels.push(code);
+        let answered = response.extensions().get::<Unanswered>().is_none().then(|| status.as_u16());
+        if let Some(code) = answered {
+            self.span.set(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(code));
         }
-        if status.is_server_error() {
-            labels.push(self.fail(status, response.extensions().get()));
-        }
+        let error_type = status.is_server_error().then(|| self.fail(status, response.extensions().get()));
         if let Some(value) = traceresponse(self.span.context_ref()) {
             response.headers_mut().insert("traceresponse", value);
         }
-        self.record(labels);
+        self.record(answered, error_type);
         response
     }
 
@@ -213,12 +234,45 @@ impl Exchange {
         error_type
     }
 
-    fn record(&mut self, mut labels: Vec<KeyValue>) {
+    fn record(&mut self, status: Option<u16>, error_type: Option<KeyValue>) {
         self.finished = true;
-        ACTIVE.add(-1, &[self.method.clone(), scheme()]);
-        labels.extend([self.method.clone(), scheme(), self.version.clone()]);
-        labels.extend(self.route.take());
-        DURATION.record(self.start.elapsed().as_secs_f64(), &labels);
+        count_active(self.method, -1);
+        let seconds = self.start.elapsed().as_secs_f64();
+        let Self { method, version, .. } = *self;
+        let answered = Answered { status: status.unwrap_or_default(), method, route: self.route.take(), version };
+        if status.is_some()
+            && error_type.is_none()
+            && let Some(duration) = ANSWERED.find(&answered, || DURATION.bind(&answered.labels()))
+        {
+            return duration.record(seconds);
+        }
+        let mut labels = answered.labels();
+        labels.extend(error_type);
+        DURATION.record(seconds, &labels);
+    }
+}
+
+impl Answered {
+    fn labels(&self) -> Vec<KeyValue> {
+        let mut labels = Vec::with_capacity(6);
+        labels.extend([
+            KeyValue::new(attr::HTTP_REQUEST_METHOD, self.method),
+            KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, self.version),
+            scheme(),
+        ]);
+        if self.status != 0 {
+            labels.push(KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(self.status)));
+        }
+        labels.extend(self.route.clone().map(|route| KeyValue::new(attr::HTTP_ROUTE, route)));
+        labels
+    }
+}
+
+fn count_active(method: &'static str, change: i64) {
+    let labels = || [KeyValue::new(attr::HTTP_REQUEST_METHOD, method), scheme()];
+    match ACTIVE_BY_METHOD.find(&method, || ACTIVE.bind(&labels())) {
+        Some(active) => active.add(change),
+        None => ACTIVE.add(change, &labels()),
     }
 }
 
@@ -227,7 +281,7 @@ impl Drop for Exchange {
         if !self.finished {
             let left = KeyValue::new(attr::ERROR_TYPE, "cancelled");
             self.span.context_ref().span().set_attribute(left.clone());
-            self.record(vec![left]);
+            self.record(None, Some(left));
         }
     }
 }
@@ -278,8 +332,7 @@ fn traceresponse(context: &Context) -> Option<HeaderValue> {
     if !ids.is_valid() || ids.is_remote() {
         return None;
     }
-    let value = format!("00-{}-{}-{:02x}", ids.trace_id(), ids.span_id(), ids.trace_flags().to_u8());
-    HeaderValue::try_from(value).ok()
+    HeaderValue::try_from(propagation::write(ids, ids.trace_flags())).ok()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use opentelemetry::trace::{
 };
 use opentelemetry::{Context, KeyValue, Value};
 
-use crate::{attr, propagation};
+use crate::{attr, hex, propagation};
 
 /// A span of this process that is under way; it ends on drop.
 #[must_use = "a span ends when it is dropped"]
@@ -168,17 +168,13 @@ pub struct SpanRef {
 impl SpanRef {
     /// Checks two lower-case hex ids; `None` when one is malformed or all zero.
     pub fn parse(trace_id: &str, span_id: &str) -> Option<Self> {
-        let this = Self { trace_id: trace_id.to_owned(), span_id: span_id.to_owned() };
-        this.span_context().map(|_| this)
+        propagation::ids(trace_id, span_id)?;
+        Some(Self { trace_id: trace_id.to_owned(), span_id: span_id.to_owned() })
     }
 
     /// Reads the ids out of a `traceparent` or `traceresponse` value (W3C Trace Context, level 2).
     pub fn from_traceparent(value: &str) -> Option<Self> {
-        if !propagation::well_formed(value) {
-            return None;
-        }
-        let mut parts = value.split('-').skip(1);
-        Self::parse(parts.next()?, parts.next()?)
+        propagation::parse(value).map(|(trace, span, _)| Self::from_ids(trace, span))
     }
 
     /// The `traceparent` value of a sampled span with these ids.
@@ -190,7 +186,14 @@ impl SpanRef {
     pub(crate) fn of(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();
-        ids.is_valid().then(|| Self { trace_id: ids.trace_id().to_string(), span_id: ids.span_id().to_string() })
+        ids.is_valid().then(|| Self::from_ids(ids.trace_id(), ids.span_id()))
+    }
+
+    fn from_ids(trace: TraceId, span: SpanId) -> Self {
+        let (mut trace_id, mut span_id) = (String::with_capacity(32), String::with_capacity(16));
+        hex::push(&mut trace_id, &trace.to_bytes());
+        hex::push(&mut span_id, &span.to_bytes());
+        Self { trace_id, span_id }
     }
 
     /// A sampled span of this process; a remote one in the context means that none was started here.
@@ -201,13 +204,8 @@ impl SpanRef {
     }
 
     fn span_context(&self) -> Option<SpanContext> {
-        let hex = |text: &str, digits: usize| text.len() == digits && propagation::is_lower_hex(text);
-        if !hex(&self.trace_id, 32) || !hex(&self.span_id, 16) {
-            return None;
-        }
-        let (trace, span) = (TraceId::from_hex(&self.trace_id).ok()?, SpanId::from_hex(&self.span_id).ok()?);
-        let context = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE);
-        context.is_valid().then_some(context)
+        let (trace, span) = propagation::ids(&self.trace_id, &self.span_id)?;
+        Some(SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE))
     }
 }
 

@@ -11,12 +11,15 @@ use bytes::Bytes;
 use http::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
 
+use crate::otlp::Prepared;
 use crate::settings::Otlp;
 
 /// Sends one encoded batch and waits for the answer, in the exporter's thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     client: reqwest::blocking::Client,
+    /// Holds the bodies, where the exporter does not encode them itself.
+    prepared: Option<Prepared>,
 }
 
 /// The transport could not be built.
@@ -37,7 +40,7 @@ pub enum TransportError {
 
 impl Transport {
     #[expect(clippy::disallowed_methods, reason = "OTLP leaves outside the traced client, or it would trace itself")]
-    pub(crate) fn new(otlp: &Otlp) -> Result<Self, TransportError> {
+    pub(crate) fn new(otlp: &Otlp, prepared: Option<Prepared>) -> Result<Self, TransportError> {
         let mut builder =
             reqwest::blocking::Client::builder().timeout(otlp.timeout).redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &otlp.certificate {
@@ -48,13 +51,16 @@ impl Transport {
             let pem = [read(certificate)?, read(key)?].concat();
             builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(TransportError::Client)?);
         }
-        Ok(Self { client: builder.build().map_err(TransportError::Client)? })
+        Ok(Self { client: builder.build().map_err(TransportError::Client)?, prepared })
     }
 }
 
 #[async_trait]
 impl HttpClient for Transport {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        if let Some(prepared) = &self.prepared {
+            *request.body_mut() = prepared.body();
+        }
         let request = reqwest::blocking::Request::try_from(request)?;
         let mut answer = self.client.execute(request)?;
         let mut response = Response::builder().status(answer.status());

@@ -7,7 +7,7 @@ use explorer::model::{Span, Trace};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Answer, System};
+use crate::harness::{Answer, System, eventually};
 
 /// DESIGN.md section 4, as the README shows it.
 pub(crate) const MISS: &str = "\
@@ -177,11 +177,14 @@ fn log_lines_of_a_request_carry_its_ids() -> Result<()> {
     let answer = system.predict_with(&["wine-0008"], &[("baggage", "fault=feature-store:error")])?;
     let trace_id = answer.span().trace_id;
     let logs = system.logs(&trace_id, 1)?;
-    let trace = system.trace(&trace_id)?.context("the trace arrived")?;
-    let spans: BTreeSet<_> = trace.spans.iter().map(|span| span.span_id.as_str()).collect();
     for log in &logs {
         assert_eq!(log["trace_id"], json!(trace_id));
-        assert!(spans.contains(log["span_id"].as_str().unwrap_or_default()), "{log}");
+        let span_id = log["span_id"].as_str().context("a log line of a request has a span")?;
+        // Every process exports on its own schedule, so that a line may arrive before its span.
+        eventually("the span of every log line is in the trace", || {
+            let trace = system.trace(&trace_id)?;
+            Ok(trace.filter(|trace| trace.spans.iter().any(|span| span.span_id == span_id)))
+        })?;
     }
     // The same line stands on stdout, for whoever has no collector.
     let process = system.feature_store.as_ref().context("the feature store runs")?;

@@ -14,9 +14,8 @@ fn an_address_is_shown_without_credentials_and_query_values() {
     ];
     for (uri, expected) in cases {
         let address = Address::of(&uri.parse().expect("a URI"));
-        let seen = address
-            .as_ref()
-            .map(|address| (address.host.as_str(), address.port, address.url.as_str(), address.to_string()));
+        let seen =
+            address.as_ref().map(|address| (&*address.host, address.port, address.url.as_str(), address.to_string()));
         assert_eq!(seen, expected.map(|(host, port, url, shown)| (host, port, url, shown.to_owned())), "{uri}");
     }
 }

@@ -1,12 +1,12 @@
 //! What the HTTP conventions ask to know of a request, read from it.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use http::{HeaderName, Method, Request, Version, header};
 use opentelemetry::KeyValue;
 
+use super::ClientAddress;
 use crate::attr;
 
 /// The method as the conventions bound it; the second is the original of an unknown one.
@@ -63,8 +63,8 @@ pub(super) fn describe(request: &Request<Body>, attributes: &mut Vec<KeyValue>) 
         attributes.push(KeyValue::new(attr::SERVER_ADDRESS, host.to_owned()));
         attributes.extend(port.map(|port| KeyValue::new(attr::SERVER_PORT, port)));
     }
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        attributes.push(KeyValue::new(attr::CLIENT_ADDRESS, peer.ip().to_string()));
+    if let Some(ClientAddress(client)) = request.extensions().get() {
+        attributes.push(KeyValue::new(attr::CLIENT_ADDRESS, Arc::clone(client)));
     }
     if let Some(agent) = text(header::USER_AGENT) {
         attributes.push(KeyValue::new(attr::USER_AGENT_ORIGINAL, agent.to_owned()));

@@ -22,6 +22,8 @@ pub struct PerSignal<T> {
 pub struct Otlp {
     /// `http/json` instead of `http/protobuf`: `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub json: bool,
+    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`. The SDK reads it, too, and does the work.
+    pub gzip: bool,
     /// For one request: `OTEL_EXPORTER_OTLP_TIMEOUT`, and no longer than the signal's export timeout
     /// (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`, `OTEL_BLRP_EXPORT_TIMEOUT`).
     pub timeout: Duration,
@@ -55,6 +57,7 @@ fn signal(signal: &str, export_timeout: &str, get: &Get<'_>) -> Result<Otlp, Set
     let file = |suffix: &str| get(&set(suffix)).map(PathBuf::from);
     Ok(Otlp {
         json,
+        gzip: get(&set("COMPRESSION")).as_deref() == Some("gzip"),
         timeout: Duration::from_millis(u64::min(request, export)),
         certificate: file("CERTIFICATE"),
         client: file("CLIENT_CERTIFICATE").zip(file("CLIENT_KEY")),
