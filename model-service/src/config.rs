@@ -34,7 +34,7 @@ pub struct Config {
     #[arg(long, env = "MODEL_SERVICE_VARIANT", default_value = "primary", value_name = "NAME")]
     pub variant: String,
     /// Suffer the faults on purpose that requests ask for in their baggage
-    #[arg(long, env = "MODEL_SERVICE_ALLOW_FAULTS")]
+    #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
     /// What every part has
     #[command(flatten)]

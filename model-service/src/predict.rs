@@ -10,7 +10,7 @@ use telemetry::{KeyValue, Span, attr};
 use crate::engine::{Engine, EngineError, Job};
 use crate::input::Input;
 use crate::model::{Probabilities, Rows, most_likely};
-use crate::repository::Loaded;
+use crate::repository::{FRAMEWORK, Loaded};
 use instruments::Call;
 
 /// Computes predictions and tells of them.
@@ -58,7 +58,7 @@ impl Predictor {
         if input.values.is_empty() {
             return Ok(Prediction::without_result(input.rows(), loaded.manifest.classes.len()));
         }
-        let span = start_span(loaded, &input, data_id);
+        let span = start_span(loaded, &self.variant, &input, data_id);
         let values = std::mem::take(&mut input.values);
         let rows = span.in_scope(|| preprocess(loaded, values, &call));
         // Inputs hold whole rows of the model's width by construction; a model without features is not loaded.
@@ -93,16 +93,17 @@ fn postprocess(loaded: &Loaded, input: &Input, computed: &Probabilities, call: &
     prediction
 }
 
-fn start_span(loaded: &Loaded, input: &Input, data_id: Option<&str>) -> Span {
+fn start_span(loaded: &Loaded, variant: &str, input: &Input, data_id: Option<&str>) -> Span {
     let manifest = &loaded.manifest;
     let rows = i64::try_from(input.rows()).unwrap_or(i64::MAX);
-    let mut attributes = Vec::with_capacity(7);
+    let mut attributes = Vec::with_capacity(8);
     attributes.extend([
         KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
         KeyValue::new(attr::ML_MODEL_VERSION, manifest.version.clone()),
         KeyValue::new(attr::ML_RUN_ID, manifest.run_id.clone()),
+        KeyValue::new(attr::ML_VARIANT, variant.to_owned()),
         KeyValue::new(attr::ML_BATCH_SIZE, rows),
-        KeyValue::new(attr::ML_FRAMEWORK, "candle"),
+        KeyValue::new(attr::ML_FRAMEWORK, FRAMEWORK),
         KeyValue::new(attr::ML_DEVICE, "cpu"),
     ]);
     attributes.extend(data_id.map(|id| KeyValue::new(attr::ML_DATA_ID, id.to_owned())));

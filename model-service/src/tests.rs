@@ -42,6 +42,7 @@ pub(crate) fn manifest() -> Manifest {
         name: "wine_quality".to_owned(),
         version: "3".to_owned(),
         run_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        framework: "candle".to_owned(),
         created_at: "2026-11-21T00:00:00Z".to_owned(),
         source_commit: None,
         dataset: Dataset { name: "test".to_owned(), sha256: String::new(), rows: 0 },

@@ -22,7 +22,7 @@ use split::{Split, split};
 use crate::candle::{Fit, Mlp};
 use crate::model::ModelError;
 use crate::repository::{
-    Dataset, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile, WriteError, write_version,
+    Dataset, FRAMEWORK, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile, WriteError, write_version,
 };
 
 /// One row in this many is held out.
@@ -138,7 +138,7 @@ impl Run<'_> {
             KeyValue::new(attr::ML_RUN_ID, self.id.clone()),
             KeyValue::new(attr::ML_DATASET, options.dataset.clone()),
             KeyValue::new(attr::ML_LEARNING_RATE, options.hyperparameters.learning_rate),
-            KeyValue::new(attr::ML_FRAMEWORK, "candle"),
+            KeyValue::new(attr::ML_FRAMEWORK, FRAMEWORK),
             KeyValue::new(attr::ML_DEVICE, "cpu"),
         ]
     }
@@ -223,6 +223,7 @@ impl Run<'_> {
             name: options.model.clone(),
             version: String::new(),
             run_id: self.id.clone(),
+            framework: FRAMEWORK.to_owned(),
             created_at: jiff::Timestamp::now().to_string(),
             source_commit: options.source_commit.clone(),
             dataset: Dataset { name: options.dataset.clone(), sha256: data.sha256.clone(), rows: data.examples.len() },

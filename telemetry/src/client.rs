@@ -28,6 +28,10 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 });
 static ANSWERED: Sets<Answered, BoundHistogram<f64>> = Sets::new();
 
+/// What a caller has to say of one call beyond the conventions, such as `ml.variant`: an extension of its request.
+#[derive(Clone, Debug, Default)]
+pub struct SpanAttributes(pub Vec<KeyValue>);
+
 /// A pool of connections that cannot be used without tracing. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
@@ -92,6 +96,8 @@ impl HttpClient {
         let inner = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            // Who asks for a compressed answer, such as a client behind the gateway, gets it as it came.
+            .no_gzip()
             .connect_timeout(Duration::from_secs(2))
             .pool_idle_timeout(POOL_IDLE)
             .build()
@@ -99,10 +105,12 @@ impl HttpClient {
         Ok(Self { inner })
     }
 
-    /// Sends one request and reads the whole answer, all within `timeout`, in a span named after the method.
+    /// Sends one request and reads the whole answer, all within `timeout`, in a span named after the method. The span also
+    /// has the [`SpanAttributes`] of the request's extensions.
     pub async fn send(&self, mut request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, ClientError> {
         let address = Address::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
-        let call = Call::start(request.method(), &address);
+        let more = request.extensions_mut().remove::<SpanAttributes>().unwrap_or_default();
+        let call = Call::start(request.method(), &address, more);
         inject(call.span.context_ref(), request.headers_mut());
         let exchange = self.exchange(request, &address).with_context(call.span.context());
         let result = match tokio::time::timeout(timeout, exchange).await {
@@ -178,7 +186,7 @@ struct Answered {
 }
 
 impl Call {
-    fn start(method: &Method, address: &Address) -> Self {
+    fn start(method: &Method, address: &Address, more: SpanAttributes) -> Self {
         let (bounded, original) = crate::server::method(method);
         let asked = Asked { method: bounded, host: Arc::clone(&address.host), port: address.port };
         let mut attributes = Vec::with_capacity(8);
@@ -186,6 +194,7 @@ impl Call {
         attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
         attributes
             .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
+        attributes.extend(more.0);
         let name = if original.is_some() { "HTTP" } else { bounded };
         let span = Span::build(builder(name, SpanKind::Client, attributes), &Context::current());
         Self { span, start: Instant::now(), asked, finished: false }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::write::{is_name, version_number, versions};
-use super::{MANIFEST, Manifest, WEIGHTS};
+use super::{FRAMEWORK, MANIFEST, Manifest, WEIGHTS};
 use crate::candle::Mlp;
 use crate::model::{Model, ModelError};
 use crate::training::hex;
@@ -26,11 +26,12 @@ pub struct Catalog {
 
 type Models = BTreeMap<String, Entry>;
 
-/// One model: its good versions, and what is wrong with the others.
+/// One model: its good versions, what is wrong with others, and those of another framework.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
     versions: BTreeMap<u64, Arc<Loaded>>,
     broken: BTreeMap<u64, Broken>,
+    foreign: BTreeSet<u64>,
 }
 
 /// A version in memory, ready to compute.
@@ -66,6 +67,9 @@ enum LoadError {
     Read(&'static str, #[source] io::Error),
     #[error("manifest.json is not a manifest")]
     Json(#[source] serde_json::Error),
+    /// A version for another service, which is no fault.
+    #[error("the version is computed by another framework")]
+    Foreign,
     #[error("the manifest contradicts itself: {0}")]
     Manifest(String),
     #[error("the manifest says {0}, which is not its place")]
@@ -98,7 +102,9 @@ impl Catalog {
             let known = before.get(&name).cloned().unwrap_or_default();
             let folder = self.root.join(&name);
             let entry = known.refreshed(&name, &folder)?;
-            models.insert(name, entry);
+            if !entry.is_foreign() {
+                models.insert(name, entry);
+            }
         }
         let serving = models.values().any(|entry| !entry.versions.is_empty());
         *self.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
@@ -152,6 +158,11 @@ impl Entry {
         self.broken.iter().map(|(version, broken)| (*version, broken.reason.as_str()))
     }
 
+    /// Whether there are versions, and all are for another service: then the model is not one of this service's.
+    fn is_foreign(&self) -> bool {
+        self.versions.is_empty() && self.broken.is_empty() && !self.foreign.is_empty()
+    }
+
     fn reason(&self) -> String {
         match self.broken.last_key_value() {
             Some((version, broken)) => format!("version {version}: {}", broken.reason),
@@ -167,8 +178,9 @@ impl Entry {
         };
         self.versions.retain(|version, _| present.contains(version));
         self.broken.retain(|version, _| present.contains(version));
+        self.foreign.retain(|version| present.contains(version));
         for version in present {
-            if self.versions.contains_key(&version) {
+            if self.versions.contains_key(&version) || self.foreign.contains(&version) {
                 continue;
             }
             let place = folder.join(version.to_string());
@@ -176,28 +188,36 @@ impl Entry {
             if self.broken.get(&version).is_some_and(|broken| broken.seen == seen) {
                 continue;
             }
-            match load(name, version, &place) {
-                Ok(loaded) => {
-                    tracing::info!(
-                        name: "model.loaded",
-                        { "ml.model_name" = name, "ml.model_version" = version.to_string(), "ml.run_id" = loaded.manifest.run_id },
-                        "model {name} version {version} is loaded"
-                    );
-                    self.broken.remove(&version);
-                    self.versions.insert(version, Arc::new(loaded));
-                }
-                Err(error) => {
-                    let reason = serving::chain(&error);
-                    tracing::warn!(
-                        name: "model.rejected",
-                        { "ml.model_name" = name, "ml.model_version" = version.to_string(), reason },
-                        "model {name} version {version} is not served: {reason}"
-                    );
-                    self.broken.insert(version, Broken { reason, seen });
-                }
-            }
+            self.take(name, version, load(name, version, &place), seen);
         }
         Ok(self)
+    }
+
+    /// Files a version that was just looked at under what became of it, and tells.
+    fn take(&mut self, name: &str, version: u64, loaded: Result<Loaded, LoadError>, seen: Fingerprint) {
+        self.broken.remove(&version);
+        match loaded {
+            Ok(loaded) => {
+                tracing::info!(
+                    name: "model.loaded",
+                    { "ml.model_name" = name, "ml.model_version" = version.to_string(), "ml.run_id" = loaded.manifest.run_id },
+                    "model {name} version {version} is loaded"
+                );
+                self.versions.insert(version, Arc::new(loaded));
+            }
+            Err(LoadError::Foreign) => {
+                self.foreign.insert(version);
+            }
+            Err(error) => {
+                let reason = serving::chain(&error);
+                tracing::warn!(
+                    name: "model.rejected",
+                    { "ml.model_name" = name, "ml.model_version" = version.to_string(), reason },
+                    "model {name} version {version} is not served: {reason}"
+                );
+                self.broken.insert(version, Broken { reason, seen });
+            }
+        }
     }
 }
 
@@ -209,7 +229,13 @@ impl std::fmt::Debug for Loaded {
 
 fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, LoadError> {
     let read = |file| fs::read(place.join(file)).map_err(|error| LoadError::Read(file, error));
-    let manifest: Manifest = serde_json::from_slice(&read(MANIFEST)?).map_err(LoadError::Json)?;
+    let manifest = read(MANIFEST)?;
+    // Looked at first: what else another framework's manifest holds is its own affair.
+    let maker: Maker = serde_json::from_slice(&manifest).map_err(LoadError::Json)?;
+    if maker.framework.is_some_and(|framework| framework != FRAMEWORK) {
+        return Err(LoadError::Foreign);
+    }
+    let manifest: Manifest = serde_json::from_slice(&manifest).map_err(LoadError::Json)?;
     if manifest.name != name || manifest.version != version.to_string() {
         let said = format!("{} version {}", manifest.name, manifest.version);
         return Err(LoadError::Place(said));
@@ -221,6 +247,12 @@ fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, LoadError> {
     }
     let model = Mlp::from_safetensors(&weights, &manifest.widths()).map_err(LoadError::Model)?;
     Ok(Loaded { manifest, model: Arc::new(model) })
+}
+
+/// As much of any manifest as tells whose it is.
+#[derive(serde::Deserialize)]
+struct Maker {
+    framework: Option<String>,
 }
 
 /// The folders that can be models.

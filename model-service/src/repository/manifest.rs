@@ -14,6 +14,9 @@ pub struct Manifest {
     pub version: String,
     /// 32 lower-case hex digits.
     pub run_id: String,
+    /// What computes the model: `candle`; the Python worker's versions say `scikit-learn`.
+    #[serde(default = "candle")]
+    pub framework: String,
     /// RFC 3339, UTC.
     pub created_at: String,
     /// Commit of the code that trained the model, where it is known.
@@ -96,6 +99,11 @@ pub struct FeatureProfile {
     pub mean: f64,
     pub std: f64,
     pub missing: u64,
+}
+
+/// Manifests did not say so when there was nothing else.
+fn candle() -> String {
+    super::FRAMEWORK.to_owned()
 }
 
 impl Normalisation {

@@ -116,6 +116,31 @@ fn a_half_written_version_is_ignored() {
     assert!(write(root.path()).ends_with("4"), "a number is never used twice");
 }
 
+/// A version as the Python worker writes it.
+fn write_foreign(root: &Path, version: &str) {
+    let place = root.join("wine_quality").join(version);
+    fs::create_dir_all(&place).unwrap();
+    let manifest = serde_json::json!({
+        "name": "wine_quality", "version": version, "framework": "scikit-learn", "hyperparameters": {"max_iter": 100},
+    });
+    fs::write(place.join(MANIFEST), manifest.to_string()).unwrap();
+    fs::write(place.join("model.skops"), "trees").unwrap();
+}
+
+#[test]
+fn versions_of_another_framework_count_but_are_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    write_foreign(root.path(), "1");
+    let catalog = refreshed(root.path());
+    assert!(matches!(latest(&catalog), Err(NotServed::UnknownModel(_))), "it is no model of this service's yet");
+    assert!(write(root.path()).ends_with("2"), "a number means one version in all languages");
+    write_foreign(root.path(), "3");
+    catalog.refresh().unwrap();
+    assert_eq!(latest(&catalog), Ok("2".to_owned()));
+    assert!(matches!(catalog.find("wine_quality", Some("3")), Err(NotServed::UnknownVersion { .. })));
+    assert_eq!(catalog.models()["wine_quality"].broken().count(), 0, "nothing is wrong with it");
+}
+
 #[test]
 fn damage_is_noticed_and_said() {
     type Damage = fn(&Path);

@@ -185,7 +185,8 @@ POST /v2/models/{model_name}/infer Server
             "ml.model_version",
             "ml.output.confidence",
             "ml.output.label",
-            "ml.run_id"
+            "ml.run_id",
+            "ml.variant",
         ]
     );
     assert!(predict.attributes["ml.data_id"].contains("\"low\""));
