@@ -1,7 +1,12 @@
 //! What a storage engine must do for the feature store. An engine is one file behind this trait, and
 //! `conformance` holds every one of them to the same behaviour.
 
+mod database;
+mod redis;
 pub mod sqlite;
+
+pub use self::redis::{RedisAddress, RedisBackend, RedisOptions, Secret, SettingsError};
+pub use database::Database;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -47,10 +52,30 @@ pub struct Written {
 pub struct Engine {
     /// `db.system.name`.
     pub system: &'static str,
-    /// `db.operation.name` of a read.
-    pub read: &'static str,
-    /// `db.operation.name` of a write.
-    pub write: &'static str,
+    /// What a read is called.
+    pub read: Call,
+    /// What a write is called.
+    pub write: Call,
+}
+
+/// `db.operation.name` of a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Call {
+    /// For one entity.
+    pub one: &'static str,
+    /// For several.
+    pub batch: &'static str,
+}
+
+/// Where an engine is, for spans; empty for one that is a file.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Server {
+    /// `server.address`.
+    pub address: Option<Arc<str>>,
+    /// `server.port`.
+    pub port: Option<u16>,
+    /// `db.namespace`.
+    pub namespace: Option<String>,
 }
 
 /// An answer that an engine owes.
@@ -64,12 +89,34 @@ pub trait FeatureBackend: Send + Sync {
     /// Names for telemetry.
     fn engine(&self) -> Engine;
 
+    /// Where it is.
+    fn server(&self) -> &Server {
+        static NOWHERE: Server = Server { address: None, port: None, namespace: None };
+        &NOWHERE
+    }
+
+    /// Asks the engine for a sign of life.
+    fn ping(&self) -> Pending<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Writes that it takes at the same time without one waiting for the other.
+    fn writers(&self) -> usize {
+        1
+    }
+
+    /// What was last kept under this name by [`FeatureBackend::set_mark`].
+    fn mark<'a>(&'a self, name: &'a str) -> Pending<'a, Option<String>>;
+
+    /// Keeps a text beside the rows, or forgets it: how far a file has been written. It must not outlive the rows.
+    fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()>;
+
     /// The rows of `keys`, in their order and as many, each whole; `None` where there is no such entity.
     fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>>;
 
     /// Stores each row unless the engine holds one with a later event time; of equal times the last one stays.
     ///
-    /// Ok means that every row is durable. After an error each row is stored whole or not at all, and the same call may be
+    /// Ok means that every row is durable, as far as the engine is told to make it so. After an error each row is stored whole or not at all, and the same call may be
     /// repeated. Dropping the future may leave the write going on.
     fn write<'a>(&'a self, view: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written>;
 }
@@ -83,6 +130,8 @@ pub struct BackendError {
     pub error_type: &'static str,
     /// Whether the same call may succeed soon.
     pub transient: bool,
+    /// The code that a server answered with, for `db.response.status_code`; bounded, too.
+    pub status_code: Option<&'static str>,
     /// The engine's error.
     pub source: Box<dyn Error + Send + Sync>,
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serving::ProcessOptions;
 
+use crate::backend::{Database, RedisOptions};
+
 /// Options of the feature store.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Config {
@@ -32,9 +34,19 @@ pub struct Config {
 /// Where the features are and what they are called.
 #[derive(clap::Args, Clone, Debug)]
 pub struct StorageOptions {
-    /// Database file with the features; it is made if it is not there
-    #[arg(long, env = "FEATURE_STORE_DATABASE", default_value = ".throughline/features.db", value_name = "PATH")]
-    pub database: PathBuf,
+    /// Where the features are: a file, which is made if it is not there, `redis://HOST:PORT`, `rediss://…` with TLS, or
+    /// `redis+cluster://HOST:PORT,…`
+    #[arg(
+        long,
+        env = "FEATURE_STORE_DATABASE",
+        hide_env_values = true,
+        default_value = ".throughline/features.db",
+        value_name = "PATH|URL"
+    )]
+    pub database: Database,
+    /// How Redis is spoken to
+    #[command(flatten)]
+    pub redis: RedisOptions,
     /// TOML file that declares the feature views [default: the wine features]
     #[arg(long, env = "FEATURE_STORE_FEATURE_VIEWS", value_name = "PATH")]
     pub feature_views: Option<PathBuf>,

@@ -20,13 +20,19 @@ pub enum Error {
     /// The storage engine.
     #[error("the feature database cannot be used")]
     Backend(#[from] BackendError),
+    /// Neither a path nor an address of a store.
+    #[error("--database (FEATURE_STORE_DATABASE): {0}")]
+    Database(String),
+    /// The options of Redis.
+    #[error("Redis cannot be used")]
+    Redis(#[from] crate::backend::SettingsError),
     /// Serving.
     #[error("the feature store stopped before its time")]
     Serve(#[from] serving::ServeError),
-    /// A CSV file.
-    #[error("the file cannot be loaded")]
-    Load(#[from] crate::load::LoadError),
-    /// The runtime of `feature-store load`.
+    /// A file of rows.
+    #[error("the file cannot be materialized")]
+    Materialize(#[from] crate::materialize::MaterializeError),
+    /// The runtime of `feature-store materialize`.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
 }

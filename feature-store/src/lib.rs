@@ -1,4 +1,4 @@
-//! The feature store: online features by entity over Feast's HTTP protocol, on `SQLite`, with a cache in front.
+//! The feature store: online features by entity over Feast's HTTP protocol, on `SQLite` or Redis, with a cache in front.
 //!
 //! A request goes through `router` (bodies, limits), `plan` (names to rows and columns), `store` (cache, then engine, with its
 //! span) and `online` (columns of the answer). Feature views come from one TOML file (`views`), engines stand behind one trait
@@ -8,7 +8,7 @@ pub mod backend;
 mod cache;
 mod config;
 mod error;
-pub mod load;
+pub mod materialize;
 mod metrics;
 mod online;
 mod plan;
@@ -22,17 +22,16 @@ mod write;
 pub use config::{Config, StorageOptions};
 pub use error::Error;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serving::{Health, Shutdown};
 use tokio::net::TcpListener;
 
-use backend::FeatureBackend;
 use backend::sqlite::SqliteBackend;
+use backend::{Database, FeatureBackend, RedisBackend};
 use cache::RowCache;
-use load::{LoadConfig, LoadReport};
+use materialize::MaterializeConfig;
 use store::Store;
 use time::{Clock, micros};
 use views::Views;
@@ -64,6 +63,9 @@ pub async fn run_with_clock(
         let (name, features) = (&view.name, view.features.len());
         tracing::info!(name: "feature_store.view", view = %name, features, "feature view {name} has {features} features");
     }
+    let probe = Arc::clone(&backend);
+    // Nobody waits for a store that is away: it is asked again by every request, and the log tells.
+    drop(telemetry::task::spawn(async move { probe.ping().await }));
     let cache = RowCache::new(config.cache_capacity, micros(config.cache_max_age));
     let store = Arc::new(Store::new(views, backend, cache, clock));
     let health = Health::new();
@@ -72,37 +74,18 @@ pub async fn run_with_clock(
     Ok(serving::serve(listener, router, health, &config.process, shutdown).await?)
 }
 
-/// Reads the feature views and opens the database for them.
+/// Reads the feature views and opens the database for them. A server is connected to when it is needed.
 pub fn open(options: &StorageOptions) -> Result<(Views, Arc<dyn FeatureBackend>), Error> {
     let views = Views::load(options.feature_views.as_deref())?;
-    let backend = SqliteBackend::open(&options.database, &views)?;
-    Ok((views, Arc::new(backend)))
+    let backend: Arc<dyn FeatureBackend> = match &options.database {
+        Database::File(path) => Arc::new(SqliteBackend::open(path, &views)?),
+        Database::Redis(address) => Arc::new(RedisBackend::new(address, &options.redis)?),
+        Database::Wrong(reason) => return Err(Error::Database(reason.clone())),
+    };
+    Ok((views, backend))
 }
 
-/// Runs `feature-store load`: loads one file, says what became of its rows, and fails if one was refused.
-pub fn load_main(config: &LoadConfig) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let loaded = runtime.map_err(Error::Runtime).and_then(|runtime| runtime.block_on(load::load_file(config)));
-    // Nobody is left to tell when standard output or error is closed.
-    match loaded {
-        Ok(report) => {
-            let _ = std::io::stdout().write_all(describe(config, &report).as_bytes());
-            if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "feature-store load: {}", serving::chain(&error));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn describe(config: &LoadConfig, report: &LoadReport) -> String {
-    let file = config.file.display();
-    let mut text = format!(
-        "{}: {} rows written, {} older than what is stored, {} refused\n",
-        config.view, report.rows.written, report.rows.outdated, report.refused
-    );
-    let refusals = report.refusals.iter().map(|refused| format!("{file}:{}: {}\n", refused.line, refused.reason));
-    text.extend(refusals);
-    text
+/// Runs `feature-store materialize`: writes the rows of a file into a view and says what became of them.
+pub fn materialize_main(config: &MaterializeConfig) -> ExitCode {
+    materialize::main(config)
 }

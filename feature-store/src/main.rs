@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use feature_store::Config;
-use feature_store::load::LoadConfig;
+use feature_store::materialize::MaterializeConfig;
 
 /// Online features by entity over Feast's HTTP protocol
 #[derive(Parser)]
@@ -18,14 +18,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Load a CSV file into a feature view
-    Load(LoadConfig),
+    /// Write a file of rows into a feature view
+    Materialize(MaterializeConfig),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Some(Command::Load(config)) => feature_store::load_main(&config),
+        Some(Command::Materialize(config)) => feature_store::materialize_main(&config),
         None => feature_store::main(arguments.config),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use telemetry::{KeyValue, WithSpan, attr, current, db, task};
 
-use crate::backend::{BackendError, EntityKey, FeatureBackend, Row, Written};
+use crate::backend::{BackendError, Call, EntityKey, FeatureBackend, Row, Written};
 use crate::cache::{RowCache, Ticket};
 use crate::metrics;
 use crate::time::{Clock, EventTime};
@@ -81,6 +81,7 @@ impl Store {
             action: "write features",
             error_type: "task_ended",
             transient: true,
+            status_code: None,
             source: Box::new(error),
         };
         work.await.map_err(ended).inspect_err(|error| current().fail(error, error.error_type))?
@@ -89,23 +90,38 @@ impl Store {
     async fn ask(&self, view: &Arc<FeatureView>, keys: &[EntityKey]) -> Result<Vec<Option<Row>>, BackendError> {
         let span = self.span(view, self.backend.engine().read, keys.len());
         let read = self.backend.read(view, keys).with_span(&span).await;
-        read.inspect_err(|error| span.fail(error, error.error_type))
+        read.inspect_err(|error| fail(&span, error))
     }
 
     async fn tell(&self, view: &Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Result<Written, BackendError> {
         let span = self.span(view, self.backend.engine().write, rows.len());
         let written = self.backend.write(view, rows).with_span(&span).await;
-        written.inspect_err(|error| span.fail(error, error.error_type))
+        written.inspect_err(|error| fail(&span, error))
     }
 
-    fn span(&self, view: &FeatureView, operation: &'static str, rows: usize) -> db::DbSpan {
-        let system = self.backend.engine().system;
-        let operation = db::Operation { system, operation, collection: view.name.to_string(), namespace: None };
+    fn span(&self, view: &FeatureView, call: Call, rows: usize) -> db::DbSpan {
+        let (system, server) = (self.backend.engine().system, self.backend.server());
+        let operation = if rows > 1 { call.batch } else { call.one };
+        let namespace = server.namespace.clone();
+        let operation = db::Operation { system, operation, collection: view.name.to_string(), namespace };
+        let mut attributes = Vec::with_capacity(3);
         // The conventions want the size of a batch only where there is one.
-        let size =
-            (rows > 1).then(|| KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, i64::try_from(rows).unwrap_or(i64::MAX)));
-        db::start_with(operation, size.into_iter().collect())
+        if rows > 1 {
+            let size = i64::try_from(rows).unwrap_or(i64::MAX);
+            attributes.push(KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size));
+        }
+        attributes.extend(server.address.clone().map(|address| KeyValue::new(attr::SERVER_ADDRESS, address)));
+        attributes.extend(server.port.map(|port| KeyValue::new(attr::SERVER_PORT, i64::from(port))));
+        db::start_with(operation, attributes)
     }
+}
+
+#[track_caller]
+fn fail(span: &db::DbSpan, error: &BackendError) {
+    if let Some(code) = error.status_code {
+        span.set(attr::DB_RESPONSE_STATUS_CODE, code);
+    }
+    span.fail(error, error.error_type);
 }
 
 #[cfg(test)]

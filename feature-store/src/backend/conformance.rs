@@ -31,16 +31,24 @@ pub(crate) fn views() -> Views {
 pub(crate) async fn check(backend: &dyn FeatureBackend) {
     let views = views();
     let (everything, order) = (views.view("everything").unwrap(), views.view("Order").unwrap());
+    backend.ping().await.unwrap();
     names_its_engine(backend);
+    marks_are_kept_and_forgotten(backend).await;
     unknown_entities_are_none(backend, everything).await;
     every_value_comes_back(backend, everything).await;
+    floats_keep_every_bit(backend, everything).await;
+    nulls_come_and_go(backend, everything).await;
     keys_are_exact(backend, order).await;
     answers_follow_the_keys(backend, order).await;
     views_are_apart(backend, everything, order).await;
     later_event_times_win(backend, order).await;
+    event_times_are_ordered_over_their_whole_range(backend, order).await;
+    the_same_write_twice_is_a_write_once(backend, order).await;
     rows_of_one_write_follow_the_same_rule(backend, order).await;
+    many_rows_of_few_entities_in_one_write(backend, order).await;
     large_writes_and_reads(backend, order).await;
     concurrent_writers_leave_the_latest(backend, order).await;
+    a_row_is_never_seen_half_written(backend, everything).await;
 }
 
 pub(crate) fn key(text: &str) -> EntityKey {
@@ -58,7 +66,20 @@ pub(crate) fn number(event_time: i64, value: i64) -> Row {
 
 fn names_its_engine(backend: &dyn FeatureBackend) {
     let engine = backend.engine();
-    assert!([engine.system, engine.read, engine.write].iter().all(|name| !name.is_empty()));
+    let calls = [engine.read, engine.write].map(|call| [call.one, call.batch]);
+    assert!(!engine.system.is_empty() && calls.iter().flatten().all(|name| !name.is_empty()), "{engine:?}");
+}
+
+async fn marks_are_kept_and_forgotten(backend: &dyn FeatureBackend) {
+    assert_eq!(backend.mark("a").await.unwrap(), None);
+    backend.set_mark("a", None).await.unwrap();
+    for text in ["one", "{\"two\": 'é'}", ""] {
+        backend.set_mark("a", Some(text.to_owned())).await.unwrap();
+        assert_eq!(backend.mark("a").await.unwrap().as_deref(), Some(text));
+    }
+    assert_eq!(backend.mark("b").await.unwrap(), None);
+    backend.set_mark("a", None).await.unwrap();
+    assert_eq!(backend.mark("a").await.unwrap(), None);
 }
 
 async fn unknown_entities_are_none(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
@@ -130,6 +151,53 @@ async fn every_value_comes_back(backend: &dyn FeatureBackend, view: &Arc<Feature
     assert_eq!(read.event_time, at(-1), "times before 1970 count too");
 }
 
+async fn floats_keep_every_bit(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let numbers = [
+        f64::MAX,
+        f64::MIN,
+        f64::EPSILON,
+        f64::from_bits(1),
+        0.1 + 0.2,
+        1e21,
+        123_456_789_012_345_680.0,
+        1.0 / 3.0,
+        5e-324,
+        1e-7,
+    ];
+    let rows = numbers.iter().zip(0..).map(|(number, at)| {
+        let mut values = [const { None }; 7];
+        values[0] = Some(FeatureValue::Float(*number));
+        (key(&format!("float-{at}")), Row { event_time: self::at(1), values: values.into() })
+    });
+    let rows: Vec<(EntityKey, Row)> = rows.collect();
+    let (keys, expected): (Vec<EntityKey>, Vec<Option<Row>>) =
+        rows.iter().map(|(key, row)| (key.clone(), Some(row.clone()))).unzip();
+    backend.write(view, rows).await.unwrap();
+    assert_eq!(backend.read(view, &keys).await.unwrap(), expected);
+}
+
+async fn nulls_come_and_go(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let full: [Option<FeatureValue>; 7] = [
+        Some(FeatureValue::Float(1.0)),
+        Some(FeatureValue::Float(2.0)),
+        Some(FeatureValue::Int(3)),
+        Some(FeatureValue::Int(4)),
+        Some(FeatureValue::Text("null".into())),
+        Some(FeatureValue::Bool(true)),
+        Some(FeatureValue::Bytes(b"null"[..].into())),
+    ];
+    // All values, then none, then every second one: a null is not absent, and a value does not outlive its row.
+    let odd =
+        |at: usize| full.clone().into_iter().enumerate().map(move |(place, value)| value.filter(|_| place % 2 == at));
+    let rounds: [Arc<[Option<FeatureValue>]>; 5] =
+        [full.clone().into(), [const { None }; 7].into(), odd(0).collect(), odd(1).collect(), full.clone().into()];
+    for (values, time) in rounds.into_iter().zip(1..) {
+        let row = Row { event_time: at(time), values };
+        backend.write(view, vec![(key("sparse"), row.clone())]).await.unwrap();
+        assert_eq!(backend.read(view, &[key("sparse")]).await.unwrap(), [Some(row)]);
+    }
+}
+
 async fn keys_are_exact(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
     let keys: Vec<EntityKey> =
         ["A", "a", "a ", "", "é", "e\u{301}", "'", "\"", "%", "{a}", "a\0b", "a\0c", "7", "7.0", "07"].map(key).into();
@@ -168,11 +236,45 @@ async fn later_event_times_win(backend: &dyn FeatureBackend, view: &Arc<FeatureV
     assert_eq!(read().await, number(101, 4));
 }
 
+async fn event_times_are_ordered_over_their_whole_range(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let (first, last) = (-62_135_596_800_000_000, 253_402_207_200_000_000);
+    let mut times = [first, first + 1, -1_000, -999, -10, -9, -1, 0, 1, 9, 10, 1 << 53, (1 << 53) + 1, last - 1, last];
+    for time in times {
+        assert_eq!(backend.write(view, vec![(key("epochs"), number(time, 7))]).await.unwrap().written, 1, "{time}");
+    }
+    times.reverse();
+    for time in &times[1..] {
+        let written = backend.write(view, vec![(key("epochs"), number(*time, 8))]).await.unwrap();
+        assert_eq!(written, Written { written: 0, outdated: 1 }, "{time}");
+    }
+    assert_eq!(backend.read(view, &[key("epochs")]).await.unwrap(), [Some(number(last, 7))]);
+}
+
+async fn the_same_write_twice_is_a_write_once(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    for _ in 0..2 {
+        let rows = [(key("twice"), number(5, 1)), (key("also"), number(6, 2))];
+        assert_eq!(backend.write(view, rows.into()).await.unwrap(), Written { written: 2, outdated: 0 });
+    }
+    let read = backend.read(view, &[key("twice"), key("also")]).await.unwrap();
+    assert_eq!(read, [Some(number(5, 1)), Some(number(6, 2))]);
+}
+
 async fn rows_of_one_write_follow_the_same_rule(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
     let rows = [(5, 1), (9, 2), (7, 3)].map(|(time, value)| (key("thrice"), number(time, value)));
     let written = backend.write(view, rows.into()).await.unwrap();
     assert_eq!(written, Written { written: 2, outdated: 1 });
     assert_eq!(backend.read(view, &[key("thrice")]).await.unwrap(), [Some(number(9, 2))]);
+}
+
+async fn many_rows_of_few_entities_in_one_write(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    // What a file of measurements by hour looks like. The second half comes first, so every other row of it is older.
+    backend.write(view, vec![(key("hourly-0"), number(60, -1))]).await.unwrap();
+    let times = (50..100).chain(0..50);
+    let rows = times.flat_map(|time| (0..3).map(move |at| (key(&format!("hourly-{at}")), number(time, time))));
+    let written = backend.write(view, rows.collect()).await.unwrap();
+    assert_eq!(written, Written { written: 140, outdated: 160 });
+    let keys = [0, 1, 2].map(|at| key(&format!("hourly-{at}")));
+    assert_eq!(backend.read(view, &keys).await.unwrap(), [const { 99 }; 3].map(|time| Some(number(time, time))));
 }
 
 async fn large_writes_and_reads(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
@@ -203,4 +305,32 @@ async fn concurrent_writers_leave_the_latest(backend: &dyn FeatureBackend, view:
     .await;
     assert_eq!(outcomes.iter().map(|written| written.written + written.outdated).sum::<u64>(), 10);
     assert_eq!(backend.read(view, &[key("contended")]).await.unwrap(), [Some(number(9, 90))]);
+}
+
+async fn a_row_is_never_seen_half_written(backend: &dyn FeatureBackend, view: &Arc<FeatureView>) {
+    let row = |time: i64| {
+        let mut values = [const { None }; 7];
+        values[2] = Some(FeatureValue::Int(time));
+        // Null in every second row.
+        values[3] = (time % 2 == 0).then_some(FeatureValue::Int(time));
+        values[4] = Some(FeatureValue::Text(time.to_string().into()));
+        Row { event_time: at(time), values: values.into() }
+    };
+    let whole = key("seen-whole");
+    backend.write(view, vec![(whole.clone(), row(0))]).await.unwrap();
+    let writing = async {
+        for time in 1..200 {
+            backend.write(view, vec![(whole.clone(), row(time))]).await.unwrap();
+        }
+    };
+    let reading = async {
+        loop {
+            let seen = backend.read(view, std::slice::from_ref(&whole)).await.unwrap().remove(0).unwrap();
+            assert_eq!(seen, row(seen.event_time.micros()));
+            if seen.event_time == at(199) {
+                break;
+            }
+        }
+    };
+    tokio::join!(writing, reading);
 }

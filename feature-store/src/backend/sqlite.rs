@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, TransactionBehav
 use telemetry::task::spawn_blocking;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{BackendError, Engine, EntityKey, FeatureBackend, Pending, Row, Written};
+use super::{BackendError, Call, Engine, EntityKey, FeatureBackend, Pending, Row, Written};
 use crate::time::EventTime;
 use crate::value::{Dtype, FeatureValue};
 use crate::views::{FeatureView, Views};
@@ -30,8 +30,12 @@ pub struct SqliteBackend {
 /// Reads that run at the same time. A lookup takes microseconds, so a few connections keep several cores busy.
 const READERS: usize = 4;
 
-/// How long a write waits for the writer of another process, such as `feature-store load`.
+/// How long a write waits for the writer of another process, such as `feature-store materialize`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// No view's name begins with two underscores.
+const MARKS: &str =
+    "CREATE TABLE IF NOT EXISTS __marks (name TEXT PRIMARY KEY NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID";
 
 impl SqliteBackend {
     /// Opens or creates the file and its folder, and makes a table or column for whatever `views` has and the file has not.
@@ -40,12 +44,14 @@ impl SqliteBackend {
             action: "create the folder of the database",
             error_type: "SQLITE_CANTOPEN",
             transient: false,
+            status_code: None,
             source: Box::new(source),
         };
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
         let writer = connect(path, views).map_err(failed("open the database"))?;
+        writer.execute_batch(MARKS).map_err(failed("prepare the tables"))?;
         for view in views.all() {
             create_table(&writer, view).map_err(failed("prepare the tables"))?;
         }
@@ -69,7 +75,37 @@ impl SqliteBackend {
 
 impl FeatureBackend for SqliteBackend {
     fn engine(&self) -> Engine {
-        Engine { system: "sqlite", read: "SELECT", write: "INSERT" }
+        Engine {
+            system: "sqlite",
+            // One statement, however many rows.
+            read: Call { one: "SELECT", batch: "SELECT" },
+            write: Call { one: "INSERT", batch: "INSERT" },
+        }
+    }
+
+    fn mark<'a>(&'a self, name: &'a str) -> Pending<'a, Option<String>> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let lease = Lease::take(&self.readers).await;
+            let select = "SELECT mark FROM __marks WHERE name = ?1";
+            let work =
+                spawn_blocking(move || lease.connection().query_row(select, [name], |row| row.get(0)).optional());
+            work.await.map_err(died("read the mark"))?.map_err(failed("read the mark"))
+        })
+    }
+
+    fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()> {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let lease = Lease::take(&self.writer).await;
+            let work = spawn_blocking(move || match text {
+                Some(text) => {
+                    lease.connection().execute("REPLACE INTO __marks (name, mark) VALUES (?1, ?2)", [name, text])
+                }
+                None => lease.connection().execute("DELETE FROM __marks WHERE name = ?1", [name]),
+            });
+            work.await.map_err(died("write the mark"))?.map_err(failed("write the mark")).map(drop)
+        })
     }
 
     fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {
@@ -310,13 +346,16 @@ fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
             Some(_) => "SQLITE_ERROR",
             None => "SQLITE_MISMATCH",
         };
-        BackendError { action, error_type, transient, source: Box::new(error) }
+        BackendError { action, error_type, transient, status_code: None, source: Box::new(error) }
     }
 }
 
 /// The blocking work panicked, or the runtime is on its way out.
 fn died(action: &'static str) -> impl Fn(tokio::task::JoinError) -> BackendError {
-    move |error| BackendError { action, error_type: "SQLITE_ABORT", transient: true, source: Box::new(error) }
+    move |error| {
+        let source = Box::new(error);
+        BackendError { action, error_type: "SQLITE_ABORT", transient: true, status_code: None, source }
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ fn engine(transient: bool) -> RequestError {
         action: "read features",
         error_type: "SQLITE_BUSY",
         transient,
+        status_code: None,
         source: source.into(),
     })
 }

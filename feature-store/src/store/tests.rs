@@ -37,7 +37,16 @@ impl Gate {
 
 impl FeatureBackend for Gated {
     fn engine(&self) -> Engine {
-        Engine { system: "memory", read: "READ", write: "WRITE" }
+        let call = |one| Call { one, batch: one };
+        Engine { system: "memory", read: call("READ"), write: call("WRITE") }
+    }
+
+    fn mark<'a>(&'a self, _: &'a str) -> Pending<'a, Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn set_mark<'a>(&'a self, _: &'a str, _: Option<String>) -> Pending<'a, ()> {
+        Box::pin(async { Ok(()) })
     }
 
     fn read<'a>(&'a self, _: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {

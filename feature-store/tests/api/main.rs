@@ -3,6 +3,8 @@
 mod bodies;
 mod hostile;
 mod process;
+mod redis;
+mod redis_server;
 mod server;
 mod time_to_live;
 mod writes;

@@ -90,20 +90,21 @@ async fn a_write_of_another_process_is_seen_when_the_cached_row_is_old() {
     assert_eq!(trips(&server, "7").await, json!(2));
 }
 
-/// What `feature-store load` in another process does: it opens the same file and writes past this process's cache.
+/// What `feature-store materialize` in another process does: it opens the same file and writes past this process's cache.
 fn load_past_the_cache(server: &Server) -> u64 {
     let views = feature_store::views::Views::parse(VIEWS).expect("they are well-formed");
-    let backend =
-        feature_store::backend::sqlite::SqliteBackend::open(&server.database(), &views).expect("the file is there");
+    let database = server.database();
+    let backend = feature_store::backend::sqlite::SqliteBackend::open(&database, &views).expect("the file is there");
     let view = std::sync::Arc::clone(views.view("driver_stats").expect("it is declared"));
-    let text = format!("driver_id,conv_rate,trips,event_timestamp\n7,0.5,2,{LATER}\n");
-    let options = feature_store::load::LoadOptions {
+    let text = std::io::Cursor::new(format!("driver_id,conv_rate,trips,event_timestamp\n7,0.5,2,{LATER}\n"));
+    let options = feature_store::materialize::ReadOptions {
+        format: feature_store::materialize::Format::Csv,
         map: Vec::new(),
         event_time: feature_store::time::EventTime::parse(NOW).expect("a time"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let load = std::thread::spawn(move || {
-        runtime.block_on(feature_store::load::load_csv(&backend, &view, text.as_bytes(), &options))
+        runtime.block_on(feature_store::materialize::write_all(std::sync::Arc::new(backend), &view, text, &options))
     });
     load.join().expect("no panic").expect("the file loads").rows.written
 }

@@ -1,0 +1,180 @@
+//! Rows as hashes: a field per feature, readable with `redis-cli`, and one for the event time.
+
+use std::fmt::Write as _;
+
+use redis::{Cmd, Value};
+
+use super::link::Command;
+use crate::backend::{EntityKey, Row};
+use crate::time::EventTime;
+use crate::value::{Dtype, FeatureValue};
+use crate::views::{Feature, FeatureView};
+
+/// The field of the event time; no feature can have this name. A hash without it is no row.
+const EVENT_TIME: &str = "__event_time";
+
+/// What is stored is not a row of the view.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Mismatch {
+    /// A field that is no value of its feature, perhaps of an earlier dtype.
+    #[error("the stored value of {feature} is not a {}", dtype.as_str())]
+    Value {
+        /// The feature.
+        feature: String,
+        /// What it should be.
+        dtype: Dtype,
+    },
+    /// The event time is no time.
+    #[error("the stored event time is not a number of microseconds")]
+    EventTime,
+    /// The answer has another form than that of the command.
+    #[error("the answer is not of the form of the command's")]
+    Answer,
+}
+
+/// Entities and rows as keys and commands of one key prefix.
+#[derive(Debug)]
+pub(super) struct Codec {
+    prefix: String,
+}
+
+/// The rows of one entity in one write: the event times that would be stored one after another, and the last one's values.
+#[derive(Debug)]
+pub(super) struct Chain<'a> {
+    /// Whose rows these are.
+    pub(super) key: &'a EntityKey,
+    /// The newest row; of equal event times the last one.
+    pub(super) newest: &'a Row,
+    times: Vec<EventTime>,
+    rows: u64,
+}
+
+impl Codec {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// `HMGET prefix view:entity __event_time feature...`
+    pub(super) fn read(&self, view: &FeatureView, key: &EntityKey) -> Command {
+        let mut command = redis::cmd("HMGET");
+        let key = self.key(view, key);
+        command.arg(&key).arg(EVENT_TIME);
+        for feature in &view.features {
+            command.arg(&feature.name);
+        }
+        Command::new(&key, command)
+    }
+
+    /// The answer to [`Codec::read`]; `None` if there is no such entity.
+    pub(super) fn row(view: &FeatureView, answer: Value) -> Result<Option<Row>, Mismatch> {
+        let Value::Array(fields) = answer else { return Err(Mismatch::Answer) };
+        if fields.len() != view.features.len() + 1 {
+            return Err(Mismatch::Answer);
+        }
+        let mut fields = fields.into_iter();
+        let event_time = match fields.next() {
+            Some(Value::Nil) => return Ok(None),
+            Some(Value::BulkString(text)) => event_time(&text).ok_or(Mismatch::EventTime)?,
+            _ => return Err(Mismatch::Answer),
+        };
+        let value = |(feature, field): (&Feature, Value)| match field {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => restore(feature.dtype, bytes)
+                .map(Some)
+                .ok_or_else(|| Mismatch::Value { feature: feature.name.clone(), dtype: feature.dtype }),
+            _ => Err(Mismatch::Answer),
+        };
+        let values = view.features.iter().zip(fields).map(value).collect::<Result<_, _>>()?;
+        Ok(Some(Row { event_time, values }))
+    }
+
+    /// `EVALSHA` of `put.lua`, or `EVAL` with its text; `script` is either.
+    pub(super) fn write(&self, operation: &str, script: &str, view: &FeatureView, chain: &Chain<'_>) -> Command {
+        let mut command = redis::cmd(operation);
+        let key = self.key(view, chain.key);
+        command.arg(script).arg(1).arg(&key).arg(chain.times.len());
+        for time in &chain.times {
+            command.arg(time.micros());
+        }
+        let features = || view.features.iter().zip(chain.newest.values.iter());
+        command.arg(features().filter(|(_, value)| value.is_some()).count());
+        for (feature, value) in features() {
+            if let Some(value) = value {
+                store(command.arg(&feature.name), value);
+            }
+        }
+        for (feature, _) in features().filter(|(_, value)| value.is_none()) {
+            command.arg(&feature.name);
+        }
+        Command::new(&key, command)
+    }
+
+    /// `GET`, `SET` or `DEL` of a mark. No view's name begins with two underscores.
+    pub(super) fn mark(&self, operation: &str, name: &str, text: Option<&str>) -> Command {
+        let key = [&self.prefix, "__mark:", name].concat();
+        let mut command = redis::cmd(operation);
+        command.arg(&key);
+        if let Some(text) = text {
+            command.arg(text);
+        }
+        Command::new(&key, command)
+    }
+
+    fn key(&self, view: &FeatureView, key: &EntityKey) -> String {
+        [&self.prefix, &*view.name, ":", key.as_str()].concat()
+    }
+}
+
+impl<'a> Chain<'a> {
+    /// The first row of an entity.
+    pub(super) fn new(key: &'a EntityKey, row: &'a Row) -> Self {
+        Self { key, newest: row, times: vec![row.event_time], rows: 1 }
+    }
+
+    /// One more row of it.
+    pub(super) fn push(&mut self, row: &'a Row) {
+        self.rows += 1;
+        if row.event_time >= self.newest.event_time {
+            self.newest = row;
+            self.times.push(row.event_time);
+        }
+    }
+
+    /// Rows that were outdated when the engine counted so many as written.
+    pub(super) fn outdated(&self, written: u64) -> u64 {
+        self.rows.saturating_sub(written)
+    }
+}
+
+/// Texts and bytes as they are, the rest as people write it.
+fn store(command: &mut Cmd, value: &FeatureValue) {
+    match value {
+        FeatureValue::Text(text) => command.arg(&**text),
+        FeatureValue::Bytes(bytes) => command.arg(&**bytes),
+        FeatureValue::Int(int) => command.arg(*int),
+        FeatureValue::Bool(flag) => command.arg(if *flag { "true" } else { "false" }),
+        FeatureValue::Float(number) => {
+            let mut text = String::with_capacity(24);
+            // The form of `Debug` is the shortest that is read back as the same number, with an exponent where that is shorter.
+            let _ = write!(text, "{number:?}");
+            command.arg(text)
+        }
+    };
+}
+
+fn restore(dtype: Dtype, bytes: Vec<u8>) -> Option<FeatureValue> {
+    if dtype == Dtype::Bytes {
+        return Some(FeatureValue::Bytes(bytes.into()));
+    }
+    let text = std::str::from_utf8(&bytes).ok()?;
+    match dtype {
+        Dtype::Float64 | Dtype::Float32 => text.parse().ok().map(FeatureValue::Float),
+        Dtype::Int64 | Dtype::Int32 => text.parse().ok().map(FeatureValue::Int),
+        Dtype::Bool => text.parse().ok().map(FeatureValue::Bool),
+        Dtype::String | Dtype::Bytes => Some(FeatureValue::Text(text.into())),
+    }
+}
+
+fn event_time(bytes: &[u8]) -> Option<EventTime> {
+    EventTime::from_micros(std::str::from_utf8(bytes).ok()?.parse().ok()?)
+}
