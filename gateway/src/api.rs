@@ -1,5 +1,7 @@
 //! The bodies of `/v1`, as they are written and as `openapi.json` describes them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
 use utoipa::{IntoParams, ToSchema};
@@ -65,7 +67,8 @@ pub(crate) struct Prediction {
     /// When it was computed (RFC 3339).
     #[schema(format = DateTime)]
     pub(crate) computed_at: String,
-    /// The span that computed it; null when that was not traced.
+    /// The span that computed it, or that of the request which had it computed if the model service does not tell; null when
+    /// nothing was traced.
     pub(crate) computed_by: Option<ComputedBy>,
     /// The training run of the model; null when the model service does not tell.
     pub(crate) run_id: Option<String>,
@@ -111,7 +114,7 @@ pub(crate) struct SearchResponse {
     pub(crate) next_cursor: Option<String>,
 }
 
-/// What to search for; what is left out does not narrow.
+/// What to search for; what is left out, or empty as a form sends it, does not narrow.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -132,6 +135,7 @@ pub(crate) struct SearchParameters {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<String>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})*$")]
     pub(crate) cursor: Option<String>,
 }
 
@@ -139,6 +143,9 @@ pub(crate) struct SearchParameters {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelsResponse {
     pub(crate) models: Vec<ModelEntry>,
+    /// Since when the statistics count: the start of this gateway (RFC 3339).
+    #[schema(format = DateTime)]
+    pub(crate) since: String,
 }
 
 /// One model.
@@ -148,6 +155,8 @@ pub(crate) struct ModelEntry {
     pub(crate) name: String,
     /// What a prediction can be asked by: `data_ids`, `texts`, or both.
     pub(crate) inputs: Vec<&'static str>,
+    /// Whether another variant answers for one that fails.
+    pub(crate) fail_over: bool,
     pub(crate) variants: Vec<VariantEntry>,
 }
 
@@ -156,14 +165,68 @@ pub(crate) struct ModelEntry {
 pub(crate) struct VariantEntry {
     #[schema(example = "primary")]
     pub(crate) name: String,
-    /// Share of the traffic, relative to the other variants.
-    pub(crate) weight: u32,
-    /// The version that answers.
+    pub(crate) mode: VariantMode,
+    /// Share of the traffic, relative to the other variants; null for a shadow.
+    pub(crate) weight: Option<u32>,
+    /// The version that answers; empty when the service has no versions or was never reached.
     #[schema(example = "1")]
     pub(crate) version: String,
     /// All versions that can answer.
     pub(crate) versions: Vec<String>,
     pub(crate) health: VariantHealth,
+    pub(crate) statistics: VariantStatistics,
+}
+
+/// What a variant is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VariantMode {
+    /// It answers.
+    Active,
+    /// It is called beside and compared, and never answers.
+    Shadow,
+}
+
+/// How a variant does, since the start of this gateway.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VariantStatistics {
+    /// Inference calls.
+    pub(crate) calls: u64,
+    /// Those of them that failed as a whole.
+    pub(crate) errors: u64,
+    pub(crate) latency_seconds: LatencySeconds,
+    /// Different ids, of the last 10,000 of the model, that this variant has predicted; the figures below are about them.
+    pub(crate) predictions: u64,
+    /// Mean probability of the predicted class; null when there are no predictions.
+    pub(crate) confidence_mean: Option<f64>,
+    /// Share of each predicted class.
+    pub(crate) label_shares: BTreeMap<String, f64>,
+    /// Null for the first variant itself, and while there is nothing to compare.
+    pub(crate) agreement: Option<Agreement>,
+}
+
+/// Time of the inference calls that were answered, to within 5 %; null when there were none.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LatencySeconds {
+    pub(crate) p50: Option<f64>,
+    pub(crate) p95: Option<f64>,
+}
+
+/// How often two variants predict the same class for the same id.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Agreement {
+    /// The variant that it is compared with: the first one that gets traffic.
+    #[schema(example = "primary")]
+    pub(crate) with: String,
+    /// Ids that both have predicted.
+    pub(crate) pairs: u64,
+    /// Those of them that got the same class.
+    pub(crate) agreed: u64,
+    /// `agreed` of `pairs`.
+    #[schema(minimum = 0, maximum = 1)]
+    pub(crate) share: f64,
+    /// The true share is between these two with 95 % confidence (Wilson's score interval).
+    pub(crate) interval95: [f64; 2],
 }
 
 /// Whether a variant can answer.
@@ -219,7 +282,7 @@ impl Prediction {
             data_id: stored.key.data_id,
             model: stored.key.model,
             model_version: stored.key.version,
-            variant: stored.variant,
+            variant: stored.key.variant,
             label: stored.label,
             confidence: stored.confidence,
             probabilities: stored.probabilities,

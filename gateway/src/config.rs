@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::routes::{PRIMARY, is_variant_name};
 use crate::store::elasticsearch::{Addresses, ElasticsearchOptions};
 
 /// Options of the gateway; each is a flag and an environment variable.
@@ -25,17 +26,30 @@ pub struct Config {
         value_name = "STORE"
     )]
     pub prediction_store: StoreAddress,
-    /// Base address of the model service
-    #[arg(long, env = "GATEWAY_MODEL_SERVICE", default_value = "http://127.0.0.1:8000", value_parser = http_url, value_name = "URL")]
-    pub model_service: Url,
+    /// Base address of a model service, several times or separated by commas for several variants; a URL alone is variant
+    /// `primary`, which has all the traffic unless `--routes` says otherwise
+    #[arg(
+        long,
+        env = "GATEWAY_MODEL_SERVICE",
+        default_value = "http://127.0.0.1:8000",
+        value_delimiter = ',',
+        value_name = "[NAME=]URL"
+    )]
+    pub model_service: Vec<ServiceAddress>,
+    /// File that says how the requests of a model are shared among its variants (TOML); a change of it is noticed
+    #[arg(long, env = "GATEWAY_ROUTES", value_name = "FILE")]
+    pub routes: Option<PathBuf>,
+    /// How often the file of `--routes` is looked at
+    #[arg(long, env = "GATEWAY_ROUTES_REFRESH", default_value = "1s", value_parser = some_time, value_name = "TIME")]
+    pub routes_refresh: Duration,
     /// Age at which a stored prediction is no longer answered, such as 30m or 7d; without it they do not age
-    #[arg(long, env = "PREDICTION_TTL", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "PREDICTION_TTL", value_parser = some_time, value_name = "TIME")]
     pub prediction_ttl: Option<Duration>,
     /// Time for one call of the prediction store; then the model answers without it
-    #[arg(long, env = "PREDICTION_STORE_TIMEOUT", default_value = "1s", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "PREDICTION_STORE_TIMEOUT", default_value = "1s", value_parser = some_time, value_name = "TIME")]
     pub prediction_store_timeout: Duration,
-    /// How often the model service is asked for its models and their versions
-    #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = duration, value_name = "TIME")]
+    /// How often the model services are asked for their models and versions
+    #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = some_time, value_name = "TIME")]
     pub model_refresh: Duration,
     /// Suffer the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
@@ -78,6 +92,31 @@ impl FromStr for StoreAddress {
     }
 }
 
+/// Where a variant is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAddress {
+    /// Name of the variant.
+    pub name: String,
+    /// Base address of the model service.
+    pub url: Url,
+}
+
+impl FromStr for ServiceAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // An equals sign in an address comes after its scheme.
+        let (name, url) = match text.split_once('=') {
+            Some((name, url)) if !name.contains(':') => (name, url),
+            _ => (PRIMARY, text),
+        };
+        if !is_variant_name(name) {
+            return Err(format!("`{name}` names no variant: it has 1 to 64 letters, digits, `_`, `-` and `.`"));
+        }
+        Ok(Self { name: name.to_owned(), url: http_url(url)? })
+    }
+}
+
 /// Reads an `http` or `https` address; a path in it gets the slash that joining needs.
 pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| format!("`{text}` is no address: {error}"))?;
@@ -90,18 +129,8 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Reads `250ms`, `10s`, `5m`, `2h` or `7d`; zero is no time.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let scale = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(format!("`{text}` needs a unit: ms, s, m, h or d")),
-    };
-    let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).filter(|millis| *millis > 0);
-    millis.map(Duration::from_millis).ok_or_else(|| format!("`{text}` is no time such as 500ms or 10s"))
+/// Reads a time such as `250ms`, `10s` or `7d` that is more than none.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    let time = serving::duration(text)?;
+    if time.is_zero() { Err(format!("`{text}` must be more than 0")) } else { Ok(time) }
 }

@@ -35,6 +35,9 @@ pub(crate) enum ApiError {
     Encoding,
     #[error("there is no model `{model}`")]
     UnknownModel { model: String },
+    /// A shadow is a variant, too, but none that answers; a name that is none is not repeated.
+    #[error("there is no variant{}{} that answers", quoted(" ", variant.as_ref()), quoted(" of model ", model.as_ref()))]
+    UnknownVariant { model: Option<String>, variant: Option<String>, shadow: bool },
     #[error("there is nothing at this path")]
     UnknownPath,
     #[error("this path does not take this method")]
@@ -54,6 +57,11 @@ pub(crate) enum ApiError {
 /// An [`ApiError`] in the form of the Open Inference Protocol.
 #[derive(Debug)]
 pub(crate) struct OipFailure(pub(crate) ApiError);
+
+/// A name in a sentence, if there is one.
+fn quoted(before: &str, name: Option<&String>) -> String {
+    name.map(|name| format!("{before}`{name}`")).unwrap_or_default()
+}
 
 /// How an error is told.
 struct Parts {
@@ -92,6 +100,10 @@ impl ApiError {
                 "The content encoding is not supported",
             ),
             Self::UnknownModel { .. } => plain(StatusCode::NOT_FOUND, "unknown_model", "There is no such model"),
+            Self::UnknownVariant { shadow, .. } => Parts {
+                detail: if *shadow { format!("{detail}; it is a shadow") } else { detail.clone() },
+                ..plain(StatusCode::UNPROCESSABLE_ENTITY, "unknown_variant", "There is no such variant to ask for")
+            },
             Self::UnknownPath => plain(StatusCode::NOT_FOUND, "unknown_path", "There is no such path"),
             Self::Method => {
                 plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method")
@@ -166,7 +178,11 @@ impl IntoResponse for ApiError {
 
 impl IntoResponse for OipFailure {
     fn into_response(self) -> Response {
-        let Parts { status, code, detail, retry_after, .. } = self.0.parts();
+        let Parts { mut status, code, detail, retry_after, .. } = self.0.parts();
+        if matches!(self.0, ApiError::UnknownVariant { .. }) {
+            // The protocol knows no 422; what cannot be asked like this is a bad request there.
+            status = StatusCode::BAD_REQUEST;
+        }
         let mut body = ErrorBody::new(detail, code);
         body.trace_id = trace_id();
         finish(self.0, status, code, retry_after, "application/json", body.to_json())

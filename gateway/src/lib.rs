@@ -1,13 +1,14 @@
 //! The gateway: it answers predictions from its store, and has a model service compute the ones it does not have.
 //!
-//! A request goes `predictions` (what is asked) → `read_through` (store, then model) → `flight` (one computation for each
-//! key) → `model` (Open Inference Protocol). `store` is the seam to `SQLite`
-//! and Elasticsearch, `routes` picks the variant of a model,
-//! `catalogue` knows the models and their current versions, `passthrough` hands `/v2` on untouched.
+//! A request goes `predictions` (what is asked) → `choice` (which variant answers) → `read_through` (store, then model) →
+//! `flight` (one computation for each key) → `model` (Open Inference Protocol). `store` is the seam to `SQLite` and
+//! Elasticsearch, `routes` says which variants a model has, `catalogue` knows their current versions, `statistics` compares
+//! them, `passthrough` hands `/v2` on untouched.
 
 mod api;
 mod cache;
 mod catalogue;
+mod choice;
 mod config;
 mod error;
 mod flight;
@@ -20,17 +21,18 @@ mod read_through;
 mod router;
 mod routes;
 mod search;
+mod statistics;
 mod store;
 mod timing;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, StoreAddress};
-pub use routes::{Routes, Variant};
+pub use config::{Config, ServiceAddress, StoreAddress};
+pub use routes::RoutesError;
 pub use store::elasticsearch::{Addresses, ElasticsearchOptions, Secret, SetupError};
 pub use store::sqlite::OpenError;
-pub use store::{Key, Lookup, Page, Position, PredictionStore, Search, StoreError, StoredPrediction};
+pub use store::{Key, Lookup, LookupPart, Page, Position, PredictionStore, Search, StoreError, StoredPrediction};
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,7 +44,9 @@ use tokio::net::TcpListener;
 
 use crate::catalogue::Catalogue;
 use crate::model::ModelClient;
-use crate::read_through::ReadThrough;
+use crate::read_through::{Parts, ReadThrough, Shadows};
+use crate::routes::watch::Watcher;
+use crate::statistics::Statistics;
 use crate::store::elasticsearch::ElasticsearchStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
@@ -60,6 +64,17 @@ pub enum Error {
     /// Elasticsearch is not told well.
     #[error("cannot keep predictions in Elasticsearch as told")]
     Elasticsearch(#[from] SetupError),
+    /// The routes are not right.
+    #[error("cannot start with these routes")]
+    Routes(#[from] RoutesError),
+    /// Two services of one name.
+    #[error(
+        "--model-service gives more than one address of `{name}`; each variant needs a name of its own, as in canary=URL"
+    )]
+    Services {
+        /// The name.
+        name: String,
+    },
     /// No HTTP client.
     #[error("cannot set up the HTTP client")]
     Client(#[from] ClientError),
@@ -92,24 +107,47 @@ pub(crate) async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let health = Health::new();
+    let routes = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
     let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
-    let routes = Arc::new(Routes::single(config.model_service.clone()));
     let client = ModelClient::new(HttpClient::new()?);
-    let catalogue = Catalogue::new(client.clone(), Arc::clone(&routes), store.clone(), health.clone());
-    let predictions = ReadThrough::new(catalogue.clone(), routes, client, store, clock, config.prediction_ttl);
+    let catalogue = Catalogue::new(client.clone(), routes.routes(), store.clone(), health.clone());
+    let parts = Parts {
+        catalogue: catalogue.clone(),
+        routes: routes.routes(),
+        client,
+        store,
+        statistics: Arc::new(Statistics::new(clock())),
+        shadows: Shadows::new(),
+    };
+    let predictions = ReadThrough::new(parts, clock, config.prediction_ttl);
     let app = router::build(&config, Arc::clone(&predictions), &health);
     // A model service that is there already is known before the first request; one that is not does not hold the start.
     catalogue.refresh().await;
     health.ready(true);
     let end = shutdown.clone();
     let background = async {
-        tokio::join!(catalogue.keep_fresh(config.model_refresh), predictions.keep_tidy());
+        tokio::join!(
+            catalogue.keep_fresh(config.model_refresh),
+            predictions.keep_tidy(),
+            routes.keep_fresh(config.routes_refresh, || catalogue.refresh()),
+        );
     };
     tokio::select! {
         served = serving::serve(listener, app, health, &config.process, shutdown) => served?,
         () = background => end.wait().await,
     }
     Ok(())
+}
+
+/// The addresses of the model services, each variant once.
+fn services(config: &Config) -> Result<Vec<ServiceAddress>, Error> {
+    let services = &config.model_service;
+    let twice =
+        services.iter().enumerate().find(|(at, one)| services[..*at].iter().any(|other| other.name == one.name));
+    match twice {
+        Some((_, service)) => Err(Error::Services { name: service.name.clone() }),
+        None => Ok(services.clone()),
+    }
 }
 
 async fn open(config: &Config) -> Result<Arc<dyn PredictionStore>, Error> {

@@ -1,18 +1,18 @@
 //! The client of a model service: Open Inference Protocol in, predictions in our words out.
 
 mod inference;
+mod metadata;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use protocol::oip::{
-    self, DecodeError, EncodeError, ErrorBody, InferRequest, ModelList, ModelMetadata, Tensor, TensorFormat,
-};
-use serde::de::DeserializeOwned;
-use telemetry::client::{ClientError, HttpClient};
+use protocol::oip::{DecodeError, EncodeError, ErrorBody, InferRequest, Tensor, TensorFormat};
+use telemetry::client::{ClientError, HttpClient, SpanAttributes};
+use telemetry::{KeyValue, attr};
 
 pub(crate) use inference::{Inference, Row, RowFailure, budget};
+pub(crate) use metadata::Metadata;
 
 use crate::routes::Variant;
 
@@ -85,7 +85,7 @@ impl ModelClient {
             .header(header::CONTENT_TYPE, encoded.content_type())
             .body(encoded.body)
             .map_err(ModelError::Address)?;
-        let response = self.send(request, budget).await?;
+        let response = self.send(variant, request, budget).await?;
         if response.status().is_success() {
             return Inference::read(&response, rows);
         }
@@ -95,8 +95,7 @@ impl ModelClient {
 
     /// The names of the models that a service has; an extension that not every service knows.
     pub(crate) async fn list(&self, variant: &Variant, timeout: Duration) -> Result<Vec<String>, ModelError> {
-        let list: ModelList = self.quiet_get(variant, "v2/models", timeout).await?;
-        Ok(list.models)
+        metadata::names(&self.quiet_get(variant, "v2/models", timeout).await?)
     }
 
     /// What a service says of one model.
@@ -105,19 +104,25 @@ impl ModelClient {
         variant: &Variant,
         model: &str,
         timeout: Duration,
-    ) -> Result<ModelMetadata, ModelError> {
-        self.quiet_get(variant, &format!("v2/models/{model}"), timeout).await
+    ) -> Result<Metadata, ModelError> {
+        Metadata::read(&self.quiet_get(variant, &format!("v2/models/{model}"), timeout).await?)
     }
 
     /// Whether a model can answer now.
     pub(crate) async fn is_ready(&self, variant: &Variant, model: &str, timeout: Duration) -> bool {
-        let answer: Result<oip::ModelReady, _> =
-            self.quiet_get(variant, &format!("v2/models/{model}/ready"), timeout).await;
-        answer.is_ok_and(|answer| answer.ready)
+        let answer = self.quiet_get(variant, &format!("v2/models/{model}/ready"), timeout).await;
+        answer.is_ok_and(|body| metadata::is_ready(&body))
     }
 
-    /// Sends a request as it is, errors of the exchange in our words.
-    pub(crate) async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, ModelError> {
+    /// Sends a request as it is to a variant, which its span names; errors of the exchange in our words.
+    pub(crate) async fn send(
+        &self,
+        variant: &Variant,
+        mut request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, ModelError> {
+        let named = KeyValue::new(attr::ML_VARIANT, std::sync::Arc::clone(&variant.name));
+        request.extensions_mut().insert(SpanAttributes(vec![named]));
         self.http.send(request, timeout).await.map_err(|error| match error {
             ClientError::Connect { .. } | ClientError::InvalidRequest(_) => ModelError::Unreachable(error),
             ClientError::Timeout { .. } => ModelError::TimedOut(Some(error)),
@@ -127,35 +132,46 @@ impl ModelClient {
 
     /// A read that belongs to no request: it says so to the service by an unsampled trace, or else every look at the
     /// models would be a trace of its own.
-    async fn quiet_get<T: DeserializeOwned>(
-        &self,
-        variant: &Variant,
-        path: &str,
-        timeout: Duration,
-    ) -> Result<T, ModelError> {
+    async fn quiet_get(&self, variant: &Variant, path: &str, timeout: Duration) -> Result<Bytes, ModelError> {
         let (trace, span) = (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
         let request = Request::get(format!("{}{path}", variant.service))
             .header("traceparent", format!("00-{trace}-{}-00", &span[..16]))
             .body(Bytes::new())
             .map_err(ModelError::Address)?;
-        let response = self.send(request, timeout).await?;
+        let response = self.send(variant, request, timeout).await?;
         if !response.status().is_success() {
             return Err(answered(&response));
         }
-        serde_json::from_slice(response.body()).map_err(ModelError::NotJson)
+        Ok(response.into_body())
     }
 }
 
 impl ModelError {
+    /// What a status means of which nothing else was read; `None` of one that is no error.
+    pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
+        let is_error = status.is_client_error() || status.is_server_error();
+        is_error.then_some(Self::Answered { status, code: None, message: String::new(), retry_after: None })
+    }
+
     /// Whether the service said that it has no such model.
     pub(crate) fn is_unknown_model(&self) -> bool {
         matches!(self, Self::Answered { status: StatusCode::NOT_FOUND, .. })
     }
 
-    /// Whether the service itself is down, rather than this one request at fault.
+    /// Whether the service answered, and only has no list of its models, or one in a form of its own.
+    pub(crate) fn is_no_list(&self) -> bool {
+        match self {
+            Self::Answered { status, .. } => *status == StatusCode::NOT_IMPLEMENTED || !status.is_server_error(),
+            Self::NotJson(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the variant failed as a whole, rather than this one request being at fault.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Answered { status, .. } => status.is_server_error(),
+            Self::Answered { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
+            Self::Request(_) | Self::Address(_) | Self::Abandoned => false,
             _ => true,
         }
     }

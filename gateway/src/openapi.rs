@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, Required, ResponseBuilder};
 use utoipa::{OpenApi, PartialSchema as _};
 
@@ -67,10 +67,14 @@ fn method(method: CallMethod) -> HttpMethod {
 }
 
 fn operation(call: &Call) -> Operation {
-    let success = ResponseBuilder::new()
-        .description("The model service's own answer; tensors may follow the JSON as binary data")
-        .content("application/json", anything())
-        .content("application/octet-stream", anything());
+    let infer = call.path.ends_with("/infer");
+    let answer = if call.path == "/v2/repository/index" { list() } else { anything() };
+    let mut success = ResponseBuilder::new()
+        .description("The model service's own answer; tensors of an inference may follow the JSON as binary data")
+        .content("application/json", answer);
+    if infer {
+        success = success.content("application/octet-stream", anything());
+    }
     let mut operation = OperationBuilder::new()
         .tag("inference")
         .operation_id(Some(call.id))
@@ -84,12 +88,13 @@ fn operation(call: &Call) -> Operation {
         operation = operation.parameter(parameter.schema(Some(String::schema())));
     }
     if call.method == CallMethod::Post {
-        let body = RequestBodyBuilder::new()
-            .description(Some(
-                "A body of the protocol; `Inference-Header-Content-Length` tells where binary tensors begin",
-            ))
-            .content("application/json", anything())
-            .content("application/octet-stream", anything());
+        let mut body = RequestBodyBuilder::new().description(Some(
+            "A body of the protocol; `Inference-Header-Content-Length` tells where binary tensors begin",
+        ));
+        body = body.content("application/json", if infer { inputs() } else { anything() });
+        if infer {
+            body = body.content("application/octet-stream", anything());
+        }
         operation = operation.request_body(Some(body.build()));
     }
     operation.build()
@@ -113,6 +118,19 @@ const ERRORS: [(&str, &str); 11] = [
 fn error(description: &str) -> utoipa::openapi::Response {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("OipError")));
     ResponseBuilder::new().description(description).content("application/json", body.build()).build()
+}
+
+/// The body of an inference call as far as every model has it.
+fn inputs() -> utoipa::openapi::Content {
+    let inputs = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object));
+    let body = ObjectBuilder::new().schema_type(Type::Object).property("inputs", inputs).required("inputs");
+    ContentBuilder::new().schema(Some(body)).build()
+}
+
+/// A list of objects.
+fn list() -> utoipa::openapi::Content {
+    let items = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object));
+    ContentBuilder::new().schema(Some(items)).build()
 }
 
 fn anything() -> utoipa::openapi::Content {

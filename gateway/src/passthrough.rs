@@ -2,8 +2,9 @@
 //!
 //! One table says which calls there are; the router and `openapi.json` are both made from it.
 
+mod route;
+
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -13,12 +14,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
 use protocol::oip::HEADER_LENGTH;
 use serving::Deadline;
-use telemetry::attr;
 
-use crate::catalogue::is_name;
 use crate::error::{ApiError, OipFailure};
-use crate::model::{ModelClient, budget};
-use crate::routes::{Routes, Variant};
+use crate::read_through::Parts;
+use crate::routes::Variant;
 use crate::timing::SERVER_TIMING;
 
 /// One call of the protocol.
@@ -87,11 +86,10 @@ const RESPONSE_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static(HEADER_LENGTH),
 ];
 
-/// Hands requests on to the variant of their model.
-#[derive(Clone, Debug)]
+/// Hands requests on to a variant of their model.
+#[derive(Clone)]
 pub(crate) struct Passthrough {
-    pub(crate) client: ModelClient,
-    pub(crate) routes: Arc<Routes>,
+    pub(crate) parts: Parts,
 }
 
 /// Answers every call of the table.
@@ -106,10 +104,12 @@ pub(crate) async fn forward(
 ) -> Result<Response, OipFailure> {
     let body = body.map_err(|rejection| OipFailure(rejection.into()))?;
     let names = path.map(|Path(names)| names).map_err(|_| OipFailure(ApiError::UnknownPath))?;
-    let variant = through.variant(&names)?;
-    let request = request(variant, &method, &uri, &headers, body).map_err(|_| OipFailure(ApiError::UnknownPath))?;
-    let answer = through.client.send(request, budget(deadline.remaining())).await;
-    let (head, body) = answer.map_err(|error| OipFailure(ApiError::Model(Arc::new(error))))?.into_parts();
+    let call = Forwarded { method, uri, headers, body };
+    let answer = match names.get("model_name") {
+        None => through.ask_service(&call, deadline).await,
+        Some(model) => through.ask_model(model, names.get("version"), &call, deadline).await,
+    };
+    let (head, body) = answer.map_err(OipFailure)?.into_parts();
     let mut response = (head.status, body).into_response();
     // `Bytes` would be told as octets, whatever the service said.
     response.headers_mut().remove(header::CONTENT_TYPE);
@@ -117,37 +117,27 @@ pub(crate) async fn forward(
     Ok(response)
 }
 
-impl Passthrough {
-    /// The variant that a call is for. Names are checked, since they lead to paths of the model service.
-    fn variant(&self, names: &HashMap<String, String>) -> Result<&Variant, OipFailure> {
-        let Some(model) = names.get("model_name") else { return Ok(self.routes.default_variant()) };
-        if !is_name(model) || names.get("version").is_some_and(|version| !is_name(version)) {
-            return Err(OipFailure(ApiError::UnknownModel { model: model.clone() }));
-        }
-        let variant = self.routes.choose(model);
-        let span = telemetry::current();
-        span.set(attr::ML_MODEL_NAME, model.clone());
-        span.set(attr::ML_VARIANT, variant.name.clone());
-        if let Some(version) = names.get("version") {
-            span.set(attr::ML_MODEL_VERSION, version.clone());
-        }
-        Ok(variant)
-    }
+/// A request as it came.
+#[derive(Clone)]
+pub(crate) struct Forwarded {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
-fn request(
-    variant: &Variant,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> Result<Request<Bytes>, http::Error> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = Request::builder().method(method).uri(format!("{}{}", variant.service, &path[1..])).body(body)?;
-    copy(&REQUEST_HEADERS, headers, request.headers_mut());
-    // Without a wish of the client's, none of the HTTP client's own: it would undo what it asked for.
-    request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(header::HeaderValue::from_static("identity"));
-    Ok(request)
+impl Forwarded {
+    /// The same request for a variant.
+    fn request(&self, variant: &Variant) -> Result<Request<Bytes>, ApiError> {
+        // Some servers answer the second form by a redirect to an address that a client of ours should not see.
+        let path = self.uri.path_and_query().map_or("/", |path| if path == "/v2/" { "/v2" } else { path.as_str() });
+        let request = Request::builder().method(&self.method).uri(format!("{}{}", variant.service, &path[1..]));
+        let mut request = request.body(self.body.clone()).map_err(|_| ApiError::UnknownPath)?;
+        copy(&REQUEST_HEADERS, &self.headers, request.headers_mut());
+        // Without a wish of the client's, none of the HTTP client's own: it would undo what it asked for.
+        request.headers_mut().entry(header::ACCEPT_ENCODING).or_insert(header::HeaderValue::from_static("identity"));
+        Ok(request)
+    }
 }
 
 fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {

@@ -14,6 +14,7 @@ use telemetry::attr;
 
 use crate::api::{Entry, Prediction, PredictionRequest, PredictionResponse, Problem};
 use crate::cache::{CACHE_STATUS, Directives};
+use crate::choice::Wish;
 use crate::error::ApiError;
 use crate::read_through::{Answer, Asked, ReadThrough};
 use crate::timing::SERVER_TIMING;
@@ -32,7 +33,10 @@ use crate::timing::SERVER_TIMING;
     path = "/v1/predictions",
     tag = "predictions",
     request_body(content = PredictionRequest, description = "JSON, also compressed (`Content-Encoding: gzip` or `deflate`)"),
-    params(("Cache-Control" = Option<String>, Header, description = "`no-cache`, `no-store`, `max-age=N`, `only-if-cached`")),
+    params(
+        ("Cache-Control" = Option<String>, Header, description = "`no-cache`, `no-store`, `max-age=N`, `only-if-cached`"),
+        ("baggage" = Option<String>, Header, description = "`ml.variant=NAME` asks for one variant, `user.id=ID` for one variant for everything that this user asks (W3C Baggage)"),
+    ),
     responses(
         (status = 200, description = "At least one prediction", body = PredictionResponse, headers(
             ("Cache-Status" = String, description = "How the answer was come by (RFC 9211)"),
@@ -64,7 +68,7 @@ pub(crate) async fn create(
     }
     let asked = read(&body?)?;
     describe(&asked);
-    let answer = predictions.answer(asked, Directives::read(&headers), deadline).await?;
+    let answer = predictions.answer(asked, Wish::read(&headers), Directives::read(&headers), deadline).await?;
     Ok(respond(answer, |predictions| json(&PredictionResponse { predictions })))
 }
 
@@ -79,6 +83,7 @@ pub(crate) async fn create(
         ("model" = String, Path, description = "Name of the model"),
         ("data_id" = String, Path, description = "The entity"),
         ("Cache-Control" = Option<String>, Header, description = "`no-cache`, `no-store`, `max-age=N`, `only-if-cached`"),
+        ("baggage" = Option<String>, Header, description = "`ml.variant=NAME` asks for one variant, `user.id=ID` for one variant for everything that this user asks (W3C Baggage)"),
     ),
     responses(
         (status = 200, description = "The prediction", body = Prediction, headers(
@@ -105,12 +110,16 @@ pub(crate) async fn one(
     let Path((model, data_id)) = path.map_err(|_| ApiError::Invalid("the path is not UTF-8".to_owned()))?;
     let asked = Asked::one(model, data_id)?;
     describe(&asked);
-    let answer = predictions.answer(asked, Directives::read(&headers), deadline).await?;
+    let answer = predictions.answer(asked, Wish::read(&headers), Directives::read(&headers), deadline).await?;
     Ok(respond(answer, |entries| json(&entries.first())))
 }
 
 fn read(body: &[u8]) -> Result<Asked, ApiError> {
     let PredictionRequest { model, data_ids, texts } = serde_json::from_slice(body)?;
+    // The reader of a struct takes a list, too, field by field: a form that nobody has promised and a new field would break.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::Invalid("the body must be an object and is a list".to_owned()));
+    }
     match (data_ids, texts) {
         (Some(ids), None) => Asked::data_ids(model, ids),
         (None, Some(texts)) => Asked::texts(model, texts),

@@ -26,7 +26,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Everything that the gateway answers.
 pub(crate) fn build(config: &Config, predictions: Arc<ReadThrough>, health: &Health) -> Router {
-    let through = Passthrough { client: predictions.client().clone(), routes: predictions.shared_routes() };
+    let through = Passthrough { parts: predictions.parts().clone() };
     let decompression = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .map_request(|request: http::Request<_>| request.map(Body::new));

@@ -45,7 +45,7 @@ pub(crate) async fn search(
     if let Some(model) = &search.model {
         telemetry::current().set(attr::ML_MODEL_NAME, model.clone());
     }
-    let page = predictions.store().search(search).await.map_err(ApiError::Store)?;
+    let page = predictions.parts().store.search(search).await.map_err(ApiError::Store)?;
     let predictions = page.predictions.into_iter().map(|stored| Prediction::new(stored, true)).collect();
     Ok(json(&SearchResponse { predictions, next_cursor: page.next.map(|next| write_cursor(&next)) }))
 }
@@ -75,8 +75,9 @@ fn read(parameters: SearchParameters) -> Result<Search, ApiError> {
 
 /// A cursor is a place in the order; hex keeps it one word in a URL, and clients from building their own.
 fn write_cursor(position: &Position) -> String {
-    let Position { computed_at, key: Key { model, version, data_id } } = position;
-    let text = serde_json::to_vec(&(computed_at.as_microsecond(), model, version, data_id)).unwrap_or_default();
+    let Position { computed_at, key: Key { model, variant, version, data_id } } = position;
+    let text =
+        serde_json::to_vec(&(computed_at.as_microsecond(), model, variant, version, data_id)).unwrap_or_default();
     text.iter().fold(String::with_capacity(text.len() * 2), |mut hex, byte| {
         hex.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')));
         hex
@@ -87,6 +88,7 @@ fn read_cursor(text: &str) -> Option<Position> {
     let digits = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<Vec<u8>>>()?;
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
-    let (computed_at, model, version, data_id) = serde_json::from_slice(&bytes).ok()?;
-    Some(Position { computed_at: Timestamp::from_microsecond(computed_at).ok()?, key: Key { model, version, data_id } })
+    let (computed_at, model, variant, version, data_id) = serde_json::from_slice(&bytes).ok()?;
+    let key = Key { model, variant, version, data_id };
+    Some(Position { computed_at: Timestamp::from_microsecond(computed_at).ok()?, key })
 }

@@ -8,7 +8,7 @@ pub(crate) mod sqlite;
 pub(crate) mod watched;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +22,8 @@ use telemetry::SpanRef;
 /// Keeps predictions and finds them again. A prediction that is not there is `None`, never an error.
 #[async_trait]
 pub trait PredictionStore: Debug + Send + Sync {
-    /// Looks up several predictions of one model version; the answer has the length and order of `data_ids`. What was
-    /// stored in an earlier call is seen at once.
+    /// Looks up several predictions of one model; the answer has the length and order of the entities of all parts, one part
+    /// after the other. What was stored in an earlier call is seen at once.
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError>;
 
     /// Stores predictions, one result for each in the same order. An older computation never replaces a newer one of the
@@ -33,18 +33,21 @@ pub trait PredictionStore: Debug + Send + Sync {
     /// A page of what is stored, newest first; an engine may need a moment to show what was stored last.
     async fn search(&self, search: Search) -> Result<Page, StoreError>;
 
-    /// The version of `model` that computed its newest stored prediction.
-    async fn latest_version(&self, model: &str) -> Result<Option<String>, StoreError>;
+    /// The version of `variant` of `model` that computed its newest stored prediction.
+    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError>;
 
     /// Forgets what was computed before `before`; the answer is how many.
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
-/// What a prediction is found by. A new version of a model never finds the predictions of an old one.
+/// What a prediction is found by. A new version of a model never finds the predictions of an old one, nor one variant those
+/// of another, also where services have no versions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Name of the model.
     pub model: String,
+    /// Which variant of the model answered.
+    pub variant: String,
     /// Version of the model.
     pub version: String,
     /// The entity.
@@ -56,8 +59,6 @@ pub struct Key {
 pub struct StoredPrediction {
     /// What it is found by.
     pub key: Key,
-    /// Which variant of the model answered.
-    pub variant: String,
     /// The predicted class.
     pub label: String,
     /// Probability of the predicted class, 0 to 1.
@@ -72,11 +73,20 @@ pub struct StoredPrediction {
     pub run_id: Option<String>,
 }
 
-/// Several predictions of one model version.
+/// Several predictions of one model.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// Name of the model.
     pub model: String,
+    /// What is looked up of each variant.
+    pub parts: Vec<LookupPart>,
+}
+
+/// Several predictions of one variant.
+#[derive(Clone, Debug)]
+pub struct LookupPart {
+    /// Name of the variant.
+    pub variant: String,
     /// Version of the model.
     pub version: String,
     /// The entities, each once.
@@ -155,6 +165,32 @@ impl StoreError {
             Self::TimedOut => "timeout",
             Self::Closed => "closed",
         }
+    }
+}
+
+impl Lookup {
+    /// Number of predictions that are looked up.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.data_ids.len()).sum()
+    }
+
+    /// Whether nothing is looked up.
+    pub fn is_empty(&self) -> bool {
+        self.parts.iter().all(|part| part.data_ids.is_empty())
+    }
+
+    /// The keys that are looked up, in order.
+    pub(crate) fn into_keys(self) -> impl Iterator<Item = Key> {
+        let Self { model, parts } = self;
+        parts.into_iter().flat_map(move |LookupPart { variant, version, data_ids }| {
+            let model = model.clone();
+            data_ids.into_iter().map(move |data_id| Key {
+                model: model.clone(),
+                variant: variant.clone(),
+                version: version.clone(),
+                data_id,
+            })
+        })
     }
 }
 

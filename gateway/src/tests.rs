@@ -13,3 +13,4 @@ mod openapi;
 mod search;
 mod stores;
 mod through;
+mod variants;

@@ -19,6 +19,21 @@ pub(crate) struct UpstreamTiming {
     pub(crate) compute: Option<f64>,
 }
 
+impl UpstreamTiming {
+    /// Of calls that went side by side the longer parts are what a client waited for.
+    pub(crate) fn longer(self, other: Self) -> Self {
+        let longer = |one: Option<f64>, two: Option<f64>| match (one, two) {
+            (Some(one), Some(two)) => Some(one.max(two)),
+            (one, two) => one.or(two),
+        };
+        Self {
+            features: longer(self.features, other.features),
+            queue: longer(self.queue, other.queue),
+            compute: longer(self.compute, other.compute),
+        }
+    }
+}
+
 /// What an answer took, as the gateway saw it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timing {

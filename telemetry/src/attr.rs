@@ -19,6 +19,10 @@ pub const ML_MODEL_VERSION: &str = "ml.model_version";
 pub const ML_RUN_ID: &str = "ml.run_id";
 /// Which variant of the model answered, for example `primary` (string).
 pub const ML_VARIANT: &str = "ml.variant";
+/// The variant that was chosen first and failed, where another one answers in its place (string).
+pub const ML_VARIANT_FAILED: &str = "ml.variant.failed";
+/// What became of a shadow's call: `answered`, `failed` or `dropped` (string).
+pub const ML_SHADOW_RESULT: &str = "ml.shadow.result";
 /// The entity asked for; only on spans of single lookups (string).
 pub const ML_DATA_ID: &str = "ml.data_id";
 /// Rows in one inference call (int).
@@ -75,6 +79,10 @@ pub mod metric {
     pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
     /// Predictions asked of the prediction store, by result (counter, `{prediction}`).
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
+    /// Predictions asked of another variant than was chosen, since that one failed (counter, `{prediction}`).
+    pub const ML_VARIANT_FAIL_OVERS: &str = "ml.variant.fail_overs";
+    /// Calls of shadow variants, by result (counter, `{call}`).
+    pub const ML_SHADOW_CALLS: &str = "ml.shadow.calls";
     /// Feature values looked up, by view and status (counter, `{value}`).
     pub const ML_FEATURE_LOOKUPS: &str = "ml.feature.lookups";
     /// Entities asked of the in-process feature cache, by result (counter, `{entity}`).

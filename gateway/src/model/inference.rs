@@ -1,10 +1,11 @@
 //! What one inference call answered, row by row.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use protocol::oip::{self, InferResponse};
+use protocol::oip::{self, InferResponse, TensorData};
 use telemetry::SpanRef;
 
 use super::ModelError;
@@ -86,9 +87,10 @@ impl Inference {
 
 fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, RowFailure>>, ModelError> {
     let texts = |name| body.output(name).map(oip::Tensor::as_texts).transpose().map_err(ModelError::Malformed);
-    let numbers = |name| body.output(name).and_then(oip::Tensor::as_fp32);
+    let numbers = |name| body.output(name).and_then(numbers);
     let labels = texts("label")?.ok_or(ModelError::Unusable("has no output `label`"))?;
-    let confidences = numbers("confidence").ok_or(ModelError::Unusable("has no FP32 output `confidence`"))?;
+    let confidences =
+        numbers("confidence").ok_or(ModelError::Unusable("has no output `confidence` of FP32 or FP64"))?;
     let probabilities = numbers("probabilities").unwrap_or_default();
     let errors = texts("error")?.unwrap_or_default();
     let classes = probabilities.len() / rows.max(1);
@@ -105,6 +107,15 @@ fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, RowFai
         }),
     };
     Ok((0..rows).map(row).collect())
+}
+
+/// The numbers of an output; Python's frameworks like to answer in FP64.
+fn numbers(tensor: &oip::Tensor) -> Option<Cow<'_, [f32]>> {
+    match &tensor.data {
+        TensorData::Fp32(data) => Some(data.into()),
+        TensorData::Fp64(data) => Some(data.iter().map(|number| *number as f32).collect()),
+        _ => None,
+    }
 }
 
 /// The span that a `traceparent` names, if it was sampled: a link to a span that nobody has leads nowhere.

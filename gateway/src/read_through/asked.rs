@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::Known;
+use crate::catalogue::Takes;
 use crate::error::ApiError;
 
 /// Things that one request may ask for.
@@ -89,20 +89,20 @@ impl Asked {
     }
 
     /// Decides what the ids are now that the model is known; an error if it does not take what is asked.
-    pub(super) fn settle(mut self, known: &Known) -> Result<Self, ApiError> {
-        let (taken, asked, other) = match self.items {
-            Items::Either if !known.takes_data_ids && self.ids.iter().all(|id| id.starts_with(TEXT_PREFIX)) => {
+    pub(super) fn settle(&mut self, takes: Takes) -> Result<(), ApiError> {
+        let (fits, asked, other) = match self.items {
+            Items::Either if !takes.data_ids && self.ids.iter().all(|id| id.starts_with(TEXT_PREFIX)) => {
                 self.items = Items::TextIds;
-                return Ok(self);
+                return Ok(());
             }
-            Items::DataIds | Items::Either => (known.takes_data_ids, "data_ids", "texts"),
-            Items::Texts(_) => (known.takes_texts, "texts", "data_ids"),
-            Items::TextIds => return Ok(self),
+            Items::DataIds | Items::Either => (takes.data_ids, "data_ids", "texts"),
+            Items::Texts(_) => (takes.texts, "texts", "data_ids"),
+            Items::TextIds => return Ok(()),
         };
-        if taken {
-            return Ok(self);
+        if fits {
+            return Ok(());
         }
-        let hint = if known.takes_data_ids || known.takes_texts {
+        let hint = if takes.data_ids || takes.texts {
             format!("ask with `{other}`")
         } else {
             format!("ask at /v2/models/{}/infer", self.model)

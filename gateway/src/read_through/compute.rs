@@ -8,8 +8,11 @@ use telemetry::SpanRef;
 
 use super::round::Round;
 use super::{Items, ReadThrough};
+use crate::catalogue::Known;
 use crate::flight::Pilot;
 use crate::model::{Inference, Input, ModelError, Row, RowFailure};
+use crate::routes::Route;
+use crate::statistics::CallEnd;
 use crate::store::{Key, StoredPrediction, whole_micros};
 use crate::timing::UpstreamTiming;
 
@@ -29,9 +32,11 @@ pub(crate) struct Computed {
     pub(super) timing: UpstreamTiming,
 }
 
-/// What is to be computed.
+/// What is to be computed, and by which variant.
 pub(super) struct Job {
-    model: String,
+    pub(super) model: String,
+    pub(super) route: Arc<Route>,
+    variant: usize,
     version: String,
     ids: Vec<String>,
     input: Input,
@@ -41,13 +46,29 @@ pub(super) struct Job {
 
 impl Job {
     /// The things at `indices` of a request.
-    pub(super) fn new(round: &Round, indices: &[usize], budget: Duration, store: bool) -> Self {
+    pub(super) fn new(round: &Round, variant: usize, indices: &[usize], budget: Duration, store: bool) -> Self {
         let ids: Vec<String> = indices.iter().map(|at| round.asked.ids[*at].clone()).collect();
         let input = match &round.asked.items {
             Items::Texts(texts) => Input::Texts(indices.iter().map(|at| texts[*at].clone()).collect()),
             Items::DataIds | Items::Either | Items::TextIds => Input::DataIds(ids.clone()),
         };
-        Self { model: round.asked.model.clone(), version: round.known.version.clone(), ids, input, budget, store }
+        let (model, route, version) =
+            (round.asked.model.clone(), Arc::clone(&round.route), round.version(variant).to_owned());
+        Self { model, route, variant, version, ids, input, budget, store }
+    }
+
+    /// The same for another variant.
+    pub(super) fn of_shadow(&self, variant: usize, known: Option<&Known>) -> Self {
+        Self {
+            model: self.model.clone(),
+            route: Arc::clone(&self.route),
+            variant,
+            version: known.map(|known| known.version.clone()).unwrap_or_default(),
+            ids: self.ids.clone(),
+            input: self.input.clone(),
+            budget: self.budget,
+            store: self.store,
+        }
     }
 }
 
@@ -68,6 +89,11 @@ impl Computed {
         Ok(rows.get(data_id).map_or(Err(&RowFailure::Other), Result::as_ref))
     }
 
+    /// Whether there was an answer.
+    pub(super) fn is_fine(&self) -> bool {
+        self.rows.is_ok()
+    }
+
     /// The span to point at.
     pub(super) fn worker(&self) -> Option<SpanRef> {
         self.worker.clone()
@@ -83,18 +109,22 @@ impl ReadThrough {
         pilot.land(Arc::new(outcome), keep);
     }
 
-    async fn compute(&self, job: Job) -> Computed {
-        let Job { model, version, ids, input, budget, store } = job;
-        let variant = self.routes.choose(&model);
+    pub(super) async fn compute(&self, job: Job) -> Computed {
+        let Job { model, route, variant, version, ids, input, budget, store } = job;
+        let variant = &route.variants[variant];
         let started = Instant::now();
-        let inference = match self.client.infer(variant, &model, input, budget).await {
+        let inferred = self.parts.client.infer(variant, &model, input, budget).await;
+        let end = inferred.as_ref().map_or_else(CallEnd::of_error, |_| CallEnd::Answered);
+        self.parts.statistics.called(&model, &variant.name, started.elapsed(), end);
+        let mut inference = match inferred {
             Ok(inference) => inference,
             Err(error) => {
                 tracing::debug!(
                     name: "prediction.failed",
-                    { "ml.model_name" = model, "ml.batch_size" = ids.len(), "error.type" = error.code() },
-                    "{} predictions of {model} failed: {}",
+                    { "ml.model_name" = model, "ml.variant" = &*variant.name, "ml.batch_size" = ids.len(), "error.type" = error.code() },
+                    "{} predictions of {model} by {} failed: {}",
                     ids.len(),
+                    variant.name,
                     error.code()
                 );
                 // The spans of the failed call are below the span of the request that made it.
@@ -102,18 +132,25 @@ impl ReadThrough {
             }
         };
         let answered = inference.version.clone().unwrap_or_else(|| version.clone());
-        self.catalogue.answered(&model, &version, &answered);
+        self.parts.catalogue.answered(&model, variant, &version, &answered);
         tracing::debug!(
             name: "prediction.computed",
-            { "ml.model_name" = model, "ml.model_version" = answered, "ml.batch_size" = ids.len(), duration_ms = started.elapsed().as_secs_f64() * 1_000.0 },
-            "{} predictions of {model} computed",
-            ids.len()
+            { "ml.model_name" = model, "ml.model_version" = answered, "ml.variant" = &*variant.name, "ml.batch_size" = ids.len(), duration_ms = started.elapsed().as_secs_f64() * 1_000.0 },
+            "{} predictions of {model} computed by {}",
+            ids.len(),
+            variant.name
         );
-        let (worker, timing) =
-            (inference.computed_by.clone().or_else(|| telemetry::current().span_ref()), inference.timing);
+        // A service that does not tell its span was called below this request's: that leads to the computation, too.
+        inference.computed_by = inference.computed_by.or_else(|| telemetry::current().span_ref());
+        let (worker, timing) = (inference.computed_by.clone(), inference.timing);
         let rows = self.predictions(&model, &answered, &variant.name, ids, inference);
         let began = Instant::now();
-        let stored = if store { self.write(&rows).await } else { None };
+        let stored = if store {
+            self.parts.statistics.saw(&model, rows.values().filter_map(|row| row.as_ref().ok()));
+            self.write(&rows).await
+        } else {
+            None
+        };
         Computed { rows: Ok(rows), worker, stored, write: began.elapsed(), timing }
     }
 
@@ -129,8 +166,12 @@ impl ReadThrough {
         let computed_at = whole_micros((self.clock)());
         let Inference { run_id, computed_by, rows, .. } = inference;
         let prediction = |data_id: &str, row: Row| StoredPrediction {
-            key: Key { model: model.to_owned(), version: version.to_owned(), data_id: data_id.to_owned() },
-            variant: variant.to_owned(),
+            key: Key {
+                model: model.to_owned(),
+                variant: variant.to_owned(),
+                version: version.to_owned(),
+                data_id: data_id.to_owned(),
+            },
             label: row.label,
             confidence: row.confidence,
             probabilities: row.probabilities,
@@ -150,6 +191,6 @@ impl ReadThrough {
         if predictions.is_empty() {
             return None;
         }
-        Some(self.store.put_many(predictions).await)
+        Some(self.parts.store.put_many(predictions).await)
     }
 }

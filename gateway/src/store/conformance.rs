@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use telemetry::SpanRef;
 
-use super::{Key, Lookup, Page, PredictionStore, Search, StoredPrediction};
+use super::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
 
 /// Runs the whole suite. `settle` makes what was written visible to searches, for engines that need to be told.
 pub(crate) async fn check<F: Future<Output = ()>>(store: &dyn PredictionStore, settle: impl Fn() -> F) {
@@ -11,6 +11,8 @@ pub(crate) async fn check<F: Future<Output = ()>>(store: &dyn PredictionStore, s
     what_is_stored_is_found_again_exactly(store).await;
     a_lookup_keeps_the_order_and_marks_what_is_missing(store).await;
     versions_and_models_do_not_answer_for_each_other(store).await;
+    variants_do_not_answer_for_each_other(store).await;
+    one_lookup_is_for_several_variants(store).await;
     a_newer_computation_replaces_an_older_one_and_not_the_reverse(store).await;
     ids_are_taken_literally(store).await;
     concurrent_writes_are_all_kept(store).await;
@@ -27,8 +29,12 @@ pub(crate) async fn check<F: Future<Output = ()>>(store: &dyn PredictionStore, s
 /// A prediction `seconds` after a fixed moment.
 pub(crate) fn prediction(model: &str, version: &str, data_id: &str, seconds: i64) -> StoredPrediction {
     StoredPrediction {
-        key: Key { model: model.to_owned(), version: version.to_owned(), data_id: data_id.to_owned() },
-        variant: "primary".to_owned(),
+        key: Key {
+            model: model.to_owned(),
+            variant: "primary".to_owned(),
+            version: version.to_owned(),
+            data_id: data_id.to_owned(),
+        },
         label: "high".to_owned(),
         confidence: 0.7,
         probabilities: vec![0.3, 0.7],
@@ -42,9 +48,19 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_microsecond(1_700_000_000_123_456).unwrap() + SignedDuration::from_secs(seconds)
 }
 
-fn lookup(model: &str, version: &str, data_ids: &[&str]) -> Lookup {
+/// The same by another variant.
+fn by(variant: &str, prediction: StoredPrediction) -> StoredPrediction {
+    StoredPrediction { key: Key { variant: variant.to_owned(), ..prediction.key }, ..prediction }
+}
+
+/// Looks up predictions of the variant `primary`.
+pub(crate) fn lookup(model: &str, version: &str, data_ids: &[&str]) -> Lookup {
+    Lookup { model: model.to_owned(), parts: vec![part("primary", version, data_ids)] }
+}
+
+fn part(variant: &str, version: &str, data_ids: &[&str]) -> LookupPart {
     let data_ids = data_ids.iter().map(|id| (*id).to_owned()).collect();
-    Lookup { model: model.to_owned(), version: version.to_owned(), data_ids }
+    LookupPart { variant: variant.to_owned(), version: version.to_owned(), data_ids }
 }
 
 async fn put(store: &dyn PredictionStore, predictions: &[StoredPrediction]) {
@@ -62,7 +78,7 @@ async fn an_empty_store_knows_nothing(store: &dyn PredictionStore) {
     assert_eq!(store.get_many(lookup("m", "1", &[])).await.unwrap(), []);
     assert_eq!(store.put_many(Vec::new()).await.unwrap().len(), 0);
     assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap(), Page::default());
-    assert_eq!(store.latest_version("m").await.unwrap(), None);
+    assert_eq!(store.latest_version("m", "primary").await.unwrap(), None);
     assert_eq!(store.remove_older(at(0)).await.unwrap(), 0);
 }
 
@@ -95,6 +111,44 @@ async fn versions_and_models_do_not_answer_for_each_other(store: &dyn Prediction
     assert!(get(store, "apart", "1", "a").await.is_some());
 }
 
+async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
+    // Without versions, too, and with names that would make one of the other if they were put together.
+    for (variant, version) in [("primary", ""), ("canary", ""), ("canary", "1"), ("canary/1", ""), ("a@b", "1")] {
+        put(
+            store,
+            &[by(
+                variant,
+                StoredPrediction { label: format!("{variant} {version}"), ..prediction("of", version, "a", 0) },
+            )],
+        )
+        .await;
+    }
+    for (variant, version, label) in [
+        ("primary", "", Some("primary ")),
+        ("canary", "", Some("canary ")),
+        ("canary", "1", Some("canary 1")),
+        ("canary/1", "", Some("canary/1 ")),
+        ("a@b", "1", Some("a@b 1")),
+        ("primary", "1", None),
+        ("kserve", "", None),
+        ("b", "1", None),
+    ] {
+        let of = Lookup { model: "of".to_owned(), parts: vec![part(variant, version, &["a"])] };
+        let found = store.get_many(of).await.unwrap().remove(0);
+        assert_eq!(found.as_ref().map(|found| found.label.as_str()), label, "{variant} {version}");
+        assert!(found.is_none_or(|found| found.key.variant == variant && found.key.version == version));
+    }
+}
+
+async fn one_lookup_is_for_several_variants(store: &dyn PredictionStore) {
+    let all = [prediction("parts", "1", "a", 0), by("canary", prediction("parts", "7", "b", 0))];
+    put(store, &all).await;
+    let parts = vec![part("canary", "7", &["x", "b"]), part("kserve", "1", &[]), part("primary", "1", &["a", "b"])];
+    let found = store.get_many(Lookup { model: "parts".to_owned(), parts }).await.unwrap();
+    let [a, b] = all;
+    assert_eq!(found, [None, Some(b), Some(a), None]);
+}
+
 async fn a_newer_computation_replaces_an_older_one_and_not_the_reverse(store: &dyn PredictionStore) {
     let (old, new) = (
         prediction("newest", "1", "a", 1),
@@ -121,8 +175,8 @@ async fn concurrent_writes_are_all_kept(store: &dyn PredictionStore) {
     let writes = (0..40).map(|n| async move { put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await });
     futures_util::future::join_all(writes).await;
     let ids: Vec<String> = (0..40).map(|n| format!("id-{n}")).collect();
-    let found =
-        store.get_many(Lookup { model: "many".to_owned(), version: "1".to_owned(), data_ids: ids }).await.unwrap();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let found = store.get_many(lookup("many", "1", &ids)).await.unwrap();
     assert_eq!(found.iter().flatten().count(), 40);
 }
 
@@ -131,11 +185,10 @@ async fn store_what_is_searched(store: &dyn PredictionStore) {
     let latest =
         [prediction("latest", "9", "a", 10), prediction("latest", "10", "a", 20), prediction("latest", "8", "a", 15)];
     put(store, &latest).await;
-    let one = |id: &str, label: &str, variant: &str, confidence, seconds| StoredPrediction {
-        label: label.to_owned(),
-        variant: variant.to_owned(),
-        confidence,
-        ..prediction("search", "1", id, seconds)
+    put(store, &[by("canary", prediction("latest", "3", "a", 30))]).await;
+    let one = |id: &str, label: &str, variant: &str, confidence, seconds| {
+        let label = label.to_owned();
+        by(variant, StoredPrediction { label, confidence, ..prediction("search", "1", id, seconds) })
     };
     let search = [
         one("a", "high", "primary", 0.9, 10),
@@ -147,11 +200,18 @@ async fn store_what_is_searched(store: &dyn PredictionStore) {
     let pages: Vec<_> = ["a", "b", "c", "d", "e"].iter().map(|id| prediction("pages", "1", id, 50)).collect();
     put(store, &pages).await;
     put(store, &[prediction("pages", "1", "f", 60), prediction("pages", "2", "a", 50)]).await;
+    put(store, &[by("canary", prediction("pages", "9", "c", 50))]).await;
 }
 
 async fn the_latest_version_is_that_of_the_newest_prediction(store: &dyn PredictionStore) {
-    assert_eq!(store.latest_version("latest").await.unwrap().as_deref(), Some("10"));
-    assert_eq!(store.latest_version("nobody").await.unwrap(), None);
+    for (model, variant, version) in [
+        ("latest", "primary", Some("10")),
+        ("latest", "canary", Some("3")),
+        ("latest", "kserve", None),
+        ("nobody", "primary", None),
+    ] {
+        assert_eq!(store.latest_version(model, variant).await.unwrap().as_deref(), version, "{model} {variant}");
+    }
 }
 
 async fn searches_filter(store: &dyn PredictionStore) {
@@ -188,7 +248,7 @@ async fn pages_follow_each_other_without_gaps(store: &dyn PredictionStore) {
         }
         assert!(pages.len() < 10, "the pages do not end: {pages:?}");
     }
-    assert_eq!(pages, ["f a b", "c d e", "a"]);
+    assert_eq!(pages, ["f c a", "b c d", "e a"]);
 }
 
 async fn what_is_removed_is_gone(store: &dyn PredictionStore) {

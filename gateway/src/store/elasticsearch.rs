@@ -159,7 +159,7 @@ impl ElasticsearchStore {
 #[async_trait]
 impl PredictionStore for ElasticsearchStore {
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
-        if lookup.data_ids.is_empty() {
+        if lookup.is_empty() {
             return Ok(Vec::new());
         }
         let body = query::lookup(&lookup);
@@ -177,8 +177,8 @@ impl PredictionStore for ElasticsearchStore {
         self.find(query::search(&search), |body| query::page(search.limit, body)).await
     }
 
-    async fn latest_version(&self, model: &str) -> Result<Option<String>, StoreError> {
-        self.find(query::latest_version(model), query::version).await
+    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
+        self.find(query::latest_version(model, variant), query::version).await
     }
 
     /// By search and bulk delete, which every distribution has and which tells a document that was written anew apart.

@@ -1,8 +1,10 @@
-//! Predictions in one `SQLite` file: the only file that names `rusqlite`.
+//! Predictions in one `SQLite` file: this file and its folder are the only place that names `rusqlite`.
 //!
 //! The file is in WAL mode, so that a few readers and one writer do not wait for each other. Writes of concurrent requests
 //! join one transaction, and each is acknowledged only after it is committed. With `synchronous=NORMAL` a commit outlives
 //! the process; a power cut may take the last moments, which the models can compute again.
+
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +18,8 @@ use telemetry::db::{self, DbSpan};
 use telemetry::{KeyValue, SpanRef, WithSpan, attr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Key, Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
+use self::schema::SCHEMA_VERSION;
+use super::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoreError, StoredPrediction};
 
 /// Readers that may be busy at once; one more would only wait for the same two or three cores.
 const READERS: usize = 4;
@@ -27,26 +30,15 @@ const SHORT_LOOKUP: usize = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Readers hardly ever meet a lock in WAL mode, and a short lookup must not wait for one on a thread that others need.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
-const SCHEMA_VERSION: i64 = 1;
 const TABLE: &str = "predictions";
-const SCHEMA: &str = "
-    CREATE TABLE predictions (
-        model TEXT NOT NULL, version TEXT NOT NULL, data_id TEXT NOT NULL,
-        variant TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL, probabilities BLOB NOT NULL,
-        computed_at INTEGER NOT NULL, trace_id TEXT, span_id TEXT, run_id TEXT,
-        PRIMARY KEY (model, version, data_id)
-    ) WITHOUT ROWID;
-    CREATE INDEX predictions_by_time ON predictions (computed_at);
-    CREATE INDEX predictions_by_model ON predictions (model, computed_at);
-    PRAGMA user_version = 1;";
 const COLUMNS: &str =
-    "model, version, data_id, variant, label, confidence, probabilities, computed_at, trace_id, span_id, run_id";
+    "model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id";
 const GET: &str =
-    "SELECT model, version, data_id, variant, label, confidence, probabilities, computed_at, trace_id, span_id, run_id
-    FROM predictions WHERE model = ?1 AND version = ?2 AND data_id = ?3";
+    "SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id
+    FROM predictions WHERE model = ?1 AND variant = ?2 AND version = ?3 AND data_id = ?4";
 const PUT: &str = "
     INSERT INTO predictions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-    ON CONFLICT DO UPDATE SET variant = excluded.variant, label = excluded.label, confidence = excluded.confidence,
+    ON CONFLICT DO UPDATE SET label = excluded.label, confidence = excluded.confidence,
         probabilities = excluded.probabilities, computed_at = excluded.computed_at, trace_id = excluded.trace_id,
         span_id = excluded.span_id, run_id = excluded.run_id
     WHERE excluded.computed_at >= predictions.computed_at";
@@ -95,10 +87,9 @@ impl SqliteStore {
         }
         let refused = |source| OpenError::File { path: path.to_owned(), source };
         let writer = connect(path).map_err(refused)?;
-        match writer.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(refused)? {
-            0 => writer.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;")).map_err(refused)?,
-            SCHEMA_VERSION => {}
-            found => return Err(OpenError::Schema { path: path.to_owned(), found }),
+        let found = schema::prepare(&writer).map_err(refused)?;
+        if found > SCHEMA_VERSION {
+            return Err(OpenError::Schema { path: path.to_owned(), found });
         }
         let reader = || connect(path).and_then(|reader| reader.busy_timeout(READ_BUSY_TIMEOUT).map(|()| reader));
         let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(refused)?;
@@ -121,7 +112,7 @@ impl SqliteStore {
 #[async_trait]
 impl PredictionStore for SqliteStore {
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
-        if lookup.data_ids.len() <= SHORT_LOOKUP
+        if lookup.len() <= SHORT_LOOKUP
             && let Some(reader) = Readers::at_once(&self.readers)
         {
             let span = start("SELECT", 1);
@@ -143,11 +134,17 @@ impl PredictionStore for SqliteStore {
         self.read(move |connection| run_search(connection, &search)).await
     }
 
-    async fn latest_version(&self, model: &str) -> Result<Option<String>, StoreError> {
-        let model = model.to_owned();
+    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
+        let key = [model.to_owned(), variant.to_owned()];
         self.read(move |connection| {
-            let newest = "SELECT version FROM predictions WHERE model = ?1 ORDER BY computed_at DESC LIMIT 1";
-            connection.prepare_cached(newest)?.query_row([model], |row| row.get(0)).optional()
+            // The index by time knows no variants. Where a variant has nothing at all, it is not walked in vain.
+            let any = "SELECT 1 FROM predictions WHERE model = ?1 AND variant = ?2";
+            if !connection.prepare_cached(any)?.exists(params![key[0], key[1]])? {
+                return Ok(None);
+            }
+            let newest =
+                "SELECT version FROM predictions WHERE model = ?1 AND variant = ?2 ORDER BY computed_at DESC LIMIT 1";
+            connection.prepare_cached(newest)?.query_row(key, |row| row.get(0)).optional()
         })
         .await
     }
@@ -293,14 +290,18 @@ fn commit(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Vec<Result<()
 
 /// The predictions of a lookup, all as of one moment: in one transaction, which also takes the lock of the file only once.
 fn look_up(connection: &Connection, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, rusqlite::Error> {
-    let Lookup { model, version, data_ids } = lookup;
-    let together = (data_ids.len() > 1).then(|| connection.unchecked_transaction()).transpose()?;
+    let together = (lookup.len() > 1).then(|| connection.unchecked_transaction()).transpose()?;
     let mut statement = connection.prepare_cached(GET)?;
-    let one = |data_id| statement.query_row(params![model, version, data_id], read_row).optional();
-    let found = data_ids.into_iter().map(one).collect();
+    let Lookup { model, parts } = lookup;
+    let mut found = Vec::new();
+    for LookupPart { variant, version, data_ids } in parts {
+        for data_id in data_ids {
+            found.push(statement.query_row(params![model, variant, version, data_id], read_row).optional()?);
+        }
+    }
     drop(statement);
     together.map_or(Ok(()), rusqlite::Transaction::finish)?;
-    found
+    Ok(found)
 }
 
 fn insert(statement: &mut rusqlite::Statement<'_>, prediction: &StoredPrediction) -> Result<(), rusqlite::Error> {
@@ -308,9 +309,9 @@ fn insert(statement: &mut rusqlite::Statement<'_>, prediction: &StoredPrediction
     let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
     statement.execute(params![
         prediction.key.model,
+        prediction.key.variant,
         prediction.key.version,
         prediction.key.data_id,
-        prediction.variant,
         prediction.label,
         f64::from(prediction.confidence),
         probabilities,
@@ -340,12 +341,13 @@ fn run_search(connection: &Connection, search: &Search) -> Result<Page, rusqlite
     if let Some(after) = &search.after {
         let at = after.computed_at.as_microsecond();
         // The first comparison lets the index by time find the place; the rest breaks ties.
-        clauses.push("computed_at <= ? AND (computed_at < ? OR (model, version, data_id) > (?, ?, ?))");
-        let Key { model, version, data_id } = after.key.clone();
+        clauses.push("computed_at <= ? AND (computed_at < ? OR (model, variant, version, data_id) > (?, ?, ?, ?))");
+        let Key { model, variant, version, data_id } = after.key.clone();
         values.extend([
             Box::new(at) as Box<dyn ToSql>,
             Box::new(at),
             Box::new(model),
+            Box::new(variant),
             Box::new(version),
             Box::new(data_id),
         ]);
@@ -353,7 +355,7 @@ fn run_search(connection: &Connection, search: &Search) -> Result<Page, rusqlite
     let filter = if clauses.is_empty() { String::new() } else { format!("WHERE {}", clauses.join(" AND ")) };
     // One more than asked for tells whether there is a next page.
     values.push(Box::new(i64::try_from(search.limit).unwrap_or(i64::MAX - 1) + 1));
-    let order = "ORDER BY computed_at DESC, model, version, data_id LIMIT ?";
+    let order = "ORDER BY computed_at DESC, model, variant, version, data_id LIMIT ?";
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLE} {filter} {order}"))?;
     let rows = statement.query_map(params_from_iter(values), read_row)?;
     let mut predictions = rows.collect::<Result<Vec<_>, _>>()?;
@@ -368,8 +370,7 @@ fn read_row(row: &Row<'_>) -> Result<StoredPrediction, rusqlite::Error> {
     let probabilities = row.get_ref(6)?.as_blob()?.chunks_exact(4);
     let unreadable = || rusqlite::Error::InvalidColumnType(7, "computed_at".to_owned(), Type::Integer);
     Ok(StoredPrediction {
-        key: Key { model: row.get(0)?, version: row.get(1)?, data_id: row.get(2)? },
-        variant: row.get(3)?,
+        key: Key { model: row.get(0)?, variant: row.get(1)?, version: row.get(2)?, data_id: row.get(3)? },
         label: row.get(4)?,
         confidence: row.get::<_, f64>(5)? as f32,
         probabilities: probabilities

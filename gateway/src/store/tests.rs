@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::conformance::{check, prediction};
+use super::conformance::{self, check, prediction};
 use super::sqlite::{OpenError, SqliteStore};
-use super::{Lookup, PredictionStore, StoreError};
+use super::{Lookup, PredictionStore, Search, StoreError};
 
 fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path).unwrap()
 }
 
 fn lookup() -> Lookup {
-    Lookup { model: "m".to_owned(), version: "1".to_owned(), data_ids: vec!["a".to_owned()] }
+    conformance::lookup("m", "1", &["a"])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,10 +37,57 @@ fn a_file_that_is_no_database_or_of_a_later_schema_is_refused() {
     assert!(matches!(error, OpenError::File { .. }) && error.to_string().contains("predictions.db"), "{error}");
 
     let path = folder.path().join("later.db");
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
-    assert!(matches!(SqliteStore::open(&path), Err(OpenError::Schema { found: 2, .. })));
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    assert!(matches!(SqliteStore::open(&path), Err(OpenError::Schema { found: 3, .. })));
     let error = SqliteStore::open(Path::new("/proc/nowhere/predictions.db")).unwrap_err();
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
+}
+
+/// The file as the release before there were variants made it.
+const SCHEMA_1: &str = "
+    CREATE TABLE predictions (
+        model TEXT NOT NULL, version TEXT NOT NULL, data_id TEXT NOT NULL,
+        variant TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL, probabilities BLOB NOT NULL,
+        computed_at INTEGER NOT NULL, trace_id TEXT, span_id TEXT, run_id TEXT,
+        PRIMARY KEY (model, version, data_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX predictions_by_time ON predictions (computed_at);
+    CREATE INDEX predictions_by_model ON predictions (model, computed_at);
+    PRAGMA user_version = 1;
+    INSERT INTO predictions VALUES ('m', '1', 'a', 'primary', 'high', 0.699999988079071, X'9a99993e3333333f',
+        1700000000123456, '0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331', '4bf92f3577b34da6a3ce929d0e0e4736');
+    INSERT INTO predictions VALUES ('m', '', 'b', 'primary', 'low', 0.5, X'', 1700000001123456, NULL, NULL, NULL);";
+
+#[tokio::test]
+async fn a_file_of_the_release_before_is_brought_along_with_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch(SCHEMA_1).unwrap();
+    for _ in 0..2 {
+        let store = open(&path);
+        assert_eq!(store.get_many(lookup()).await.unwrap(), [Some(prediction("m", "1", "a", 0))]);
+        assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap().predictions.len(), 2);
+        assert_eq!(store.latest_version("m", "primary").await.unwrap().as_deref(), Some(""));
+    }
+    let store = open(&path);
+    store.put_many(vec![prediction("m", "1", "new", 5)]).await.unwrap().remove(0).unwrap();
+    let names = "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE name LIKE 'pred%' ORDER BY name)";
+    let names: String = rusqlite::Connection::open(&path).unwrap().query_row(names, [], |row| row.get(0)).unwrap();
+    assert_eq!(names, "predictions,predictions_by_model,predictions_by_time");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_brought_along_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    // What is in the way: a table of the name that the old one gets for a moment.
+    old.execute_batch(&format!("{SCHEMA_1} CREATE TABLE predictions_1 (x);")).unwrap();
+    assert!(matches!(SqliteStore::open(&path), Err(OpenError::File { .. })));
+    let count: i64 = old.query_row("SELECT count(version) FROM predictions", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 2);
+    old.execute_batch("DROP TABLE predictions_1").unwrap();
+    assert!(open(&path).get_many(lookup()).await.unwrap()[0].is_some());
 }
 
 #[tokio::test]

@@ -47,8 +47,8 @@ impl WatchedStore {
         self.read(self.inner.search(search)).await
     }
 
-    pub(crate) async fn latest_version(&self, model: &str) -> Result<Option<String>, StoreError> {
-        self.read(self.inner.latest_version(model)).await
+    pub(crate) async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
+        self.read(self.inner.latest_version(model, variant)).await
     }
 
     pub(crate) async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -133,8 +133,15 @@ async fn the_models_are_listed_with_their_health() {
         models["models"].as_array().unwrap().iter().find(|model| model["name"] == "wine_quality").unwrap().clone()
     };
     let reply = gateway.get("/v1/models").await;
-    let variant = json!({"name": "primary", "weight": 1, "version": "1", "versions": ["1"], "health": "ready"});
-    assert_eq!(wine(&reply.json()), json!({"name": "wine_quality", "inputs": ["data_ids"], "variants": [variant]}));
+    let mut found = wine(&reply.json());
+    let statistics = found["variants"][0].as_object_mut().unwrap().remove("statistics").unwrap();
+    let variant =
+        json!({"name": "primary", "mode": "active", "weight": 1, "version": "1", "versions": ["1"], "health": "ready"});
+    assert_eq!(
+        found,
+        json!({"name": "wine_quality", "inputs": ["data_ids"], "fail_over": false, "variants": [variant]})
+    );
+    assert_eq!((&statistics["calls"], &statistics["agreement"]), (&json!(0), &Value::Null));
     gateway.fake.stop().await;
     gateway
         .eventually("unavailable", async || {

@@ -83,8 +83,12 @@ async fn without_the_model_service_stored_predictions_answer() {
 async fn a_start_without_the_model_service_takes_the_version_of_the_newest_prediction() {
     let store = Troubled::new();
     let stored = |version: &str, at: &str| StoredPrediction {
-        key: Key { model: "wine_quality".to_owned(), version: version.to_owned(), data_id: "a".to_owned() },
-        variant: "primary".to_owned(),
+        key: Key {
+            model: "wine_quality".to_owned(),
+            variant: "primary".to_owned(),
+            version: version.to_owned(),
+            data_id: "a".to_owned(),
+        },
         label: "low".to_owned(),
         confidence: 0.5,
         probabilities: vec![0.5, 0.5],

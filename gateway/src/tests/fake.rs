@@ -2,10 +2,12 @@
 //! so that the trace test can use it, too.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -39,6 +41,13 @@ pub(crate) struct Told {
     pub(crate) calls: Mutex<Vec<Call>>,
     /// While false, inference calls wait.
     pub(crate) gate: watch::Sender<bool>,
+    /// What it predicts, and its answers to reads by path where they are not the usual ones.
+    pub(crate) label: Mutex<&'static str>,
+    pub(crate) reads: Mutex<Vec<(&'static str, u16, &'static str)>>,
+    /// How often its list of models was read.
+    pub(crate) looks: AtomicUsize,
+    /// The bodies that were sent to the model `echo`.
+    pub(crate) echoed: Mutex<Vec<Bytes>>,
 }
 
 #[derive(Clone)]
@@ -63,6 +72,10 @@ impl Fake {
             behaviour: Mutex::new(Behaviour::Answer),
             calls: Mutex::default(),
             gate: watch::Sender::new(true),
+            label: Mutex::new("high"),
+            reads: Mutex::default(),
+            looks: AtomicUsize::default(),
+            echoed: Mutex::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut fake = Self { address: listener.local_addr().unwrap(), told: Arc::new(told), running: None };
@@ -81,6 +94,18 @@ impl Fake {
     /// Starts it again at the same address.
     pub(crate) async fn restart(&mut self) {
         self.serve(TcpListener::bind(self.address).await.unwrap());
+    }
+
+    /// A service that predicts this.
+    pub(crate) async fn predicting(label: &'static str) -> Self {
+        let fake = Self::start().await;
+        *fake.told.label.lock().unwrap() = label;
+        fake
+    }
+
+    /// From now on, reads of this path have this status and body.
+    pub(crate) fn answer_read(&self, path: &'static str, status: u16, body: &'static str) {
+        self.told.reads.lock().unwrap().push((path, status, body));
     }
 
     pub(crate) fn behave(&self, behaviour: Behaviour) {
@@ -117,12 +142,23 @@ impl Fake {
             .route("/v2/models/{model}/infer", post(infer))
             .route("/v2/models/{model}/versions/{version}/infer", post(echo))
             .fallback(other)
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(&self.told), unusual))
             .with_state(Arc::clone(&self.told));
         let task = telemetry::task::spawn(async move {
             let stopped = async { drop(stopped.await) };
             axum::serve(listener, router).with_graceful_shutdown(stopped).await.unwrap();
         });
         self.running = Some((stop, task));
+    }
+}
+
+/// The answers to reads that a test has chosen.
+async fn unusual(State(told): State<Arc<Told>>, request: Request, next: Next) -> Response {
+    told.looks.fetch_add(usize::from(request.uri().path() == "/v2/models"), Ordering::Relaxed);
+    let chosen = told.reads.lock().unwrap().iter().rev().find(|(path, ..)| *path == request.uri().path()).copied();
+    match chosen {
+        Some((_, status, body)) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
+        None => next.run(request).await,
     }
 }
 
@@ -152,6 +188,11 @@ async fn infer(
     body: Bytes,
 ) -> Response {
     if model == "echo" {
+        told.echoed.lock().unwrap().push(body.clone());
+        told.gate.subscribe().wait_for(|open| *open).await.unwrap();
+        if let Behaviour::Refuse { status, body, .. } = told.behaviour.lock().unwrap().clone() {
+            return (StatusCode::from_u16(status).unwrap(), body).into_response();
+        }
         return echo(method, uri, headers, body).await;
     }
     let request = InferRequest::decode(&body, None).unwrap();
@@ -174,12 +215,12 @@ async fn infer(
         }
         return response;
     }
-    let version = told.versions.lock().unwrap().last().unwrap().clone();
-    answer(&model, version, &values)
+    let version = told.versions.lock().unwrap().last().cloned();
+    answer(&model, version, *told.label.lock().unwrap(), &values)
 }
 
 /// Ids that begin with the word of a failure fail in that way.
-fn answer(model: &str, version: String, values: &[String]) -> Response {
+fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) -> Response {
     let code = |value: &String| {
         ["not_found", "outside_max_age", "missing_features"].into_iter().find(|code| value.starts_with(code))
     };
@@ -190,7 +231,7 @@ fn answer(model: &str, version: String, values: &[String]) -> Response {
     let rows = values.len();
     let confidence: Vec<f32> = codes.iter().map(|code| if code.is_empty() { 0.75 } else { 0.0 }).collect();
     let mut outputs = vec![
-        Tensor::from_texts("label", codes.iter().map(|code| if code.is_empty() { "high" } else { "" })),
+        Tensor::from_texts("label", codes.iter().map(|code| if code.is_empty() { label } else { "" })),
         Tensor::from_fp32("confidence", vec![rows], confidence.clone()).unwrap(),
         Tensor::from_fp32("probabilities", vec![rows, 2], confidence.iter().flat_map(|p| [1.0 - p, *p]).collect())
             .unwrap(),
@@ -200,7 +241,7 @@ fn answer(model: &str, version: String, values: &[String]) -> Response {
     }
     let mut response = InferResponse {
         model_name: model.to_owned(),
-        model_version: Some(version),
+        model_version: version,
         outputs: outputs.into_iter().map(Into::into).collect(),
         ..InferResponse::default()
     };

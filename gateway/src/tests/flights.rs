@@ -142,7 +142,7 @@ async fn no_cache_shares_no_computation() {
 }
 
 fn key(id: &str) -> Key {
-    Key { model: "m".to_owned(), version: "1".to_owned(), data_id: id.to_owned() }
+    Key { model: "m".to_owned(), variant: "primary".to_owned(), version: "1".to_owned(), data_id: id.to_owned() }
 }
 
 #[tokio::test]

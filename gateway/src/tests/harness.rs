@@ -1,5 +1,6 @@
 //! One gateway with its fake model service, and a client that sees everything.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,6 +30,10 @@ pub(crate) struct Setup {
     pub(crate) elasticsearch: Option<(Addresses, ElasticsearchOptions)>,
     /// Stop the model service before the gateway starts.
     pub(crate) model_down: bool,
+    /// More model services, as `NAME=URL`.
+    pub(crate) services: Vec<String>,
+    /// The routes file.
+    pub(crate) routes: Option<PathBuf>,
 }
 
 /// A running gateway; it stops when it is dropped.
@@ -58,6 +63,8 @@ impl Default for Setup {
             store_timeout: Duration::from_secs(5),
             elasticsearch: None,
             model_down: false,
+            services: Vec::new(),
+            routes: None,
         }
     }
 }
@@ -77,10 +84,14 @@ impl Gateway {
             Some((nodes, options)) => (StoreAddress::Elasticsearch(Some(nodes)), options),
             None => (StoreAddress::Sqlite("unused".into()), ElasticsearchOptions::default()),
         };
+        let mut model_service = vec![format!("http://{}/", fake.address).parse().unwrap()];
+        model_service.extend(setup.services.iter().map(|service| service.parse().unwrap()));
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             prediction_store,
-            model_service: format!("http://{}/", fake.address).parse().unwrap(),
+            model_service,
+            routes: setup.routes.clone(),
+            routes_refresh: Duration::from_millis(20),
             prediction_ttl: setup.ttl,
             prediction_store_timeout: setup.store_timeout,
             model_refresh: Duration::from_millis(20),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::fake::Behaviour;
-use super::harness::{Gateway, Reply};
+use super::fake::{Behaviour, Fake};
+use super::harness::{Gateway, Reply, Setup};
 use crate::router;
 
 #[tokio::test]
@@ -77,6 +77,9 @@ async fn real_answers_are_as_described() {
     check(one, "get", &gateway.get("/v1/predictions/wine_quality/a").await);
     check(one, "get", &gateway.get("/v1/predictions/nobody/a").await);
     check("/v1/models", "get", &gateway.get("/v1/models").await);
+    let forced = [("baggage", "ml.variant=nobody")];
+    check(one, "get", &gateway.get_with("/v1/predictions/wine_quality/a", &forced).await);
+    check("/v2/models/{model_name}", "get", &gateway.get_with("/v2/models/wine_quality", &forced).await);
     check("/openapi.json", "get", &gateway.get("/openapi.json").await);
     check("/v2", "get", &gateway.get("/v2").await);
     check("/v2/models/{model_name}", "get", &gateway.get("/v2/models/wine_quality").await);
@@ -86,6 +89,20 @@ async fn real_answers_are_as_described() {
     gateway.fake.stop().await;
     check(predictions, "post", &gateway.predict(&["new"]).await);
     check("/v2/models/{model_name}", "get", &gateway.get("/v2/models/wine_quality").await);
+}
+
+#[tokio::test]
+async fn the_comparison_of_variants_is_as_described() {
+    let canary = Fake::predicting("low").await;
+    let services = vec![format!("canary=http://{}", canary.address)];
+    let gateway = Gateway::with(Setup { services, ..Setup::default() }).await;
+    for baggage in ["ml.variant=primary", "ml.variant=canary"] {
+        gateway.get_with("/v1/predictions/wine_quality/a", &[("baggage", baggage)]).await;
+    }
+    let (document, models) = (gateway.get("/openapi.json").await.json(), gateway.get("/v1/models").await.json());
+    assert_eq!(models["models"][2]["variants"][1]["statistics"]["agreement"]["pairs"], 1);
+    let schema = &document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    validate(&document, schema, &models, "/v1/models");
 }
 
 /// As much of JSON Schema as the document uses. An object may have only the fields that are described.

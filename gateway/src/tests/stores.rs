@@ -52,7 +52,7 @@ fn broken() -> StoreError {
 impl PredictionStore for Troubled {
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
         self.reading().await?;
-        let size = lookup.data_ids.len();
+        let size = lookup.len();
         let found = self.inner.get_many(lookup).await;
         // Told afterwards: a test that waits for it knows that the read is over.
         self.lookups.lock().unwrap().push(size);
@@ -72,9 +72,9 @@ impl PredictionStore for Troubled {
         self.inner.search(search).await
     }
 
-    async fn latest_version(&self, model: &str) -> Result<Option<String>, StoreError> {
+    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
         self.reading().await?;
-        self.inner.latest_version(model).await
+        self.inner.latest_version(model, variant).await
     }
 
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {

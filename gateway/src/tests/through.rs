@@ -47,7 +47,6 @@ async fn every_read_arrives_at_its_own_path() {
     let gateway = Gateway::start().await;
     for path in [
         "/v2",
-        "/v2/",
         "/v2/health/live",
         "/v2/health/ready",
         "/v2/models/stats",
@@ -59,6 +58,15 @@ async fn every_read_arrives_at_its_own_path() {
     ] {
         let reply = gateway.get(path).await;
         assert_eq!((reply.status.as_u16(), reply.json()["uri"].as_str()), (200, Some(path)));
+    }
+    assert_eq!(gateway.get("/v2/").await.json()["uri"], "/v2", "which servers redirect to");
+    for path in ["/v2/models/wine_quality/versions//ready", "/v2/models/wine_quality/versions//config"] {
+        let reply = gateway.get(path).await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.json()["uri"].as_str()),
+            (200, Some(path)),
+            "no version in particular"
+        );
     }
     let index = gateway.post("/v2/repository/index", &[], "{}").await;
     assert_eq!((index.status.as_u16(), index.json()["method"].as_str().unwrap().to_owned()), (200, "POST".to_owned()));

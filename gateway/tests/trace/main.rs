@@ -7,6 +7,7 @@ mod elasticsearch;
 #[path = "../../src/tests/fake.rs"]
 mod fake;
 mod process;
+mod variants;
 
 use serde_json::json;
 

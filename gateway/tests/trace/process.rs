@@ -28,6 +28,8 @@ pub(crate) struct Process {
     pub(crate) log: Arc<Mutex<String>>,
     reader: std::thread::JoinHandle<()>,
     spans: Received,
+    /// What was counted; complete when the process has stopped.
+    pub(crate) metrics: Received,
     _folder: tempfile::TempDir,
 }
 
@@ -44,15 +46,19 @@ pub(crate) struct Span {
     pub(crate) links: Vec<(String, String)>,
 }
 
-pub(crate) async fn collector() -> (String, Received) {
-    let received = Received::default();
-    let spans = Arc::clone(&received);
-    let traces = post(async move |body: Bytes| spans.lock().unwrap().push(serde_json::from_slice(&body).unwrap()));
-    let router = Router::new().route("/v1/traces", traces).fallback(async || "{}");
+/// The address of a collector, the spans that it gets, and the metrics.
+pub(crate) async fn collector() -> (String, Received, Received) {
+    let (spans, metrics) = (Received::default(), Received::default());
+    let keep = |received: &Received| {
+        let received = Arc::clone(received);
+        post(async move |body: Bytes| received.lock().unwrap().push(serde_json::from_slice(&body).unwrap()))
+    };
+    let (traces, counts) = (keep(&spans), keep(&metrics));
+    let router = Router::new().route("/v1/traces", traces).route("/v1/metrics", counts).fallback(async || "{}");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     telemetry::task::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    (url, received)
+    (url, spans, metrics)
 }
 
 impl Process {
@@ -63,7 +69,7 @@ impl Process {
     }
 
     pub(crate) async fn with(fake: &Fake, folder: tempfile::TempDir, store: &[&str]) -> Self {
-        let (collector, spans) = collector().await;
+        let (collector, spans, metrics) = collector().await;
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .args(["--listen", "127.0.0.1:0", "--exit-with-parent", "--model-refresh", "50ms", "--allow-faults"])
             .args(["--model-service", &format!("http://{}", fake.address)])
@@ -71,7 +77,6 @@ impl Process {
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
             .env("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
-            .env("OTEL_METRICS_EXPORTER", "none")
             .env("RUST_LOG", "debug")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -97,7 +102,7 @@ impl Process {
                 log.push_str(&line.unwrap());
             }
         });
-        Self { child, url, log, reader, spans, _folder: folder }
+        Self { child, url, log, reader, spans, metrics, _folder: folder }
     }
 
     /// Sends one request and gives status, body and the trace of the answer.
@@ -168,6 +173,27 @@ fn read_span(span: &Value) -> Span {
         attributes: list(&span["attributes"]).iter().map(attribute).collect(),
         links: list(&span["links"]).iter().map(|link| (text(&link["traceId"]), text(&link["spanId"]))).collect(),
     }
+}
+
+/// The sum of a counter by its attributes, each set as `key=value` pairs in order.
+pub(crate) fn counts(metrics: &Received, name: &str) -> BTreeMap<String, u64> {
+    let metrics = metrics.lock().unwrap();
+    let last = metrics.last().expect("metrics leave at the end");
+    let points = |export: &Value| -> Vec<Value> {
+        let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let scopes =
+            items(&export["resourceMetrics"]).into_iter().flat_map(|resource| items(&resource["scopeMetrics"]));
+        let metrics = scopes.flat_map(|scope| items(&scope["metrics"])).filter(|metric| metric["name"] == name);
+        metrics.flat_map(|metric| items(&metric["sum"]["dataPoints"])).collect()
+    };
+    let read = |point: Value| {
+        let text = |value: &Value| value.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        let pair = |pair: &Value| format!("{}={}", pair["key"].as_str().unwrap(), text(&pair["value"]));
+        let mut pairs: Vec<String> = point["attributes"].as_array().unwrap().iter().map(pair).collect();
+        pairs.sort();
+        (pairs.join(" "), point["asInt"].as_str().unwrap().parse().unwrap())
+    };
+    points(last).into_iter().map(read).collect()
 }
 
 /// The tree of one trace, one line for each span, siblings in the order of their start.

@@ -8,23 +8,25 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use telemetry::SpanRef;
 
+use crate::routes::PRIMARY;
 use crate::store::{Key, StoreError, StoredPrediction};
 
 /// The most bytes of an id in Elasticsearch.
 const MAX_ID_BYTES: usize = 512;
 
-/// `model/version/data_id`, which no other key has: in the first two `%` and `/` are escaped. What is longer than an id may
-/// be is told by its hash, which has no slash and so is no other key's id either.
-pub(super) fn id(model: &str, version: &str, data_id: &str) -> String {
-    let mut id = String::with_capacity(model.len() + version.len() + data_id.len() + 2);
-    for part in [model, version] {
-        part.chars().for_each(|letter| match letter {
-            '%' => id.push_str("%25"),
-            '/' => id.push_str("%2F"),
-            letter => id.push(letter),
-        });
-        id.push('/');
+/// `model@variant/version/data_id`, which no other key has: in all but the last, `%`, `/` and `@` are escaped. The variant
+/// `primary` is left out together with its `@`, so that what was stored before there were variants is found as its. What is
+/// longer than an id may be is told by its hash, which has no slash and so is no other key's id either.
+pub(super) fn id(model: &str, variant: &str, version: &str, data_id: &str) -> String {
+    let mut id = String::with_capacity(model.len() + variant.len() + version.len() + data_id.len() + 3);
+    escape(model, &mut id);
+    if variant != PRIMARY {
+        id.push('@');
+        escape(variant, &mut id);
     }
+    id.push('/');
+    escape(version, &mut id);
+    id.push('/');
     id.push_str(data_id);
     if id.len() <= MAX_ID_BYTES {
         return id;
@@ -33,6 +35,15 @@ pub(super) fn id(model: &str, version: &str, data_id: &str) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+fn escape(part: &str, id: &mut String) {
+    part.chars().for_each(|letter| match letter {
+        '%' => id.push_str("%25"),
+        '/' => id.push_str("%2F"),
+        '@' => id.push_str("%40"),
+        letter => id.push(letter),
+    });
 }
 
 /// The version that makes Elasticsearch refuse an older computation after a newer one: microseconds since 1970.
@@ -66,7 +77,7 @@ impl<'a> From<&'a StoredPrediction> for Written<'a> {
             model: &prediction.key.model,
             model_version: &prediction.key.version,
             data_id: &prediction.key.data_id,
-            variant: &prediction.variant,
+            variant: &prediction.key.variant,
             label: &prediction.label,
             confidence: prediction.confidence,
             probabilities: &prediction.probabilities,
@@ -81,7 +92,6 @@ impl<'a> From<&'a StoredPrediction> for Written<'a> {
 /// The fields of a document that is read. A lookup knows the key and does not read it again.
 #[derive(Debug, Deserialize)]
 pub(super) struct Fields<'a> {
-    variant: String,
     label: String,
     confidence: f32,
     probabilities: Vec<f32>,
@@ -99,6 +109,7 @@ pub(super) struct Fields<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Whole<'a> {
     model: String,
+    variant: String,
     model_version: String,
     data_id: String,
     #[serde(borrow, flatten)]
@@ -109,7 +120,6 @@ impl Fields<'_> {
     pub(super) fn with_key(self, key: Key) -> Result<StoredPrediction, StoreError> {
         Ok(StoredPrediction {
             key,
-            variant: self.variant,
             label: self.label,
             confidence: self.confidence,
             probabilities: self.probabilities,
@@ -122,7 +132,7 @@ impl Fields<'_> {
 
 impl Whole<'_> {
     pub(super) fn into_prediction(self) -> Result<StoredPrediction, StoreError> {
-        let key = Key { model: self.model, version: self.model_version, data_id: self.data_id };
+        let key = Key { model: self.model, variant: self.variant, version: self.model_version, data_id: self.data_id };
         self.fields.with_key(key)
     }
 }

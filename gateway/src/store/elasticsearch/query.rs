@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::document::{self, Fields, Whole};
 use super::failure::{Cause, Failure};
-use crate::store::{Key, Lookup, Page, Position, Search, StoreError, StoredPrediction};
+use crate::store::{Key, Lookup, LookupPart, Page, Position, Search, StoreError, StoredPrediction};
 
 /// Times in sort values are texts of this form; as numbers they would lose what is below a millisecond.
 const TIME_FORMAT: &str = "strict_date_optional_time_nanos";
@@ -21,8 +21,12 @@ pub(super) fn lookup(lookup: &Lookup) -> Bytes {
     struct Ids {
         ids: Vec<String>,
     }
-    let Lookup { model, version, data_ids } = lookup;
-    let ids = data_ids.iter().map(|data_id| document::id(model, version, data_id)).collect();
+    let part = |part: &LookupPart| {
+        let LookupPart { variant, version, data_ids } = part.clone();
+        let model = lookup.model.clone();
+        data_ids.into_iter().map(move |data_id| document::id(&model, &variant, &version, &data_id))
+    };
+    let ids = lookup.parts.iter().flat_map(part).collect();
     // Texts can always be written.
     serde_json::to_vec(&Ids { ids }).unwrap_or_default().into()
 }
@@ -42,18 +46,17 @@ pub(super) fn found(lookup: Lookup, body: &[u8]) -> Result<Vec<Option<StoredPred
         error: Option<Cause>,
     }
     let Found { docs } = serde_json::from_slice(body).map_err(Failure::Unreadable)?;
-    let Lookup { model, version, data_ids } = lookup;
-    if docs.len() != data_ids.len() {
+    if docs.len() != lookup.len() {
         return Err(StoreError::Unreadable { what: "a lookup" });
     }
-    let read = |(data_id, Doc { source, error }): (String, Doc<'_>)| match (source, error) {
-        (Some(fields), _) => fields.with_key(Key { model: model.clone(), version: version.clone(), data_id }).map(Some),
+    let read = |(key, Doc { source, error }): (Key, Doc<'_>)| match (source, error) {
+        (Some(fields), _) => fields.with_key(key).map(Some),
         (None, None) => Ok(None),
         // Where there is no index, there is no prediction; the next write makes it.
         (None, Some(cause)) if cause.kind == "index_not_found_exception" => Ok(None),
         (None, Some(cause)) => Err(Failure::item(StatusCode::SERVICE_UNAVAILABLE, cause).into()),
     };
-    data_ids.into_iter().zip(docs).map(read).collect()
+    lookup.into_keys().zip(docs).map(read).collect()
 }
 
 /// The body of a `_search`: newest first, then by key. It asks for one more than the page, to know whether there is another.
@@ -77,8 +80,8 @@ pub(super) fn search(search: &Search) -> Bytes {
         "sort": order("desc"),
         "track_total_hits": false,
     });
-    if let Some(Position { computed_at, key: Key { model, version, data_id } }) = after {
-        body["search_after"] = json!([computed_at.to_string(), model, version, data_id]);
+    if let Some(Position { computed_at, key: Key { model, variant, version, data_id } }) = after {
+        body["search_after"] = json!([computed_at.to_string(), model, variant, version, data_id]);
     }
     body.to_string().into()
 }
@@ -98,11 +101,11 @@ pub(super) fn page(limit: usize, body: &[u8]) -> Result<Page, StoreError> {
     Ok(Page { predictions, next })
 }
 
-/// The body of a `_search` for the version of the newest prediction.
-pub(super) fn latest_version(model: &str) -> Bytes {
+/// The body of a `_search` for the version of the newest prediction of a variant.
+pub(super) fn latest_version(model: &str, variant: &str) -> Bytes {
     json!({
         "size": 1,
-        "query": { "bool": { "filter": [{ "term": { "model": model } }] } },
+        "query": { "bool": { "filter": [{ "term": { "model": model } }, { "term": { "variant": variant } }] } },
         "sort": order("desc"),
         "track_total_hits": false,
         "_source": ["model_version"],
@@ -162,6 +165,7 @@ fn order(direction: &str) -> Value {
     json!([
         { "computed_at": { "order": direction, "format": TIME_FORMAT } },
         { "model": "asc" },
+        { "variant": "asc" },
         { "model_version": "asc" },
         { "data_id": "asc" },
     ])

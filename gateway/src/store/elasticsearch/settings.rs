@@ -10,7 +10,7 @@ use elasticsearch::cert::Certificate;
 use url::Url;
 
 use super::SetupError;
-use crate::config::{duration, http_url};
+use crate::config::{http_url, some_time};
 
 /// Options of the prediction store on Elasticsearch; they mean nothing to other stores.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub struct ElasticsearchOptions {
     #[arg(long, env = "ELASTICSEARCH_CA_CERT", value_name = "PATH")]
     pub elasticsearch_ca_cert: Option<PathBuf>,
     /// Time for one call with its retries; never more than `--prediction-store-timeout`
-    #[arg(long, env = "ELASTICSEARCH_TIMEOUT", value_parser = duration, value_name = "TIME")]
+    #[arg(long, env = "ELASTICSEARCH_TIMEOUT", value_parser = some_time, value_name = "TIME")]
     pub elasticsearch_timeout: Option<Duration>,
     /// How often a call is tried again when the cluster is busy or a connection breaks
     #[arg(long, env = "ELASTICSEARCH_RETRIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=10), value_name = "N")]

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::DEADLINE;
 use crate::PredictionStore;
-use crate::store::Lookup;
+use crate::store::conformance;
 use crate::store::elasticsearch::tests::server::Scratch;
 
 /// Clients that ask at the same time.
@@ -90,7 +90,8 @@ impl Load {
         let mut seen = self.abandon().await;
         let store = scratch.store();
         for ids in seen.stored.chunks(1_000) {
-            let lookup = Lookup { model: "wine_quality".to_owned(), version: "1".to_owned(), data_ids: ids.to_vec() };
+            let ids_of: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let lookup = conformance::lookup("wine_quality", "1", &ids_of);
             let found = store.get_many(lookup).await.unwrap();
             let lost: Vec<_> = ids.iter().zip(&found).filter(|(_, found)| found.is_none()).collect();
             assert!(lost.is_empty(), "told to be stored and lost: {lost:?}");

@@ -74,7 +74,7 @@ impl Lines {
             let start = text.len();
             let key = &prediction.key;
             let index = Action {
-                _id: document::id(&key.model, &key.version, &key.data_id),
+                _id: document::id(&key.model, &key.variant, &key.version, &key.data_id),
                 version: document::version(prediction.computed_at),
                 version_type: "external_gte",
             };

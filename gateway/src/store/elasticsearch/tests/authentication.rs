@@ -10,7 +10,7 @@ use super::super::settings::Settings;
 use super::super::{Addresses, ElasticsearchOptions, Secret, SetupError};
 use super::stub::Stub;
 use crate::PredictionStore;
-use crate::store::{Lookup, StoreError};
+use crate::store::{Lookup, StoreError, conformance};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -23,7 +23,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn lookup() -> Lookup {
-    Lookup { model: "m".to_owned(), version: "1".to_owned(), data_ids: vec!["a".to_owned()] }
+    conformance::lookup("m", "1", &["a"])
 }
 
 #[tokio::test]

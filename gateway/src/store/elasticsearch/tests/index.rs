@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::server::Scratch;
 use crate::PredictionStore;
-use crate::store::conformance::prediction;
+use crate::store::conformance::{self, prediction};
 use crate::store::{Lookup, Search};
 
 fn lookup(id: &str) -> Lookup {
-    Lookup { model: "m".to_owned(), version: "1".to_owned(), data_ids: vec![id.to_owned()] }
+    conformance::lookup("m", "1", &[id])
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +51,7 @@ async fn an_index_that_was_deleted_is_empty_and_the_next_write_makes_it_again() 
     scratch.call("DELETE", "ALIAS-v1", "").await;
     assert_eq!(store.get_many(lookup("a")).await.unwrap(), [None]);
     assert!(store.search(Search { limit: 1, ..Search::default() }).await.unwrap().predictions.is_empty());
-    assert_eq!(store.latest_version("m").await.unwrap(), None);
+    assert_eq!(store.latest_version("m", "primary").await.unwrap(), None);
     assert_eq!(store.remove_older(jiff::Timestamp::now()).await.unwrap(), 0);
     store.put_many(vec![prediction("m", "1", "b", 0)]).await.unwrap().remove(0).unwrap();
     assert!(store.get_many(lookup("b")).await.unwrap()[0].is_some());
@@ -85,8 +85,8 @@ async fn ten_thousand_predictions_are_stored_found_paged_and_removed() {
     let counted: Value = scratch.call("GET", "ALIAS/_count", "").await;
     assert_eq!(counted["count"], 10_000);
     for chunk in all.chunks(1_000) {
-        let data_ids = chunk.iter().map(|one| one.key.data_id.clone()).collect();
-        let found = store.get_many(Lookup { data_ids, ..lookup("") }).await.unwrap();
+        let data_ids: Vec<&str> = chunk.iter().map(|one| one.key.data_id.as_str()).collect();
+        let found = store.get_many(conformance::lookup("m", "1", &data_ids)).await.unwrap();
         assert!(found.iter().zip(chunk).all(|(found, stored)| found.as_ref() == Some(stored)));
     }
     let mut search = Search { limit: 1_000, ..Search::default() };

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::super::ElasticsearchOptions;
 use super::stub::{Stub, store};
 use crate::PredictionStore;
-use crate::store::conformance::prediction;
+use crate::store::conformance::{self, prediction};
 use crate::store::{Lookup, Search, StoreError};
 
 fn options() -> ElasticsearchOptions {
@@ -15,7 +15,7 @@ fn options() -> ElasticsearchOptions {
 }
 
 fn lookup() -> Lookup {
-    Lookup { model: "m".to_owned(), version: "1".to_owned(), data_ids: vec!["a".to_owned()] }
+    conformance::lookup("m", "1", &["a"])
 }
 
 #[tokio::test]

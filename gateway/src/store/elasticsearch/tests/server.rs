@@ -12,7 +12,7 @@ use super::super::settings::Settings;
 use super::super::{Addresses, ElasticsearchOptions, ElasticsearchStore};
 
 /// For a call of a test; a server on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A unique alias, and a line to the server to look behind the store's back.
 pub(crate) struct Scratch {
