@@ -1,18 +1,62 @@
-//! Tells the program which commit it is built from, for the resource attribute `vcs.ref.head.revision`.
+//! Tells the program which commit it is built from, and builds the Python worker's files into it.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs, io};
 
-fn main() {
+/// The worker's package, beside the service that it is the twin of.
+const WORKER: &str = "../model-service/python";
+/// What of it is built in beside its modules.
+const WORKER_FILES: [&str; 2] = ["requirements.lock", "instrumentation.env"];
+
+fn main() -> io::Result<()> {
+    println!("cargo::rerun-if-changed=build.rs");
+    revision();
+    embed_worker()
+}
+
+/// For the resource attribute `vcs.ref.head.revision`.
+fn revision() {
     // A path that is missing would make cargo run this again at every build.
     let log = Path::new("../.git/logs/HEAD");
     if log.exists() {
         println!("cargo::rerun-if-changed={}", log.display());
     }
-    println!("cargo::rerun-if-changed=build.rs");
     let revision =
         Command::new("git").args(["rev-parse", "HEAD"]).output().ok().filter(|output| output.status.success());
     let revision = revision.and_then(|output| String::from_utf8(output.stdout).ok());
     // Outside a checkout there is no revision, and the attribute stays off.
     println!("cargo::rustc-env=THROUGHLINE_REVISION={}", revision.as_deref().map_or("", str::trim));
+}
+
+/// A table of paths and texts, as Rust source: `&[("src/…/app.py", include_str!("…")), …]`.
+fn embed_worker() -> io::Result<()> {
+    let worker = fs::canonicalize(WORKER)?;
+    let mut files = Vec::new();
+    modules(&worker.join("src/throughline_worker"), &mut files)?;
+    files.extend(WORKER_FILES.map(|name| worker.join(name)).into_iter().filter(|path| path.exists()));
+    let mut table = "&[\n".to_owned();
+    for file in files {
+        let name = file.strip_prefix(&worker).map_err(io::Error::other)?;
+        let _ =
+            writeln!(table, "    ({:?}, include_str!({:?})),", name.display().to_string(), file.display().to_string());
+    }
+    table.push(']');
+    fs::write(PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("python_worker.rs"), table)
+}
+
+fn modules(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    // The folder itself, so that a new module is noticed; a changed one is noticed by `include_str!`.
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    for path in paths {
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "__pycache__") {
+            modules(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "py" || extension == "typed") {
+            found.push(path);
+        }
+    }
+    Ok(())
 }

@@ -197,7 +197,10 @@ fn notes(span: &Span, trace_id: &str) -> Vec<Note> {
         note(system, Paint::Dim);
     }
     if let Some(model) = span.text("ml.model_name") {
-        let version = span.text("ml.model_version").map_or_else(String::new, |version| format!(" v{version}"));
+        let version = span
+            .text("ml.model_version")
+            .filter(|version| !version.is_empty())
+            .map_or_else(String::new, |version| format!(" v{version}"));
         note(model + &version, Paint::Dim);
     }
     for link in &span.links {

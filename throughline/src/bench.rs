@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::cli::{BenchOptions, UpOptions};
+use crate::cli::{BenchOptions, UpOptions, WorkerOptions};
 use crate::explorer_api::Explorer;
 use crate::screen;
 use crate::up::System;
@@ -72,6 +72,8 @@ fn on_free_ports(folder: &Path, name: &str, options: &BenchOptions) -> UpOptions
         feature_store_port: 0,
         explorer_port: 0,
         otlp_port: 0,
+        routes: None,
+        worker: WorkerOptions { python: false, no_python: true, python_environment: None, python_port: 0 },
         no_faults: true,
     }
 }

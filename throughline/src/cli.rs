@@ -1,6 +1,6 @@
 //! The commands and their options; the doc comments are the `--help`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -15,9 +15,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start everything on this machine (the default)
-    Up(UpOptions),
+    Up(Box<UpOptions>),
     /// Train a model and write a new version into the model repository
     Train(TrainOptions),
+    /// Make the environment of the Python worker, which `up` then starts as the variant `canary`
+    PythonSetup(PythonSetupOptions),
+    /// Compare the variants of the models
+    Variants(VariantsOptions),
     /// Print one trace as a waterfall
     Trace(TraceOptions),
     /// List the newest traces
@@ -28,7 +32,7 @@ pub(crate) enum Command {
     Gateway(Box<gateway::Config>),
     /// Run the model service alone
     ModelService(Box<model_service::Config>),
-    /// Run the feature store alone, or load a file into it
+    /// Run the feature store alone, or write a file of rows into it
     #[command(args_conflicts_with_subcommands = true)]
     FeatureStore {
         #[command(flatten)]
@@ -42,8 +46,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FeatureStoreCommand {
-    /// Load a CSV file into a feature view
-    Load(feature_store::load::LoadConfig),
+    /// Write a file of rows into a feature view
+    Materialize(Box<feature_store::materialize::MaterializeConfig>),
 }
 
 impl Default for Command {
@@ -84,9 +88,72 @@ pub(crate) struct UpOptions {
     /// Port of the explorer's OTLP/HTTP receiver; 0 takes a free one
     #[arg(long, env = "THROUGHLINE_OTLP_PORT", default_value_t = 4318, value_name = "PORT")]
     pub(crate) otlp_port: u16,
+    /// How requests are shared among the variants of a model; without it, if the Python worker runs, routes.toml in the data
+    /// folder
+    #[arg(long, env = "GATEWAY_ROUTES", value_name = "FILE")]
+    pub(crate) routes: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) worker: WorkerOptions,
     /// Ignore faults that requests carry in their baggage
     #[arg(long)]
     pub(crate) no_faults: bool,
+}
+
+/// The Python worker.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WorkerOptions {
+    /// Fail without the Python worker; usually it is started if its environment is there
+    #[arg(long, conflicts_with = "no_python")]
+    pub(crate) python: bool,
+    /// Leave the Python worker out
+    #[arg(long)]
+    pub(crate) no_python: bool,
+    /// Environment of the Python worker [default: python in the data folder]
+    #[arg(long, env = "THROUGHLINE_PYTHON_ENVIRONMENT", value_name = "DIR")]
+    pub(crate) python_environment: Option<PathBuf>,
+    /// Port of the Python worker; 0 takes a free one
+    #[arg(long, env = "THROUGHLINE_PYTHON_PORT", default_value_t = 8001, value_name = "PORT")]
+    pub(crate) python_port: u16,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PythonSetupOptions {
+    /// Where `up` keeps its data; the environment is made in it
+    #[arg(long, env = "THROUGHLINE_DATA_DIR", default_value = ".throughline", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The environment itself [default: python in the data folder]
+    #[arg(long, env = "THROUGHLINE_PYTHON_ENVIRONMENT", value_name = "DIR")]
+    pub(crate) python_environment: Option<PathBuf>,
+    /// The Python to make it with, 3.10 or newer [default: the first that is found]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) python: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VariantsOptions {
+    /// Only this model
+    pub(crate) model: Option<String>,
+    /// Address of the gateway
+    #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) gateway: String,
+}
+
+impl UpOptions {
+    /// Where the Python worker's environment is looked for.
+    pub(crate) fn environment(&self) -> PathBuf {
+        environment(self.worker.python_environment.as_deref(), &self.data_dir)
+    }
+}
+
+impl PythonSetupOptions {
+    /// Where the environment is made.
+    pub(crate) fn environment(&self) -> PathBuf {
+        environment(self.python_environment.as_deref(), &self.data_dir)
+    }
+}
+
+fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
+    named.map_or_else(|| data_dir.join("python"), Path::to_path_buf)
 }
 
 #[derive(Clone, Debug, Args)]

@@ -10,6 +10,9 @@ use fs4::TryLockError;
 /// The wine data set, built in so that the program alone is enough.
 const WINE_CSV: &str = include_str!("../../../data/wine_quality/winequality-red.csv");
 
+/// Nine of ten entities are answered by the model service in Rust, the tenth by the Python worker.
+const ROUTES: &str = include_str!("routes.toml");
+
 /// A data folder that this process holds; the lock ends with the process, however it ends.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -63,6 +66,15 @@ impl DataDir {
 
     pub(crate) fn features(&self) -> PathBuf {
         self.root.join("features.db")
+    }
+
+    /// How requests are shared among variants: written once, then the user's own.
+    pub(crate) fn routes(&self) -> anyhow::Result<PathBuf> {
+        let path = self.root.join("routes.toml");
+        if !path.exists() {
+            fs::write(&path, ROUTES).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(path)
     }
 
     pub(crate) fn log(&self, part: &str) -> PathBuf {

@@ -26,10 +26,12 @@ const LAST_WORDS: usize = 12;
 pub(crate) struct Spec {
     /// The name that people know it by.
     pub(crate) name: &'static str,
-    /// The subcommand of this program and its options.
+    /// The program; `None` is this one.
+    pub(crate) program: Option<PathBuf>,
+    /// What it is told: for this program a subcommand and its options.
     pub(crate) args: Vec<String>,
     /// Variables that it gets beside the ones of this process.
-    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Where its whole log goes.
     pub(crate) log: PathBuf,
 }
@@ -48,9 +50,12 @@ pub(crate) struct Part {
 impl Part {
     /// Starts the part; it does not wait for anything.
     pub(crate) fn start(spec: Spec) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let program = match spec.program {
+            Some(program) => program,
+            None => std::env::current_exe().context("cannot find this program's own file")?,
+        };
         let mut command = Command::new(program);
-        command.args(&spec.args).envs(spec.env).env_remove("OTEL_SERVICE_NAME");
+        command.args(&spec.args).env_remove("OTEL_SERVICE_NAME").envs(spec.env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A group of its own: Ctrl-C reaches this process alone, and it stops the parts in the right order.
         #[cfg(unix)]

@@ -27,21 +27,32 @@ struct Answer {
     took: Duration,
 }
 
-/// Asks for a prediction that is not stored yet, then for the same again. With an explorer both traces must arrive whole.
+/// Asks for a prediction that is not stored yet, then for the same again; with a Python worker also for the same prediction
+/// by it. With an explorer all traces must arrive whole.
 pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
     let (gateway, explorer) = (system.gateway()?, system.explorer());
     let (read, write) = system.store_spans();
-    let client = HttpClient::new()?;
-    let miss = first_miss(&client, gateway).await?;
-    let hit = ask(&client, gateway, &miss.data_id).await?;
+    let client = Client { http: HttpClient::new()?, gateway };
+    // With one variant there is nothing to choose, and the plainest request is the best sample.
+    let primary = system.worker().map(|_| "primary");
+    let miss = client.first_miss(1, primary).await?;
+    let hit = client.ask(&miss.data_id, primary).await?;
     if hit.prediction["cached"] != Value::Bool(true) {
         bail!("the second request for {} was not answered from the prediction store: {}", hit.data_id, hit.prediction);
     }
-    for (title, answer, spans) in [
-        ("A miss: computed by the model", &miss, ["predict wine_quality", "SELECT wine_features", write].as_slice()),
-        ("A hit: from the prediction store", &hit, [read].as_slice()),
-    ] {
-        heading(title, answer);
+    let computed = ["predict wine_quality", "SELECT wine_features", write];
+    let stored = [read];
+    let mut samples = vec![
+        ("A miss: computed by the model", miss, computed.as_slice()),
+        ("A hit: from the prediction store", hit, stored.as_slice()),
+    ];
+    if system.worker().is_some() {
+        // Another wine: the feature store remembers the features of this one, and a miss should show where they come from.
+        let canary = client.first_miss(row(&samples[0].1.data_id) % 1599 + 1, Some("canary")).await?;
+        samples.push(("A miss of the canary: computed in Python", canary, computed.as_slice()));
+    }
+    for (title, answer, spans) in samples {
+        heading(title, &answer);
         match (explorer, &answer.trace_id) {
             (Some(explorer), Some(trace_id)) => show(&Explorer::new(explorer)?, trace_id, spans).await?,
             (None, Some(trace_id)) => {
@@ -56,40 +67,52 @@ pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first wine whose prediction is not stored: on a first start `wine-0001`, later another.
-async fn first_miss(client: &HttpClient, gateway: &str) -> anyhow::Result<Answer> {
-    let mut row = 1_u32;
-    for attempt in 1..=TRIES {
-        let answer = ask(client, gateway, &format!("wine-{row:04}")).await?;
-        if answer.prediction["cached"] == Value::Bool(false) {
-            return Ok(answer);
-        }
-        // Steps that grow find a wine that was never asked for in few tries, however often the system was started.
-        row = (row + attempt * attempt * 7) % 1599 + 1;
-    }
-    bail!("the predictions of {TRIES} wines are stored already; start on an empty folder with --data-dir to see a miss")
+/// The gateway, as a user of its API sees it.
+struct Client<'a> {
+    http: HttpClient,
+    gateway: &'a str,
 }
 
-async fn ask(client: &HttpClient, gateway: &str, data_id: &str) -> anyhow::Result<Answer> {
-    let body = json!({"model": "wine_quality", "data_ids": [data_id]}).to_string();
-    let request = Request::post(format!("{gateway}/v1/predictions"))
-        .header("content-type", "application/json")
-        .body(Bytes::from(body))?;
-    let start = Instant::now();
-    let answer = client.send(request, Duration::from_secs(10)).await.context("the sample request failed")?;
-    let took = start.elapsed();
-    let body: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
-    if answer.status() != StatusCode::OK {
-        bail!("the gateway answers {} to the sample request: {body}", answer.status());
+impl Client<'_> {
+    /// The first wine from `row` on whose prediction is not stored: on a first start that one, later another.
+    async fn first_miss(&self, mut row: u32, variant: Option<&str>) -> anyhow::Result<Answer> {
+        for attempt in 1..=TRIES {
+            let answer = self.ask(&format!("wine-{row:04}"), variant).await?;
+            if answer.prediction["cached"] == Value::Bool(false) {
+                return Ok(answer);
+            }
+            // Steps that grow find a wine that was never asked for in few tries, however often the system was started.
+            row = (row + attempt * attempt * 7) % 1599 + 1;
+        }
+        bail!(
+            "the predictions of {TRIES} wines are stored already; start on an empty folder with --data-dir to see a miss"
+        )
     }
-    let trace_id =
-        answer.headers().get("traceresponse").and_then(|value| value.to_str().ok()).and_then(SpanRef::from_traceparent);
-    Ok(Answer {
-        data_id: data_id.to_owned(),
-        prediction: body["predictions"][0].clone(),
-        trace_id: trace_id.map(|ids| ids.trace_id),
-        took,
-    })
+
+    async fn ask(&self, data_id: &str, variant: Option<&str>) -> anyhow::Result<Answer> {
+        let body = json!({"model": "wine_quality", "data_ids": [data_id]}).to_string();
+        let mut request =
+            Request::post(format!("{}/v1/predictions", self.gateway)).header("content-type", "application/json");
+        if let Some(variant) = variant {
+            request = request.header("baggage", format!("ml.variant={variant}"));
+        }
+        let request = request.body(Bytes::from(body))?;
+        let start = Instant::now();
+        let answer = self.http.send(request, Duration::from_secs(10)).await.context("the sample request failed")?;
+        let took = start.elapsed();
+        let body: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
+        if answer.status() != StatusCode::OK {
+            bail!("the gateway answers {} to the sample request: {body}", answer.status());
+        }
+        let traceresponse = answer.headers().get("traceresponse").and_then(|value| value.to_str().ok());
+        let trace_id = traceresponse.and_then(SpanRef::from_traceparent).map(|ids| ids.trace_id);
+        Ok(Answer { data_id: data_id.to_owned(), prediction: body["predictions"][0].clone(), trace_id, took })
+    }
+}
+
+/// The number in `wine-0001`.
+fn row(data_id: &str) -> u32 {
+    data_id.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(1)
 }
 
 fn heading(title: &str, answer: &Answer) {

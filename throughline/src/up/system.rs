@@ -1,5 +1,7 @@
 //! The running parts: what they are started with, in which order, and how they end.
 
+mod worker;
+
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -12,7 +14,9 @@ use telemetry::client::HttpClient;
 use super::data_dir::DataDir;
 use super::part::{Part, Spec};
 use crate::cli::UpOptions;
+use crate::python::Environment;
 use crate::screen;
+use crate::train::has_version;
 
 /// How long the gateway may take to become ready once it listens.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,9 +28,11 @@ pub(crate) struct System {
     data: DataDir,
     parts: Vec<Part>,
     extra_env: Vec<(&'static str, String)>,
+    python: Option<Environment>,
     explorer: Option<String>,
     feature_store: Option<String>,
     model_service: Option<String>,
+    worker: Option<String>,
     gateway: Option<String>,
 }
 
@@ -41,7 +47,9 @@ impl System {
         let explorer = [("--explorer-port", options.explorer_port), ("--otlp-port", options.otlp_port)];
         let explorer = explorer.into_iter().filter(|_| options.otlp_endpoint.is_none());
         let data = DataDir::open(&options.data_dir)?;
-        for (flag, port) in ports.into_iter().chain(explorer) {
+        let python = worker::environment(options)?;
+        let worker = python.iter().map(|_| ("--python-port", options.worker.python_port));
+        for (flag, port) in ports.into_iter().chain(explorer).chain(worker) {
             free(port, flag)?;
         }
         Ok(Self {
@@ -49,9 +57,11 @@ impl System {
             data,
             parts: Vec::new(),
             extra_env: options.otlp_endpoint.iter().map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url.clone())).collect(),
+            python,
             explorer: None,
             feature_store: None,
             model_service: None,
+            worker: None,
             gateway: None,
         })
     }
@@ -70,10 +80,16 @@ impl System {
         }
         self.prepare().await?;
         let feature_store = self.start_feature_store().await?;
+        // Python takes its time to start; meanwhile the model service does.
+        let worker = self.launch_worker(&feature_store)?;
         let model_service = self.start_model_service(&feature_store).await?;
+        if let Some(worker) = worker {
+            self.worker = Some(self.listening(worker).await?);
+        }
         let gateway = self.start_gateway(&model_service).await?;
-        wait_ready(&gateway).await?;
-        wait_ready(&model_service).await?;
+        for url in [&gateway, &model_service].into_iter().chain(&self.worker) {
+            wait_ready(url).await?;
+        }
         (self.feature_store, self.model_service, self.gateway) =
             (Some(feature_store), Some(model_service), Some(gateway));
         screen::say(format!("everything is up after {:.1} s", begun.elapsed().as_secs_f64()));
@@ -89,6 +105,11 @@ impl System {
     pub(crate) fn explorer(&self) -> Option<&str> {
         let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some_and(|url| !url.is_empty());
         self.explorer.as_deref().filter(|_| !elsewhere)
+    }
+
+    /// Where the Python worker listens, if this system has one.
+    pub(crate) fn worker(&self) -> Option<&str> {
+        self.worker.as_deref()
     }
 
     /// Names of the gateway's spans that read and write the prediction store; each engine has its own words.
@@ -107,15 +128,16 @@ impl System {
     /// The addresses and a first request, for the reader of the terminal.
     pub(crate) fn addresses(&self) -> anyhow::Result<String> {
         let gateway = self.gateway()?;
-        let mut text = format!("\n{:<15}{gateway}   (API: {gateway}/openapi.json)\n", "gateway");
+        let mut text = format!("\n{:<22}{gateway}   (API: {gateway}/openapi.json)\n", "gateway");
         let rest = [
             ("model-service", &self.model_service),
+            (worker::NAME, &self.worker),
             ("feature-store", &self.feature_store),
             ("explorer", &self.explorer),
         ];
         for (name, url) in rest {
             if let Some(url) = url {
-                let _ = writeln!(text, "{name:<15}{url}");
+                let _ = writeln!(text, "{name:<22}{url}");
             }
         }
         let _ = write!(
@@ -170,7 +192,7 @@ impl System {
         let csv = self.data.wine_csv()?.display().to_string();
         let models = self.data.models().display().to_string();
         let mut work = Vec::new();
-        if !self.data.models().join("wine_quality").is_dir() {
+        if !has_version(&self.data.models(), "wine_quality", "model.safetensors") {
             screen::say("training wine_quality on 1,599 wines …");
             let args = ["wine_quality", "--data", &csv, "--model-repository", &models, "--if-missing"];
             work.push(self.spawn("train", args.map(str::to_owned).to_vec())?);
@@ -179,7 +201,7 @@ impl System {
             screen::say("loading features of 1,599 wines …");
             let database = self.data.features().display().to_string();
             let args = [
-                "load",
+                "materialize",
                 "--view",
                 "wine_features",
                 "--file",
@@ -191,6 +213,7 @@ impl System {
             ];
             work.push(self.spawn("feature-store", args.map(str::to_owned).to_vec())?);
         }
+        work.extend(self.train_worker(&csv, &models)?);
         for part in work {
             part.finish().await?;
         }
@@ -215,6 +238,13 @@ impl System {
         let embedded = || self.data.predictions().display().to_string();
         args.extend(["--prediction-store".to_owned(), self.options.prediction_store.clone().unwrap_or_else(embedded)]);
         args.extend(["--model-service".to_owned(), model_service.to_owned()]);
+        if let Some(worker) = &self.worker {
+            args.extend(["--model-service".to_owned(), format!("{}={worker}", worker::VARIANT)]);
+        }
+        let ours = || self.worker.iter().map(|_| self.data.routes()).next().transpose();
+        if let Some(routes) = self.options.routes.clone().map_or_else(ours, |routes| Ok(Some(routes)))? {
+            args.extend(["--routes".to_owned(), routes.display().to_string()]);
+        }
         self.start_service("gateway", args).await
     }
 
@@ -222,32 +252,43 @@ impl System {
         if !self.options.no_faults {
             args.push("--allow-faults".to_owned());
         }
-        let mut part = self.spawn(name, args)?;
+        let part = self.spawn(name, args)?;
+        self.listening(part).await
+    }
+
+    /// Waits until a service listens, and tells where.
+    async fn listening(&mut self, mut part: Part) -> anyhow::Result<String> {
         let url = part.url("server.listening").await?;
-        let pid = part.pid().unwrap_or_default();
-        screen::say(format!("{name:<15}{url:<24} pid {pid}"));
+        let (name, pid) = (part.name(), part.pid().unwrap_or_default());
+        screen::say(format!("{name:<22}{url:<24} pid {pid}"));
         self.parts.push(part);
         Ok(url)
     }
 
+    /// Variables of every part.
+    fn environment(&self) -> Vec<(String, String)> {
+        self.extra_env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
     fn spawn(&self, name: &'static str, mut args: Vec<String>) -> anyhow::Result<Part> {
         args.insert(0, name.to_owned());
-        let stays = !matches!(args.get(1).map(String::as_str), Some("load" | "wine_quality"));
+        let stays = !matches!(args.get(1).map(String::as_str), Some("materialize" | "wine_quality"));
         if stays {
             // A dead collector may hold each part's last flush for a second, not for longer: Ctrl-C ends within five.
             args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
         }
         Part::start(Spec {
             name,
+            program: None,
             args,
-            env: self.extra_env.clone(),
+            env: self.environment(),
             log: self.data.log(if stays { name } else { "prepare" }),
         })
     }
 }
 
 /// `--flag 127.0.0.1:port`.
-fn address(flag: &str, port: u16) -> Vec<String> {
+pub(super) fn address(flag: &str, port: u16) -> Vec<String> {
     vec![flag.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()]
 }
 

@@ -1,0 +1,103 @@
+//! `throughline python-setup`: a virtual environment with exactly what the lock file names.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use fs4::FileExt;
+
+use super::{Environment, Found, LOCK, PACKAGE, file};
+use crate::cli::PythonSetupOptions;
+use crate::screen;
+
+/// The oldest Python that the worker runs on.
+const OLDEST: (u32, u32) = (3, 10);
+/// Where to look when none is named, the plain name first: it is what the user means by Python.
+const CANDIDATES: [&str; 6] = ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"];
+
+/// Makes the environment, or makes it anew when it is not the one that this program needs.
+pub(crate) fn main(options: &PythonSetupOptions) -> anyhow::Result<()> {
+    let root = options.environment();
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    // Tests and people may start at the same time; the second one finds the work done.
+    let lock = fs::File::create(root.with_extension("lock"))?;
+    FileExt::lock(&lock)?;
+    if matches!(Environment::find(&root)?, Found::Ready(_)) {
+        screen::say(format!("the Python environment {} is up to date", root.display()));
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let python = find_python(options.python.as_deref())?;
+    screen::say(format!("making the Python environment {} with {python}", root.display()));
+    make(&root, &python)?;
+    screen::say(format!("installed what {PACKAGE} needs in {:.0} s", begun.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn make(root: &Path, python: &str) -> anyhow::Result<()> {
+    if root.exists() {
+        // Only what was made by this command is taken away again.
+        if !root.join("pyvenv.cfg").is_file() && fs::read_dir(root)?.next().is_some() {
+            bail!(
+                "{} is something else than a Python environment; name another with --python-environment",
+                root.display()
+            );
+        }
+        fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;
+    }
+    run(Command::new(python).args(["-m", "venv"]).arg(root)).context(
+        "cannot make a virtual environment; on Debian and Ubuntu the package python3-venv has what is missing",
+    )?;
+    let environment = Environment { root: root.to_owned() };
+    let wanted = root.join("wanted.lock");
+    fs::write(&wanted, file(LOCK)?)?;
+    let mut install = Command::new(environment.program("python"));
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar",
+        "off",
+        "--quiet",
+    ]);
+    install.args(["--require-hashes", "--only-binary", ":all:", "-r"]).arg(&wanted);
+    run(&mut install).context("cannot install what the worker needs")?;
+    environment.write_package()?;
+    // Last, since this name says that everything before was done.
+    fs::rename(&wanted, root.join(LOCK))?;
+    Ok(())
+}
+
+/// A Python that is young enough, the one named or the first that is found.
+fn find_python(named: Option<&str>) -> anyhow::Result<String> {
+    let candidates = named.map_or_else(|| CANDIDATES.to_vec(), |named| vec![named]);
+    let mut seen = Vec::new();
+    for candidate in candidates {
+        let Some((major, minor)) = version(candidate) else { continue };
+        if (major, minor) >= OLDEST {
+            return Ok(candidate.to_owned());
+        }
+        seen.push(format!("{candidate} is {major}.{minor}"));
+    }
+    let (major, minor) = OLDEST;
+    let seen = if seen.is_empty() { "none was found".to_owned() } else { seen.join(", ") };
+    bail!("Python {major}.{minor} or newer is needed ({seen}); name one with --python")
+}
+
+fn version(python: &str) -> Option<(u32, u32)> {
+    let output = Command::new(python).args(["-c", "import sys; print(*sys.version_info[:2])"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().split_once(' ')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Runs a step to its end; its output is shown as it comes.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if status.success() { Ok(()) } else { bail!("{} ended with {status}", command.get_program().display()) }
+}
