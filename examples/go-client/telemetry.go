@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/sdk/trace"
+)
+
+// flushTimeout is how long a program that is done waits for a collector that does not answer.
+const flushTimeout = 2 * time.Second
+
+// startTelemetry sets the global tracer provider and propagator up by the standard OTEL_* variables. The function that it
+// returns sends what is left and is never nil.
+//
+// The exporter reads OTEL_EXPORTER_OTLP_*, the SDK OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER* and
+// OTEL_BSP_*. Two that the SDK leaves out are read here: OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none.
+func startTelemetry(ctx context.Context, stderr io.Writer) (flush func(), err error) {
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		fmt.Fprintf(stderr, "go-client: telemetry: %v\n", err)
+	}))
+	// Without a provider of its own a program still hands on what it was given.
+	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+		return func() {}, nil
+	}
+
+	exporter, err := otlptracehttp.New(ctx, exporterOptions()...)
+	if err != nil {
+		return func() {}, fmt.Errorf("the exporter: %w", err)
+	}
+	described, err := resource.New(ctx,
+		resource.WithAttributes(attribute.String("service.name", "go-client")),
+		resource.WithTelemetrySDK(),
+		resource.WithProcessPID(),
+		resource.WithFromEnv(), // last, so that OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+	)
+	if err != nil {
+		return func() {}, fmt.Errorf("the resource: %w", err)
+	}
+	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(described))
+	otel.SetTracerProvider(provider)
+	return func() {
+		// Not the program's context: that one may be over because somebody pressed Ctrl-C.
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		defer cancel()
+		if err := provider.Shutdown(ctx); err != nil {
+			otel.Handle(err)
+		}
+	}, nil
+}
+
+// exporterOptions gives the default of the specification, http://localhost:4318; the Go exporter's own one is https.
+func exporterOptions() []otlptracehttp.Option {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
+		if os.Getenv(name) != "" {
+			return nil
+		}
+	}
+	return []otlptracehttp.Option{otlptracehttp.WithInsecure()}
+}
