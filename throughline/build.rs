@@ -35,7 +35,7 @@ fn embed_worker() -> io::Result<()> {
     let worker = fs::canonicalize(WORKER)?;
     let mut files = Vec::new();
     modules(&worker.join("src/throughline_worker"), &mut files)?;
-    files.extend(WORKER_FILES.map(|name| worker.join(name)).into_iter().filter(|path| path.exists()));
+    files.extend(WORKER_FILES.map(|name| worker.join(name)));
     let mut table = "&[\n".to_owned();
     for file in files {
         let name = file.strip_prefix(&worker).map_err(io::Error::other)?;

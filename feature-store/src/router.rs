@@ -63,7 +63,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
 /// Reads a body as JSON, whatever its content type.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
-    serde_json::from_slice(body).map_err(|error| {
+    protocol::object(body).map_err(|error| {
         let kind = if error.is_data() { "value_error" } else { "json_invalid" };
         RequestError::invalid(kind, &[], error.to_string())
     })

@@ -1,5 +1,6 @@
 //! What the gateway is told at its start.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -69,12 +70,15 @@ pub enum StoreAddress {
     Sqlite(PathBuf),
     /// A cluster: these nodes, or those of [`ElasticsearchOptions`].
     Elasticsearch(Option<Addresses>),
+    /// Nothing that can be used, and why. It is refused when it is opened and not as an argument, since the message about a
+    /// wrong argument repeats it, with a password perhaps.
+    Wrong(String),
 }
 
 impl FromStr for StoreAddress {
-    type Err = String;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Infallible> {
         if text.starts_with("http://") || text.starts_with("https://") {
             return text.parse().map(|nodes| Self::Elasticsearch(Some(nodes)));
         }
@@ -82,13 +86,15 @@ impl FromStr for StoreAddress {
             return Ok(Self::Elasticsearch(None));
         }
         let path = text.strip_prefix("sqlite:").unwrap_or(text);
-        if path.is_empty() {
-            return Err("the path of the file is missing, as in sqlite:.throughline/predictions.db".to_owned());
-        }
-        match path.split_once("://") {
-            Some((scheme, _)) => Err(format!("`{scheme}` is no prediction store; use sqlite:PATH or http://NODE")),
-            None => Ok(Self::Sqlite(PathBuf::from(path))),
-        }
+        Ok(match path.split_once("://") {
+            _ if path.is_empty() => {
+                Self::Wrong("the path of the file is missing, as in sqlite:.throughline/predictions.db".to_owned())
+            }
+            Some((scheme, _)) => {
+                Self::Wrong(format!("`{scheme}` is no prediction store; use sqlite:PATH or http://NODE"))
+            }
+            None => Self::Sqlite(PathBuf::from(path)),
+        })
     }
 }
 

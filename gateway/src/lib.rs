@@ -61,6 +61,12 @@ pub enum Error {
     /// The prediction store cannot be opened.
     #[error("cannot start with this prediction store; choose another with --prediction-store")]
     Store(#[from] OpenError),
+    /// What names the prediction store names none.
+    #[error("cannot use this --prediction-store: {reason}")]
+    StoreAddress {
+        /// What is wrong with it, without the address itself.
+        reason: String,
+    },
     /// Elasticsearch is not told well.
     #[error("cannot keep predictions in Elasticsearch as told")]
     Elasticsearch(#[from] SetupError),
@@ -153,6 +159,7 @@ fn services(config: &Config) -> Result<Vec<ServiceAddress>, Error> {
 async fn open(config: &Config) -> Result<Arc<dyn PredictionStore>, Error> {
     match &config.prediction_store {
         StoreAddress::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
+        StoreAddress::Wrong(reason) => Err(Error::StoreAddress { reason: reason.clone() }),
         StoreAddress::Elasticsearch(nodes) => {
             let timeout = config.prediction_store_timeout;
             let store = ElasticsearchStore::new(nodes.as_ref(), &config.elasticsearch, timeout)?;

@@ -115,11 +115,7 @@ pub(crate) async fn one(
 }
 
 fn read(body: &[u8]) -> Result<Asked, ApiError> {
-    let PredictionRequest { model, data_ids, texts } = serde_json::from_slice(body)?;
-    // The reader of a struct takes a list, too, field by field: a form that nobody has promised and a new field would break.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::Invalid("the body must be an object and is a list".to_owned()));
-    }
+    let PredictionRequest { model, data_ids, texts } = protocol::object(body)?;
     match (data_ids, texts) {
         (Some(ids), None) => Asked::data_ids(model, ids),
         (None, Some(texts)) => Asked::texts(model, texts),

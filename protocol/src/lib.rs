@@ -8,6 +8,16 @@
 pub mod feast;
 pub mod oip;
 
+/// Reads a body that must be a JSON object.
+///
+/// The reader of a struct takes a list, too, field by field: a form that no protocol promises, and that a new field would break.
+pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &"an object"));
+    }
+    serde_json::from_slice(body)
+}
+
 /// An error and its causes in one line: each `Display` says only its own part, so a reader needs them all.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -184,3 +184,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_list_is_no_object() {
+    let list = Bytes::from(r#" [null, null, [["data_id", [1], "BYTES", null, ["wine-0001"]]], []]"#);
+    let error = InferRequest::decode(&list, None).expect_err("a list is no request");
+    assert!(matches!(error, DecodeError::Json(_)), "{error:?}");
+    let object = protocol::object::<serde_json::Value>(b" {\"models\": []}").expect("an object is one");
+    assert!(object["models"].is_array());
+}

@@ -71,7 +71,7 @@ pub(crate) struct UpOptions {
     pub(crate) otlp_endpoint: Option<String>,
     /// Where predictions are stored: a file, or http(s) addresses of Elasticsearch with commas; without it a file in
     /// the data folder
-    #[arg(long, env = "PREDICTION_STORE", value_name = "PATH|URL")]
+    #[arg(long, env = "PREDICTION_STORE", hide_env_values = true, value_name = "PATH|URL")]
     pub(crate) prediction_store: Option<String>,
     /// Port of the gateway; 0 takes a free one
     #[arg(long, env = "THROUGHLINE_GATEWAY_PORT", default_value_t = 8080, value_name = "PORT")]

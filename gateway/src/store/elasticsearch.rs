@@ -45,8 +45,8 @@ const TIDY_PAGE: usize = 1_000;
 /// The options of Elasticsearch cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `--prediction-store elasticsearch` alone.
-    #[error("no address of Elasticsearch; set ELASTICSEARCH_URL")]
+    /// `--prediction-store elasticsearch` alone, or addresses that are none.
+    #[error("no usable address of Elasticsearch; set ELASTICSEARCH_URL to http(s)://HOST:PORT, several with commas")]
     NoAddress,
     /// A file that an option names.
     #[error("cannot read {}", path.display())]

@@ -29,9 +29,14 @@ fn flags_are_read_and_nonsense_is_explained() {
     assert_eq!(config.prediction_store, StoreAddress::Sqlite(Path::new(".throughline/predictions.db").to_owned()));
     let plain = parse(&["--prediction-store", "/tmp/x.db"]).unwrap().prediction_store;
     assert_eq!(plain, StoreAddress::Sqlite(Path::new("/tmp/x.db").to_owned()));
+    for (address, text) in
+        [("redis://u:hunter2@x", "`redis` is no prediction store"), ("sqlite:", "path of the file is missing")]
+    {
+        let store = parse(&["--prediction-store", address]).unwrap().prediction_store;
+        let StoreAddress::Wrong(reason) = store else { panic!("{address} is used") };
+        assert!(reason.contains(text) && !reason.contains("hunter2"), "{reason}");
+    }
     let wrong = [
-        (["--prediction-store", "redis://x"], "`redis` is no prediction store"),
-        (["--prediction-store", "sqlite:"], "path of the file is missing"),
         (["--model-service", "ftp://x"], "no http or https address"),
         (["--model-service", "models:8000"], "no http or https address"),
         (["--model-service", "a b=http://x"], "`a b` names no variant"),

@@ -26,7 +26,7 @@ async fn a_request_that_is_not_one_is_explained() {
         ("{", 400, "EOF"),
         ("\u{0}", 400, "expected value"),
         ("[]", 422, "invalid"),
-        (r#" ["wine_quality",["a"],null]"#, 422, "must be an object"),
+        (r#" ["wine_quality",["a"],null]"#, 422, "expected an object"),
         ("null", 422, "invalid type"),
         (r#"{"model":"wine_quality"}"#, 422, "data_ids or texts"),
         (r#"{"data_ids":["a"]}"#, 422, "missing field `model`"),

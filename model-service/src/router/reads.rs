@@ -135,7 +135,7 @@ pub(super) async fn index(
     let body = body::decoded(&headers, body)?;
     let asked: RepositoryIndexRequest = match &body[..] {
         b"" => RepositoryIndexRequest::default(),
-        body => serde_json::from_slice(body)
+        body => protocol::object(body)
             .map_err(|_| RequestError::Input("the body is not {\"ready\": true|false}".to_owned()))?,
     };
     super::refresh(&catalog, &health).await.map_err(RequestError::Repository)?;

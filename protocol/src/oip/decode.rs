@@ -19,7 +19,7 @@ impl InferRequest {
             return Err(DecodeError::RawRequest);
         }
         let (head, tail) = split(body, header_length)?;
-        let wire: WireRequest<'_> = serde_json::from_slice(&head).map_err(DecodeError::Json)?;
+        let wire: WireRequest<'_> = crate::object(&head).map_err(DecodeError::Json)?;
         let tensors = tensors(wire.inputs, &head, tail)?;
         Ok(Self {
             id: wire.id,
@@ -48,7 +48,7 @@ impl InferResponse {
     /// Reads a response body; `header_length` as in [`InferRequest::decode`].
     pub fn decode(body: &Bytes, header_length: Option<usize>) -> Result<Self, DecodeError> {
         let (head, tail) = split(body, header_length)?;
-        let wire: WireResponse<'_> = serde_json::from_slice(&head).map_err(DecodeError::Json)?;
+        let wire: WireResponse<'_> = crate::object(&head).map_err(DecodeError::Json)?;
         let tensors = tensors(wire.outputs, &head, tail)?;
         Ok(Self {
             model_name: wire.model_name,

@@ -68,6 +68,11 @@ impl DataDir {
         self.root.join("features.db")
     }
 
+    /// Says that all features are in; a start that was interrupted leaves a database without it.
+    pub(crate) fn features_complete(&self) -> PathBuf {
+        self.root.join("features.complete")
+    }
+
     /// How requests are shared among variants: written once, then the user's own.
     pub(crate) fn routes(&self) -> anyhow::Result<PathBuf> {
         let path = self.root.join("routes.toml");

@@ -197,7 +197,7 @@ impl System {
             let args = ["wine_quality", "--data", &csv, "--model-repository", &models, "--if-missing"];
             work.push(self.spawn("train", args.map(str::to_owned).to_vec())?);
         }
-        if !self.data.features().exists() {
+        if !(self.data.features().exists() && self.data.features_complete().exists()) {
             screen::say("loading features of 1,599 wines …");
             let database = self.data.features().display().to_string();
             let args = [
@@ -217,6 +217,7 @@ impl System {
         for part in work {
             part.finish().await?;
         }
+        std::fs::write(self.data.features_complete(), "")?;
         Ok(())
     }
 
@@ -236,7 +237,9 @@ impl System {
     async fn start_gateway(&mut self, model_service: &str) -> anyhow::Result<String> {
         let mut args = address("--listen", self.options.gateway_port);
         let embedded = || self.data.predictions().display().to_string();
-        args.extend(["--prediction-store".to_owned(), self.options.prediction_store.clone().unwrap_or_else(embedded)]);
+        // Not as an argument, which everybody on the machine can read: it may hold a password.
+        let store = self.options.prediction_store.clone().unwrap_or_else(embedded);
+        self.extra_env.push(("PREDICTION_STORE", store));
         args.extend(["--model-service".to_owned(), model_service.to_owned()]);
         if let Some(worker) = &self.worker {
             args.extend(["--model-service".to_owned(), format!("{}={worker}", worker::VARIANT)]);

@@ -1,5 +1,6 @@
 //! What the gateway is told about an Elasticsearch cluster: addresses, credentials, patience.
 
+use std::convert::Infallible;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -79,12 +80,13 @@ impl Default for ElasticsearchOptions {
 pub struct Addresses(Vec<Url>);
 
 impl FromStr for Addresses {
-    type Err = String;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    /// Of a text with something else in it than `http` and `https` addresses come no addresses at all. They are missed when the store
+    /// is opened; the message about a wrong argument would repeat it, with a password perhaps.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
         let nodes = text.split(',').map(str::trim).filter(|node| !node.is_empty());
-        let nodes = nodes.map(http_url).collect::<Result<Vec<_>, _>>()?;
-        if nodes.is_empty() { Err("no address of a node".to_owned()) } else { Ok(Self(nodes)) }
+        Ok(Self(nodes.map(http_url).collect::<Result<Vec<_>, _>>().unwrap_or_default()))
     }
 }
 
@@ -156,7 +158,8 @@ impl Settings {
         options: &ElasticsearchOptions,
         limit: Duration,
     ) -> Result<Self, SetupError> {
-        let addresses = addresses.or(options.elasticsearch_url.as_ref()).ok_or(SetupError::NoAddress)?;
+        let addresses = addresses.or(options.elasticsearch_url.as_ref());
+        let addresses = addresses.filter(|addresses| !addresses.0.is_empty()).ok_or(SetupError::NoAddress)?;
         let patience = options.elasticsearch_timeout.map_or(limit, |timeout| timeout.min(limit));
         Ok(Self {
             nodes: addresses.nodes(),

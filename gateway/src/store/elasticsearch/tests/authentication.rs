@@ -157,7 +157,11 @@ fn help_names_the_variables_and_hides_what_secrets_hold() {
     let parsed =
         Arguments::try_parse_from(["x", "--elasticsearch-index=team-a.predictions_1", "--elasticsearch-timeout=200ms"]);
     assert_eq!(parsed.unwrap().options.elasticsearch_timeout, Some(Duration::from_millis(200)));
-    assert!("".parse::<Addresses>().is_err() && "ftp://x".parse::<Addresses>().is_err());
+    for wrong in ["", "ftp://x", "http://a,http://u:hunter2@b c"] {
+        let addresses: Addresses = wrong.parse().unwrap();
+        let error = Settings::read(Some(&addresses), &ElasticsearchOptions::default(), Duration::from_secs(1)).err();
+        assert!(matches!(error, Some(SetupError::NoAddress)), "{wrong}: {error:?}");
+    }
     let several: Addresses = "http://a:9200, https://b/es".parse().unwrap();
     assert_eq!(several.to_string(), "http://a:9200/,https://b/es/");
 }

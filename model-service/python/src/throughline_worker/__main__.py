@@ -1,0 +1,22 @@
+"""`python -m throughline_worker`: options, logs, models, server; the exit code tells whether the drain was whole."""
+
+import sys
+
+from throughline_worker import compute
+
+# Before anything imports numpy: the pools of BLAS and OpenMP take their size when they are loaded.
+compute.limit_threads()
+
+from throughline_worker import logs, process  # noqa: E402
+from throughline_worker.config import Config  # noqa: E402
+
+
+def main() -> int:
+    """Runs the service until a signal, and returns the exit code."""
+    config = Config.from_arguments()
+    logs.configure("model-service-python")
+    return process.run(config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

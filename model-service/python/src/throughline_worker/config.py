@@ -1,0 +1,178 @@
+"""The options of the service: each a flag and an environment variable, named as those of the Rust model service."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+LONGEST_SECONDS = 86_400.0
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that can be set. Times are in seconds."""
+
+    listen: tuple[str, int] = ("127.0.0.1", 8001)
+    model_repository: Path = Path(".throughline/models")
+    feature_store: str = "http://127.0.0.1:6566"
+    feature_timeout: float = 2.0
+    variant: str = "canary"
+    queue_capacity: int = 256
+    compute_threads: int = 1
+    allow_faults: bool = False
+    max_in_flight: int = 512
+    request_timeout: float = 10.0
+    header_timeout: float = 10.0
+    drain_timeout: float = 3.0
+    flush_timeout: float = 2.0
+    exit_with_parent: bool = False
+
+    @classmethod
+    def from_arguments(
+        cls, arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+    ) -> Config:
+        """Reads flags, then the environment, then the defaults; ends the process with a message on a bad value."""
+        given = vars(_parser(environment).parse_args(arguments))
+        return cls(**given)
+
+
+def duration(text: str) -> float:
+    """Seconds of a time such as `250ms`, `10s`, `2m`, `12h` or `1d`; at most a day."""
+    match = re.fullmatch(r"(\d{1,18})(ms|s|m|h|d)", text)
+    if match is None:
+        raise ValueError(f"`{text}` is no time such as 500ms or 10s")
+    seconds = int(match[1]) * UNITS[match[2]]
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"`{text}` is longer than a day")
+    return seconds
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:8001` or `[::1]:8001`; port 0 lets the system choose."""
+    host, separator, port = text.rpartition(":")
+    number = int(port) if re.fullmatch(r"\d{1,5}", port) else -1
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not host or not 0 <= number <= 65_535:
+        raise ValueError(f"`{text}` is no address such as 127.0.0.1:8001")
+    return host, number
+
+
+def base_url(text: str) -> str:
+    """An absolute address, without the slash at its end."""
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ValueError(f"`{text}` is no address such as http://127.0.0.1:6566")
+    return text.rstrip("/")
+
+
+def positive(most: int) -> Callable[[str], int]:
+    """A reader of whole numbers from 1 to `most`."""
+
+    def read(text: str) -> int:
+        number = int(text) if re.fullmatch(r"\d{1,9}", text) else 0
+        if not 1 <= number <= most:
+            raise ValueError(f"`{text}` is no number from 1 to {most}")
+        return number
+
+    return read
+
+
+def flag(text: str) -> bool:
+    """A switch as an environment variable."""
+    word = text.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError(f"`{text}` is neither true nor false")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Adds options to a parser; what the environment says is read like a flag, and told by its variable when wrong."""
+
+    parser: argparse.ArgumentParser
+    environment: Mapping[str, str]
+
+    def value(self, name: str, variable: str, default: str, read: Callable[[str], Any], text: str) -> None:
+        """An option with a value; `default` is written as on the command line."""
+        chosen = self._read(variable, self.environment.get(variable) or default, read)
+        text = f"{text} [default: {default}] [env: {variable}]"
+        self.parser.add_argument(name, type=_typed(read), default=chosen, help=text)
+
+    def switch(self, name: str, variables: Sequence[str], text: str) -> None:
+        """An option that is there or not."""
+        chosen = any(self._read(variable, self.environment.get(variable, ""), flag) for variable in variables)
+        self.parser.add_argument(
+            name, action="store_true", default=chosen, help=f"{text} [env: {', '.join(variables)}]"
+        )
+
+    def _read(self, variable: str, text: str, read: Callable[[str], Any]) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            self.parser.error(f"{variable}: {error}")
+
+
+def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The parser hides the text of a ValueError behind the name of a function."""
+
+    def typed(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return typed
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="throughline_worker", description="Serves scikit-learn models by the Open Inference Protocol V2"
+    )
+    options = _Options(parser, environment)
+    _service_options(options)
+    _process_options(options)
+    return parser
+
+
+def _service_options(options: _Options) -> None:
+    value = options.value
+    value("--listen", "MODEL_SERVICE_LISTEN", "127.0.0.1:8001", address, "address to listen on")
+    value(
+        "--model-repository",
+        "MODEL_REPOSITORY",
+        ".throughline/models",
+        Path,
+        "folder of the models, in which NAME/VERSION/ holds manifest.json and model.skops",
+    )
+    value("--feature-store", "FEATURE_STORE_URL", "http://127.0.0.1:6566", base_url, "address of the feature store")
+    value("--feature-timeout", "MODEL_SERVICE_FEATURE_TIMEOUT", "2s", duration, "time for one feature lookup")
+    value("--variant", "MODEL_SERVICE_VARIANT", "canary", str, "what this service is to the gateway")
+    capacity = "inferences that may wait for a compute thread; more are refused with 429"
+    value("--queue-capacity", "MODEL_SERVICE_QUEUE_CAPACITY", "256", positive(65_536), capacity)
+    value("--compute-threads", "MODEL_SERVICE_COMPUTE_THREADS", "1", positive(1_024), "threads that compute")
+    faults = ("THROUGHLINE_ALLOW_FAULTS", "MODEL_SERVICE_ALLOW_FAULTS")
+    options.switch("--allow-faults", faults, "suffer the faults on purpose that requests ask for in their baggage")
+
+
+def _process_options(options: _Options) -> None:
+    value = options.value
+    in_flight = "requests that may be in flight at once; more are refused with 429"
+    value("--max-in-flight", "THROUGHLINE_MAX_IN_FLIGHT", "512", positive(1_000_000), in_flight)
+    value("--request-timeout", "THROUGHLINE_REQUEST_TIMEOUT", "10s", duration, "time for one request; then it is 504")
+    head = "time for a client to send the head of its next request"
+    value("--header-timeout", "THROUGHLINE_HEADER_TIMEOUT", "10s", duration, head)
+    drain = "time for requests in flight to finish after a stop signal"
+    value("--drain-timeout", "THROUGHLINE_DRAIN_TIMEOUT", "3s", duration, drain)
+    value(
+        "--flush-timeout", "THROUGHLINE_FLUSH_TIMEOUT", "2s", duration, "time for the last telemetry to leave at exit"
+    )
+    options.parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")

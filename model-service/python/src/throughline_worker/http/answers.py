@@ -1,0 +1,18 @@
+"""Error answers in the protocol's form."""
+
+from __future__ import annotations
+
+from starlette.responses import JSONResponse, Response
+
+from throughline_worker import telemetry
+from throughline_worker.errors import WorkerError
+
+
+def error_response(error: WorkerError) -> Response:
+    """`{"error", "code", "trace_id"}`; clients of the protocol read `error` and ignore the rest."""
+    body = {"error": str(error), "code": error.code}
+    trace_id = telemetry.current_trace_id()
+    if trace_id is not None:
+        body["trace_id"] = trace_id
+    headers = {"retry-after": "1"} if error.status in (429, 503) else None
+    return JSONResponse(body, error.status, headers)

@@ -1,0 +1,92 @@
+"""The whole service as one ASGI application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from throughline_worker.config import Config
+from throughline_worker.errors import Internal, NoRoute, WrongMethod
+from throughline_worker.features import FeatureStore
+from throughline_worker.http.answers import error_response
+from throughline_worker.http.health import Health
+from throughline_worker.http.infer import Inference
+from throughline_worker.http.layers import Edge, Front, Limits
+from throughline_worker.http.reads import Reads
+from throughline_worker.predict import Predictor
+from throughline_worker.repository import Catalog
+
+# Answers below this many bytes fit into one packet and gain nothing from gzip.
+COMPRESS_FROM = 1024
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the handlers work with."""
+
+    catalog: Catalog
+    health: Health
+    features: FeatureStore
+    predictor: Predictor
+
+
+def build(config: Config, services: Services) -> ASGIApp:
+    """Routes and layers; the auto-instrumentation adds its own layer around those of the application."""
+    app = Starlette(
+        routes=_routes(services),
+        middleware=[
+            Middleware(Edge, allow_faults=config.allow_faults),
+            Middleware(Limits, max_in_flight=config.max_in_flight, timeout=config.request_timeout),
+            Middleware(GZipMiddleware, minimum_size=COMPRESS_FROM, compresslevel=5),
+        ],
+        exception_handlers={404: _no_route, 405: _wrong_method, Exception: _internal},
+    )
+    # `/v2/` is an address of its own, and a redirect would lose the body of a POST.
+    app.router.redirect_slashes = False
+    return Front(app, services.health)
+
+
+def _routes(services: Services) -> list[Route]:
+    reads = Reads(services.catalog, services.health)
+    inference = Inference(services.catalog, services.features, services.predictor)
+    model = "/v2/models/{model_name}"
+    version = f"{model}/versions/{{model_version}}"
+    # An empty version is tritonclient's word for none.
+    no_version = f"{model}/versions/"
+    return [
+        Route(f"{model}/infer", inference.infer, methods=["POST"]),
+        Route(f"{version}/infer", inference.infer, methods=["POST"]),
+        Route(f"{no_version}/infer", inference.infer, methods=["POST"]),
+        Route("/v2", reads.server),
+        Route("/v2/", reads.server),
+        Route("/v2/models", reads.models),
+        Route(model, reads.metadata),
+        Route(f"{model}/ready", reads.ready),
+        Route(f"{model}/config", reads.config),
+        Route(version, reads.metadata),
+        Route(f"{version}/ready", reads.ready),
+        Route(f"{version}/config", reads.config),
+        Route(no_version, reads.metadata),
+        Route(f"{no_version}/ready", reads.ready),
+        Route(f"{no_version}/config", reads.config),
+        Route("/v2/repository/index", reads.index, methods=["POST"]),
+    ]
+
+
+async def _internal(_request: Request, _error: Exception) -> Response:
+    return error_response(Internal())
+
+
+async def _no_route(_request: Request, _error: Exception) -> Response:
+    return error_response(NoRoute())
+
+
+async def _wrong_method(_request: Request, _error: Exception) -> Response:
+    return error_response(WrongMethod())

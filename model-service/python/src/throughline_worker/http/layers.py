@@ -1,0 +1,184 @@
+"""The layers around the routes, as plain ASGI: probes, context and failures, faults, admission.
+
+The auto-instrumentation puts its own layer, which makes the SERVER span, between [`Front`] and [`Edge`].
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+from opentelemetry import context, propagate, trace
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from throughline_worker import telemetry
+from throughline_worker.deadline import Deadline
+from throughline_worker.errors import DeadlinePassed, InjectedFault, Internal, Overloaded, Unavailable, WorkerError
+from throughline_worker.http import faults
+from throughline_worker.http.answers import error_response
+from throughline_worker.http.health import Health
+
+DEADLINE = "throughline.deadline"
+# Closes the connection of a request without an answer; the server puts it into the scope.
+ABORT = "throughline.abort"
+
+
+class Front:
+    """Outermost: answers probes, which are many, outside of tracing and limits; nothing that is raised passes it."""
+
+    def __init__(self, app: ASGIApp, health: Health) -> None:
+        self._app = app
+        self._health = health
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        probe = self._health.answer(scope["method"], scope["path"])
+        if probe is not None:
+            await probe(scope, receive, send)
+            return
+        scope["headers"] = [(name, _as_utf8(value)) for name, value in scope["headers"]]
+        answered = _Answered(send)
+        try:
+            await self._app(scope, receive, answered)
+        except Exception as error:  # noqa: BLE001 # of the instrumentation, since `Edge` lets nothing through
+            telemetry.fail(trace.get_current_span(), error, "internal")
+            if not answered.started:
+                await error_response(Internal())(scope, receive, send)
+
+
+class Edge:
+    """Inside the SERVER span: turns errors into answers, tells the trace of them, and suffers the faults on purpose."""
+
+    def __init__(self, app: ASGIApp, allow_faults: bool) -> None:
+        self._app = app
+        self._allow_faults = allow_faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with _callers_context(scope):
+            answered = _Answered(send, _traceresponse())
+            try:
+                if not await self._suffer(scope):
+                    await self._app(scope, receive, answered)
+            except asyncio.CancelledError:
+                # The drain is over. Passed on, it would be one more error in the log, and no answer.
+                await self._fail(Unavailable("draining"), scope, receive, answered)
+            except ClientDisconnect:
+                trace.get_current_span().set_attribute(telemetry.ERROR_TYPE, "cancelled")
+            except WorkerError as error:
+                await self._fail(error, scope, receive, answered)
+            except Exception as error:  # noqa: BLE001 # a mistake of ours is an answer, too
+                internal = Internal()
+                internal.__cause__ = error
+                await self._fail(internal, scope, receive, answered)
+
+    async def _suffer(self, scope: Scope) -> bool:
+        """Suffers what the request asks for, and returns whether that was the end of it."""
+        fault = faults.current() if self._allow_faults else None
+        if fault is None:
+            return False
+        if fault.kind == "latency":
+            await anyio.sleep(fault.seconds)
+            return False
+        injected = InjectedFault(fault.kind, fault.service)
+        if fault.kind == "error":
+            raise injected
+        scope[ABORT]()
+        # The server hears of it in the next turn of the loop, and then expects no answer.
+        await anyio.lowlevel.checkpoint()
+        telemetry.fail(trace.get_current_span(), injected, injected.error_type)
+        return True
+
+    async def _fail(self, error: WorkerError, scope: Scope, receive: Receive, answered: _Answered) -> None:
+        if error.status >= 500:
+            # After the head has gone: the instrumentation sets `error.type` to the status then, and we know more.
+            answered.after_head = lambda: telemetry.fail(trace.get_current_span(), error, error.error_type)
+        if answered.started:
+            answered.after_head()
+            return
+        await error_response(error)(scope, receive, answered)
+
+
+class Limits:
+    """Admission and time: a bounded number of requests in flight, and a deadline for each."""
+
+    def __init__(self, app: ASGIApp, max_in_flight: int, timeout: float) -> None:
+        self._app = app
+        self._free = max_in_flight
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if self._free <= 0:
+            raise Overloaded
+        self._free -= 1
+        scope[DEADLINE] = Deadline.after(self._timeout)
+        try:
+            with anyio.fail_after(self._timeout):
+                await self._app(scope, receive, send)
+        except TimeoutError as error:
+            raise DeadlinePassed from error
+        finally:
+            self._free += 1
+
+
+class _Answered:
+    """Passes messages on, adds headers to the head, and knows whether it has gone."""
+
+    def __init__(self, send: Send, headers: MutableMapping[str, str] | None = None) -> None:
+        self._send = send
+        self._headers = headers or {}
+        self.started = False
+        self.after_head: Callable[[], Any] = lambda: None
+
+    async def __call__(self, message: Message) -> None:
+        """One message of the answer."""
+        if message["type"] != "http.response.start":
+            await self._send(message)
+            return
+        self.started = True
+        MutableHeaders(scope=message).update(self._headers)
+        await self._send(message)
+        self.after_head()
+
+
+def _as_utf8(value: bytes) -> bytes:
+    """Header values are any bytes; the instrumentation stumbles over some that are not UTF-8 (seen with 0.66b1)."""
+    if value.isascii():
+        return value
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1").encode()
+    return value
+
+
+@contextmanager
+def _callers_context(scope: Scope) -> Iterator[None]:
+    """Without instrumentation the client's trace context and baggage still reach the log records and the faults."""
+    if trace.get_current_span().get_span_context().is_valid:
+        yield
+        return
+    token = context.attach(propagate.extract(Headers(scope=scope)))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def _traceresponse() -> dict[str, str]:
+    """The ids of the SERVER span, so that a caller can ask for the trace (W3C Trace Context level 2)."""
+    ids = trace.get_current_span().get_span_context()
+    return {} if not ids.is_valid or ids.is_remote else {"traceresponse": telemetry.traceparent(ids)}

@@ -1,0 +1,71 @@
+"""Requests and responses of an inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from throughline_worker.errors import DecodeError
+from throughline_worker.oip.tensor import Tensor
+
+# Tells how many bytes of a body are JSON; the tensors follow.
+HEADER_LENGTH = "inference-header-content-length"
+
+Parameter = str | int | float | bool
+Parameters = dict[str, Parameter]
+
+
+@dataclass(frozen=True)
+class RequestedOutput:
+    """An output that the client asks for by name."""
+
+    name: str
+    parameters: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """Body of `POST /v2/models/{model_name}[/versions/{model_version}]/infer`."""
+
+    inputs: list[Tensor]
+    id: str | None = None
+    parameters: Parameters = field(default_factory=dict)
+    # Empty means all of them.
+    outputs: list[RequestedOutput] = field(default_factory=list)
+
+    def timeout(self) -> float | None:
+        """Seconds of the reserved parameter `timeout`, which is in microseconds."""
+        value = self.parameters.get("timeout")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**64:
+            raise DecodeError("parameter `timeout` has an unusable value")
+        return value / 1e6
+
+    def check_outputs(self, available: Iterable[str]) -> None:
+        """Refuses a request for an output that the model does not have."""
+        known = frozenset(available)
+        for output in self.outputs:
+            if output.name not in known:
+                raise DecodeError(f"the model has no output `{output.name}`")
+
+    def wants_output(self, name: str) -> bool:
+        """Whether the answer should hold this output."""
+        return not self.outputs or any(output.name == name for output in self.outputs)
+
+    def wants_binary(self, name: str) -> bool:
+        """`binary_data` of the output decides, else `binary_data_output` of the request, else it is JSON."""
+        asked = next((output.parameters for output in self.outputs if output.name == name), {})
+        chosen = asked.get("binary_data", self.parameters.get("binary_data_output"))
+        return chosen is True
+
+
+@dataclass(frozen=True)
+class InferResponse:
+    """Body of a successful answer."""
+
+    model_name: str
+    model_version: str
+    id: str | None
+    parameters: Parameters
+    outputs: list[Tensor]

@@ -1,0 +1,161 @@
+"""From bytes to requests. Whatever the bytes are, the outcome is a request or a `DecodeError`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+from throughline_worker.errors import DecodeError
+from throughline_worker.oip import binary, values
+from throughline_worker.oip.datatypes import Datatype
+from throughline_worker.oip.message import InferRequest, Parameters, RequestedOutput
+from throughline_worker.oip.tensor import Tensor
+
+_LENGTH = re.compile(r"\s*(\d{1,20})\s*", re.ASCII)
+
+
+def decode(body: bytes, header_length: int | None) -> InferRequest:
+    """Reads a request body, after decompression; `header_length` bytes of it are JSON, the rest tensors in order."""
+    if header_length == 0:
+        raise DecodeError("a raw binary request needs a model with exactly one input")
+    length = len(body) if header_length is None else header_length
+    if length > len(body):
+        raise DecodeError(f"Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes")
+    message = _Fields(_parse(body[:length]), "the message")
+    return InferRequest(
+        inputs=_inputs(message, _Tail(memoryview(body)[length:])),
+        id=message.text("id") if message.has("id") else None,
+        parameters=message.parameters(),
+        outputs=_outputs(message),
+    )
+
+
+def parse_header_length(value: str) -> int:
+    """Reads the header that tells the length of the JSON: decimal digits only."""
+    match = _LENGTH.fullmatch(value)
+    number = int(match[1]) if match else -1
+    if not 0 <= number < 2**64:
+        raise DecodeError("Inference-Header-Content-Length is not a number")
+    return number
+
+
+def _parse(head: bytes) -> Any:
+    try:
+        return json.loads(head.decode(), parse_constant=_refuse)
+    except RecursionError as error:
+        raise _malformed("it is nested too deeply") from error
+    except UnicodeDecodeError as error:
+        raise _malformed("it is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise _malformed(f"{error.msg} at line {error.lineno} column {error.colno}") from error
+    except ValueError as error:
+        # A number of thousands of digits.
+        raise _malformed("it holds a number that is too long") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise _malformed(f"{constant} is no JSON")
+
+
+def _malformed(detail: str) -> DecodeError:
+    return DecodeError(f"the body is not an Open Inference Protocol message: {detail}")
+
+
+class _Tail:
+    """The binary part of a body, taken piece by piece."""
+
+    def __init__(self, rest: memoryview) -> None:
+        self.rest = rest
+
+    def take(self, name: str, size: int) -> memoryview:
+        if size > len(self.rest):
+            raise DecodeError(f"the binary data of tensor `{name}` runs past the end of the body")
+        taken, self.rest = self.rest[:size], self.rest[size:]
+        return taken
+
+
+class _Fields:
+    """The members of a JSON object; unknown ones are tolerated, since the kserve client sends some of its own."""
+
+    def __init__(self, value: Any, what: str) -> None:
+        if not isinstance(value, dict):
+            raise _malformed(f"{what} is not an object")
+        self._members: dict[str, Any] = value
+        self._what = what
+
+    def has(self, name: str) -> bool:
+        return self._members.get(name) is not None
+
+    def get(self, name: str) -> Any:
+        return self._members.get(name)
+
+    def text(self, name: str) -> str:
+        value = self._members.get(name)
+        if not isinstance(value, str) or not _is_text(value):
+            raise _malformed(f"`{name}` of {self._what} is not a string")
+        return value
+
+    def objects(self, name: str, what: str) -> list[_Fields]:
+        value = self._members.get(name)
+        if not isinstance(value, list):
+            raise _malformed(f"`{name}` of {self._what} is not a list")
+        return [_Fields(item, what) for item in value]
+
+    def shape(self) -> tuple[int, ...]:
+        value = self._members.get("shape")
+        sizes = value if isinstance(value, list) else [None]
+        if any(isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 2**64 for size in sizes):
+            raise _malformed(f"`shape` of {self._what} is not a list of sizes")
+        return tuple(sizes)
+
+    def parameters(self) -> Parameters:
+        value = self._members.get("parameters")
+        if value is None:
+            return {}
+        scalar = isinstance(value, dict) and all(isinstance(item, (str, int, float)) for item in value.values())
+        if not scalar:
+            raise _malformed(f"`parameters` of {self._what} are not strings, numbers and booleans")
+        return dict(value)
+
+
+def _is_text(value: str) -> bool:
+    """JSON can say half of a surrogate pair, which no answer could repeat."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _inputs(message: _Fields, tail: _Tail) -> list[Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for fields in message.objects("inputs", "an input"):
+        tensor = _tensor(fields, tail)
+        if tensor.name in tensors:
+            raise DecodeError(f"tensor `{tensor.name}` is given twice")
+        tensors[tensor.name] = tensor
+    if len(tail.rest):
+        raise DecodeError(f"{len(tail.rest)} bytes are left over after the last tensor")
+    return list(tensors.values())
+
+
+def _tensor(fields: _Fields, tail: _Tail) -> Tensor:
+    name, shape = fields.text("name"), fields.shape()
+    try:
+        datatype = Datatype(fields.text("datatype"))
+    except ValueError as error:
+        raise _malformed(f"the datatype of tensor `{name}` is not known") from error
+    size = fields.parameters().get("binary_data_size")
+    if size is None:
+        if not fields.has("data"):
+            raise DecodeError(f"tensor `{name}` has no data")
+        return values.read(name, shape, datatype, fields.get("data"))
+    if fields.has("data"):
+        raise DecodeError(f"tensor `{name}` has both JSON and binary data")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+        raise DecodeError(f"binary_data_size of tensor `{name}` is not a size")
+    return binary.read(name, shape, datatype, tail.take(name, size))
+
+
+def _outputs(message: _Fields) -> list[RequestedOutput]:
+    if not message.has("outputs"):
+        return []
+    asked = message.objects("outputs", "an output")
+    return [RequestedOutput(fields.text("name"), fields.parameters()) for fields in asked]

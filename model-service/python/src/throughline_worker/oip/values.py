@@ -1,0 +1,100 @@
+"""Tensor data as JSON: a list, flat or nested like the shape, in row-major order."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from throughline_worker.errors import DecodeError
+from throughline_worker.oip.datatypes import Datatype
+from throughline_worker.oip.tensor import Tensor, element_count, not_an_element, wrong_count
+
+
+def read(name: str, shape: tuple[int, ...], datatype: Datatype, data: Any) -> Tensor:
+    """Reads one tensor from a parsed JSON value."""
+    count = element_count(name, shape)
+    if not datatype.has_json_form:
+        raise DecodeError(f"tensor `{name}` is {datatype.value}, which has a binary form only")
+    flat = _flat(name, shape, data)
+    if datatype is Datatype.BYTES:
+        elements: Any = [_text(name, index, item) for index, item in enumerate(flat)]
+    else:
+        elements = _array(name, datatype, flat)
+    if len(flat) != count:
+        raise wrong_count(name, count, len(flat))
+    return Tensor(name, datatype, shape, elements)
+
+
+def write(tensor: Tensor) -> list[Any]:
+    """The data as a flat list; floats with as few digits as their own width needs."""
+    if isinstance(tensor.data, list):
+        return [item.decode() for item in tensor.data]
+    if tensor.datatype is Datatype.FP32:
+        # A float32 widened to Python's float would show digits that it never had.
+        return [float(str(value)) for value in tensor.data]
+    return list(tensor.data.tolist())
+
+
+def _flat(name: str, shape: tuple[int, ...], data: Any) -> list[Any]:
+    """Whether the list is nested is decided by its first element. The shape bounds the depth."""
+    wrong = DecodeError(f"the nested data of tensor `{name}` does not have its shape")
+    if not isinstance(data, list):
+        raise wrong
+    if not data or not isinstance(data[0], list):
+        if any(isinstance(item, list) for item in data):
+            raise wrong
+        return data
+    level = [data]
+    for depth, size in enumerate(shape):
+        if any(not isinstance(item, list) or len(item) != size for item in level):
+            raise wrong
+        if depth + 1 < len(shape):
+            level = [inner for item in level for inner in item]
+    flat = [inner for item in level for inner in item]
+    if any(isinstance(item, list) for item in flat):
+        raise wrong
+    return flat
+
+
+def _text(name: str, index: int, item: Any) -> bytes:
+    try:
+        if isinstance(item, str):
+            return item.encode()
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which JSON can say and UTF-8 cannot.
+        pass
+    raise not_an_element(name, index, Datatype.BYTES)
+
+
+def _array(name: str, datatype: Datatype, flat: list[Any]) -> np.ndarray[Any, Any]:
+    for index, item in enumerate(flat):
+        if not _fits(datatype, item):
+            raise not_an_element(name, index, datatype)
+    return np.array(flat, dtype=datatype.dtype)
+
+
+def _fits(datatype: Datatype, item: Any) -> bool:
+    # For Python a bool is a number, for the protocol it is not.
+    if datatype is Datatype.BOOL:
+        return isinstance(item, bool)
+    if isinstance(item, bool) or not isinstance(item, (int, float)):
+        return False
+    if datatype.is_integer:
+        low, high = datatype.limits
+        return isinstance(item, int) and low <= item <= high
+    return _is_finite(item, datatype)
+
+
+def _is_finite(item: float, datatype: Datatype) -> bool:
+    try:
+        number = float(item)
+    except OverflowError:
+        return False
+    largest = _LARGEST_FP32 if datatype is Datatype.FP32 else math.inf
+    return math.isfinite(number) and abs(number) < largest
+
+
+# From here on, numbers round to infinity: half a step above the largest float32.
+_LARGEST_FP32 = 2.0**128 - 2.0**103

@@ -1,0 +1,53 @@
+"""From responses to bytes: the outputs that the request asks for, each in the form that it asks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from throughline_worker.oip import binary, values
+from throughline_worker.oip.message import InferRequest, InferResponse
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A body that is ready to send."""
+
+    # JSON, and the binary tensors after it.
+    body: bytes
+    # Value of the header that tells the length of the JSON; `None` when there is nothing after it.
+    header_length: int | None
+
+    @property
+    def content_type(self) -> str:
+        """What clients expect of this body."""
+        return "application/json" if self.header_length is None else "application/octet-stream"
+
+
+def encode_for(request: InferRequest, response: InferResponse) -> Encoded:
+    """Writes a response in the answer to a request."""
+    outputs: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for tensor in response.outputs:
+        if not request.wants_output(tensor.name):
+            continue
+        output: dict[str, Any] = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype.value}
+        if request.wants_binary(tensor.name):
+            tail.append(binary.write(tensor))
+            output["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            output["data"] = values.write(tensor)
+        outputs.append(output)
+    head = json.dumps(_message(response, outputs), ensure_ascii=False, separators=(",", ":")).encode()
+    return Encoded(b"".join([head, *tail]), len(head) if tail else None)
+
+
+def _message(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    message: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
+    if response.id is not None:
+        message["id"] = response.id
+    if response.parameters:
+        message["parameters"] = response.parameters
+    message["outputs"] = outputs
+    return message

@@ -1,0 +1,120 @@
+"""A version in memory, ready to compute."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import sklearn
+import skops.io
+from numpy.typing import NDArray
+from sklearn.exceptions import InconsistentVersionWarning
+
+from throughline_worker.repository.manifest import Manifest, ManifestError
+
+MANIFEST = "manifest.json"
+MODEL = "model.skops"
+
+# skops loads what it knows to be harmless. This one class on top of it is code of scikit-learn that takes its arrays as
+# they are; the hash in the manifest tells that they are those of the training.
+TRUSTED = ["sklearn.tree._tree.Tree"]
+
+# Of a probability, between two versions of scikit-learn or two processors.
+CHECK_TOLERANCE = 1e-5
+
+
+class LoadError(Exception):
+    """A version that cannot be served; the text is the reason."""
+
+
+class Model(Protocol):
+    """What is used of a scikit-learn classifier."""
+
+    classes_: NDArray[Any]
+    n_features_in_: int
+
+    def predict_proba(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities of the classes, one row for each of `rows`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A good version."""
+
+    manifest: Manifest
+    model: Model
+
+    def normalised(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raw rows [n, width] as the model takes them."""
+        normalisation = self.manifest.normalisation
+        mean, std = np.array(normalisation.mean, np.float32), np.array(normalisation.std, np.float32)
+        scaled: NDArray[np.float32] = (rows - mean) / std
+        return scaled
+
+    def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities [n, classes] of normalised rows [n, width]."""
+        return self.model.predict_proba(rows).astype(np.float32)
+
+
+def load(name: str, version: int, place: Path) -> Loaded:
+    """Reads the version in the folder `place`; the manifest must be that of this folder and of these weights."""
+    try:
+        manifest = Manifest.parse(_bytes(place, MANIFEST))
+    except ManifestError as error:
+        raise LoadError(str(error)) from error
+    if (manifest.name, manifest.version) != (name, str(version)):
+        raise LoadError(f"the manifest says {manifest.name} version {manifest.version}, which is not its place")
+    weights = _bytes(place, MODEL)
+    if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
+        raise LoadError(f"{MODEL} is not the file that the manifest was written for")
+    loaded = Loaded(manifest, _model(weights, manifest))
+    _try_out(loaded)
+    return loaded
+
+
+def _bytes(place: Path, file: str) -> bytes:
+    try:
+        return (place / file).read_bytes()
+    except OSError as error:
+        raise LoadError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _model(weights: bytes, manifest: Manifest) -> Model:
+    model: Model = _attempt(lambda: _unpacked(weights))
+    width, classes = getattr(model, "n_features_in_", None), getattr(model, "classes_", ())
+    if width != len(manifest.features) or len(classes) != len(manifest.classes):
+        raise LoadError("the model cannot be built: its inputs and classes are not those of the manifest")
+    return model
+
+
+def _unpacked(weights: bytes) -> Any:
+    with warnings.catch_warnings():
+        # Of a model that another scikit-learn wrote. Whether it still computes the same is tried, below.
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        return skops.io.loads(weights, trusted=TRUSTED)
+
+
+def _try_out(loaded: Loaded) -> None:
+    """The model must say what it said when it was made; and the first request need not pay for what is done once."""
+    manifest = loaded.manifest
+    if manifest.check is None:
+        _attempt(lambda: loaded.probabilities(loaded.normalised(np.zeros((1, len(manifest.features)), np.float32))))
+        return
+    rows = np.array(manifest.check.features, np.float32)
+    found = _attempt(lambda: loaded.probabilities(loaded.normalised(rows)))
+    if not np.allclose(found, manifest.check.probabilities, rtol=0.0, atol=CHECK_TOLERANCE):
+        made, here = manifest.framework_version, sklearn.__version__
+        raise LoadError(f"made by scikit-learn {made}, it computes something else in scikit-learn {here}")
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except Exception as error:  # skops and the classes that it builds raise whatever they like
+        raise LoadError(f"the model cannot be built: {error}") from error

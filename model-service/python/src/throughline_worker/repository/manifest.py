@@ -1,0 +1,179 @@
+"""What a version says about itself: `manifest.json`, field by field as the Rust model service writes it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+class ManifestError(ValueError):
+    """A manifest that is no manifest, or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data a model was trained on; `sha256` is of the file, lower-case hex."""
+
+    name: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Feast's coordinates of the features."""
+
+    feature_view: str
+    join_key: str
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """`(x - mean) / std` per feature; `std` is never 0. Trees take raw values and have means of 0 and stds of 1."""
+
+    mean: list[float]
+    std: list[float]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """How good the model is, on which rows. Accuracies and the baseline are shares of rows."""
+
+    training_accuracy: float
+    validation_accuracy: float
+    majority_baseline: float
+    training_rows: int
+    validation_rows: int
+
+
+@dataclass(frozen=True)
+class FeatureProfile:
+    """The distribution of one feature: nine inner edges of ten open-ended bins; a value on an edge belongs above."""
+
+    name: str
+    decile_edges: list[float]
+    decile_shares: list[float]
+    min: float
+    max: float
+    mean: float
+    std: float
+    missing: int
+
+
+@dataclass(frozen=True)
+class ReferenceProfile:
+    """Features over the training part, predictions over the held-out part."""
+
+    features: list[FeatureProfile]
+    class_shares: list[float]
+    confidence_deciles: list[float]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Some raw rows and the probabilities that the model gave for them when it was made."""
+
+    features: list[list[float]]
+    probabilities: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Enough to serve a version, to trace it back to its training run, and to notice drift."""
+
+    name: str
+    # Decimal number as text; also the name of the version's folder.
+    version: str
+    run_id: str
+    created_at: str
+    source_commit: str | None
+    dataset: Dataset
+    # SHA-256 of `model.skops`.
+    weights_sha256: str
+    features: list[str]
+    lookup: Lookup
+    normalisation: Normalisation
+    classes: list[str]
+    hyperparameters: dict[str, Any]
+    seed: int
+    metrics: Metrics
+    reference: ReferenceProfile
+    framework: str = "scikit-learn"
+    # Of scikit-learn, which does not promise that another version of it computes the same; `check` shows it.
+    framework_version: str | None = None
+    check: Check | None = None
+
+    @classmethod
+    def parse(cls, text: bytes) -> Manifest:
+        """Reads and checks a manifest. Unknown fields are ignored, so that later versions may say more."""
+        try:
+            manifest: Manifest = _read(cls, json.loads(text), "manifest")
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"manifest.json is not a manifest: {error}") from error
+        manifest.validate()
+        return manifest
+
+    def to_json(self) -> bytes:
+        """The text of the file."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False).encode()
+
+    def validate(self) -> None:
+        """Raises unless the parts fit each other."""
+        width = len(self.features)
+        lengths = {
+            "normalisation.mean": len(self.normalisation.mean),
+            "normalisation.std": len(self.normalisation.std),
+            "reference.features": len(self.reference.features),
+        }
+        for field, length in lengths.items():
+            if length != width:
+                raise _contradiction(f"{field} has {length} values for {width} features")
+        if [profile.name for profile in self.reference.features] != self.features:
+            raise _contradiction("reference.features are not the features in their order")
+        if width == 0 or len(self.classes) < 2:
+            raise _contradiction("a model needs features and at least two classes")
+        numbers = self.normalisation.mean + self.normalisation.std
+        if not all(map(math.isfinite, numbers)) or 0.0 in self.normalisation.std:
+            raise _contradiction("normalisation holds a value that cannot be used")
+
+
+def _contradiction(text: str) -> ManifestError:
+    return ManifestError(f"the manifest contradicts itself: {text}")
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    """A JSON value as the dataclass, list or plain type that the field is annotated with."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ValueError(f"{place} is not an object")
+        return kind(**_members(kind, value, place))
+    if get_origin(kind) is list:
+        if not isinstance(value, list):
+            raise ValueError(f"{place} is not a list")
+        return [_read(get_args(kind)[0], item, place) for item in value]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    allowed = (dict,) if get_origin(kind) is dict else get_args(kind) or (kind,)
+    dataclasses = [option for option in allowed if is_dataclass(option)]
+    if dataclasses and value is not None:
+        return _read(dataclasses[0], value, place)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        raise ValueError(f"{place} is not of its type")
+    return value
+
+
+def _members(kind: type[Any], value: dict[str, Any], place: str) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    members = {}
+    for field in fields(kind):
+        if field.name in value:
+            members[field.name] = _read(hints[field.name], value[field.name], f"{place}.{field.name}")
+        elif type(None) in get_args(hints[field.name]):
+            members[field.name] = None
+        elif field.name != "framework":
+            raise ValueError(f"{place}.{field.name} is missing")
+    return members

@@ -1,0 +1,86 @@
+"""Writing a version: all of it, durably, under the next number, whoever else writes at the same time."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from throughline_worker.repository.load import MANIFEST, MODEL
+from throughline_worker.repository.manifest import Manifest
+
+# Other writers can take the number that was meant for this version; so often in a row they do not.
+ATTEMPTS = 100
+
+
+def write_version(root: Path, manifest: Manifest, weights: bytes) -> Manifest:
+    """Writes the next version of `manifest.name` and returns the manifest as written, with version and hash.
+
+    The files are made in a hidden folder beside the versions, flushed to the disk and then renamed: no reader ever sees
+    a part, and of two writers with the same number the second takes the next one. Raises `OSError`, and leaves nothing.
+    """
+    if not is_name(manifest.name):
+        raise ValueError(f"`{manifest.name}` cannot be the name of a model")
+    folder = root / manifest.name
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".tmp-{manifest.run_id}"
+    temporary.mkdir()
+    try:
+        _write_synced(temporary / MODEL, weights)
+        return _rename(folder, temporary, replace(manifest, weights_sha256=hashlib.sha256(weights).hexdigest()))
+    finally:
+        # After the rename there is nothing here; after a failure, leftovers are hidden and harmless.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def versions(folder: Path) -> list[int]:
+    """The numbers of all versions in a model's folder, whole or not, of either language."""
+    found = (version_number(path.name) for path in folder.iterdir())
+    return [number for number in found if number is not None]
+
+
+def version_number(name: str) -> int | None:
+    """`12` is a version; `012`, `v12` and `.tmp-…` are not."""
+    return int(name) if re.fullmatch(r"[1-9][0-9]{0,18}", name) else None
+
+
+def is_name(name: str) -> bool:
+    """Names become folders and parts of addresses: letters, digits, `_`, `-` and `.`, the last not first."""
+    return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}", name) is not None
+
+
+def _rename(folder: Path, temporary: Path, manifest: Manifest) -> Manifest:
+    for _ in range(ATTEMPTS):
+        manifest = replace(manifest, version=str(max(versions(folder), default=0) + 1))
+        _write_synced(temporary / MANIFEST, manifest.to_json())
+        _sync(temporary)
+        try:
+            temporary.rename(folder / manifest.version)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
+            _sync(folder)
+            return manifest
+    raise OSError(errno.EBUSY, "other writers took every version number that was tried")
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names in a folder durable; where folders cannot be opened (Windows) the file system does it itself."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

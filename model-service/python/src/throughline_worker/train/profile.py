@@ -1,0 +1,59 @@
+"""The reference profile: how features and predictions were distributed when the model was made."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from throughline_worker.repository import FeatureProfile, ReferenceProfile
+from throughline_worker.train.data import CLASSES, FEATURES, Examples
+
+
+def reference(training: Examples, held_out: NDArray[np.float32]) -> ReferenceProfile:
+    """Features over the training part, predictions (probabilities [n, classes]) over the held-out part."""
+    rows = max(len(held_out), 1)
+    counts = np.bincount(held_out.argmax(axis=1), minlength=len(CLASSES))
+    confidences = held_out.max(axis=1).astype(np.float64)
+    return ReferenceProfile(
+        features=[_profile(name, training.features[:, index]) for index, name in enumerate(FEATURES)],
+        class_shares=[float(count / rows) for count in counts],
+        confidence_deciles=_deciles(np.sort(confidences)),
+    )
+
+
+def _profile(name: str, column: NDArray[np.float32]) -> FeatureProfile:
+    values = np.sort(column.astype(np.float64))
+    edges = _deciles(values)
+    # A value on an edge belongs to the bin above.
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1)
+    mean = _sum(values) / len(values)
+    return FeatureProfile(
+        name=name,
+        decile_edges=edges,
+        decile_shares=[float(count / len(values)) for count in counts],
+        min=float(values[0]),
+        max=float(values[-1]),
+        mean=mean,
+        # Of the whole, not of a sample.
+        std=math.sqrt(_sum((values - mean) ** 2) / len(values)),
+        missing=0,
+    )
+
+
+def _sum(values: NDArray[np.float64]) -> float:
+    """One after the other, as the Rust trainer adds, so that both profiles are equal to the last bit."""
+    return float(np.cumsum(values)[-1])
+
+
+def _deciles(values: NDArray[np.float64]) -> list[float]:
+    """The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7)."""
+    last = len(values) - 1
+    edges = []
+    for tenth in range(1, 10):
+        position = last * tenth / 10
+        below = math.floor(position)
+        low, high = float(values[below]), float(values[math.ceil(position)])
+        edges.append(low + (high - low) * (position - below))
+    return edges

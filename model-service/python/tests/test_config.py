@@ -1,0 +1,58 @@
+"""Options: flags before the environment before the defaults."""
+
+from __future__ import annotations
+
+import pytest
+
+from throughline_worker.config import Config, address, base_url, duration
+
+
+def test_the_defaults_of_the_type_are_those_of_the_command_line() -> None:
+    assert Config.from_arguments([], {}) == Config()
+
+
+def test_flags_win_over_the_environment() -> None:
+    environment = {
+        "MODEL_SERVICE_VARIANT": "b",
+        "THROUGHLINE_DRAIN_TIMEOUT": "250ms",
+        "THROUGHLINE_ALLOW_FAULTS": "true",
+    }
+    config = Config.from_arguments(["--variant", "a"], environment)
+    assert (config.variant, config.drain_timeout, config.allow_faults) == ("a", 0.25, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["--request-timeout", "10"], {}, "no time such as"),
+        ([], {"THROUGHLINE_REQUEST_TIMEOUT": "25h"}, "THROUGHLINE_REQUEST_TIMEOUT"),
+        (["--listen", "8001"], {}, "no address such as"),
+        (["--max-in-flight", "0"], {}, "from 1 to"),
+        ([], {"THROUGHLINE_ALLOW_FAULTS": "maybe"}, "neither true nor false"),
+        (["--feature-store", "localhost:6566"], {}, "no address such as"),
+    ],
+)
+def test_a_bad_value_is_named(
+    arguments: list[str], environment: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        Config.from_arguments(arguments, environment)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_times() -> None:
+    for text, seconds in [("12h", 43_200), ("45m", 2_700), ("10s", 10), ("0s", 0), ("500ms", 0.5), ("1d", 86_400)]:
+        assert duration(text) == seconds
+    for text in ["", "5", "d", "5 d", "-5d", "5w", "1.5h", "9" * 20 + "d", "2d"]:
+        with pytest.raises(ValueError, match=r"time|day"):
+            duration(text)
+
+
+def test_addresses() -> None:
+    assert address("192.0.2.1:80") == ("192.0.2.1", 80)
+    assert address("[::1]:0") == ("::1", 0)
+    for text in ["", ":80", "host", "host:65536", "host:-1"]:
+        with pytest.raises(ValueError, match="no address"):
+            address(text)
+    assert base_url("http://store:6566/path/") == "http://store:6566/path"

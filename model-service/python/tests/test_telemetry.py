@@ -1,0 +1,357 @@
+"""What the service tells a real OTLP receiver under `opentelemetry-instrument`, with `instrumentation.env` alone."""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from conftest import NOWHERE
+from harness import (
+    BINARY,
+    DATA,
+    DEADLINE,
+    FIRST_WINE,
+    HELP,
+    Client,
+    Process,
+    binary,
+    by_features,
+    by_ids,
+    eventually,
+    fill,
+    outputs,
+    running,
+    worker_command,
+)
+
+from throughline_worker import __version__
+from throughline_worker.repository import Manifest
+
+pytestmark = pytest.mark.skipif(BINARY is None, reason=HELP)
+
+INFER = "POST /v2/models/{model_name}/infer"
+ENVIRONMENT = Path(__file__).parents[1] / "instrumentation.env"
+# Another environment, made of requirements-distro.lock: the same with the plain distro.
+DISTRO = os.environ.get("THROUGHLINE_DISTRO_PYTHON")
+
+# The whole trace of a lookup by the id of one entity, with what the instrumentation adds: names, kinds and parents.
+TREE = f"""
+{INFER} SERVER model-service-python
+  {INFER} http receive INTERNAL model-service-python
+  POST CLIENT model-service-python
+    POST /get-online-features SERVER feature-store
+  predict wine_quality INTERNAL model-service-python
+    preprocess_input INTERNAL model-service-python
+    model_inference INTERNAL model-service-python
+    postprocess_output INTERNAL model-service-python
+  {INFER} http send INTERNAL model-service-python
+  {INFER} http send INTERNAL model-service-python
+"""
+
+
+def instrumentation(endpoint: str) -> dict[str, str]:
+    """The shipped environment, with faster exports."""
+    lines = [line for line in ENVIRONMENT.read_text().splitlines() if line and not line.startswith("#")]
+    shipped = dict(line.split("=", 1) for line in lines)
+    faster = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_BLRP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+    return {**shipped, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **faster}
+
+
+def wrapped(command: list[str], python: str = sys.executable) -> list[str]:
+    """A command of this interpreter under the wrapper, or under that of another environment."""
+    return [str(Path(python).parent / "opentelemetry-instrument"), python, *command[1:]]
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """The receiver, and what it has received."""
+
+    process: Process
+
+    @property
+    def endpoint(self) -> str:
+        """Where it takes OTLP."""
+        url: str = self.process.event("explorer.otlp_listening")["url"]
+        return url
+
+    def get(self, path: str) -> Any:
+        """One of its reads; `None` for what it has not."""
+        answer = httpx.get(self.process.url + path, timeout=DEADLINE)
+        return answer.json() if answer.status_code == 200 else None
+
+    def spans(self, trace_id: str, count: int) -> list[dict[str, Any]]:
+        """The spans of a trace, once there are so many, with resource and scope."""
+
+        def whole() -> list[dict[str, Any]]:
+            found = []
+            for resource in (self.get(f"/api/traces/{trace_id}") or {}).get("resourceSpans", []):
+                of = attributes(resource["resource"])
+                for scope in resource["scopeSpans"]:
+                    found += [{**span, "resource": of, "scope": scope["scope"]["name"]} for span in scope["spans"]]
+            return found if len(found) >= count else []
+
+        return eventually(whole, f"{count} spans of {trace_id}")
+
+    def logs(self, trace_id: str) -> list[dict[str, Any]]:
+        """The log records of a trace, once there are some."""
+        return eventually(lambda: (self.get(f"/api/logs?trace_id={trace_id}") or {}).get("logs"), "log records")
+
+
+def attributes(of: dict[str, Any]) -> dict[str, Any]:
+    return {item["key"]: next(iter(item["value"].values())) for item in of.get("attributes", [])}
+
+
+def named(spans: list[dict[str, Any]], name: str, service: str = "model-service-python") -> dict[str, Any]:
+    found = [span for span in spans if span["name"] == name and span["resource"]["service.name"] == service]
+    assert len(found) == 1, [span["name"] for span in spans]
+    return found[0]
+
+
+def tree(spans: list[dict[str, Any]]) -> str:
+    kinds = {1: "INTERNAL", 2: "SERVER", 3: "CLIENT"}
+    ids = {span["spanId"] for span in spans}
+
+    def lines(parent: str | None, depth: int) -> Iterator[str]:
+        for span in sorted(spans, key=lambda span: int(span["startTimeUnixNano"])):
+            own = span.get("parentSpanId")
+            if (own if own in ids else None) == parent:
+                name, kind = span["name"], kinds[span["kind"]]
+                yield f"{'  ' * depth}{name} {kind} {span['resource']['service.name']}"
+                yield from lines(span["spanId"], depth + 1)
+
+    return "\n" + "\n".join(lines(None, 0)) + "\n"
+
+
+def caller(flags: str = "01") -> tuple[str, dict[str, str]]:
+    """A trace id of one test, and the headers that carry it."""
+    trace_id = secrets.token_hex(16)
+    return trace_id, {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-{flags}"}
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Iterator[Explorer]:
+    with running([binary(), "explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"]) as process:
+        yield Explorer(process)
+
+
+@pytest.fixture(scope="module")
+def traced_store(explorer: Explorer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    database = tmp_path_factory.mktemp("traced") / "features.db"
+    command = [binary(), "feature-store", "--listen", "127.0.0.1:0", "--database", str(database), "--allow-faults"]
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": explorer.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    with running(command, environment) as process:
+        fill(process.url)
+        yield process.url
+
+
+@pytest.fixture(scope="module", params=["edot", "distro"])
+def observed(
+    request: pytest.FixtureRequest, trained: tuple[Path, Manifest], explorer: Explorer, traced_store: str
+) -> Iterator[Client]:
+    if request.param == "distro" and DISTRO is None:
+        pytest.skip("set THROUGHLINE_DISTRO_PYTHON to the python of an environment of requirements-distro.lock")
+    python = sys.executable if request.param == "edot" or DISTRO is None else DISTRO
+    environment = instrumentation(explorer.endpoint)
+    if request.param == "distro":
+        environment["OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"] = "os,otel,service_instance"
+    command = wrapped(worker_command(trained[0], traced_store, "--allow-faults"), python)
+    with running(command, environment) as process:
+        # What the store keeps in memory has no span of its database.
+        assert outputs(Client(process).infer(by_ids("wine-0001")))["label"] == ["low"]
+        yield Client(process)
+
+
+def test_the_trace_of_a_lookup(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    answer = observed.infer(by_ids("wine-0001"), headers=headers)
+    spans = explorer.spans(trace_id, 10)
+    assert tree(spans) == TREE
+    server, predict = named(spans, INFER), named(spans, "predict wine_quality")
+    assert answer.headers["traceresponse"] == f"00-{trace_id}-{server['spanId']}-01"
+    assert answer.json()["parameters"]["traceparent"] == f"00-{trace_id}-{predict['spanId']}-01"
+    assert not any("status" in span and span["status"].get("code") == 2 for span in spans)
+
+
+def test_the_attributes_of_a_lookup(observed: Client, explorer: Explorer, trained: tuple[Path, Manifest]) -> None:
+    trace_id, headers = caller()
+    found = outputs(observed.infer(by_ids("wine-0001"), headers=headers))
+    spans = explorer.spans(trace_id, 10)
+    server = attributes(named(spans, INFER))
+    assert server["http.request.method"] == "POST"
+    assert server["http.route"] == "/v2/models/{model_name}/infer"
+    assert server["url.path"] == "/v2/models/wine_quality/infer"
+    assert server["http.response.status_code"] == "200"
+    client = attributes(named(spans, "POST"))
+    assert client["http.request.method"] == "POST"
+    assert client["url.full"].endswith("/get-online-features")
+    assert client["http.response.status_code"] == "200"
+    assert not {name for span in spans for name in attributes(span)} & {"http.method", "http.url", "http.status_code"}
+    predict = attributes(named(spans, "predict wine_quality"))
+    assert predict.pop("ml.output.confidence") == pytest.approx(found["confidence"][0], abs=1e-6)
+    assert predict == {
+        "ml.model_name": "wine_quality",
+        "ml.model_version": "1",
+        "ml.run_id": trained[1].run_id,
+        "ml.variant": "canary",
+        "ml.batch_size": "1",
+        "ml.framework": "scikit-learn",
+        "ml.device": "cpu",
+        "ml.data_id": "wine-0001",
+        "ml.output.label": "low",
+    }
+    inference = named(spans, "model_inference")
+    assert [event["name"] for event in inference["events"]] == ["inference_completed"]
+    assert attributes(inference["events"][0]) == {"ml.batch_size": "1"}
+
+
+def test_the_resource(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    observed.infer(by_features(FIRST_WINE), headers=headers)
+    resource = explorer.spans(trace_id, 8)[0]["resource"]
+    assert resource["service.name"] == "model-service-python"
+    assert resource["service.namespace"] == "throughline"
+    assert resource["service.version"] == __version__
+    assert resource["deployment.environment.name"] == "development"
+    assert len(resource["service.instance.id"]) == 36
+
+
+def test_a_fault_is_told_where_it_happened(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    answer = observed.infer(by_ids("a"), headers={**headers, "baggage": "fault=model-service-python:error"})
+    assert answer.json()["trace_id"] == trace_id
+    server = named(explorer.spans(trace_id, 3), INFER)
+    assert server["status"] == {"code": 2, "message": "fault on purpose: error in model-service-python"}
+    assert attributes(server)["error.type"] == "fault_injected"
+    assert attributes(server)["http.response.status_code"] == "500"
+    [record] = explorer.logs(trace_id)
+    assert (record["event_name"], record["severity"], record["span_id"]) == ("exception", "ERROR", server["spanId"])
+    assert record["attributes"]["exception.type"] == "fault_injected"
+    assert "InjectedFault" in record["attributes"]["exception.stacktrace"]
+
+
+def test_a_fault_of_the_store_is_told_here_too(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    answer = observed.infer(by_ids("wine-0001"), headers={**headers, "baggage": "fault=feature-store:error"})
+    assert answer.status_code == 503
+    spans = explorer.spans(trace_id, 6)
+    assert attributes(named(spans, INFER))["error.type"] == "feature_store_unavailable"
+    assert attributes(named(spans, "POST"))["error.type"] == "500"
+    assert named(spans, "POST /get-online-features", "feature-store")["status"]["code"] == 2
+    ours = [record for record in explorer.logs(trace_id) if record["service"] == "model-service-python"]
+    assert "the feature store answered 500" in ours[0]["attributes"]["exception.stacktrace"]
+
+
+def test_a_deadline_that_passes_is_told_on_the_prediction(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    assert observed.infer(by_features(FIRST_WINE, parameters={"timeout": 1}), headers=headers).status_code == 504
+    predict = named(explorer.spans(trace_id, 6), "predict wine_quality")
+    assert attributes(predict)["error.type"] == "deadline_passed"
+    assert predict["status"]["code"] == 2
+
+
+def test_a_mistake_of_the_client_is_no_error_of_the_server(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    assert observed.infer({}, headers=headers).status_code == 400
+    server = named(explorer.spans(trace_id, 4), INFER)
+    assert "error.type" not in attributes(server)
+    assert server["status"].get("code", 0) == 0
+
+
+def test_what_is_not_sampled_and_probes_leave_no_trace(observed: Client, explorer: Explorer) -> None:
+    unsampled, quiet = caller("00")
+    answer = observed.infer(by_ids("wine-0001"), headers=quiet)
+    assert "traceparent" not in answer.json()["parameters"], "nobody will find that span"
+    probed, loud = caller()
+    for path in ("/livez", "/readyz", "/v2/health/live", "/v2/health/ready"):
+        assert observed.get(path, headers=loud).status_code == 200
+    last, headers = caller()
+    observed.infer(by_ids("wine-0001"), headers=headers)
+    # Spans leave in their order, so those of the earlier requests would be here by now.
+    explorer.spans(last, 10)
+    assert explorer.get(f"/api/traces/{unsampled}") is None
+    assert explorer.get(f"/api/traces/{probed}") is None
+
+
+def test_nothing_but_log_records_is_written(trained: tuple[Path, Manifest], explorer: Explorer) -> None:
+    process = Process(wrapped(worker_command(trained[0], NOWHERE)), instrumentation(explorer.endpoint))
+    assert Client(process).get("/v2").status_code == 200
+    assert process.stop() == 0
+    assert all(line.startswith("{") for line in process.lines), process.lines
+
+
+def test_hostile_headers_under_instrumentation(observed: Client) -> None:
+    url = urlsplit(observed.url)
+    with socket.create_connection((url.hostname or "", url.port or 0), DEADLINE) as connection:
+        names = (b"baggage", b"user-agent", b"traceparent", b"tracestate", b"host")
+        hostile = [name + b": \xff\\" for name in names]
+        connection.sendall(b"\r\n".join([b"GET /v2?%ff HTTP/1.1", *hostile, b"", b""]))
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+METRICS = {
+    "ai.inference.calls": {"model.name", "ml.model_version", "ml.variant", "success"},
+    "ai.inference.latency": {"model.name", "ml.model_version", "ml.variant", "success"},
+    "ml.prediction.confidence": {"model.name", "ml.model_version", "ml.output.label"},
+    "ml.prediction.labels": {"model.name", "ml.model_version", "ml.output.label"},
+    "ml.input.out_of_range": {"model.name", "ml.feature.name"},
+    "ml.input.missing": {"model.name", "ml.feature.name"},
+}
+
+
+def series(explorer: Explorer, name: str) -> list[dict[str, Any]]:
+    found = (explorer.get(f"/api/metrics?name={name}") or {}).get("series", [])
+    return [one for one in found if one["service"] == "model-service-python"]
+
+
+def test_the_metrics(observed: Client, explorer: Explorer) -> None:
+    assert observed.infer(by_features([99.0, *FIRST_WINE[1:]])).status_code == 200
+    body = by_features(FIRST_WINE, FIRST_WINE)
+    body["inputs"][0] |= {"datatype": "FP64", "data": [[1e300, *FIRST_WINE[1:]], FIRST_WINE]}
+    assert outputs(observed.infer(body))["error"] == ["missing_features", ""]
+    for name, labels in METRICS.items():
+        [one, *_] = eventually(functools.partial(series, explorer, name), name)
+        assert set(one["attributes"]) == labels, name
+    [calls, *_] = series(explorer, "ai.inference.calls")
+    assert calls["attributes"]["ml.variant"] == "canary"
+    assert calls["temporality"] == "cumulative"
+
+
+def test_a_training_run(explorer: Explorer, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "throughline_worker.train", "wine_quality", "--data", str(DATA)]
+    environment = {**instrumentation(explorer.endpoint), "OTEL_SERVICE_NAME": "model-training"}
+    process = Process(wrapped([*command, "--model-repository", str(tmp_path)]), environment)
+    assert process.wait() == 0
+    assert all(line.startswith("{") for line in process.lines), process.lines
+    told = process.event("ml.training.metrics")
+    spans = explorer.spans(told["trace_id"], 5)
+    stages = ["load_data", "train_model", "evaluate_model", "save_model"]
+    lines = "".join(f"  {stage} INTERNAL model-training\n" for stage in stages)
+    assert tree(spans) == f"\ntrain wine_quality INTERNAL model-training\n{lines}"
+    root = attributes(named(spans, "train wine_quality", "model-training"))
+    assert root["ml.run_id"] == told["ml.run_id"]
+    assert root["ml.validation_accuracy"] == told["ml.validation_accuracy"]
+    events = named(spans, "train_model", "model-training")["events"]
+    assert {event["name"] for event in events} == {"epoch_completed"}
+    assert len(events) == 100
+    [record] = explorer.logs(told["trace_id"])
+    assert (record["event_name"], record["body"]) == ("ml.training.metrics", "training metrics")
+    assert record["attributes"]["ml.training_accuracy"] == told["ml.training_accuracy"]
+
+
+def test_a_dead_collector_changes_nothing(trained: tuple[Path, Manifest]) -> None:
+    command = wrapped(worker_command(trained[0], NOWHERE, "--flush-timeout", "500ms"))
+    process = Process(command, instrumentation(NOWHERE))
+    client = Client(process)
+    assert [client.infer(by_features(FIRST_WINE)).status_code for _ in range(20)] == [200] * 20
+    assert process.stop() == 0
+    assert "Traceback" not in "".join(process.lines[-3:])
