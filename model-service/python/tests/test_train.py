@@ -82,7 +82,7 @@ def test_the_rust_trainer_holds_out_the_same_rows(tmp_path: Path, seed: int) -> 
     assert asdict(ours.metrics)["majority_baseline"] == theirs["metrics"]["majority_baseline"]
     for same in ("dataset", "features", "lookup", "classes", "seed", "name"):
         assert ours_as_json[same] == theirs[same], same
-    assert set(ours_as_json) - set(theirs) == {"framework", "framework_version", "check"}
+    assert set(ours_as_json) - set(theirs) == {"framework_version", "check"}
     assert not set(theirs) - set(ours_as_json)
 
 
