@@ -16,6 +16,14 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
+# The Python worker's own checks
+python *args:
+    .ci/python {{ args }}
+
+# Clients that others wrote
+clients *args:
+    tests/clients/run {{ args }}
+
 # The tables of the README
 bench:
     cargo run --release -- bench

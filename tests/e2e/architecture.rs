@@ -48,6 +48,16 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
         ("candle_core", &["model-service/src/candle"][..]),
         ("candle_nn", &["model-service/src/candle"]),
         ("rusqlite", &["gateway/src/store/sqlite", "gateway/src/store/tests", "feature-store/src/backend/sqlite"]),
+        // The two that are no folder name the module `redis` beside them.
+        (
+            "redis",
+            &[
+                "feature-store/src/backend/redis",
+                "feature-store/src/backend.rs",
+                "feature-store/src/backend/database.rs",
+                "feature-store/tests/",
+            ],
+        ),
         ("opentelemetry_sdk", &["telemetry/"]),
         ("opentelemetry_otlp", &["telemetry/"]),
         ("reqwest", &["telemetry/", "clippy.toml"]),
@@ -88,10 +98,39 @@ fn dependencies_point_one_way() -> Result<()> {
 }
 
 #[test]
+fn the_python_worker_knows_the_api_of_telemetry_alone() -> Result<()> {
+    let package = "model-service/python/src/";
+    let modules: Vec<_> = files(".py")?.into_iter().filter(|(file, _)| file.starts_with(package)).collect();
+    let import = |line: &str, package: &str| {
+        let line = line.trim_start();
+        let imports = line.starts_with("import ") || line.starts_with("from ");
+        imports && line.split_whitespace().nth(1).is_some_and(|name| name.starts_with(package))
+    };
+    let importing = |package: &str| -> Vec<&str> {
+        let imports = modules.iter().filter(|(_, text)| text.lines().any(|line| import(line, package)));
+        imports.map(|(file, _)| file.as_str()).collect()
+    };
+    assert!(!importing("opentelemetry").is_empty(), "nobody uses the API: this test has lost its subject");
+    // Set-up is the environment's affair: without `opentelemetry-instrument` the worker has no telemetry and no error.
+    for package in ["opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.instrumentation", "elasticotel"] {
+        assert_eq!(importing(package), Vec::<&str>::new(), "{package} is imported");
+    }
+    Ok(())
+}
+
+#[test]
 fn only_the_gateway_depends_on_elasticsearch() -> Result<()> {
     let (_, users) = cargo_tree(&["--workspace", "-i", "elasticsearch", "--depth", "1", "--prefix", "none"])?;
     let users: Vec<_> = users.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(users, ["gateway"]);
+    Ok(())
+}
+
+#[test]
+fn only_the_feature_store_depends_on_redis() -> Result<()> {
+    let (_, users) = cargo_tree(&["--workspace", "-i", "redis", "--depth", "1", "--prefix", "none"])?;
+    let users: Vec<_> = users.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(users, ["feature-store"]);
     Ok(())
 }
 

@@ -6,18 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use crate::harness::{Process, eventually, path, signal};
-
-/// The whole system by `throughline up`, on free ports.
-fn up(data: &TempDir, more: &[&str], env: &[(&str, &str)]) -> Result<Process> {
-    let ports = ["--gateway-port", "--model-service-port", "--feature-store-port", "--explorer-port", "--otlp-port"];
-    let mut args = vec!["up", "--data-dir", path(data.path())];
-    for flag in ports.into_iter().filter(|flag| !more.contains(flag)) {
-        args.extend([flag, "0"]);
-    }
-    args.extend_from_slice(more);
-    Process::start(&args, env)
-}
+use crate::harness::{Process, eventually, path, signal, up};
 
 /// The pids that `up` has printed, once all three services have one.
 fn pids(up: &Process) -> Result<Vec<u32>> {
@@ -46,7 +35,7 @@ fn gone(pid: u32) -> Option<()> {
 fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
     let data = TempDir::new()?;
     for start in ["first", "second"] {
-        let mut system = up(&data, &["--once"], &[])?;
+        let mut system = up(data.path(), &["--once"], &[])?;
         let status = system.wait()?;
         let said = system.output();
         assert!(status.success(), "{start} start:\n{said}");
@@ -71,9 +60,9 @@ fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
 #[test]
 fn a_second_system_on_the_same_folder_is_refused() -> Result<()> {
     let data = TempDir::new()?;
-    let first = up(&data, &[], &[])?;
+    let first = up(data.path(), &[], &[])?;
     addresses(&first)?;
-    let mut second = up(&data, &[], &[])?;
+    let mut second = up(data.path(), &[], &[])?;
     assert!(!second.wait()?.success());
     let said = second.output();
     assert!(said.contains(&format!("pid {}", first.pid())) && said.contains("--data-dir"), "{said}");
@@ -85,7 +74,7 @@ fn a_port_in_use_is_named_with_its_flag() -> Result<()> {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port().to_string();
     let data = TempDir::new()?;
-    let mut system = up(&data, &["--gateway-port", &port], &[])?;
+    let mut system = up(data.path(), &["--gateway-port", &port], &[])?;
     assert!(!system.wait()?.success());
     let said = system.output();
     assert!(said.contains(&port) && said.contains("--gateway-port"), "{said}");
@@ -97,7 +86,7 @@ fn a_dead_collector_changes_no_answer_and_holds_no_exit() -> Result<()> {
     let data = TempDir::new()?;
     // A port that was just free: nobody listens, connections are refused.
     let dead = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
-    let mut system = up(&data, &["--otlp-endpoint", &dead], &[])?;
+    let mut system = up(data.path(), &["--otlp-endpoint", &dead], &[])?;
     addresses(&system)?;
     let said = system.output();
     assert!(said.contains("A hit: from the prediction store"), "{said}");
@@ -116,7 +105,7 @@ fn telemetry_goes_to_the_endpoint_that_is_named() -> Result<()> {
     let elsewhere = Process::start(&listen, &[])?;
     let (page, otlp) = (elsewhere.url("server.listening")?, elsewhere.url("explorer.otlp_listening")?);
     let data = TempDir::new()?;
-    let mut system = up(&data, &["--once", "--otlp-endpoint", &otlp], &[])?;
+    let mut system = up(data.path(), &["--once", "--otlp-endpoint", &otlp], &[])?;
     assert!(system.wait()?.success(), "{}", system.output());
     let said = system.output();
     let trace_id = said.split_once("its trace ").context("the sample names its trace")?.1[..32].to_owned();
@@ -129,7 +118,7 @@ fn telemetry_goes_to_the_endpoint_that_is_named() -> Result<()> {
 #[test]
 fn ctrl_c_stops_every_part_and_loses_nothing() -> Result<()> {
     let data = TempDir::new()?;
-    let mut system = up(&data, &[], &[])?;
+    let mut system = up(data.path(), &[], &[])?;
     addresses(&system)?;
     let pids = pids(&system)?;
     system.interrupt()?;
@@ -146,7 +135,7 @@ fn ctrl_c_stops_every_part_and_loses_nothing() -> Result<()> {
 #[test]
 fn parts_die_with_a_killed_launcher() -> Result<()> {
     let data = TempDir::new()?;
-    let system = up(&data, &[], &[])?;
+    let system = up(data.path(), &[], &[])?;
     addresses(&system)?;
     let pids = pids(&system)?;
     system.kill()?;
@@ -159,7 +148,7 @@ fn parts_die_with_a_killed_launcher() -> Result<()> {
 #[test]
 fn a_part_that_dies_is_reported_with_its_last_lines() -> Result<()> {
     let data = TempDir::new()?;
-    let mut system = up(&data, &[], &[])?;
+    let mut system = up(data.path(), &[], &[])?;
     addresses(&system)?;
     signal("KILL", pid(&system, "model-service")?)?;
     let status = system.wait()?;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::harness::{PROGRAM, System};
+use crate::harness::{PROGRAM, PythonSystem, Site, path, python_environment};
 
 /// Commands of the `sh` blocks of a document, with continued lines joined.
 fn commands(document: &str) -> Result<Vec<String>> {
@@ -38,11 +38,12 @@ fn read(document: &str) -> Result<String> {
 
 #[test]
 fn the_commands_of_the_readme_work() -> Result<()> {
-    let system = System::start()?;
+    // The README's reader has made the environment of the Python worker, so the system has both variants.
+    let system = PythonSystem::shared();
     let first = system.predict(&["wine-0001"])?;
     let mut ran = 0;
     for command in commands("README.md")? {
-        let Some(shell) = against(&system, &command, &first.span().trace_id) else {
+        let Some(shell) = against(system, &command, &first.span().trace_id) else {
             // What builds or stays is run by `.ci/run`, word for word.
             let ci = read(".ci/run")?;
             // CI is a clone already when it begins.
@@ -65,10 +66,21 @@ fn the_commands_of_the_readme_work() -> Result<()> {
     Ok(())
 }
 
-/// The command against the test's own system, if it is one that asks a running system.
-fn against(system: &System, command: &str, trace_id: &str) -> Option<String> {
-    let asks = ["curl ", "cargo run --release -- trace"].iter().any(|start| command.starts_with(start));
-    let program = format!("EXPLORER_URL={} {PROGRAM}", system.urls.explorer);
+/// The command against the test's own system, if it is one that asks a running system or prepares one.
+fn against(system: &Site, command: &str, trace_id: &str) -> Option<String> {
+    let asks = [
+        "curl ",
+        "cargo run --release -- trace",
+        "cargo run --release -- variants",
+        "cargo run --release -- python-setup",
+    ];
+    let asks = asks.iter().any(|start| command.starts_with(start));
+    let program = format!(
+        "EXPLORER_URL={} GATEWAY_URL={} THROUGHLINE_PYTHON_ENVIRONMENT={} {PROGRAM}",
+        system.urls.explorer,
+        system.urls.gateway,
+        path(python_environment())
+    );
     asks.then(|| {
         command
             .replace("http://localhost:8080", &system.urls.gateway)

@@ -11,5 +11,8 @@ mod elasticsearch_store;
 mod harness;
 mod malformed;
 mod names;
+mod oip_conformance;
 mod propagation;
 mod trace_contract;
+mod two_languages;
+mod variants;

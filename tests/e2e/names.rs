@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Process, System, eventually, path};
+use crate::harness::{Process, PythonSystem, Routed, Site, System, eventually, path};
 
 /// Names by what they are.
 #[derive(Debug, Default)]
@@ -17,6 +17,15 @@ struct Names {
     attributes: BTreeSet<String>,
     metrics: BTreeSet<String>,
     events: BTreeSet<String>,
+}
+
+impl Names {
+    fn and(mut self, other: Self) -> Self {
+        self.attributes.extend(other.attributes);
+        self.metrics.extend(other.metrics);
+        self.events.extend(other.events);
+        self
+    }
 }
 
 /// The features of `wine_features` but `alcohol`, which a test leaves out.
@@ -92,6 +101,35 @@ fn exercise(system: &System) -> Result<()> {
     Ok(())
 }
 
+/// The same for what only a gateway with several variants says: a shadow, a choice, a variant that fails, wrong routes.
+fn exercise_variants(routed: &mut Routed) -> Result<()> {
+    routed.route(100, "mode = \"shadow\"", false)?;
+    routed.system.predict(&["wine-0101"])?;
+    routed.route(1, "weight = 99", true)?;
+    routed.canary.take().context("it runs")?.kill()?;
+    for wine in ["wine-0102", "wine-0103", "wine-0104"] {
+        assert_eq!(routed.system.predict(&[wine])?.status, StatusCode::OK);
+    }
+    std::fs::write(&routed.file, "models = 3")?;
+    Ok(())
+}
+
+/// The same for the Python worker, beside what other tests ask of it.
+fn exercise_worker(system: &PythonSystem) -> Result<()> {
+    let canary = |more: &str| format!("ml.variant=canary{more}");
+    let faults = ["", ",fault=model-service-python:error", ",fault=feature-store:drop"];
+    for (wine, fault) in ["wine-1501", "wine-1502", "wine-1503"].into_iter().zip(faults) {
+        system.predict_with(&[wine], &[("baggage", &canary(fault))])?;
+    }
+    let infer = format!("{}/v2/models/wine_quality/infer", system.urls.worker);
+    for values in [json!(vec![1e6; 11]), json!([])] {
+        let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": values});
+        system.post(&infer, json!({"inputs": [input]}).to_string(), &[])?;
+    }
+    system.get(&format!("{}/no/such/path", system.urls.worker))?;
+    Ok(())
+}
+
 /// Trains with the system's explorer as the collector.
 fn train(system: &System) -> Result<()> {
     let repository = system.data.path().join("trained");
@@ -101,11 +139,11 @@ fn train(system: &System) -> Result<()> {
     Ok(())
 }
 
-/// Everything that the explorer has received.
-fn emitted(system: &System) -> Result<Names> {
+/// Everything that the explorer has received, of the traces the newest.
+fn emitted(system: &Site) -> Result<Names> {
     let mut names = Names::default();
     let read = |query: &str| system.get(&format!("{}{query}", system.urls.explorer));
-    for trace in read("/api/traces?limit=1000")?.body["traces"].as_array().into_iter().flatten() {
+    for trace in read("/api/traces?limit=100")?.body["traces"].as_array().into_iter().flatten() {
         let trace = read(&format!("/api/traces/{}", trace["trace_id"].as_str().unwrap_or_default()))?.body;
         for resource in trace["resourceSpans"].as_array().into_iter().flatten() {
             names.attributes.extend(keys(&resource["resource"]["attributes"]));
@@ -153,13 +191,15 @@ fn keys(attributes: &Value) -> Vec<String> {
 
 #[test]
 fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
-    let system = System::start_with(&[("RUST_LOG", "debug")])?;
-    exercise(&system)?;
-    train(&system)?;
+    let (mut routed, python) = (Routed::start(&[("RUST_LOG", "debug")])?, PythonSystem::shared());
+    exercise(&routed.system)?;
+    train(&routed.system)?;
+    exercise_variants(&mut routed)?;
+    exercise_worker(python)?;
     let registered = registry()?;
     let mut missing = Vec::new();
     let found = eventually("every registered attribute and metric is emitted", || {
-        let emitted = emitted(&system)?;
+        let emitted = emitted(&routed.system)?.and(emitted(python)?);
         let attributes = registered.attributes.difference(&emitted.attributes).filter(|name| !elsewhere(name));
         missing = attributes.chain(registered.metrics.difference(&emitted.metrics)).cloned().collect();
         Ok(missing.is_empty().then_some(emitted))

@@ -1,0 +1,21 @@
+"""Waiting for a condition, with a deadline: nothing here sleeps and hopes."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+# A condition that does not come true by then fails the test; a debug build on a busy machine needs some of it.
+DEADLINE = 30.0
+PAUSE = 0.02
+
+T = TypeVar("T")
+
+
+def until(what: str, probe: Callable[[], T | None], deadline: float = DEADLINE) -> T:
+    """Return what `probe` finds, asking again until it is something; fail with `what` after `deadline` seconds."""
+    end = time.monotonic() + deadline
+    while (found := probe()) is None:
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {deadline:.0f} s in vain until {what}")
+        time.sleep(PAUSE)
+    return found

@@ -1,0 +1,150 @@
+//! The system with the Python worker in it, by `throughline up` as a user starts it.
+
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{PROGRAM, Process, Site, Urls, eventually, path, prepared};
+
+/// `throughline up` with the Python worker as the variant `canary`, on data of its own.
+pub(crate) struct PythonSystem {
+    pub(crate) process: Process,
+    /// The folder that was given to `--data-dir`.
+    pub(crate) data: PathBuf,
+    site: Site,
+}
+
+impl Deref for PythonSystem {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+const VARIABLES: [(&str, &str); 5] = [
+    // Telemetry leaves as soon as it can: tests wait for it.
+    ("OTEL_BSP_SCHEDULE_DELAY", "30"),
+    ("OTEL_BLRP_SCHEDULE_DELAY", "30"),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+    // Every look-up is one in the database, so that trees are the same whatever was asked for before.
+    ("FEATURE_STORE_CACHE_CAPACITY", "0"),
+    // Nothing is forgotten before it was looked at.
+    ("EXPLORER_MAX_BYTES", "268435456"),
+];
+
+impl PythonSystem {
+    /// The one that all tests share that leave it as it is; its worker's model was trained by its first start. It ends with
+    /// this process.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<(PythonSystem, Child)> = OnceLock::new();
+        let (system, _) = SHARED.get_or_init(|| {
+            let data = prepared().join("two-languages");
+            copy_prepared(&prepared().join("models"), &data).expect("the target folder is writable");
+            let system = Self::start(&data).expect("the system with the Python worker starts");
+            let guard = guard(system.process.pid()).expect("sh is there");
+            (system, guard)
+        });
+        system
+    }
+
+    fn start(data: &Path) -> Result<Self> {
+        let process = up(data, &["--python", "--python-environment", path(python_environment())], &VARIABLES)?;
+        let urls = Urls {
+            explorer: url(&process, "explorer")?,
+            otlp: otlp(data)?,
+            feature_store: url(&process, "feature-store")?,
+            model_service: url(&process, "model-service")?,
+            worker: url(&process, "model-service-python")?,
+            gateway: url(&process, "gateway")?,
+        };
+        Ok(Self { process, data: data.to_owned(), site: Site::new(urls)? })
+    }
+}
+
+/// A data folder for `up` that lacks nothing, with the models of both languages.
+pub(crate) fn folder_with_both_models() -> Result<TempDir> {
+    let folder = TempDir::new()?;
+    copy_prepared(&PythonSystem::shared().data.join("models"), folder.path())?;
+    Ok(folder)
+}
+
+/// A first start trains two models, and Python has much to import.
+const START: Duration = Duration::from_mins(2);
+
+/// The address that `up` tells of a part.
+fn url(up: &Process, name: &str) -> Result<String> {
+    up.wait_line_within(START, name, |line| {
+        let mut words = line.split_whitespace();
+        let url = (words.next() == Some(name)).then(|| words.next()).flatten();
+        url.filter(|url| url.starts_with("http")).map(str::to_owned)
+    })
+}
+
+/// `throughline up` on free ports, with more options and variables.
+pub(crate) fn up(data: &Path, more: &[&str], env: &[(&str, &str)]) -> Result<Process> {
+    const PORTS: [&str; 6] = [
+        "--gateway-port",
+        "--model-service-port",
+        "--feature-store-port",
+        "--explorer-port",
+        "--otlp-port",
+        "--python-port",
+    ];
+    let mut args = vec!["up", "--data-dir", path(data)];
+    for flag in PORTS.into_iter().filter(|flag| !more.contains(flag)) {
+        args.extend([flag, "0"]);
+    }
+    args.extend_from_slice(more);
+    Process::start(&args, env)
+}
+
+/// The environment of the Python worker, made once and kept for later runs.
+pub(crate) fn python_environment() -> &'static Path {
+    static ENVIRONMENT: OnceLock<PathBuf> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        // CARGO_TARGET_TMPDIR is a folder of the target folder.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+        let folder = target.join("python");
+        let setup = Command::new(PROGRAM).args(["python-setup", "--python-environment", path(&folder)]).output();
+        let setup = setup.expect("the program starts");
+        assert!(
+            setup.status.success(),
+            "these tests need Python 3.10 or newer (README) and its packages, and `throughline python-setup` fails: {}{}",
+            String::from_utf8_lossy(&setup.stdout),
+            String::from_utf8_lossy(&setup.stderr)
+        );
+        folder
+    })
+}
+
+fn copy_prepared(models: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    std::fs::copy(prepared().join("features.db"), to.join("features.db"))?;
+    let copied = Command::new("cp").arg("-R").arg(models).arg(to).status()?;
+    if copied.success() { Ok(()) } else { bail!("cannot copy {}", models.display()) }
+}
+
+/// Where the explorer of a system receives telemetry; only its log says so.
+fn otlp(data: &Path) -> Result<String> {
+    let log = data.join("logs/explorer.log");
+    eventually("the explorer tells where it receives", || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let event = events.find(|event| event["event.name"] == "explorer.otlp_listening");
+        Ok(event.and_then(|event| event["url"].as_str().map(str::to_owned)))
+    })
+    .with_context(|| log.display().to_string())
+}
+
+/// A shell that ends the process when this one ends: a static is never dropped.
+fn guard(pid: u32) -> Result<Child> {
+    let script = r#"read -r _; kill -INT "$1""#;
+    Ok(Command::new("sh").args(["-c", script, "sh", &pid.to_string()]).stdin(Stdio::piped()).spawn()?)
+}
