@@ -57,11 +57,12 @@ impl System {
             return Ok(None);
         }
         screen::say("training wine_quality in Python …");
-        let args = ["wine_quality", "--data", csv, "--model-repository", models, "--if-missing"];
+        let mut args = vec!["wine_quality", "--data", csv, "--model-repository", models, "--if-missing"];
+        args.extend(telemetry::revision().into_iter().flat_map(|revision| ["--source-commit", revision]));
         let log = self.data.log("train-python");
         let name = "model-training";
-        self.start_python(environment, name, "throughline_worker.train", args.map(str::to_owned).to_vec(), log)
-            .map(Some)
+        let args = args.into_iter().map(str::to_owned).collect();
+        self.start_python(environment, name, "throughline_worker.train", args, log).map(Some)
     }
 
     fn start_python(
