@@ -159,6 +159,25 @@ fn a_part_that_dies_is_reported_with_its_last_lines() -> Result<()> {
 }
 
 #[test]
+#[ignore = "needs a server: set THROUGHLINE_TEST_REDIS_URL, as .ci/components/with does"]
+fn features_in_redis_are_loaded_once_and_read_in_the_trace() -> Result<()> {
+    let redis = std::env::var("THROUGHLINE_TEST_REDIS_URL").context("THROUGHLINE_TEST_REDIS_URL is not set")?;
+    let data = TempDir::new()?;
+    for (start, loads) in [("first", true), ("second", false)] {
+        let prefix = format!("e2e-{}:", std::process::id());
+        let env = [("FEATURE_STORE_DATABASE", redis.as_str()), ("REDIS_KEY_PREFIX", prefix.as_str())];
+        let mut system = up(data.path(), &["--once"], &env)?;
+        let status = system.wait()?;
+        let said = system.output();
+        assert!(status.success(), "{start} start:\n{said}");
+        assert!(said.contains("HMGET wine_features"), "{start} start:\n{said}");
+        assert_eq!(said.contains("1599 rows written"), loads, "{start} start:\n{said}");
+    }
+    assert!(!data.path().join("features.db").exists(), "the features are in Redis only");
+    Ok(())
+}
+
+#[test]
 fn training_tells_its_accuracy_beside_the_baseline() -> Result<()> {
     let data = TempDir::new()?;
     let repository = data.path().join("models");

@@ -67,6 +67,7 @@ fn on_free_ports(folder: &Path, name: &str, options: &BenchOptions) -> UpOptions
         data_dir: folder.join(name),
         otlp_endpoint: None,
         prediction_store: options.prediction_store.clone(),
+        feature_store_database: None,
         gateway_port: 0,
         model_service_port: 0,
         feature_store_port: 0,

@@ -73,6 +73,9 @@ pub(crate) struct UpOptions {
     /// the data folder
     #[arg(long, env = "PREDICTION_STORE", hide_env_values = true, value_name = "PATH|URL")]
     pub(crate) prediction_store: Option<String>,
+    /// Where features are stored: a file, or an address of Redis; without it a file in the data folder
+    #[arg(long, env = "FEATURE_STORE_DATABASE", hide_env_values = true, value_name = "PATH|URL")]
+    pub(crate) feature_store_database: Option<String>,
     /// Port of the gateway; 0 takes a free one
     #[arg(long, env = "THROUGHLINE_GATEWAY_PORT", default_value_t = 8080, value_name = "PORT")]
     pub(crate) gateway_port: u16,

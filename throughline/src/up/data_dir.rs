@@ -68,7 +68,7 @@ impl DataDir {
         self.root.join("features.db")
     }
 
-    /// Says that all features are in; a start that was interrupted leaves a database without it.
+    /// Holds the name of the database that has all features; a start that was interrupted leaves a database without it.
     pub(crate) fn features_complete(&self) -> PathBuf {
         self.root.join("features.complete")
     }

@@ -40,7 +40,7 @@ pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
     if hit.prediction["cached"] != Value::Bool(true) {
         bail!("the second request for {} was not answered from the prediction store: {}", hit.data_id, hit.prediction);
     }
-    let computed = ["predict wine_quality", "SELECT wine_features", write];
+    let computed = ["predict wine_quality", system.feature_span(), write];
     let stored = [read];
     let mut samples = vec![
         ("A miss: computed by the model", miss, computed.as_slice()),

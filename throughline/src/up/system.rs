@@ -2,12 +2,14 @@
 
 mod worker;
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
+use feature_store::backend::Database;
 use http::{Request, StatusCode};
 use telemetry::client::HttpClient;
 
@@ -120,6 +122,14 @@ impl System {
         }
     }
 
+    /// Name of the feature store's span that reads its engine.
+    pub(crate) fn feature_span(&self) -> &'static str {
+        match self.feature_database() {
+            Database::Redis(_) => "HMGET wine_features",
+            Database::File(_) | Database::Wrong(_) => "SELECT wine_features",
+        }
+    }
+
     /// Names and pids of the running parts.
     pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
         self.parts.iter().filter_map(|part| Some((part.name(), part.pid()?))).collect()
@@ -168,7 +178,8 @@ impl System {
 
     async fn start_explorer(&mut self) -> anyhow::Result<()> {
         let listen = [("--listen", self.options.explorer_port), ("--otlp-listen", self.options.otlp_port)];
-        let mut part = self.spawn("explorer", listen.iter().flat_map(|(flag, port)| address(flag, *port)).collect())?;
+        let listen = listen.iter().flat_map(|(flag, port)| address(flag, *port)).collect();
+        let mut part = self.spawn("explorer", listen, &[])?;
         let url = part.url("server.listening").await?;
         let otlp = part.url("explorer.otlp_listening").await?;
         self.parts.push(part);
@@ -195,51 +206,40 @@ impl System {
         if !has_version(&self.data.models(), "wine_quality", "model.safetensors") {
             screen::say("training wine_quality on 1,599 wines …");
             let args = ["wine_quality", "--data", &csv, "--model-repository", &models, "--if-missing"];
-            work.push(self.spawn("train", args.map(str::to_owned).to_vec())?);
+            work.push(self.spawn("train", args.map(str::to_owned).to_vec(), &[])?);
         }
-        if !(self.data.features().exists() && self.data.features_complete().exists()) {
+        // Shown without the password that may be in it.
+        let named = self.feature_database().to_string();
+        if !self.has_features(&named) {
             screen::say("loading features of 1,599 wines …");
-            let database = self.data.features().display().to_string();
-            let args = [
-                "materialize",
-                "--view",
-                "wine_features",
-                "--file",
-                &csv,
-                "--map",
-                "data_id=wine_id",
-                "--database",
-                &database,
-            ];
-            work.push(self.spawn("feature-store", args.map(str::to_owned).to_vec())?);
+            let args = ["materialize", "--view", "wine_features", "--file", &csv, "--map", "data_id=wine_id"];
+            let args = args.map(str::to_owned).to_vec();
+            work.push(self.spawn("feature-store", args, &[("FEATURE_STORE_DATABASE", &self.feature_address())])?);
         }
         work.extend(self.train_worker(&csv, &models)?);
         for part in work {
             part.finish().await?;
         }
-        std::fs::write(self.data.features_complete(), "")?;
+        std::fs::write(self.data.features_complete(), named)?;
         Ok(())
     }
 
     async fn start_feature_store(&mut self) -> anyhow::Result<String> {
-        let mut args = address("--listen", self.options.feature_store_port);
-        args.extend(["--database".to_owned(), self.data.features().display().to_string()]);
-        self.start_service("feature-store", args).await
+        let args = address("--listen", self.options.feature_store_port);
+        self.start_service("feature-store", args, &[("FEATURE_STORE_DATABASE", &self.feature_address())]).await
     }
 
     async fn start_model_service(&mut self, feature_store: &str) -> anyhow::Result<String> {
         let mut args = address("--listen", self.options.model_service_port);
         args.extend(["--model-repository".to_owned(), self.data.models().display().to_string()]);
         args.extend(["--feature-store".to_owned(), feature_store.to_owned()]);
-        self.start_service("model-service", args).await
+        self.start_service("model-service", args, &[]).await
     }
 
     async fn start_gateway(&mut self, model_service: &str) -> anyhow::Result<String> {
         let mut args = address("--listen", self.options.gateway_port);
         let embedded = || self.data.predictions().display().to_string();
-        // Not as an argument, which everybody on the machine can read: it may hold a password.
         let store = self.options.prediction_store.clone().unwrap_or_else(embedded);
-        self.extra_env.push(("PREDICTION_STORE", store));
         args.extend(["--model-service".to_owned(), model_service.to_owned()]);
         if let Some(worker) = &self.worker {
             args.extend(["--model-service".to_owned(), format!("{}={worker}", worker::VARIANT)]);
@@ -248,14 +248,38 @@ impl System {
         if let Some(routes) = self.options.routes.clone().map_or_else(ours, |routes| Ok(Some(routes)))? {
             args.extend(["--routes".to_owned(), routes.display().to_string()]);
         }
-        self.start_service("gateway", args).await
+        self.start_service("gateway", args, &[("PREDICTION_STORE", &store)]).await
     }
 
-    async fn start_service(&mut self, name: &'static str, mut args: Vec<String>) -> anyhow::Result<String> {
+    /// Where the features are stored, as the feature store is told.
+    fn feature_address(&self) -> String {
+        let embedded = || self.data.features().display().to_string();
+        self.options.feature_store_database.clone().unwrap_or_else(embedded)
+    }
+
+    /// The same as the feature store understands it; its text names no password.
+    fn feature_database(&self) -> Database {
+        self.feature_address().parse().unwrap_or_else(|never: Infallible| match never {})
+    }
+
+    /// Whether an earlier start has brought all features into this database.
+    fn has_features(&self, database: &str) -> bool {
+        let gone = self.options.feature_store_database.is_none() && !self.data.features().exists();
+        !gone && std::fs::read_to_string(self.data.features_complete()).is_ok_and(|complete| complete == database)
+    }
+
+    /// Starts a service and waits until it listens. Addresses of databases are given as variables of its own: everybody on the
+    /// machine can read arguments, and they may hold a password.
+    async fn start_service(
+        &mut self,
+        name: &'static str,
+        mut args: Vec<String>,
+        databases: &[(&str, &String)],
+    ) -> anyhow::Result<String> {
         if !self.options.no_faults {
             args.push("--allow-faults".to_owned());
         }
-        let part = self.spawn(name, args)?;
+        let part = self.spawn(name, args, databases)?;
         self.listening(part).await
     }
 
@@ -273,20 +297,16 @@ impl System {
         self.extra_env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    fn spawn(&self, name: &'static str, mut args: Vec<String>) -> anyhow::Result<Part> {
+    fn spawn(&self, name: &'static str, mut args: Vec<String>, databases: &[(&str, &String)]) -> anyhow::Result<Part> {
         args.insert(0, name.to_owned());
         let stays = !matches!(args.get(1).map(String::as_str), Some("materialize" | "wine_quality"));
         if stays {
             // A dead collector may hold each part's last flush for a second, not for longer: Ctrl-C ends within five.
             args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
         }
-        Part::start(Spec {
-            name,
-            program: None,
-            args,
-            env: self.environment(),
-            log: self.data.log(if stays { name } else { "prepare" }),
-        })
+        let mut env = self.environment();
+        env.extend(databases.iter().map(|(name, address)| ((*name).to_owned(), (*address).clone())));
+        Part::start(Spec { name, program: None, args, env, log: self.data.log(if stays { name } else { "prepare" }) })
     }
 }
 
