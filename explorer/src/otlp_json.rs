@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::store::Origin;
 use crate::store::traces::SpanBytes;
-use crate::value::{hex, otlp_list};
+use crate::value::otlp_list;
 
 /// A document with the spans, grouped by resource and scope in the order of their first span.
 pub(crate) fn document(spans: &[SpanBytes]) -> Value {
@@ -68,10 +68,10 @@ fn scope_spans(origin: &Origin, spans: Vec<Value>) -> Value {
 
 fn span(span: Span) -> Value {
     let mut out = Fields::default();
-    out.always("traceId", hex(&span.trace_id).into());
-    out.always("spanId", hex(&span.span_id).into());
+    out.always("traceId", hex::encode(&span.trace_id).into());
+    out.always("spanId", hex::encode(&span.span_id).into());
     out.text("traceState", &span.trace_state);
-    out.text("parentSpanId", &hex(&span.parent_span_id));
+    out.text("parentSpanId", &hex::encode(&span.parent_span_id));
     out.number("flags", span.flags);
     out.always("name", span.name.into());
     out.always("kind", span.kind.into());
@@ -96,8 +96,8 @@ fn event(event: Event) -> Value {
 
 fn link(link: Link) -> Value {
     let mut out = Fields::default();
-    out.always("traceId", hex(&link.trace_id).into());
-    out.always("spanId", hex(&link.span_id).into());
+    out.always("traceId", hex::encode(&link.trace_id).into());
+    out.always("spanId", hex::encode(&link.span_id).into());
     out.text("traceState", &link.trace_state);
     out.attributes(link.attributes, link.dropped_attributes_count);
     out.number("flags", link.flags);

@@ -28,7 +28,7 @@ pub(crate) fn plain(value: Option<AnyValue>) -> Value {
         Some(Any::DoubleValue(number)) => double(number),
         Some(Any::ArrayValue(array)) => array.values.into_iter().map(|item| plain(Some(item))).collect(),
         Some(Any::KvlistValue(list)) => Value::Object(plain_map(list.values)),
-        Some(Any::BytesValue(bytes)) => Value::String(hex(&bytes)),
+        Some(Any::BytesValue(bytes)) => Value::String(hex::encode(&bytes)),
     }
 }
 
@@ -64,13 +64,6 @@ pub(crate) fn double(number: f64) -> Value {
         None if number > 0.0 => Value::from("Infinity"),
         None => Value::from("-Infinity"),
     }
-}
-
-/// Lower-case hex, as ids are written.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// Bytes of a hex text of exactly `N` bytes, either case.

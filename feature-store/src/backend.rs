@@ -5,7 +5,7 @@ mod database;
 mod redis;
 pub mod sqlite;
 
-pub use self::redis::{RedisAddress, RedisBackend, RedisOptions, Secret, SettingsError};
+pub use self::redis::{RedisAddress, RedisBackend, RedisOptions, SettingsError};
 pub use database::Database;
 
 #[cfg(test)]

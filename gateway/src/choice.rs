@@ -16,7 +16,7 @@ use telemetry::{KeyValue, attr};
 pub(crate) use baggage::Wish;
 
 use crate::error::ApiError;
-use crate::routes::{Mode, Route, hex, is_variant_name};
+use crate::routes::{Mode, Route, is_variant_name};
 
 static FAIL_OVERS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     counter(attr::metric::ML_VARIANT_FAIL_OVERS, "{prediction}", "Predictions asked of another variant than was chosen")
@@ -159,7 +159,7 @@ pub(crate) fn told(name: &str) -> Option<String> {
 
 /// A name for somebody that cannot be read back; of another salt, it is another one.
 fn pseudonym(route: &Route, kind: &str, key: &str) -> String {
-    hex(&Sha256::digest(format!("feature_flag.context.id\0{kind}\0{}\0{key}", route.salt))[..8])
+    hex::encode(&Sha256::digest(format!("feature_flag.context.id\0{kind}\0{}\0{key}", route.salt))[..8])
 }
 
 fn tell(route: &Route, model: &str, at: usize, reason: Reason, context: Option<&str>, error_type: Option<&str>) {

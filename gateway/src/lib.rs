@@ -30,7 +30,7 @@ mod tests;
 
 pub use config::{Config, ServiceAddress, StoreAddress};
 pub use routes::RoutesError;
-pub use store::elasticsearch::{Addresses, ElasticsearchOptions, Secret, SetupError};
+pub use store::elasticsearch::{Addresses, ElasticsearchOptions, SetupError};
 pub use store::sqlite::OpenError;
 pub use store::{Key, Lookup, LookupPart, Page, Position, PredictionStore, Search, StoreError, StoredPrediction};
 

@@ -177,16 +177,7 @@ fn version(variants: &[Variant], salt: &str, fail_over: bool) -> String {
     for Variant { name, service, weight, mode } in variants {
         hash.update(format!("{name}\n{service}\n{weight}\n{mode:?}\n"));
     }
-    hex(&hash.finalize()[..6])
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&hash.finalize()[..6])
 }
 
 #[cfg(test)]

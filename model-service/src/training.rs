@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use telemetry::metrics::{Gauge, Histogram, gauge, histogram};
 use telemetry::{KeyValue, Span, attr};
 
-pub(crate) use data::hex;
 pub use data::{CLASSES, FEATURES};
 use data::{Data, Example};
 pub use learn::{Epoch, Hyperparameters};

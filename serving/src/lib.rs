@@ -6,12 +6,14 @@
 mod health;
 mod limits;
 mod process;
+mod secret;
 mod serve;
 mod shutdown;
 
 pub use health::Health;
 pub use limits::{Deadline, Limit, LimitLayer, Refusal, limit_layer};
 pub use process::{BindError, Part, ProcessOptions, bind, chain, duration, run};
+pub use secret::Secret;
 pub use serve::{ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 

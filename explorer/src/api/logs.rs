@@ -12,7 +12,7 @@ use super::{Asked, query};
 use crate::error::ApiError;
 use crate::store::logs::StoredLog;
 use crate::store::{Store, TraceId};
-use crate::value::{hex, plain, plain_map, unhex};
+use crate::value::{plain, plain_map, unhex};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct LogsQuery {
@@ -82,8 +82,8 @@ fn entry(log: &StoredLog) -> Value {
         "service": log.origin.service,
         "event_name": some(record.event_name),
         "body": plain(record.body),
-        "trace_id": some(hex(&record.trace_id)),
-        "span_id": some(hex(&record.span_id)),
+        "trace_id": some(hex::encode(&record.trace_id)),
+        "span_id": some(hex::encode(&record.span_id)),
         "attributes": plain_map(record.attributes),
     })
 }

@@ -15,7 +15,7 @@ use crate::error::ApiError;
 use crate::otlp_json;
 use crate::store::traces::{Filter, Listed};
 use crate::store::{Store, TraceId};
-use crate::value::{hex, unhex};
+use crate::value::unhex;
 
 /// One trace in a list; an entry of `GET /api/traces`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, ApiError> {
     let id: Option<TraceId> = unhex(&trace_id);
     let id = id.ok_or_else(|| ApiError::Invalid("a trace id has 32 hex digits".to_owned()))?;
-    let spans = store.traces.get(id).ok_or_else(|| ApiError::UnknownTrace(hex(&id)))?;
+    let spans = store.traces.get(id).ok_or_else(|| ApiError::UnknownTrace(hex::encode(id)))?;
     Ok(Json(otlp_json::document(&spans)))
 }
 
@@ -97,7 +97,7 @@ impl From<Listed> for TraceSummary {
             None => (String::new(), String::new()),
         };
         TraceSummary {
-            trace_id: hex(&trace.trace_id),
+            trace_id: hex::encode(trace.trace_id),
             root_name,
             root_service,
             start: query::timestamp(trace.start),

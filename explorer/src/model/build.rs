@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Event, Kind, Link, ModelError, Span, Status, Trace};
 use crate::store::{SpanId, service_name};
-use crate::value::{hex, plain_map};
+use crate::value::plain_map;
 
 pub(super) fn trace(document: ExportTraceServiceRequest) -> Result<Trace, ModelError> {
     let mut trace_id: Option<Vec<u8>> = None;
@@ -25,7 +25,7 @@ pub(super) fn trace(document: ExportTraceServiceRequest) -> Result<Trace, ModelE
             spans.push(convert(span, &service));
         }
     }
-    let trace_id = hex(&trace_id.ok_or(ModelError::Empty)?);
+    let trace_id = hex::encode(&trace_id.ok_or(ModelError::Empty)?);
     Ok(Trace { trace_id, spans: depth_first(spans) })
 }
 
@@ -70,8 +70,8 @@ fn depth_first(mut spans: Vec<Span>) -> Vec<Span> {
 fn convert(span: otlp::Span, service: &str) -> Span {
     let parent: Option<SpanId> = span.parent_span_id.as_slice().try_into().ok();
     Span {
-        span_id: hex(&span.span_id),
-        parent: parent.filter(|id| *id != SpanId::default()).map(|id| hex(&id)),
+        span_id: hex::encode(&span.span_id),
+        parent: parent.filter(|id| *id != SpanId::default()).map(hex::encode),
         kind: kind(span.kind()),
         status: status(span.status.unwrap_or_default()),
         name: span.name,
@@ -91,7 +91,11 @@ fn event(event: otlp::span::Event) -> Event {
 }
 
 fn link(link: otlp::span::Link) -> Link {
-    Link { trace_id: hex(&link.trace_id), span_id: hex(&link.span_id), attributes: map(link.attributes) }
+    Link {
+        trace_id: hex::encode(&link.trace_id),
+        span_id: hex::encode(&link.span_id),
+        attributes: map(link.attributes),
+    }
 }
 
 fn status(status: otlp::Status) -> Status {

@@ -1,10 +1,10 @@
 //! Values and ids, both ways.
 
-use super::{base64, hex, unhex};
+use super::{base64, unhex};
 
 #[test]
 fn hex_both_ways() {
-    assert_eq!(hex(&[0, 0x9f, 0xff]), "009fff");
+    assert_eq!(hex::encode([0, 0x9f, 0xff]), "009fff");
     assert_eq!(unhex::<2>("9fFF"), Some([0x9f, 0xff]));
     for wrong in ["", "9f", "9fFFF", "9fFg", "+fff", "ä9f"] {
         assert_eq!(unhex::<2>(wrong), None, "{wrong}");

@@ -12,7 +12,7 @@ mod node;
 mod settings;
 mod slots;
 
-pub use settings::{RedisAddress, RedisOptions, Secret, SettingsError};
+pub use settings::{RedisAddress, RedisOptions, SettingsError};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -4,7 +4,6 @@
 //! are. It belongs to a beginning of a file and is believed only if that is still the same to the byte, so a file may have grown.
 //! It never stands after a row that is not stored.
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -48,7 +47,7 @@ pub(super) fn name(file: &mut impl Read, view: &FeatureView, options: &ReadOptio
     file.take(FINGERPRINT).read_to_end(&mut start)?;
     hash.update(&start);
     hash.update(format!("{} {:?} {:?}", view.name, options.format, options.map));
-    Ok(format!("{}:{}", view.name, &hex(&hash.finalize())[..32]))
+    Ok(format!("{}:{}", view.name, &hex::encode(hash.finalize())[..32]))
 }
 
 /// The mark of an earlier run, if the file still begins with what that run has stored.
@@ -84,14 +83,6 @@ impl Prefix {
             }
         }
         self.length = length;
-        Ok(hex(&self.hash.clone().finalize()))
+        Ok(hex::encode(self.hash.clone().finalize()))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

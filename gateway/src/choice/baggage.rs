@@ -4,6 +4,7 @@
 //! into telemetry: it is whatever a client likes to write, and `user.id` is a person's.
 
 use http::HeaderMap;
+use percent_encoding::percent_decode_str;
 
 /// The most bytes that are read of all `baggage` headers together, as the standard has it.
 const MAX_HEADER: usize = 8_192;
@@ -47,21 +48,6 @@ impl Wish {
 /// Undoes the percent-encoding; `None` for what is empty or too long. What is no UTF-8 gets the replacement character, as the
 /// standard has it, and what is no escape stands for itself.
 fn decode(value: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let digit = |at: usize| tail.get(at).and_then(|digit| (*digit as char).to_digit(16));
-        match (*first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high << 4 | low) as u8);
-                rest = &tail[2..];
-            }
-            (byte, ..) => {
-                bytes.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    let text = String::from_utf8_lossy(&bytes);
+    let text = percent_decode_str(value).decode_utf8_lossy();
     (1..=MAX_VALUE).contains(&text.len()).then(|| text.into_owned())
 }

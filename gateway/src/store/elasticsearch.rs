@@ -33,7 +33,7 @@ use self::query::Old;
 use self::settings::Settings;
 use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
 
-pub use self::settings::{Addresses, ElasticsearchOptions, Secret};
+pub use self::settings::{Addresses, ElasticsearchOptions};
 
 /// A cluster that is there answers within this time; one that is not must not hold the start of the gateway.
 const START_PATIENCE: Duration = Duration::from_secs(3);

@@ -13,7 +13,6 @@ use super::write::{is_name, version_number, versions};
 use super::{FRAMEWORK, MANIFEST, Manifest, WEIGHTS};
 use crate::candle::Mlp;
 use crate::model::{Model, ModelError};
-use crate::training::hex;
 
 /// All models of a repository. Requests in flight keep the version they began with.
 #[derive(Debug)]
@@ -242,7 +241,7 @@ fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, LoadError> {
     }
     manifest.check().map_err(LoadError::Manifest)?;
     let weights = read(WEIGHTS)?;
-    if hex(&Sha256::digest(&weights)) != manifest.weights_sha256 {
+    if hex::encode(Sha256::digest(&weights)) != manifest.weights_sha256 {
         return Err(LoadError::Hash);
     }
     let model = Mlp::from_safetensors(&weights, &manifest.widths()).map_err(LoadError::Model)?;

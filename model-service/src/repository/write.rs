@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{MANIFEST, Manifest, WEIGHTS};
-use crate::training::hex;
 
 /// Other writers can take the number that was meant for this version; so often in a row they do not.
 const ATTEMPTS: usize = 100;
@@ -40,7 +39,7 @@ pub fn write_version(root: &Path, mut manifest: Manifest, weights: &[u8]) -> Res
         move |source| WriteError::Io { path, source }
     };
     fs::create_dir_all(&folder).map_err(at(&folder))?;
-    manifest.weights_sha256 = hex(&Sha256::digest(weights));
+    manifest.weights_sha256 = hex::encode(Sha256::digest(weights));
     let temporary = Temporary(folder.join(format!(".tmp-{}", manifest.run_id)));
     fs::create_dir(&temporary.0).map_err(at(&temporary.0))?;
     write_synced(&temporary.0.join(WEIGHTS), weights).map_err(at(&temporary.0))?;

@@ -1,6 +1,5 @@
 //! The wine data as examples: eleven measurements and a class.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -47,17 +46,8 @@ impl Data {
     /// Reads the CSV file; columns are found by name, further columns are ignored.
     pub(crate) fn read(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(|source| TrainError::Read { path: path.to_path_buf(), source })?;
-        Ok(Self { examples: parse(&bytes)?, sha256: hex(&Sha256::digest(&bytes)) })
+        Ok(Self { examples: parse(&bytes)?, sha256: hex::encode(Sha256::digest(&bytes)) })
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Example>, TrainError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates};
+use serving::Secret;
 
 use super::cluster::Cluster;
 use super::link::Servers;
@@ -41,10 +42,6 @@ pub struct RedisOptions {
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "1s", value_parser = serving::duration, value_name = "TIME")]
     pub redis_timeout: Duration,
 }
-
-/// A text that is never shown.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(String);
 
 /// One server, or some of the nodes of a cluster. Its texts leave out user and password.
 #[derive(Clone, Eq, PartialEq)]
@@ -105,20 +102,6 @@ impl Default for RedisOptions {
             redis_key_prefix: "throughline:".to_owned(),
             redis_timeout: Duration::from_secs(1),
         }
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl Debug for Secret {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
     }
 }
 
@@ -228,8 +211,8 @@ pub(super) fn servers(address: &RedisAddress, options: &RedisOptions) -> Result<
         if let Some(name) = &options.redis_username {
             redis = redis.set_username(name);
         }
-        if let Some(Secret(password)) = &password {
-            redis = redis.set_password(password);
+        if let Some(password) = &password {
+            redis = redis.set_password(password.reveal());
         }
         let probes = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4).with_retries(2);
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(probes).set_user_timeout(SILENCE);
@@ -261,7 +244,7 @@ fn password(options: &RedisOptions) -> Result<Option<Secret>, SettingsError> {
         (Some(password), None) => Ok(Some(password.clone())),
         // Editors end a file with a newline, which is no part of the password.
         (None, Some(path)) => {
-            Ok(Some(Secret(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']).to_owned())))
+            Ok(Some(Secret::new(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']))))
         }
         (None, None) => Ok(None),
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use elasticsearch::auth::Credentials;
 use elasticsearch::cert::Certificate;
+use percent_encoding::percent_decode_str;
+use serving::Secret;
 use url::Url;
 
 use super::SetupError;
@@ -105,7 +107,7 @@ impl Addresses {
     /// The user and password of the first address that has them.
     fn credentials(&self) -> Option<(String, Secret)> {
         let node = self.0.iter().find(|node| !node.username().is_empty())?;
-        Some((decode(node.username()), Secret(decode(node.password().unwrap_or_default()))))
+        Some((decode(node.username()), Secret::new(decode(node.password().unwrap_or_default()))))
     }
 }
 
@@ -119,24 +121,6 @@ impl Display for Addresses {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let nodes: Vec<String> = self.nodes().into_iter().map(String::from).collect();
         formatter.write_str(&nodes.join(","))
-    }
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl Debug for Secret {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
     }
 }
 
@@ -190,30 +174,31 @@ fn credentials(addresses: &Addresses, options: &ElasticsearchOptions) -> Result<
     if [user.is_some(), key.is_some(), token.is_some()].into_iter().filter(|given| *given).count() > 1 {
         return Err(SetupError::TwoCredentials);
     }
-    if let Some(Secret(key)) = key {
-        return Ok(Some(match key.split_once(':') {
+    if let Some(key) = key {
+        return Ok(Some(match key.reveal().split_once(':') {
             Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
-            None => Credentials::EncodedApiKey(key),
+            None => Credentials::EncodedApiKey(key.reveal().to_owned()),
         }));
     }
-    if let Some(Secret(token)) = token {
-        return Ok(Some(Credentials::Bearer(token)));
+    if let Some(token) = token {
+        return Ok(Some(Credentials::Bearer(token.reveal().to_owned())));
     }
-    Ok(user.or_else(|| addresses.credentials()).map(|(name, Secret(password))| Credentials::Basic(name, password)))
+    let user = user.or_else(|| addresses.credentials());
+    Ok(user.map(|(name, password)| Credentials::Basic(name, password.reveal().to_owned())))
 }
 
 /// A secret from an option or a file. It must fit into a header, or every call would fail, or worse.
 fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, SetupError> {
     let secret = match (given, file) {
         (Some(_), Some(_)) => return Err(SetupError::TwoCredentials),
-        (Some(given), None) => given.0.clone(),
+        (Some(given), None) => given.reveal().to_owned(),
         (None, Some(path)) => String::from_utf8(read_file(path)?).map_err(|_| SetupError::NoText)?.trim().to_owned(),
         (None, None) => return Ok(None),
     };
     if secret.is_empty() || secret.chars().any(char::is_control) {
         return Err(SetupError::NoText);
     }
-    Ok(Some(Secret(secret)))
+    Ok(Some(Secret::new(secret)))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, SetupError> {
@@ -222,15 +207,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, SetupError> {
 
 /// Undoes the percent-encoding of a user or password in an address.
 fn decode(text: &str) -> String {
-    let mut pieces = text.split('%');
-    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        let hex = piece.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        // What is no escape stands for itself.
-        bytes.push(hex.unwrap_or(b'%'));
-        bytes.extend_from_slice(&piece.as_bytes()[if hex.is_some() { 2 } else { 0 }..]);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// A name that Elasticsearch takes for an index, and that needs no escaping in a path.

@@ -52,7 +52,7 @@ fn options_that_do_not_fit_together_are_refused() {
     let file = folder.path().join("file");
     std::fs::write(&file, "not a certificate\n").unwrap();
     let plain = address("redis://a");
-    let secret = Some(Secret("hunter2".to_owned()));
+    let secret = Some(Secret::new("hunter2"));
     let refused =
         |address: &RedisAddress, options: RedisOptions| servers(address, &options).err().expect("it is refused");
     let twice =
@@ -76,5 +76,5 @@ fn a_password_of_a_file_has_no_newline() {
     let file = folder.path().join("password");
     std::fs::write(&file, " with spaces \r\n").unwrap();
     let options = RedisOptions { redis_password_file: Some(file), ..RedisOptions::default() };
-    assert_eq!(password(&options).unwrap(), Some(Secret(" with spaces ".to_owned())));
+    assert_eq!(password(&options).unwrap(), Some(Secret::new(" with spaces ")));
 }

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use serving::Secret;
 
 use super::super::settings::Settings;
-use super::super::{Addresses, ElasticsearchOptions, Secret, SetupError};
+use super::super::{Addresses, ElasticsearchOptions, SetupError};
 use super::stub::Stub;
 use crate::PredictionStore;
 use crate::store::{Lookup, StoreError, conformance};
