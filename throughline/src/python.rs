@@ -90,13 +90,12 @@ impl Environment {
     }
 }
 
-/// The variables of `instrumentation.env`, but for those that this process has itself.
+/// The variables of `instrumentation.env`.
 pub(crate) fn instrumentation() -> anyhow::Result<Vec<(String, String)>> {
     let lines = file(INSTRUMENTATION)?.lines().map(str::trim);
     let settings = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let settings = settings.filter_map(|line| line.split_once('='));
-    let ours = settings.filter(|(name, _)| std::env::var_os(name).is_none());
-    Ok(ours.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect())
+    Ok(settings.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect())
 }
 
 /// A file of the worker that is built in.

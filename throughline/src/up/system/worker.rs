@@ -15,6 +15,7 @@ use crate::up::part::{Part, Spec};
 pub(super) const NAME: &str = "model-service-python";
 /// The variant of the models that it serves.
 pub(super) const VARIANT: &str = "canary";
+const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// The worker's environment: there, wanted, or neither.
 pub(super) fn environment(options: &UpOptions) -> anyhow::Result<Option<Environment>> {
@@ -76,21 +77,22 @@ impl System {
         let (program, mut all) = environment.instrumented(module);
         all.extend(args);
         let mut env = python::instrumentation()?;
+        for (variable, value) in &mut env {
+            if variable == RESOURCE {
+                *value = resource(value);
+            }
+        }
+        // What the user has set wins; the resource is both, and has the user's in it.
+        env.retain(|(variable, _)| variable == RESOURCE || std::env::var_os(variable).is_none());
         env.extend(self.environment());
         env.push(("OTEL_SERVICE_NAME".to_owned(), name.to_owned()));
-        env.push(("OTEL_RESOURCE_ATTRIBUTES".to_owned(), resource()));
         Part::start(Spec { name, program: Some(program), args: all, env, log })
     }
 }
 
-/// What the services in Rust say of themselves; the user's own attributes come later and win.
-fn resource() -> String {
-    let mut attributes = vec![
-        "service.namespace=throughline".to_owned(),
-        concat!("service.version=", env!("CARGO_PKG_VERSION")).to_owned(),
-        "deployment.environment.name=development".to_owned(),
-    ];
-    attributes.extend(telemetry::revision().map(|revision| format!("vcs.ref.head.revision={revision}")));
-    attributes.extend(std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok().filter(|theirs| !theirs.is_empty()));
-    attributes.join(",")
+/// The worker's own attributes, the commit of this program, and the user's, of which a later one wins.
+fn resource(own: &str) -> String {
+    let revision = telemetry::revision().map(|revision| format!("vcs.ref.head.revision={revision}"));
+    let theirs = std::env::var(RESOURCE).ok().filter(|theirs| !theirs.is_empty());
+    [Some(own.to_owned()), revision, theirs].into_iter().flatten().collect::<Vec<_>>().join(",")
 }
