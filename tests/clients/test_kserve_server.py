@@ -4,7 +4,6 @@ The gateway of these tests is one more, beside that of the running system: it ha
 """
 
 import gzip
-import hashlib
 import json
 import os
 import re
@@ -41,15 +40,9 @@ Predict = Callable[[list["Wine"]], list[list[float]]]
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The interpreter of an environment from the example's lock; the stamp is written last."""
-    lock = EXAMPLE / "requirements.lock"
-    stamp, expected = ENVIRONMENT / "stamp", hashlib.sha256(lock.read_bytes()).hexdigest()
-    interpreter = ENVIRONMENT / "bin" / "python"
-    if not stamp.exists() or stamp.read_text() != expected:
-        run(sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT))
-        run(str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "-r", str(lock))
-        stamp.write_text(expected)
-    return interpreter
+    """The interpreter of an environment from the example's lock."""
+    run(str(ROOT / ".ci" / "environment"), str(ENVIRONMENT), str(EXAMPLE / "requirements.lock"))
+    return ENVIRONMENT / "bin" / "python"
 
 
 @pytest.fixture(scope="session")
