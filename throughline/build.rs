@@ -23,11 +23,17 @@ fn revision() {
     if log.exists() {
         println!("cargo::rerun-if-changed={}", log.display());
     }
-    let revision =
-        Command::new("git").args(["rev-parse", "HEAD"]).output().ok().filter(|output| output.status.success());
+    let revision = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
     let revision = revision.and_then(|output| String::from_utf8(output.stdout).ok());
     // Outside a checkout there is no revision, and the attribute stays off.
-    println!("cargo::rustc-env=THROUGHLINE_REVISION={}", revision.as_deref().map_or("", str::trim));
+    println!(
+        "cargo::rustc-env=THROUGHLINE_REVISION={}",
+        revision.as_deref().map_or("", str::trim)
+    );
 }
 
 /// A table of paths and texts, as Rust source: `&[("src/…/app.py", include_str!("…")), …]`.
@@ -39,22 +45,34 @@ fn embed_worker() -> io::Result<()> {
     let mut table = "&[\n".to_owned();
     for file in files {
         let name = file.strip_prefix(&worker).map_err(io::Error::other)?;
-        let _ =
-            writeln!(table, "    ({:?}, include_str!({:?})),", name.display().to_string(), file.display().to_string());
+        let _ = writeln!(
+            table,
+            "    ({:?}, include_str!({:?})),",
+            name.display().to_string(),
+            file.display().to_string()
+        );
     }
     table.push(']');
-    fs::write(PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("python_worker.rs"), table)
+    fs::write(
+        PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("python_worker.rs"),
+        table,
+    )
 }
 
 fn modules(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     // The folder itself, so that a new module is noticed; a changed one is noticed by `include_str!`.
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut paths = fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     for path in paths {
         if path.is_dir() && path.file_name().is_none_or(|name| name != "__pycache__") {
             modules(&path, found)?;
-        } else if path.extension().is_some_and(|extension| extension == "py" || extension == "typed") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "py" || extension == "typed")
+        {
             found.push(path);
         }
     }

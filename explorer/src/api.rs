@@ -49,17 +49,28 @@ pub(crate) fn router(store: Arc<Store>, guard: Guard, options: &ProcessOptions) 
         .route("/api/traces/{trace_id}", get(traces::one))
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics))
-        .route("/api/stats", get(|State(store): State<Arc<Store>>| async move { Json(store.stats()) }))
+        .route(
+            "/api/stats",
+            get(|State(store): State<Arc<Store>>| async move { Json(store.stats()) }),
+        )
         .merge(page::routes())
         .fallback(|| async { ApiError::NoRoute })
-        .layer(serving::limit_layer(options, |refusal: Refusal| ApiError::from(refusal).into_response()))
-        .layer(middleware::from_fn(move |request: Request, next: Next| guarded(guard, request, next)))
+        .layer(serving::limit_layer(options, |refusal: Refusal| {
+            ApiError::from(refusal).into_response()
+        }))
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            guarded(guard, request, next)
+        }))
         .layer(middleware::map_response(page::harden))
         .with_state(store)
 }
 
 async fn guarded(guard: Guard, request: Request, next: Next) -> Response {
-    if guard.admits(&request) { next.run(request).await } else { ApiError::Foreign.into_response() }
+    if guard.admits(&request) {
+        next.run(request).await
+    } else {
+        ApiError::Foreign.into_response()
+    }
 }
 
 /// The extractor of every query here; what it refuses becomes our own 400.
@@ -80,8 +91,12 @@ async fn services(State(store): State<Arc<Store>>) -> Json<Value> {
     for log in store.logs.newest_first() {
         count(&log.origin.service, &|summary| summary.logs += 1);
     }
-    store.metrics.each_series(|service| count(service, &|summary| summary.series += 1));
-    let list = services.into_iter().map(|(name, summary)| ServiceSummary { name, ..summary });
+    store
+        .metrics
+        .each_series(|service| count(service, &|summary| summary.series += 1));
+    let list = services
+        .into_iter()
+        .map(|(name, summary)| ServiceSummary { name, ..summary });
     Json(json!({ "services": list.collect::<Vec<_>>() }))
 }
 
@@ -90,14 +105,22 @@ struct MetricsQuery {
     name: Option<String>,
 }
 
-async fn metrics(State(store): State<Arc<Store>>, query: Asked<MetricsQuery>) -> Result<Json<Value>, ApiError> {
+async fn metrics(
+    State(store): State<Arc<Store>>,
+    query: Asked<MetricsQuery>,
+) -> Result<Json<Value>, ApiError> {
     let Query(query) = query?;
     let Some(name) = query.name else {
         let names = store.metrics.names().into_iter();
         let names = names.map(|(name, series)| json!({ "name": name, "series": series }));
         return Ok(Json(json!({ "metrics": names.collect::<Vec<_>>() })));
     };
-    let series: Vec<_> = store.metrics.series(&name).iter().map(series_json).collect();
+    let series: Vec<_> = store
+        .metrics
+        .series(&name)
+        .iter()
+        .map(series_json)
+        .collect();
     Ok(Json(json!({ "name": name, "series": series })))
 }
 

@@ -10,16 +10,31 @@ use crate::store::Limits;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address of the page and of the read API
-    #[arg(long, env = "EXPLORER_LISTEN", default_value = "127.0.0.1:8090", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "EXPLORER_LISTEN",
+        default_value = "127.0.0.1:8090",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
     /// Address of the OTLP/HTTP receiver
-    #[arg(long, env = "EXPLORER_OTLP_LISTEN", default_value = "127.0.0.1:4318", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "EXPLORER_OTLP_LISTEN",
+        default_value = "127.0.0.1:4318",
+        value_name = "ADDRESS"
+    )]
     pub otlp_listen: SocketAddr,
     /// Bytes of telemetry held in memory; the oldest goes first
     #[arg(long, env = "EXPLORER_MAX_BYTES", default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub max_bytes: usize,
     /// Traces held in memory, if the bytes allow as many
-    #[arg(long, env = "EXPLORER_MAX_TRACES", default_value_t = 10_000, value_name = "N")]
+    #[arg(
+        long,
+        env = "EXPLORER_MAX_TRACES",
+        default_value_t = 10_000,
+        value_name = "N"
+    )]
     pub max_traces: usize,
     /// Options of the process
     #[command(flatten)]
@@ -28,6 +43,9 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_bytes: self.max_bytes, max_traces: self.max_traces }
+        Limits {
+            max_bytes: self.max_bytes,
+            max_traces: self.max_traces,
+        }
     }
 }

@@ -19,7 +19,9 @@ pub(crate) struct Guard {
 
 impl Guard {
     pub(crate) fn of(listening_on: SocketAddr) -> Guard {
-        Guard { loopback: listening_on.ip().is_loopback() }
+        Guard {
+            loopback: listening_on.ip().is_loopback(),
+        }
     }
 
     pub(crate) fn admits(self, request: &Request) -> bool {
@@ -31,21 +33,40 @@ impl Guard {
 
 /// The host asked for; none in HTTP/1.0 without `Host`.
 fn host(request: &Request) -> Option<Authority> {
-    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    header.and_then(|host| host.parse().ok()).or_else(|| request.uri().authority().cloned())
+    let header = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    header
+        .and_then(|host| host.parse().ok())
+        .or_else(|| request.uri().authority().cloned())
 }
 
 fn same_origin(headers: &HeaderMap, host: Option<&Authority>) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    authority.is_some_and(|authority| host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(authority)))
+    let Some(origin) = headers.get(ORIGIN) else {
+        return true;
+    };
+    let authority = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, authority)| authority);
+    authority.is_some_and(|authority| {
+        host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(authority))
+    })
 }
 
 fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
     address.map_or_else(
-        |_| host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+        |_| {
+            host.eq_ignore_ascii_case("localhost")
+                || host.to_ascii_lowercase().ends_with(".localhost")
+        },
         |address| address.is_loopback(),
     )
 }

@@ -35,16 +35,25 @@ use guard::Guard;
 use store::Store;
 
 /// The explorer as a part of the system.
-pub const PART: Part =
-    Part { name: "explorer", version: env!("CARGO_PKG_VERSION"), listen_flag: "--listen", traced: false };
+pub const PART: Part = Part {
+    name: "explorer",
+    version: env!("CARGO_PKG_VERSION"),
+    listen_flag: "--listen",
+    traced: false,
+};
 
 /// Runs the process; its exit code is the answer.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
-    serving::run(&PART, config.listen, &process, |page_listener, shutdown| async move {
-        let otlp_listener = serving::bind(config.otlp_listen, "--otlp-listen").await?;
-        run(config, page_listener, otlp_listener, shutdown).await
-    })
+    serving::run(
+        &PART,
+        config.listen,
+        &process,
+        |page_listener, shutdown| async move {
+            let otlp_listener = serving::bind(config.otlp_listen, "--otlp-listen").await?;
+            run(config, page_listener, otlp_listener, shutdown).await
+        },
+    )
 }
 
 /// Serves reads and the page on one listener and takes OTLP on the other, until `shutdown`.
@@ -61,11 +70,18 @@ pub async fn run(
 
     let store = Arc::new(Store::new(config.limits()));
     let health = Health::new();
-    let page = api::router(Arc::clone(&store), Guard::of(page_address), &config.process).merge(health.routes());
+    let page = api::router(Arc::clone(&store), Guard::of(page_address), &config.process)
+        .merge(health.routes());
     let otlp = otlp::router(store, Guard::of(otlp_address), &config.process);
     health.ready(true);
     tokio::try_join!(
-        serving::serve(page_listener, page, health.clone(), &config.process, shutdown.clone()),
+        serving::serve(
+            page_listener,
+            page,
+            health.clone(),
+            &config.process,
+            shutdown.clone()
+        ),
         serving::serve(otlp_listener, otlp, health, &config.process, shutdown),
     )?;
     Ok(())

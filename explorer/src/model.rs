@@ -116,17 +116,29 @@ impl Trace {
     /// Every service, in order of first appearance.
     pub fn services(&self) -> Vec<&str> {
         let mut seen = BTreeSet::new();
-        self.spans.iter().map(|span| span.service.as_str()).filter(|service| seen.insert(*service)).collect()
+        self.spans
+            .iter()
+            .map(|span| span.service.as_str())
+            .filter(|service| seen.insert(*service))
+            .collect()
     }
 
     /// Earliest start of a span.
     pub fn start(&self) -> u64 {
-        self.spans.iter().map(|span| span.start).min().unwrap_or_default()
+        self.spans
+            .iter()
+            .map(|span| span.start)
+            .min()
+            .unwrap_or_default()
     }
 
     /// Latest end of a span.
     pub fn end(&self) -> u64 {
-        self.spans.iter().map(|span| span.end).max().unwrap_or_default()
+        self.spans
+            .iter()
+            .map(|span| span.end)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Nanoseconds from the first start to the last end.
@@ -141,7 +153,9 @@ impl Trace {
 
     /// The direct children of the span with that id.
     pub fn children<'a>(&'a self, span_id: &'a str) -> impl Iterator<Item = &'a Span> {
-        self.spans.iter().filter(move |span| span.depth > 0 && span.parent.as_deref() == Some(span_id))
+        self.spans
+            .iter()
+            .filter(move |span| span.depth > 0 && span.parent.as_deref() == Some(span_id))
     }
 }
 

@@ -45,25 +45,29 @@ pub(crate) fn router(store: Arc<Store>, guard: Guard, options: &ProcessOptions) 
         .route("/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
         .layer(serving::limit_layer(options, answer::refuse))
-        .layer(middleware::from_fn(move |request: Request, next: Next| async move {
-            if guard.admits(&request) {
-                next.run(request).await
-            } else {
-                answer::reject(request.headers(), &Rejection::Foreign)
-            }
-        }))
+        .layer(middleware::from_fn(
+            move |request: Request, next: Next| async move {
+                if guard.admits(&request) {
+                    next.run(request).await
+                } else {
+                    answer::reject(request.headers(), &Rejection::Foreign)
+                }
+            },
+        ))
         .with_state(store)
 }
 
 type Body = Result<Bytes, BytesRejection>;
 
 async fn traces(State(store): State<Arc<Store>>, headers: HeaderMap, body: Body) -> Response {
-    let taken = take::<ExportTraceServiceRequest>(&headers, body, |bytes| take_traces(&store, bytes));
+    let taken =
+        take::<ExportTraceServiceRequest>(&headers, body, |bytes| take_traces(&store, bytes));
     answer::write(&headers, "rejectedSpans", taken)
 }
 
 async fn metrics(State(store): State<Arc<Store>>, headers: HeaderMap, body: Body) -> Response {
-    let taken = take::<ExportMetricsServiceRequest>(&headers, body, |bytes| take_metrics(&store, bytes));
+    let taken =
+        take::<ExportMetricsServiceRequest>(&headers, body, |bytes| take_metrics(&store, bytes));
     answer::write(&headers, "rejectedDataPoints", taken)
 }
 
@@ -86,19 +90,31 @@ fn take<T: Message + Default + DeserializeOwned>(
 fn take_traces(store: &Store, body: &[u8]) -> Result<usize, Malformed> {
     let (batches, refused) = decode(body, |bytes| Ok(SpanRecord::decode(bytes)?))?;
     store.traces.count_refused(refused);
-    Ok(refused + batches.into_iter().map(|(origin, spans)| store.traces.insert(origin, spans)).sum::<usize>())
+    Ok(refused
+        + batches
+            .into_iter()
+            .map(|(origin, spans)| store.traces.insert(origin, spans))
+            .sum::<usize>())
 }
 
 fn take_logs(store: &Store, body: &[u8]) -> Result<usize, Malformed> {
     let (batches, refused) = decode(body, |bytes| Ok(Some(LogEntry::decode(bytes)?)))?;
     store.logs.count_refused(refused);
-    Ok(refused + batches.into_iter().map(|(origin, logs)| store.logs.insert(origin, logs)).sum::<usize>())
+    Ok(refused
+        + batches
+            .into_iter()
+            .map(|(origin, logs)| store.logs.insert(origin, logs))
+            .sum::<usize>())
 }
 
 fn take_metrics(store: &Store, body: &[u8]) -> Result<usize, Malformed> {
     let (batches, refused) = decode(body, |bytes| Ok(MetricPoints::decode(bytes)?))?;
     store.metrics.count_refused(refused);
-    Ok(refused + batches.into_iter().map(|(origin, points)| store.metrics.insert(origin, points)).sum::<usize>())
+    Ok(refused
+        + batches
+            .into_iter()
+            .map(|(origin, points)| store.metrics.insert(origin, points))
+            .sum::<usize>())
 }
 
 type Batches<T> = Vec<(Origin, Vec<T>)>;

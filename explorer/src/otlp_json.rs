@@ -21,7 +21,10 @@ pub(crate) fn document(spans: &[SpanBytes]) -> Value {
     let mut origins: Vec<(&Arc<Origin>, Vec<Value>)> = Vec::new();
     for stored in spans {
         let span = span(Span::decode(&stored.bytes[..]).unwrap_or_default());
-        match origins.iter_mut().find(|(origin, _)| Arc::ptr_eq(origin, &stored.origin)) {
+        match origins
+            .iter_mut()
+            .find(|(origin, _)| Arc::ptr_eq(origin, &stored.origin))
+        {
             Some((_, list)) => list.push(span),
             None => origins.push((&stored.origin, vec![span])),
         }
@@ -29,12 +32,17 @@ pub(crate) fn document(spans: &[SpanBytes]) -> Value {
     let mut resources: Vec<(&Arc<Origin>, Vec<Value>)> = Vec::new();
     for (origin, spans) in origins {
         let scope_spans = scope_spans(origin, spans);
-        match resources.iter_mut().find(|(first, _)| same_resource(first, origin)) {
+        match resources
+            .iter_mut()
+            .find(|(first, _)| same_resource(first, origin))
+        {
             Some((_, list)) => list.push(scope_spans),
             None => resources.push((origin, vec![scope_spans])),
         }
     }
-    let resource_spans = resources.into_iter().map(|(origin, scope_spans)| resource_spans(origin, scope_spans));
+    let resource_spans = resources
+        .into_iter()
+        .map(|(origin, scope_spans)| resource_spans(origin, scope_spans));
     json!({ "resourceSpans": resource_spans.collect::<Vec<_>>() })
 }
 
@@ -75,8 +83,14 @@ fn span(span: Span) -> Value {
     out.number("flags", span.flags);
     out.always("name", span.name.into());
     out.always("kind", span.kind.into());
-    out.always("startTimeUnixNano", span.start_time_unix_nano.to_string().into());
-    out.always("endTimeUnixNano", span.end_time_unix_nano.to_string().into());
+    out.always(
+        "startTimeUnixNano",
+        span.start_time_unix_nano.to_string().into(),
+    );
+    out.always(
+        "endTimeUnixNano",
+        span.end_time_unix_nano.to_string().into(),
+    );
     out.attributes(span.attributes, span.dropped_attributes_count);
     out.list("events", span.events.into_iter().map(event));
     out.number("droppedEventsCount", span.dropped_events_count);

@@ -81,9 +81,19 @@ impl Store {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let (traces, logs, metrics) = (self.traces.counts(), self.logs.counts(), self.metrics.counts());
+        let (traces, logs, metrics) = (
+            self.traces.counts(),
+            self.logs.counts(),
+            self.metrics.counts(),
+        );
         let bytes = traces.counts.bytes + logs.bytes + metrics.bytes;
-        Stats { traces, logs, metrics, bytes, max_bytes: self.max_bytes as u64 }
+        Stats {
+            traces,
+            logs,
+            metrics,
+            bytes,
+            max_bytes: self.max_bytes as u64,
+        }
     }
 }
 

@@ -16,7 +16,11 @@ pub fn outline(trace: &Trace) -> String {
     for span in &trace.spans {
         let orphan = if span.orphan { " (orphan)" } else { "" };
         let indent = "  ".repeat(span.depth);
-        let _ = writeln!(lines, "{indent}{} {} {}{orphan}", span.name, span.kind, span.service);
+        let _ = writeln!(
+            lines,
+            "{indent}{} {} {}{orphan}",
+            span.name, span.kind, span.service
+        );
     }
     lines
 }
@@ -32,7 +36,10 @@ pub fn problems(trace: &Trace) -> Vec<String> {
     }
     problems.extend(trace.orphans().map(|span| {
         let parent = span.parent.as_deref().unwrap_or_default();
-        format!("orphan: {} has the parent {parent}, which is not in the trace", label(span))
+        format!(
+            "orphan: {} has the parent {parent}, which is not in the trace",
+            label(span)
+        )
     }));
     problems.extend(duplicate_ids(trace));
     problems.extend(skewed(trace));
@@ -44,20 +51,33 @@ fn duplicate_ids(trace: &Trace) -> impl Iterator<Item = String> {
     for span in &trace.spans {
         *uses.entry(&span.span_id).or_default() += 1;
     }
-    uses.into_iter().filter(|(_, count)| *count > 1).map(|(id, count)| format!("{count} spans have the id {id}"))
+    uses.into_iter()
+        .filter(|(_, count)| *count > 1)
+        .map(|(id, count)| format!("{count} spans have the id {id}"))
 }
 
 fn skewed(trace: &Trace) -> Vec<String> {
-    let starts: HashMap<&str, u64> = trace.spans.iter().map(|span| (span.span_id.as_str(), span.start)).collect();
+    let starts: HashMap<&str, u64> = trace
+        .spans
+        .iter()
+        .map(|span| (span.span_id.as_str(), span.start))
+        .collect();
     let mut problems = Vec::new();
     for span in &trace.spans {
         if span.end < span.start {
             problems.push(format!("clock: {} ends before it starts", label(span)));
         }
-        let parent_start = span.parent.as_deref().and_then(|parent| starts.get(parent).copied());
+        let parent_start = span
+            .parent
+            .as_deref()
+            .and_then(|parent| starts.get(parent).copied());
         let ahead = parent_start.unwrap_or_default().saturating_sub(span.start);
         if ahead > SKEW_TOLERANCE_NS {
-            problems.push(format!("clock: {} starts {} before its parent", label(span), text::duration(ahead)));
+            problems.push(format!(
+                "clock: {} starts {} before its parent",
+                label(span),
+                text::duration(ahead)
+            ));
         }
     }
     problems

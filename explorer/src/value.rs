@@ -15,7 +15,10 @@ pub(crate) fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str>
 
 /// Attributes as a JSON object with natural values: 5, true, "text", [1, 2].
 pub(crate) fn plain_map(attributes: Vec<KeyValue>) -> Map<String, Value> {
-    attributes.into_iter().map(|attribute| (attribute.key, plain(attribute.value))).collect()
+    attributes
+        .into_iter()
+        .map(|attribute| (attribute.key, plain(attribute.value)))
+        .collect()
 }
 
 /// One value in natural JSON; bytes become lower-case hex, NaN and infinities their names.
@@ -26,7 +29,11 @@ pub(crate) fn plain(value: Option<AnyValue>) -> Value {
         Some(Any::BoolValue(flag)) => Value::Bool(flag),
         Some(Any::IntValue(number)) => Value::from(number),
         Some(Any::DoubleValue(number)) => double(number),
-        Some(Any::ArrayValue(array)) => array.values.into_iter().map(|item| plain(Some(item))).collect(),
+        Some(Any::ArrayValue(array)) => array
+            .values
+            .into_iter()
+            .map(|item| plain(Some(item)))
+            .collect(),
         Some(Any::KvlistValue(list)) => Value::Object(plain_map(list.values)),
         Some(Any::BytesValue(bytes)) => Value::String(hex::encode(&bytes)),
     }
@@ -43,7 +50,9 @@ pub(crate) fn otlp(value: AnyValue) -> Value {
         Some(Any::ArrayValue(array)) => {
             json!({ "arrayValue": { "values": array.values.into_iter().map(otlp).collect::<Vec<_>>() } })
         }
-        Some(Any::KvlistValue(list)) => json!({ "kvlistValue": { "values": otlp_list(list.values) } }),
+        Some(Any::KvlistValue(list)) => {
+            json!({ "kvlistValue": { "values": otlp_list(list.values) } })
+        }
         Some(Any::BytesValue(bytes)) => json!({ "bytesValue": base64(&bytes) }),
     }
 }
@@ -85,10 +94,16 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().enumerate().fold(0, |word, (at, byte)| word | u32::from(*byte) << (16 - 8 * at));
+        let word = chunk.iter().enumerate().fold(0, |word, (at, byte)| {
+            word | u32::from(*byte) << (16 - 8 * at)
+        });
         for at in 0..4 {
             let digit = (word >> (18 - 6 * at)) & 63;
-            text.push(if at <= chunk.len() { char::from(DIGITS[digit as usize]) } else { '=' });
+            text.push(if at <= chunk.len() {
+                char::from(DIGITS[digit as usize])
+            } else {
+                '='
+            });
         }
     }
     text

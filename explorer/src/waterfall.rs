@@ -28,8 +28,18 @@ pub fn render(trace: &Trace, style: &Style) -> String {
     let hues = hues(trace);
     let mut drawing = heading(trace, &layout, style.colour);
     for row in &rows {
-        let hue = hues.get(row.span.service.as_str()).copied().unwrap_or(Paint::Plain);
-        draw(row, &layout, &Axis::of(trace), hue, style.colour, &mut drawing);
+        let hue = hues
+            .get(row.span.service.as_str())
+            .copied()
+            .unwrap_or(Paint::Plain);
+        draw(
+            row,
+            &layout,
+            &Axis::of(trace),
+            hue,
+            style.colour,
+            &mut drawing,
+        );
     }
     drawing
 }
@@ -99,7 +109,10 @@ fn incomplete(trace: &Trace) -> Option<String> {
         more => missing.push(format!("{more} root spans")),
     }
     if orphans > 0 {
-        missing.push(format!("{} whose parent is not here", counted(orphans, "span")));
+        missing.push(format!(
+            "{} whose parent is not here",
+            counted(orphans, "span")
+        ));
     }
     (!missing.is_empty()).then(|| format!("⚠ incomplete: {}", missing.join(", ")))
 }
@@ -123,7 +136,9 @@ fn rows<'a>(trace: &'a Trace, branches: &Branches) -> Vec<Row<'a>> {
     for (at, span) in spans.iter().enumerate() {
         guides.truncate(span.depth);
         guides.push(followed[at]);
-        let has_children = spans.get(at + 1).is_some_and(|next| next.depth > span.depth);
+        let has_children = spans
+            .get(at + 1)
+            .is_some_and(|next| next.depth > span.depth);
         rows.push(Row {
             span,
             service: clean(&span.service),
@@ -151,9 +166,19 @@ impl Branches {
     /// Narrow terminals get narrow trees, so that names keep their room.
     fn of(columns: usize) -> Branches {
         if columns < 100 {
-            Branches { fork: "├ ", last: "└ ", stem: "│ ", none: "  " }
+            Branches {
+                fork: "├ ",
+                last: "└ ",
+                stem: "│ ",
+                none: "  ",
+            }
         } else {
-            Branches { fork: "├─ ", last: "└─ ", stem: "│  ", none: "   " }
+            Branches {
+                fork: "├─ ",
+                last: "└─ ",
+                stem: "│  ",
+                none: "   ",
+            }
         }
     }
 
@@ -165,14 +190,22 @@ impl Branches {
     }
 
     fn below(&self, guides: &[bool], has_children: bool) -> String {
-        let own = if guides.len() > 1 { self.stems(&guides[1..]) } else { String::new() };
+        let own = if guides.len() > 1 {
+            self.stems(&guides[1..])
+        } else {
+            String::new()
+        };
         own + if has_children { self.stem } else { self.none }
     }
 
     fn stems(&self, levels: &[bool]) -> String {
         let hidden = levels.len().saturating_sub(Self::LEVELS);
         let mut stems = String::from(if hidden > 0 { "… " } else { "" });
-        stems.extend(levels[hidden..].iter().map(|open| if *open { self.stem } else { self.none }));
+        stems.extend(
+            levels[hidden..]
+                .iter()
+                .map(|open| if *open { self.stem } else { self.none }),
+        );
         stems
     }
 }
@@ -180,16 +213,32 @@ impl Branches {
 /// What one wants to know of a span first, the most urgent first.
 fn notes(span: &Span, trace_id: &str) -> Vec<Note> {
     let mut notes = Vec::new();
-    let mut note = |text: String, paint| notes.push(Note { text: clean(&text), paint });
+    let mut note = |text: String, paint| {
+        notes.push(Note {
+            text: clean(&text),
+            paint,
+        })
+    };
     if let Status::Error(_) = &span.status {
-        note(format!("✗ {}", span.text("error.type").unwrap_or_else(|| "error".to_owned())), Paint::Error);
+        note(
+            format!(
+                "✗ {}",
+                span.text("error.type")
+                    .unwrap_or_else(|| "error".to_owned())
+            ),
+            Paint::Error,
+        );
     }
     if let (true, Some(parent)) = (span.orphan, &span.parent) {
-        note(format!("⚠ parent {} missing", short(parent)), Paint::Warning);
+        note(
+            format!("⚠ parent {} missing", short(parent)),
+            Paint::Warning,
+        );
     }
     // An error type that is the status itself, as the HTTP conventions have it, is said once.
     let status = span.text("http.response.status_code");
-    if let Some(status) = status.filter(|status| !(span.is_error() && span.text("error.type").as_ref() == Some(status)))
+    if let Some(status) = status
+        .filter(|status| !(span.is_error() && span.text("error.type").as_ref() == Some(status)))
     {
         note(status, Paint::Dim);
     }
@@ -204,7 +253,11 @@ fn notes(span: &Span, trace_id: &str) -> Vec<Note> {
         note(model + &version, Paint::Dim);
     }
     for link in &span.links {
-        let other = if link.trace_id == trace_id { String::new() } else { format!("{}/", short(&link.trace_id)) };
+        let other = if link.trace_id == trace_id {
+            String::new()
+        } else {
+            format!("{}/", short(&link.trace_id))
+        };
         note(format!("↗ {other}{}", short(&link.span_id)), Paint::Link);
     }
     notes
@@ -215,14 +268,28 @@ fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 
-fn draw(row: &Row<'_>, layout: &Layout, axis: &Axis, hue: Paint, colour: bool, drawing: &mut String) {
+fn draw(
+    row: &Row<'_>,
+    layout: &Layout,
+    axis: &Axis,
+    hue: Paint,
+    colour: bool,
+    drawing: &mut String,
+) {
     let mut line = Line::new(colour);
     line.push(&fit(&row.service, layout.service_width), hue);
     line.pad_to(layout.name);
     let branch = fit(&row.branch, layout.name_width.saturating_sub(4));
-    let name_paint = if row.span.is_error() { Paint::Error } else { Paint::Plain };
+    let name_paint = if row.span.is_error() {
+        Paint::Error
+    } else {
+        Paint::Plain
+    };
     line.push(&branch, Paint::Dim);
-    line.push(&fit(&row.name, layout.name_width - width(&branch)), name_paint);
+    line.push(
+        &fit(&row.name, layout.name_width - width(&branch)),
+        name_paint,
+    );
     line.pad_to(layout.bar);
     line.push(&axis.bar(row.span, layout.bar_width), hue);
     let duration = duration(row.span.duration());
@@ -230,7 +297,11 @@ fn draw(row: &Row<'_>, layout: &Layout, axis: &Axis, hue: Paint, colour: bool, d
     line.push(&duration, Paint::Plain);
     let shown = layout.notes_that_fit(&row.notes);
     for (at, note) in row.notes[..shown].iter().enumerate() {
-        line.pad_to(if at == 0 { layout.notes } else { line.width() + 1 });
+        line.pad_to(if at == 0 {
+            layout.notes
+        } else {
+            line.width() + 1
+        });
         line.push(&note.text, note.paint);
     }
     // An error is marked in its own row even if its type has to go below.
@@ -245,7 +316,10 @@ fn draw(row: &Row<'_>, layout: &Layout, axis: &Axis, hue: Paint, colour: bool, d
 /// The notes that had no room, and the description of an error, under the name.
 fn draw_below(row: &Row<'_>, left: &[Note], layout: &Layout, colour: bool, drawing: &mut String) {
     let message = match &row.span.status {
-        Status::Error(message) if !message.is_empty() => Some(Note { text: clean(message), paint: Paint::Error }),
+        Status::Error(message) if !message.is_empty() => Some(Note {
+            text: clean(message),
+            paint: Paint::Error,
+        }),
         _ => None,
     };
     let below = fit(&row.below, layout.name_width.saturating_sub(4));
@@ -271,13 +345,18 @@ fn draw_below(row: &Row<'_>, left: &[Note], layout: &Layout, colour: bool, drawi
 
 impl Axis {
     fn of(trace: &Trace) -> Axis {
-        Axis { start: trace.start(), duration: trace.duration().max(1) }
+        Axis {
+            start: trace.start(),
+            duration: trace.duration().max(1),
+        }
     }
 
     /// A bar in half columns, at least one of them however short the span.
     fn bar(&self, span: &Span, columns: usize) -> String {
         let halves = columns * 2;
-        let place = |time: u64| time.saturating_sub(self.start) as f64 / self.duration as f64 * halves as f64;
+        let place = |time: u64| {
+            time.saturating_sub(self.start) as f64 / self.duration as f64 * halves as f64
+        };
         let from = (place(span.start) as usize).min(halves - 1);
         let to = (place(span.end).ceil() as usize).clamp(from + 1, halves);
         let covered = |half: usize| (from..to).contains(&half);
@@ -295,7 +374,12 @@ impl Axis {
 }
 
 fn hues(trace: &Trace) -> HashMap<&str, Paint> {
-    trace.services().into_iter().enumerate().map(|(at, service)| (service, Paint::hue(at))).collect()
+    trace
+        .services()
+        .into_iter()
+        .enumerate()
+        .map(|(at, service)| (service, Paint::hue(at)))
+        .collect()
 }
 
 #[cfg(test)]

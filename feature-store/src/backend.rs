@@ -91,7 +91,11 @@ pub trait FeatureBackend: Send + Sync {
 
     /// Where it is.
     fn server(&self) -> &Server {
-        static NOWHERE: Server = Server { address: None, port: None, namespace: None };
+        static NOWHERE: Server = Server {
+            address: None,
+            port: None,
+            namespace: None,
+        };
         &NOWHERE
     }
 
@@ -112,13 +116,21 @@ pub trait FeatureBackend: Send + Sync {
     fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()>;
 
     /// The rows of `keys`, in their order and as many, each whole; `None` where there is no such entity.
-    fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>>;
+    fn read<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        keys: &'a [EntityKey],
+    ) -> Pending<'a, Vec<Option<Row>>>;
 
     /// Stores each row unless the engine holds one with a later event time; of equal times the last one stays.
     ///
     /// Ok means that every row is durable, as far as the engine is told to make it so. After an error each row is stored whole or not at all, and the same call may be
     /// repeated. Dropping the future may leave the write going on.
-    fn write<'a>(&'a self, view: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written>;
+    fn write<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Pending<'a, Written>;
 }
 
 /// An engine failed.

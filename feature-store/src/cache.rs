@@ -66,36 +66,67 @@ impl RowCache {
     /// A cache of about `capacity` rows (0: none), each forgotten when it is older than `max_age_micros`.
     pub(crate) fn new(capacity: usize, max_age_micros: i64) -> Self {
         let rows = Cache::with_weighter(capacity.min(RESERVED), capacity as u64, UnitWeighter);
-        let stripes = std::iter::repeat_with(Mutex::default).take(STRIPES).collect();
-        Self { rows, stripes, hasher: RandomState::new(), max_age_micros }
+        let stripes = std::iter::repeat_with(Mutex::default)
+            .take(STRIPES)
+            .collect();
+        Self {
+            rows,
+            stripes,
+            hasher: RandomState::new(),
+            max_age_micros,
+        }
     }
 
     /// The row, if it is here and was read from the engine not too long before `now`.
     pub(crate) fn get(&self, view: usize, key: &EntityKey, now: EventTime) -> Option<Row> {
-        let cached = self.rows.get(&CacheKey { view, key: key.clone() })?;
+        let cached = self.rows.get(&CacheKey {
+            view,
+            key: key.clone(),
+        })?;
         let age = now.micros() - cached.read_at.micros();
         // A clock that was set back makes ages negative, and says nothing of how old the row is.
-        (0..=self.max_age_micros).contains(&age).then_some(cached.row)
+        (0..=self.max_age_micros)
+            .contains(&age)
+            .then_some(cached.row)
     }
 
     /// To be taken before the engine is asked for this row.
     pub(crate) fn ticket(&self, view: usize, key: &EntityKey) -> Ticket {
         // Taken during a write, it is void when that ends: the generation changes then.
-        Ticket { generation: self.stripe(view, key).generation }
+        Ticket {
+            generation: self.stripe(view, key).generation,
+        }
     }
 
     /// Puts in a row that was read after the ticket was taken, unless the ticket is void. `read_at` is a time before the read.
-    pub(crate) fn fill(&self, ticket: Ticket, view: usize, key: EntityKey, row: Row, read_at: EventTime) {
+    pub(crate) fn fill(
+        &self,
+        ticket: Ticket,
+        view: usize,
+        key: EntityKey,
+        row: Row,
+        read_at: EventTime,
+    ) {
         let stripe = self.stripe(view, &key);
         if stripe.writers == 0 && ticket.generation == stripe.generation {
             // Still under the lock of the stripe: a write that begins now removes this row again.
-            self.rows.insert(CacheKey { view, key }, Cached { row, read_at });
+            self.rows
+                .insert(CacheKey { view, key }, Cached { row, read_at });
         }
     }
 
     /// To be taken before the engine is told to write these rows, and dropped after it has.
-    pub(crate) fn writing<'a>(&self, view: usize, keys: impl Iterator<Item = &'a EntityKey>) -> Writing<'_> {
-        let keys: Vec<CacheKey> = keys.map(|key| CacheKey { view, key: key.clone() }).collect();
+    pub(crate) fn writing<'a>(
+        &self,
+        view: usize,
+        keys: impl Iterator<Item = &'a EntityKey>,
+    ) -> Writing<'_> {
+        let keys: Vec<CacheKey> = keys
+            .map(|key| CacheKey {
+                view,
+                key: key.clone(),
+            })
+            .collect();
         for key in &keys {
             let mut stripe = self.stripe(view, &key.key);
             stripe.writers += 1;
@@ -106,7 +137,9 @@ impl RowCache {
 
     fn stripe(&self, view: usize, key: &EntityKey) -> MutexGuard<'_, Stripe> {
         let hash = self.hasher.hash_one((view, key)) as usize;
-        self.stripes[hash % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
+        self.stripes[hash % STRIPES]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

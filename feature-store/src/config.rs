@@ -12,13 +12,23 @@ use crate::backend::{Database, RedisOptions};
 #[derive(clap::Args, Clone, Debug)]
 pub struct Config {
     /// Address to answer on
-    #[arg(long, env = "FEATURE_STORE_LISTEN", default_value = "127.0.0.1:6566", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "FEATURE_STORE_LISTEN",
+        default_value = "127.0.0.1:6566",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
     #[command(flatten)]
     /// Where the features are stored
     pub storage: StorageOptions,
     /// Rows that are kept in memory; 0 keeps none
-    #[arg(long, env = "FEATURE_STORE_CACHE_CAPACITY", default_value_t = 50_000, value_name = "ROWS")]
+    #[arg(
+        long,
+        env = "FEATURE_STORE_CACHE_CAPACITY",
+        default_value_t = 50_000,
+        value_name = "ROWS"
+    )]
     pub cache_capacity: usize,
     /// Time after which a row in memory is read again, so that writes of other processes are seen
     #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = serving::duration, value_name = "TIME")]

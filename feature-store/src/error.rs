@@ -50,7 +50,9 @@ pub(crate) enum RequestError {
     UnknownFeature { view: String, feature: String },
     #[error("Unable to find push source '{0}'")]
     UnknownPushSource(String),
-    #[error("Duplicate features named {0} found; full_feature_names=true tells features of different views apart")]
+    #[error(
+        "Duplicate features named {0} found; full_feature_names=true tells features of different views apart"
+    )]
     Collision(String),
     #[error("the request does not have the form of the endpoint")]
     Invalid(ValidationBody),
@@ -90,26 +92,52 @@ impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let text = self.to_string();
         match self {
-            Self::UnknownView(_) => exception(StatusCode::NOT_FOUND, "FeatureViewNotFoundException", text),
-            Self::UnknownService(_) => exception(StatusCode::NOT_FOUND, "FeatureServiceNotFoundException", text),
-            Self::UnknownEntity(_) => exception(StatusCode::NOT_FOUND, "EntityNotFoundException", text),
-            Self::UnknownFeature { .. } => exception(StatusCode::NOT_FOUND, "FeastObjectNotFoundException", text),
-            Self::UnknownPushSource(_) => {
-                exception(StatusCode::UNPROCESSABLE_ENTITY, "PushSourceNotFoundException", text)
+            Self::UnknownView(_) => {
+                exception(StatusCode::NOT_FOUND, "FeatureViewNotFoundException", text)
             }
-            Self::Collision(_) => exception(StatusCode::UNPROCESSABLE_ENTITY, "FeatureNameCollisionError", text),
+            Self::UnknownService(_) => exception(
+                StatusCode::NOT_FOUND,
+                "FeatureServiceNotFoundException",
+                text,
+            ),
+            Self::UnknownEntity(_) => {
+                exception(StatusCode::NOT_FOUND, "EntityNotFoundException", text)
+            }
+            Self::UnknownFeature { .. } => {
+                exception(StatusCode::NOT_FOUND, "FeastObjectNotFoundException", text)
+            }
+            Self::UnknownPushSource(_) => exception(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "PushSourceNotFoundException",
+                text,
+            ),
+            Self::Collision(_) => exception(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "FeatureNameCollisionError",
+                text,
+            ),
             Self::Invalid(body) => json(StatusCode::UNPROCESSABLE_ENTITY, body.to_json()),
             Self::TooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text),
             Self::Unreadable => detail(StatusCode::BAD_REQUEST, "unreadable", text),
             // FastAPI's own bodies for these two, which are not of the list form.
-            Self::NoSuchPath => json(StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#.to_owned()),
-            Self::NoSuchMethod => json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#.to_owned()),
-            Self::Overloaded => retry_soon(exception(StatusCode::TOO_MANY_REQUESTS, "FeastError", text)),
+            Self::NoSuchPath => json(
+                StatusCode::NOT_FOUND,
+                r#"{"detail":"Not Found"}"#.to_owned(),
+            ),
+            Self::NoSuchMethod => json(
+                StatusCode::METHOD_NOT_ALLOWED,
+                r#"{"detail":"Method Not Allowed"}"#.to_owned(),
+            ),
+            Self::Overloaded => {
+                retry_soon(exception(StatusCode::TOO_MANY_REQUESTS, "FeastError", text))
+            }
             Self::TimedOut => exception(StatusCode::GATEWAY_TIMEOUT, "FeastError", text),
             // The span of the call has the error with its causes already, and one exception record is enough.
-            Self::Backend(error) if error.transient => {
-                retry_soon(exception(StatusCode::SERVICE_UNAVAILABLE, "FeastError", text))
-            }
+            Self::Backend(error) if error.transient => retry_soon(exception(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "FeastError",
+                text,
+            )),
             Self::Backend(_) => exception(StatusCode::INTERNAL_SERVER_ERROR, "FeastError", text),
         }
     }
@@ -130,11 +158,21 @@ fn detail(status: StatusCode, kind: &'static str, message: String) -> Response {
 }
 
 fn json(status: StatusCode, body: String) -> Response {
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    (
+        status,
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body,
+    )
+        .into_response()
 }
 
 fn retry_soon(mut response: Response) -> Response {
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

@@ -37,13 +37,19 @@ use time::{Clock, micros};
 use views::Views;
 
 /// What is fixed about this part of Throughline.
-pub const PART: serving::Part =
-    serving::Part { name: "feature-store", version: env!("CARGO_PKG_VERSION"), listen_flag: "--listen", traced: true };
+pub const PART: serving::Part = serving::Part {
+    name: "feature-store",
+    version: env!("CARGO_PKG_VERSION"),
+    listen_flag: "--listen",
+    traced: true,
+};
 
 /// Runs the feature store as this process, from set-up to exit code.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
-    serving::run(&PART, config.listen, &process, |listener, shutdown| run(config, listener, shutdown))
+    serving::run(&PART, config.listen, &process, |listener, shutdown| {
+        run(config, listener, shutdown)
+    })
 }
 
 /// Serves on `listener` until `shutdown`.

@@ -8,7 +8,11 @@ use feature_store::materialize::MaterializeConfig;
 
 /// Online features by entity over Feast's HTTP protocol
 #[derive(Parser)]
-#[command(name = "feature-store", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "feature-store",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
     #[command(flatten)]
     config: Config,

@@ -151,7 +151,10 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command and tells what became of the rows. Nobody is left to tell when standard output or error is closed.
 pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
     // Rows are read, encoded and sent by different threads; more of them have nothing to do.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let ended = runtime.map_err(Error::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(run(config));
         // A read of standard input cannot be ended, and must not hold up the exit.
@@ -161,15 +164,27 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
     match ended {
         Ok(Ended::Whole(report)) => {
             let _ = io::stdout().write_all(describe(config, &report).as_bytes());
-            if report.refused == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_REFUSED) }
+            if report.refused == 0 {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(SOME_REFUSED)
+            }
         }
         Ok(Ended::Interrupted { report, line }) => {
             let _ = io::stdout().write_all(describe(config, &report).as_bytes());
-            let _ = writeln!(io::stderr(), "interrupted before line {line}; {}", advice(config));
+            let _ = writeln!(
+                io::stderr(),
+                "interrupted before line {line}; {}",
+                advice(config)
+            );
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
-            let _ = writeln!(io::stderr(), "feature-store materialize: {}", serving::chain(&error));
+            let _ = writeln!(
+                io::stderr(),
+                "feature-store materialize: {}",
+                serving::chain(&error)
+            );
             if matches!(error, Error::Materialize(MaterializeError::Store(_))) {
                 let _ = writeln!(io::stderr(), "{}", advice(config));
             }
@@ -181,12 +196,20 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
 /// Opens store and file and writes the one into the other.
 async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
     let (views, backend) = crate::open(&config.storage)?;
-    let view = views.view(&config.view).ok_or_else(|| MaterializeError::UnknownView(config.view.clone()))?;
+    let view = views
+        .view(&config.view)
+        .ok_or_else(|| MaterializeError::UnknownView(config.view.clone()))?;
     let input = Input::open(&config.file)?;
     backend.ping().await.map_err(MaterializeError::Begin)?;
     let format = config.format.unwrap_or_else(|| Format::of(&config.file));
-    let event_time = config.event_timestamp.unwrap_or_else(|| Clock::system().now());
-    let mut options = ReadOptions { format, map: config.map.clone(), event_time };
+    let event_time = config
+        .event_timestamp
+        .unwrap_or_else(|| Clock::system().now());
+    let mut options = ReadOptions {
+        format,
+        map: config.map.clone(),
+        event_time,
+    };
     let name = input.identity(view, &options)?;
     let mark = match &name {
         Some(name) if !config.restart => mark::find(&*backend, name, &input).await?,
@@ -194,13 +217,27 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
     };
     if let Some(mark) = &mark {
         // Rows without a time of their own keep the one of the first run.
-        options.event_time = config.event_timestamp.or(EventTime::from_micros(mark.event_time)).unwrap_or(event_time);
-        let _ = writeln!(io::stderr(), "{}: going on at line {}", config.view, mark.line);
+        options.event_time = config
+            .event_timestamp
+            .or(EventTime::from_micros(mark.event_time))
+            .unwrap_or(event_time);
+        let _ = writeln!(
+            io::stderr(),
+            "{}: going on at line {}",
+            config.view,
+            mark.line
+        );
     }
     let progress = Progress::new(&config.view, input.size, mark.as_ref());
     let rows = input.rows(view, &options, mark.as_ref())?;
-    let refused = config.refused.as_deref().map(|path| refused_file(path, mark.is_some())).transpose()?;
-    let concurrency = config.concurrency.map_or_else(|| backend.writers(), usize::from);
+    let refused = config
+        .refused
+        .as_deref()
+        .map(|path| refused_file(path, mark.is_some()))
+        .transpose()?;
+    let concurrency = config
+        .concurrency
+        .map_or_else(|| backend.writers(), usize::from);
     let pump = Pump {
         backend,
         view: Arc::clone(view),
@@ -211,7 +248,9 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
         progress,
         patience: PATIENCE,
     };
-    Ok(pump.run(rows, mark.unwrap_or_default(), pump::signalled()).await?)
+    Ok(pump
+        .run(rows, mark.unwrap_or_default(), pump::signalled())
+        .await?)
 }
 
 /// Writes all rows of a text. A row that does not fit is left out and reported.
@@ -224,9 +263,20 @@ pub async fn write_all(
     let rows = Rows::new(view, Box::new(text), None, options, None)?;
     let (concurrency, event_time) = (backend.writers(), options.event_time);
     let (name, refused, progress) = (None, None, Progress::none());
-    let pump =
-        Pump { backend, view: Arc::clone(view), concurrency, name, event_time, refused, progress, patience: PATIENCE };
-    match pump.run(rows, Mark::default(), std::future::pending()).await? {
+    let pump = Pump {
+        backend,
+        view: Arc::clone(view),
+        concurrency,
+        name,
+        event_time,
+        refused,
+        progress,
+        patience: PATIENCE,
+    };
+    match pump
+        .run(rows, Mark::default(), std::future::pending())
+        .await?
+    {
         Ended::Whole(report) | Ended::Interrupted { report, .. } => Ok(report),
     }
 }
@@ -250,22 +300,41 @@ struct Input {
 impl Input {
     fn open(path: &Path) -> Result<Self, MaterializeError> {
         if path == Path::new("-") {
-            return Ok(Self { path: path.to_owned(), file: None, size: None });
+            return Ok(Self {
+                path: path.to_owned(),
+                file: None,
+                size: None,
+            });
         }
-        let failed = |source| MaterializeError::Open { path: path.to_owned(), source };
+        let failed = |source| MaterializeError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let file = File::open(path).map_err(failed)?;
         let kind = file.metadata().map_err(failed)?;
         if kind.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
         // A pipe has neither a size nor a beginning to go back to.
-        Ok(Self { path: path.to_owned(), size: kind.is_file().then_some(kind.len()), file: Some(file) })
+        Ok(Self {
+            path: path.to_owned(),
+            size: kind.is_file().then_some(kind.len()),
+            file: Some(file),
+        })
     }
 
     /// The name of the mark of this file and these options in a store; none for what cannot be gone on with.
-    fn identity(&self, view: &FeatureView, options: &ReadOptions) -> Result<Option<String>, MaterializeError> {
-        let Some(mut file) = self.again()? else { return Ok(None) };
-        mark::name(&mut file, view, options).map(Some).map_err(|source| MaterializeError::Read { line: 1, source })
+    fn identity(
+        &self,
+        view: &FeatureView,
+        options: &ReadOptions,
+    ) -> Result<Option<String>, MaterializeError> {
+        let Some(mut file) = self.again()? else {
+            return Ok(None);
+        };
+        mark::name(&mut file, view, options)
+            .map(Some)
+            .map_err(|source| MaterializeError::Read { line: 1, source })
     }
 
     fn rows(
@@ -287,24 +356,43 @@ impl Input {
         };
         let names = columns::header_of(options.format, beginning);
         let names = names.map_err(|source| MaterializeError::Read { line: 1, source })?;
-        file.seek(SeekFrom::Start(mark.offset)).map_err(|source| self.failed(source))?;
-        let start = Start { names, offset: mark.offset, line: mark.line };
+        file.seek(SeekFrom::Start(mark.offset))
+            .map_err(|source| self.failed(source))?;
+        let start = Start {
+            names,
+            offset: mark.offset,
+            line: mark.line,
+        };
         Rows::new(view, Box::new(file), prefix, options, Some(start))
     }
 
     /// One more handle of the file, at its beginning.
     fn again(&self) -> Result<Option<File>, MaterializeError> {
-        self.size.map(|_| File::open(&self.path)).transpose().map_err(|source| self.failed(source))
+        self.size
+            .map(|_| File::open(&self.path))
+            .transpose()
+            .map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> MaterializeError {
-        MaterializeError::Open { path: self.path.clone(), source }
+        MaterializeError::Open {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 fn refused_file(path: &Path, append: bool) -> Result<(PathBuf, File), MaterializeError> {
-    let opened = File::options().create(true).write(true).append(append).truncate(!append).open(path);
-    let file = opened.map_err(|source| MaterializeError::Open { path: path.to_owned(), source })?;
+    let opened = File::options()
+        .create(true)
+        .write(true)
+        .append(append)
+        .truncate(!append)
+        .open(path);
+    let file = opened.map_err(|source| MaterializeError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok((path.to_owned(), file))
 }
 
@@ -314,11 +402,17 @@ fn describe(config: &MaterializeConfig, report: &Report) -> String {
         "{}: {} rows written, {} older than what is stored, {} refused\n",
         config.view, report.rows.written, report.rows.outdated, report.refused
     );
-    let refusals = report.refusals.iter().map(|refused| format!("{file}:{}: {}\n", refused.line, refused.reason));
+    let refusals = report
+        .refusals
+        .iter()
+        .map(|refused| format!("{file}:{}: {}\n", refused.line, refused.reason));
     text.extend(refusals);
     let more = report.refused - report.refusals.len() as u64;
     if more > 0 {
-        let told = config.refused.as_ref().map(|path| format!("{} has all of them", path.display()));
+        let told = config
+            .refused
+            .as_ref()
+            .map(|path| format!("{} has all of them", path.display()));
         let told = told.unwrap_or_else(|| "--refused FILE tells all of them".to_owned());
         text.extend(["and ", &more.to_string(), " more; ", &told, "\n"]);
     }
@@ -335,13 +429,16 @@ fn advice(config: &MaterializeConfig) -> &'static str {
 
 fn mapping(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => {
+            Ok((from.to_owned(), to.to_owned()))
+        }
         _ => Err(format!("`{text}` is not of the form column=name")),
     }
 }
 
 fn event_time(text: &str) -> Result<EventTime, String> {
-    EventTime::parse(text).ok_or_else(|| format!("`{text}` is no time such as 2026-06-01T10:00:00Z"))
+    EventTime::parse(text)
+        .ok_or_else(|| format!("`{text}` is no time such as 2026-06-01T10:00:00Z"))
 }
 
 #[cfg(test)]

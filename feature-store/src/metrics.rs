@@ -14,7 +14,11 @@ static CACHE_REQUESTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     )
 });
 static LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    counter(attr::metric::ML_FEATURE_LOOKUPS, "{value}", "Feature values looked up, by view and status")
+    counter(
+        attr::metric::ML_FEATURE_LOOKUPS,
+        "{value}",
+        "Feature values looked up, by view and status",
+    )
 });
 
 /// Numbers of values by status, for one view and one request.
@@ -41,7 +45,10 @@ impl StatusCounts {
     pub(crate) fn record(self, view: &Arc<str>) {
         for ((_, word), count) in STATUSES.iter().zip(self.0).filter(|(_, count)| *count > 0) {
             let view = KeyValue::new(attr::ML_FEATURE_VIEW, Arc::clone(view));
-            LOOKUPS.add(count, &[view, KeyValue::new(attr::ML_FEATURE_STATUS, *word)]);
+            LOOKUPS.add(
+                count,
+                &[view, KeyValue::new(attr::ML_FEATURE_STATUS, *word)],
+            );
         }
     }
 }

@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use protocol::feast::{
-    Columns, EPOCH, FeatureColumn, OnlineRequest, OnlineResponse, ResponseMetadata, Status, ViewMetadata,
+    Columns, EPOCH, FeatureColumn, OnlineRequest, OnlineResponse, ResponseMetadata, Status,
+    ViewMetadata,
 };
 use serde_json::Value;
 use telemetry::{attr, current};
@@ -31,7 +32,10 @@ pub(crate) async fn get_online_features(
     let mut answers = Vec::with_capacity(plan.lookups.len());
     let (mut asked, mut hits) = (0, 0);
     for lookup in &plan.lookups {
-        let found = store.read(&lookup.view, &lookup.keys).await.map_err(RequestError::Backend)?;
+        let found = store
+            .read(&lookup.view, &lookup.keys)
+            .await
+            .map_err(RequestError::Backend)?;
         asked += lookup.keys.len();
         hits += found.hits;
         answers.push(Answer::new(&lookup.view, found.rows, store.now()));
@@ -40,7 +44,11 @@ pub(crate) async fn get_online_features(
     current().set(attr::CACHE_RESULT, cache_result(asked, hits));
     let response = assemble(request.entities, &plan.columns, &answers);
     count(&plan, &response);
-    Ok(write(&finish(response, request.include_feature_view_version_metadata, &plan.lookups)))
+    Ok(write(&finish(
+        response,
+        request.include_feature_view_version_metadata,
+        &plan.lookups,
+    )))
 }
 
 /// The rows of one view, with what they all share worked out.
@@ -65,10 +73,15 @@ impl Answer {
         let times = rows.iter().map(time).collect();
         let answered = |row: Option<Row>| match row {
             None => Answered::NotFound,
-            Some(row) if oldest.is_some_and(|oldest| row.event_time.micros() < oldest) => Answered::OutsideMaxAge,
+            Some(row) if oldest.is_some_and(|oldest| row.event_time.micros() < oldest) => {
+                Answered::OutsideMaxAge
+            }
             Some(row) => Answered::Row(row),
         };
-        Self { rows: rows.into_iter().map(answered).collect(), times }
+        Self {
+            rows: rows.into_iter().map(answered).collect(),
+            times,
+        }
     }
 
     fn column(&self, feature: usize) -> FeatureColumn {
@@ -81,7 +94,11 @@ impl Answer {
             },
         };
         let (values, statuses) = self.rows.iter().map(value).unzip();
-        FeatureColumn { values, statuses, event_timestamps: self.times.clone() }
+        FeatureColumn {
+            values,
+            statuses,
+            event_timestamps: self.times.clone(),
+        }
     }
 }
 
@@ -92,20 +109,35 @@ fn assemble(entities: Columns, columns: &[Column], answers: &[Answer]) -> Online
     let mut feature_names = Vec::with_capacity(width);
     for (name, values) in entities.0 {
         let rows = values.len();
-        let (statuses, event_timestamps) = (vec![Status::Present; rows], vec![Cow::Borrowed(EPOCH); rows]);
-        results.push(FeatureColumn { values, statuses, event_timestamps });
+        let (statuses, event_timestamps) = (
+            vec![Status::Present; rows],
+            vec![Cow::Borrowed(EPOCH); rows],
+        );
+        results.push(FeatureColumn {
+            values,
+            statuses,
+            event_timestamps,
+        });
         feature_names.push(name);
     }
     for column in columns {
         results.push(answers[column.lookup].column(column.feature));
         feature_names.push(column.name.clone());
     }
-    OnlineResponse { results, metadata: ResponseMetadata { feature_names, feature_view_metadata: Vec::new() } }
+    OnlineResponse {
+        results,
+        metadata: ResponseMetadata {
+            feature_names,
+            feature_view_metadata: Vec::new(),
+        },
+    }
 }
 
 fn finish(mut response: OnlineResponse, with_views: bool, lookups: &[Lookup]) -> OnlineResponse {
     if with_views {
-        let views = lookups.iter().map(|lookup| ViewMetadata { name: lookup.view.name.to_string() });
+        let views = lookups.iter().map(|lookup| ViewMetadata {
+            name: lookup.view.name.to_string(),
+        });
         response.metadata.feature_view_metadata = views.collect();
     }
     response
@@ -135,5 +167,12 @@ fn cache_result(asked: usize, hits: usize) -> &'static str {
 fn write(response: &OnlineResponse) -> Response {
     // Nothing in the answer can fail to serialise: all keys are strings and all floats finite or texts.
     let body = serde_json::to_vec(response).unwrap_or_default();
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body,
+    )
+        .into_response()
 }

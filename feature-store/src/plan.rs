@@ -43,21 +43,43 @@ impl Plan {
     pub(crate) fn new(views: &Views, request: &OnlineRequest) -> Result<Self, RequestError> {
         let features = select(views, request)?;
         let rows = count_rows("entities", &request.entities)?;
-        if let Some((name, _)) = request.entities.0.iter().find(|(name, _)| !views.is_join_key(name)) {
+        if let Some((name, _)) = request
+            .entities
+            .0
+            .iter()
+            .find(|(name, _)| !views.is_join_key(name))
+        {
             return Err(RequestError::UnknownEntity(name.clone()));
         }
-        let mut plan = Self { lookups: Vec::with_capacity(1), columns: Vec::with_capacity(features.len()) };
+        let mut plan = Self {
+            lookups: Vec::with_capacity(1),
+            columns: Vec::with_capacity(features.len()),
+        };
         for FeatureRef { view, feature } in features {
             let view = &views.all()[view];
-            let known = plan.lookups.iter().position(|lookup| lookup.view.id == view.id);
+            let known = plan
+                .lookups
+                .iter()
+                .position(|lookup| lookup.view.id == view.id);
             let lookup = known.unwrap_or(plan.lookups.len());
             if known.is_none() {
                 let keys = keys(view, "entities", &request.entities, rows)?;
-                plan.lookups.push(Lookup { view: Arc::clone(view), keys });
+                plan.lookups.push(Lookup {
+                    view: Arc::clone(view),
+                    keys,
+                });
             }
             let name = &view.features[feature].name;
-            let name = if request.full_feature_names { format!("{}__{name}", view.name) } else { name.clone() };
-            plan.columns.push(Column { name, lookup, feature });
+            let name = if request.full_feature_names {
+                format!("{}__{name}", view.name)
+            } else {
+                name.clone()
+            };
+            plan.columns.push(Column {
+                name,
+                lookup,
+                feature,
+            });
         }
         plan.check_names(&request.entities)?;
         Ok(plan)
@@ -66,7 +88,11 @@ impl Plan {
     /// Columns are looked up by name, so two of one name would hide each other.
     fn check_names(&self, entities: &Columns) -> Result<(), RequestError> {
         let mut taken: HashSet<&str> = entities.0.iter().map(|(name, _)| name.as_str()).collect();
-        match self.columns.iter().find(|column| !taken.insert(&column.name)) {
+        match self
+            .columns
+            .iter()
+            .find(|column| !taken.insert(&column.name))
+        {
             None => Ok(()),
             Some(column) => Err(RequestError::Collision(column.name.clone())),
         }
@@ -75,8 +101,13 @@ impl Plan {
 
 /// The number of rows of a table of a request; an error if its columns differ or it is too long.
 pub(crate) fn count_rows(field: &str, table: &Columns) -> Result<usize, RequestError> {
-    let ragged =
-        |name: &str| RequestError::invalid("value_error", &[field, name], "all lists must have the same length");
+    let ragged = |name: &str| {
+        RequestError::invalid(
+            "value_error",
+            &[field, name],
+            "all lists must have the same length",
+        )
+    };
     let rows = table.rows().map_err(ragged)?;
     if rows > MAX_ROWS {
         let message = format!("{rows} rows are too many; {MAX_ROWS} are allowed");
@@ -93,14 +124,23 @@ pub(crate) fn keys(
     rows: usize,
 ) -> Result<Vec<EntityKey>, RequestError> {
     let column = |name: &String| {
-        let missing = || RequestError::invalid("missing", &[field, name], "the join key is missing");
+        let missing =
+            || RequestError::invalid("missing", &[field, name], "the join key is missing");
         table.get(name).ok_or_else(missing)
     };
-    let columns: Vec<&[Value]> = view.join_keys.iter().map(column).collect::<Result<_, _>>()?;
+    let columns: Vec<&[Value]> = view
+        .join_keys
+        .iter()
+        .map(column)
+        .collect::<Result<_, _>>()?;
     let key = |row: usize| {
         let wrong = || {
             let path = [field, &view.join_keys.join(","), &row.to_string()];
-            RequestError::invalid("entity_type", &path, "a join key is a string, a whole number or a boolean")
+            RequestError::invalid(
+                "entity_type",
+                &path,
+                "a join key is a string, a whole number or a boolean",
+            )
         };
         EntityKey::from_json(columns.iter().map(|column| &column[row])).ok_or_else(wrong)
     };
@@ -117,10 +157,14 @@ fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, Req
             let unknown = || RequestError::UnknownService(name.to_owned());
             views.service(name).map(<[_]>::to_vec).ok_or_else(unknown)
         }
-        Some(Selection::Features([])) => {
-            Err(RequestError::invalid("too_short", &["features"], "at least one feature must be asked for"))
+        Some(Selection::Features([])) => Err(RequestError::invalid(
+            "too_short",
+            &["features"],
+            "at least one feature must be asked for",
+        )),
+        Some(Selection::Features(references)) => {
+            references.iter().map(|text| resolve(views, text)).collect()
         }
-        Some(Selection::Features(references)) => references.iter().map(|text| resolve(views, text)).collect(),
     }
 }
 
@@ -130,7 +174,15 @@ fn resolve(views: &Views, reference: &str) -> Result<FeatureRef, RequestError> {
         RequestError::invalid("value_error", &["features"], message)
     };
     let (view, feature) = reference.split_once(':').ok_or_else(malformed)?;
-    let view = views.view(view).ok_or_else(|| RequestError::UnknownView(view.to_owned()))?;
-    let unknown = || RequestError::UnknownFeature { view: view.name.to_string(), feature: feature.to_owned() };
-    Ok(FeatureRef { view: view.id, feature: view.feature(feature).ok_or_else(unknown)? })
+    let view = views
+        .view(view)
+        .ok_or_else(|| RequestError::UnknownView(view.to_owned()))?;
+    let unknown = || RequestError::UnknownFeature {
+        view: view.name.to_string(),
+        feature: feature.to_owned(),
+    };
+    Ok(FeatureRef {
+        view: view.id,
+        feature: view.feature(feature).ok_or_else(unknown)?,
+    })
 }

@@ -23,7 +23,11 @@ pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
 /// The whole service. Probes stand outside the layers: they are not traced and must be answered when nothing else is.
 pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Router {
-    let traced = server::Options { service: PART.name, allow_faults: config.allow_faults, fault_response };
+    let traced = server::Options {
+        service: PART.name,
+        allow_faults: config.allow_faults,
+        fault_response,
+    };
     let probe = health.clone();
     Router::new()
         .route("/get-online-features", post(online::get_online_features))
@@ -35,12 +39,20 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Rou
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // An encoding that is not known passes through and fails as JSON; the layer's own refusal would have an empty body.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(serving::limit_layer(&config.process, |refusal| RequestError::from(refusal).into_response()))
+        .layer(serving::limit_layer(&config.process, |refusal| {
+            RequestError::from(refusal).into_response()
+        }))
         .layer(server::layer(traced))
         .merge(health.routes())
         .route(
             "/health",
-            get(async move || if probe.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }),
+            get(async move || {
+                if probe.is_ready() {
+                    StatusCode::OK
+                } else {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+            }),
         )
 }
 
@@ -53,7 +65,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, state: &S) -> Result<Self, RequestError> {
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(BytesRejection::FailedToBufferBody(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(BytesRejection::FailedToBufferBody(error))
+                if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+            {
                 Err(RequestError::TooLarge)
             }
             Err(_) => Err(RequestError::Unreadable),
@@ -64,7 +78,11 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 /// Reads a body as JSON, whatever its content type.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
     protocol::object(body).map_err(|error| {
-        let kind = if error.is_data() { "value_error" } else { "json_invalid" };
+        let kind = if error.is_data() {
+            "value_error"
+        } else {
+            "json_invalid"
+        };
         RequestError::invalid(kind, &[], error.to_string())
     })
 }

@@ -25,8 +25,18 @@ pub(crate) struct Found {
 }
 
 impl Store {
-    pub(crate) fn new(views: Views, backend: Arc<dyn FeatureBackend>, cache: RowCache, clock: Clock) -> Self {
-        Self { views, backend, cache, clock }
+    pub(crate) fn new(
+        views: Views,
+        backend: Arc<dyn FeatureBackend>,
+        cache: RowCache,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            views,
+            backend,
+            cache,
+            clock,
+        }
     }
 
     /// What is declared.
@@ -40,17 +50,28 @@ impl Store {
     }
 
     /// The rows of `keys`. What the cache has not costs one call of the engine, and so one span.
-    pub(crate) async fn read(&self, view: &Arc<FeatureView>, keys: &[EntityKey]) -> Result<Found, BackendError> {
+    pub(crate) async fn read(
+        &self,
+        view: &Arc<FeatureView>,
+        keys: &[EntityKey],
+    ) -> Result<Found, BackendError> {
         let now = self.clock.now();
-        let mut rows: Vec<Option<Row>> = keys.iter().map(|key| self.cache.get(view.id, key, now)).collect();
+        let mut rows: Vec<Option<Row>> = keys
+            .iter()
+            .map(|key| self.cache.get(view.id, key, now))
+            .collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|&at| rows[at].is_none()).collect();
         let hits = keys.len() - missing.len();
         metrics::count_cache(hits, missing.len());
         if !missing.is_empty() {
             let asked: Vec<EntityKey> = missing.iter().map(|&at| keys[at].clone()).collect();
-            let tickets: Vec<Ticket> = asked.iter().map(|key| self.cache.ticket(view.id, key)).collect();
+            let tickets: Vec<Ticket> = asked
+                .iter()
+                .map(|key| self.cache.ticket(view.id, key))
+                .collect();
             let read = self.ask(view, &asked).await?;
-            for (((at, key), ticket), row) in missing.into_iter().zip(asked).zip(tickets).zip(read) {
+            for (((at, key), ticket), row) in missing.into_iter().zip(asked).zip(tickets).zip(read)
+            {
                 // An unknown entity is not remembered: guessed ids would push out the rows that are asked for.
                 if let Some(row) = row {
                     self.cache.fill(ticket, view.id, key, row.clone(), now);
@@ -84,16 +105,26 @@ impl Store {
             status_code: None,
             source: Box::new(error),
         };
-        work.await.map_err(ended).inspect_err(|error| current().fail(error, error.error_type))?
+        work.await
+            .map_err(ended)
+            .inspect_err(|error| current().fail(error, error.error_type))?
     }
 
-    async fn ask(&self, view: &Arc<FeatureView>, keys: &[EntityKey]) -> Result<Vec<Option<Row>>, BackendError> {
+    async fn ask(
+        &self,
+        view: &Arc<FeatureView>,
+        keys: &[EntityKey],
+    ) -> Result<Vec<Option<Row>>, BackendError> {
         let span = self.span(view, self.backend.engine().read, keys.len());
         let read = self.backend.read(view, keys).with_span(&span).await;
         read.inspect_err(|error| fail(&span, error))
     }
 
-    async fn tell(&self, view: &Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Result<Written, BackendError> {
+    async fn tell(
+        &self,
+        view: &Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Result<Written, BackendError> {
         let span = self.span(view, self.backend.engine().write, rows.len());
         let written = self.backend.write(view, rows).with_span(&span).await;
         written.inspect_err(|error| fail(&span, error))
@@ -103,15 +134,29 @@ impl Store {
         let (system, server) = (self.backend.engine().system, self.backend.server());
         let operation = if rows > 1 { call.batch } else { call.one };
         let namespace = server.namespace.clone();
-        let operation = db::Operation { system, operation, collection: view.name.to_string(), namespace };
+        let operation = db::Operation {
+            system,
+            operation,
+            collection: view.name.to_string(),
+            namespace,
+        };
         let mut attributes = Vec::with_capacity(3);
         // The conventions want the size of a batch only where there is one.
         if rows > 1 {
             let size = i64::try_from(rows).unwrap_or(i64::MAX);
             attributes.push(KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size));
         }
-        attributes.extend(server.address.clone().map(|address| KeyValue::new(attr::SERVER_ADDRESS, address)));
-        attributes.extend(server.port.map(|port| KeyValue::new(attr::SERVER_PORT, i64::from(port))));
+        attributes.extend(
+            server
+                .address
+                .clone()
+                .map(|address| KeyValue::new(attr::SERVER_ADDRESS, address)),
+        );
+        attributes.extend(
+            server
+                .port
+                .map(|port| KeyValue::new(attr::SERVER_PORT, i64::from(port))),
+        );
         db::start_with(operation, attributes)
     }
 }

@@ -26,7 +26,10 @@ pub struct ManualClock(Arc<AtomicI64>);
 impl EventTime {
     /// A time of so many microseconds since 1970; `None` outside the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        let year = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC).year();
+        let year = Timestamp::from_microsecond(micros)
+            .ok()?
+            .to_zoned(TimeZone::UTC)
+            .year();
         (1..=9999).contains(&year).then_some(Self(micros))
     }
 
@@ -34,7 +37,10 @@ impl EventTime {
     /// What is finer than a microsecond is cut off.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let naive = || text.parse::<DateTime>().or_else(|_| text.parse::<civil::Date>().map(DateTime::from));
+        let naive = || {
+            text.parse::<DateTime>()
+                .or_else(|_| text.parse::<civil::Date>().map(DateTime::from))
+        };
         let in_utc = || Some(naive().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
         let time: Timestamp = text.parse().ok().or_else(in_utc)?;
         Self::from_micros(time.as_microsecond())
@@ -70,7 +76,12 @@ impl Clock {
     /// A clock that stands until its hands are moved.
     pub fn manual(start: EventTime) -> (Self, ManualClock) {
         let hands = Arc::new(AtomicI64::new(start.0));
-        (Self { manual: Some(Arc::clone(&hands)) }, ManualClock(hands))
+        (
+            Self {
+                manual: Some(Arc::clone(&hands)),
+            },
+            ManualClock(hands),
+        )
     }
 
     /// The time of now.

@@ -68,10 +68,13 @@ impl Dtype {
             return Ok(None);
         }
         let read = match self {
-            Self::Float64 | Self::Float32 => feast::number(value).and_then(|number| self.float(number)),
-            Self::Int64 | Self::Int32 => {
-                value.as_i64().or_else(|| whole(value.as_f64()?)).and_then(|int| self.int(int))
+            Self::Float64 | Self::Float32 => {
+                feast::number(value).and_then(|number| self.float(number))
             }
+            Self::Int64 | Self::Int32 => value
+                .as_i64()
+                .or_else(|| whole(value.as_f64()?))
+                .and_then(|int| self.int(int)),
             Self::String => value.as_str().map(|text| FeatureValue::Text(text.into())),
             Self::Bool => value.as_bool().map(FeatureValue::Bool),
             Self::Bytes => value.as_str().and_then(bytes),
@@ -85,7 +88,11 @@ impl Dtype {
             return Ok(None);
         }
         let read = match self {
-            Self::Float64 | Self::Float32 => text.trim().parse().ok().and_then(|number| self.float(number)),
+            Self::Float64 | Self::Float32 => text
+                .trim()
+                .parse()
+                .ok()
+                .and_then(|number| self.float(number)),
             Self::Int64 | Self::Int32 => text.trim().parse().ok().and_then(|int| self.int(int)),
             Self::String => Some(FeatureValue::Text(text.into())),
             Self::Bool => match text.trim() {
@@ -105,7 +112,11 @@ impl Dtype {
         let narrow = number as f32;
         let overflow = number.is_finite() && !narrow.is_finite();
         // The shortest text of an f32 always parses; its f64 is what JSON should show.
-        if overflow { None } else { narrow.to_string().parse().ok().map(FeatureValue::Float) }
+        if overflow {
+            None
+        } else {
+            narrow.to_string().parse().ok().map(FeatureValue::Float)
+        }
     }
 
     fn int(self, int: i64) -> Option<FeatureValue> {
@@ -133,7 +144,10 @@ fn whole(number: f64) -> Option<i64> {
 }
 
 fn bytes(text: &str) -> Option<FeatureValue> {
-    BASE64.decode(text).ok().map(|bytes| FeatureValue::Bytes(bytes.into()))
+    BASE64
+        .decode(text)
+        .ok()
+        .map(|bytes| FeatureValue::Bytes(bytes.into()))
 }
 
 #[cfg(test)]

@@ -64,7 +64,10 @@ impl Views {
         match path {
             None => Self::parse(EMBEDDED),
             Some(path) => {
-                let unreadable = |source| ViewsError::Unreadable { path: path.to_owned(), source };
+                let unreadable = |source| ViewsError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                };
                 Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
             }
         }
@@ -87,12 +90,17 @@ impl Views {
 
     /// The views that a push source feeds; none if there is no such source.
     pub fn fed_by(&self, push_source: &str) -> Vec<&Arc<FeatureView>> {
-        self.all.iter().filter(|view| view.push_source.as_deref() == Some(push_source)).collect()
+        self.all
+            .iter()
+            .filter(|view| view.push_source.as_deref() == Some(push_source))
+            .collect()
     }
 
     /// Whether any view has this join key.
     pub fn is_join_key(&self, name: &str) -> bool {
-        self.all.iter().any(|view| view.join_keys.iter().any(|key| key == name))
+        self.all
+            .iter()
+            .any(|view| view.join_keys.iter().any(|key| key == name))
     }
 }
 

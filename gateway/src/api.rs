@@ -288,7 +288,9 @@ impl Prediction {
             probabilities: stored.probabilities,
             cached,
             computed_at: stored.computed_at.to_string(),
-            computed_by: stored.computed_by.map(|SpanRef { trace_id, span_id }| ComputedBy { trace_id, span_id }),
+            computed_by: stored
+                .computed_by
+                .map(|SpanRef { trace_id, span_id }| ComputedBy { trace_id, span_id }),
             run_id: stored.run_id,
         }
     }
@@ -296,8 +298,11 @@ impl Prediction {
 
 impl EntryError {
     /// Missing from the store, and the client wants nothing computed.
-    pub(crate) const NOT_CACHED: Self =
-        Self { status: 504, code: "not_cached", title: "No stored prediction answers this request" };
+    pub(crate) const NOT_CACHED: Self = Self {
+        status: 504,
+        code: "not_cached",
+        title: "No stored prediction answers this request",
+    };
     /// The id of a text is not enough to compute its prediction.
     pub(crate) const TEXT_NOT_STORED: Self = Self {
         status: 404,
@@ -310,10 +315,26 @@ impl From<RowFailure> for EntryError {
     fn from(failure: RowFailure) -> Self {
         let (status, code, title) = match failure {
             RowFailure::NotFound => (404, "not_found", "No entity has this data_id"),
-            RowFailure::OutsideMaxAge => (422, "outside_max_age", "The features of this entity are too old"),
-            RowFailure::MissingFeatures => (422, "missing_features", "This entity lacks features that the model needs"),
-            RowFailure::Other => (422, "prediction_failed", "The model could not predict this entity"),
+            RowFailure::OutsideMaxAge => (
+                422,
+                "outside_max_age",
+                "The features of this entity are too old",
+            ),
+            RowFailure::MissingFeatures => (
+                422,
+                "missing_features",
+                "This entity lacks features that the model needs",
+            ),
+            RowFailure::Other => (
+                422,
+                "prediction_failed",
+                "The model could not predict this entity",
+            ),
         };
-        Self { status, code, title }
+        Self {
+            status,
+            code,
+            title,
+        }
     }
 }

@@ -24,7 +24,10 @@ pub(crate) struct Directives {
 impl Directives {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut this = Self::default();
-        let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all(header::CACHE_CONTROL)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         for directive in values.flat_map(|value| value.split(',')) {
             let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
             match name.trim().to_ascii_lowercase().as_str() {
@@ -43,7 +46,11 @@ impl Directives {
 fn seconds(value: &str) -> u64 {
     let value = value.trim().trim_matches('"');
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { value.parse().unwrap_or(u64::MAX) } else { 0 }
+    if digits {
+        value.parse().unwrap_or(u64::MAX)
+    } else {
+        0
+    }
 }
 
 /// How the predictions of one request were come by.

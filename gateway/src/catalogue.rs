@@ -85,7 +85,12 @@ impl Takes {
 }
 
 impl Catalogue {
-    pub(crate) fn new(client: ModelClient, routes: SharedRoutes, store: WatchedStore, health: Health) -> Self {
+    pub(crate) fn new(
+        client: ModelClient,
+        routes: SharedRoutes,
+        store: WatchedStore,
+        health: Health,
+    ) -> Self {
         let inner = Inner {
             client,
             routes,
@@ -95,7 +100,9 @@ impl Catalogue {
             asked: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// What is known of a variant of `model`, if anything.
@@ -104,7 +111,11 @@ impl Catalogue {
     }
 
     /// The same; asks the model service, and then the store, about one that was never heard of.
-    pub(crate) async fn resolve(&self, model: &str, variant: &Variant) -> Result<Arc<Known>, Arc<ModelError>> {
+    pub(crate) async fn resolve(
+        &self,
+        model: &str,
+        variant: &Variant,
+    ) -> Result<Arc<Known>, Arc<ModelError>> {
         if let Some(known) = self.get(model, variant) {
             return Ok(known);
         }
@@ -121,7 +132,14 @@ impl Catalogue {
             }
         };
         // A store that is down has told so itself; here it knows no version.
-        match self.inner.store.latest_version(model, &variant.name).await.ok().flatten() {
+        match self
+            .inner
+            .store
+            .latest_version(model, &variant.name)
+            .await
+            .ok()
+            .flatten()
+        {
             Some(version) => Ok(self.inner.assume(model, variant, version)),
             None => Err(error),
         }
@@ -134,7 +152,9 @@ impl Catalogue {
             return;
         }
         if let Some(variants) = self.inner.models_mut().get_mut(model) {
-            let known = variants.iter_mut().find(|known| known.variant.is_at(variant) && known.version == asked);
+            let known = variants
+                .iter_mut()
+                .find(|known| known.variant.is_at(variant) && known.version == asked);
             if let Some(known) = known.map(Arc::make_mut) {
                 version.clone_into(&mut known.version);
                 known.by_answer = true;
@@ -144,7 +164,10 @@ impl Catalogue {
 
     /// All models, after asking again if the last answer is older than `age`.
     pub(crate) async fn all(&self, age: Duration) -> Models {
-        let fresh = self.inner.last_asked().is_some_and(|asked| asked.elapsed() < age);
+        let fresh = self
+            .inner
+            .last_asked()
+            .is_some_and(|asked| asked.elapsed() < age);
         if !fresh {
             self.refresh().await;
         }
@@ -153,7 +176,9 @@ impl Catalogue {
 
     /// Whether no model service answered when it was last asked.
     pub(crate) fn is_down(&self) -> bool {
-        self.inner.outages.are_all(&self.inner.routes.load().services())
+        self.inner
+            .outages
+            .are_all(&self.inner.routes.load().services())
     }
 
     /// Asks the model services for everything, all at the same time; one caller at a time, since all would ask the same.
@@ -166,7 +191,11 @@ impl Catalogue {
         let routes = self.inner.routes.load();
         let services = routes.services();
         let ask = |service: &Variant| {
-            let (inner, routes, service) = (Arc::clone(&self.inner), Arc::clone(&routes), service.clone());
+            let (inner, routes, service) = (
+                Arc::clone(&self.inner),
+                Arc::clone(&routes),
+                service.clone(),
+            );
             spawn_quietly(async move { inner.ask(&routes, &service).await })
         };
         let answers: Vec<_> = services.iter().map(ask).collect();
@@ -174,7 +203,10 @@ impl Catalogue {
             match answer.await {
                 Ok(Ok(())) => self.inner.outages.end(service, &services),
                 Ok(Err(error)) => {
-                    self.inner.models_mut().values_mut().for_each(|variants| unready(variants, service));
+                    self.inner
+                        .models_mut()
+                        .values_mut()
+                        .for_each(|variants| unready(variants, service));
                     self.inner.outages.begin(service, error, &services);
                 }
                 // The runtime is stopping.
@@ -182,7 +214,11 @@ impl Catalogue {
             }
         }
         self.inner.keep_only(&routes, &services);
-        *self.inner.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self
+            .inner
+            .asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Asks again and again, for ever.
@@ -209,7 +245,9 @@ impl Inner {
     fn put(&self, model: &str, mut known: Known) -> Arc<Known> {
         let mut models = self.models_mut();
         let variants = models.entry(model.to_owned()).or_default();
-        if let Some(old) = find(variants, &known.variant).filter(|old| old.by_answer && known.versions.is_empty()) {
+        if let Some(old) =
+            find(variants, &known.variant).filter(|old| old.by_answer && known.versions.is_empty())
+        {
             old.version.clone_into(&mut known.version);
             known.by_answer = true;
         }
@@ -222,8 +260,21 @@ impl Inner {
     /// A variant that is known from its stored predictions only; the next answer of the model service replaces it.
     fn assume(&self, model: &str, variant: &Variant, version: String) -> Arc<Known> {
         let (variant, versions) = (variant.clone(), vec![version.clone()]);
-        let takes = Takes { data_ids: true, texts: true };
-        self.put(model, Known { variant, version, by_answer: false, versions, takes, ready: false })
+        let takes = Takes {
+            data_ids: true,
+            texts: true,
+        };
+        self.put(
+            model,
+            Known {
+                variant,
+                version,
+                by_answer: false,
+                versions,
+                takes,
+                ready: false,
+            },
+        )
     }
 
     fn last_asked(&self) -> Option<Instant> {
@@ -238,10 +289,22 @@ impl Inner {
             Err(error) if error.is_no_list() => Vec::new(),
             Err(error) => return Err(error),
         };
-        let served = |model: &str| routes.of(model).variants.iter().any(|variant| variant.is_at(service));
+        let served = |model: &str| {
+            routes
+                .of(model)
+                .variants
+                .iter()
+                .any(|variant| variant.is_at(service))
+        };
         let known: Vec<String> = self.models().keys().cloned().collect();
-        let names = listed.into_iter().filter(|name| is_name(name)).take(MAX_MODELS);
-        let names: BTreeSet<String> = names.chain(known).chain(routes.models().keys().cloned()).collect();
+        let names = listed
+            .into_iter()
+            .filter(|name| is_name(name))
+            .take(MAX_MODELS);
+        let names: BTreeSet<String> = names
+            .chain(known)
+            .chain(routes.models().keys().cloned())
+            .collect();
         for name in names.iter().filter(|name| served(name)) {
             match self.learn(name, service).await {
                 Ok(_) => {}
@@ -271,7 +334,13 @@ impl Inner {
     /// Forgets what the routes do not name any more.
     fn keep_only(&self, routes: &Routes, services: &[Variant]) {
         self.models_mut().retain(|model, variants| {
-            variants.retain(|known| routes.of(model).variants.iter().any(|variant| variant.is_at(&known.variant)));
+            variants.retain(|known| {
+                routes
+                    .of(model)
+                    .variants
+                    .iter()
+                    .any(|variant| variant.is_at(&known.variant))
+            });
             !variants.is_empty()
         });
         self.outages.keep_only(services);
@@ -295,7 +364,10 @@ fn find<'a>(variants: &'a [Arc<Known>], variant: &Variant) -> Option<&'a Arc<Kno
 }
 
 fn unready(variants: &mut [Arc<Known>], service: &Variant) {
-    for known in variants.iter_mut().filter(|known| known.ready && known.variant.is_at(service)) {
+    for known in variants
+        .iter_mut()
+        .filter(|known| known.ready && known.variant.is_at(service))
+    {
         Arc::make_mut(known).ready = false;
     }
 }
@@ -303,12 +375,17 @@ fn unready(variants: &mut [Arc<Known>], service: &Variant) {
 impl Known {
     /// A service that tells of no inputs is taken to know what it was put behind the gateway for.
     fn from_metadata(variant: &Variant, metadata: Metadata, ready: bool) -> Self {
-        let has = |input: &str| metadata.inputs.is_empty() || metadata.inputs.iter().any(|name| name == input);
+        let has = |input: &str| {
+            metadata.inputs.is_empty() || metadata.inputs.iter().any(|name| name == input)
+        };
         Self {
             variant: variant.clone(),
             version: newest(&metadata.versions).unwrap_or_default(),
             by_answer: false,
-            takes: Takes { data_ids: has("data_id"), texts: has("text") },
+            takes: Takes {
+                data_ids: has("data_id"),
+                texts: has("text"),
+            },
             versions: metadata.versions,
             ready,
         }
@@ -323,17 +400,27 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// The version that a service answers with unless told otherwise: the highest number, or the last of other names.
 fn newest(versions: &[String]) -> Option<String> {
-    let highest = versions.iter().filter_map(|version| Some((version.parse::<u64>().ok()?, version))).max();
-    highest.map(|(_, version)| version).or(versions.last()).cloned()
+    let highest = versions
+        .iter()
+        .filter_map(|version| Some((version.parse::<u64>().ok()?, version)))
+        .max();
+    highest
+        .map(|(_, version)| version)
+        .or(versions.last())
+        .cloned()
 }
 
 /// Runs what no client asked for: without spans, which would each be a trace of its own, and without an exception record
 /// each time that a service is down, which [`Outages`] tells once. `None` when the runtime is stopping.
-pub(crate) async fn quietly<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+pub(crate) async fn quietly<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
     spawn_quietly(work).await.ok()
 }
 
-fn spawn_quietly<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+fn spawn_quietly<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
     let silent = Context::new().with_telemetry_suppressed();
     let work = work.with_subscriber(NoSubscriber::default());
     telemetry::span::with_context(&silent, || telemetry::task::spawn(work))

@@ -19,7 +19,11 @@ use crate::error::ApiError;
 use crate::routes::{Mode, Route, is_variant_name};
 
 static FAIL_OVERS: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    counter(attr::metric::ML_VARIANT_FAIL_OVERS, "{prediction}", "Predictions asked of another variant than was chosen")
+    counter(
+        attr::metric::ML_VARIANT_FAIL_OVERS,
+        "{prediction}",
+        "Predictions asked of another variant than was chosen",
+    )
 });
 
 /// Why a variant was chosen: a value of `feature_flag.result.reason`.
@@ -58,21 +62,38 @@ impl Reason {
 
 impl Choice {
     /// Chooses for each of `ids`.
-    pub(crate) fn of(route: &Route, model: &str, wish: Wish, ids: &[String]) -> Result<Self, ApiError> {
+    pub(crate) fn of(
+        route: &Route,
+        model: &str,
+        wish: Wish,
+        ids: &[String],
+    ) -> Result<Self, ApiError> {
         let all = |at| vec![at; ids.len()];
         if let Some(name) = &wish.forced {
             let at = forced(route, model, name)?;
-            return Ok(Self { reason: Reason::TargetingMatch, of: all(at), user: None });
+            return Ok(Self {
+                reason: Reason::TargetingMatch,
+                of: all(at),
+                user: None,
+            });
         }
         if let Some(only) = route.only {
-            return Ok(Self { reason: Reason::Static, of: all(only), user: None });
+            return Ok(Self {
+                reason: Reason::Static,
+                of: all(only),
+                user: None,
+            });
         }
         let best = |key: &str| rendezvous::best(route, key).unwrap_or_else(|| route.first());
         let of = match &wish.user {
             Some(user) => all(best(user)),
             None => ids.iter().map(|id| best(id)).collect(),
         };
-        Ok(Self { reason: Reason::Split, of, user: wish.user })
+        Ok(Self {
+            reason: Reason::Split,
+            of,
+            user: wish.user,
+        })
     }
 
     /// Chooses again among some of the variants only, for the one key of a choice by hash; among none it leaves all.
@@ -122,7 +143,14 @@ impl Choice {
         ids: &[String],
         error_type: &'static str,
     ) {
-        tell(route, model, to, Reason::Default, self.context(route, ids).as_deref(), Some(error_type));
+        tell(
+            route,
+            model,
+            to,
+            Reason::Default,
+            self.context(route, ids).as_deref(),
+            Some(error_type),
+        );
         let name = |variant: usize| Arc::clone(&route.variants[variant].name);
         telemetry::current().set(attr::ML_VARIANT_FAILED, name(from));
         let labels = [
@@ -145,10 +173,17 @@ impl Choice {
 
 /// The place of a variant that a request asks for by name.
 pub(crate) fn forced(route: &Route, model: &str, name: &str) -> Result<usize, ApiError> {
-    let at = route.variants.iter().position(|variant| *variant.name == *name);
+    let at = route
+        .variants
+        .iter()
+        .position(|variant| *variant.name == *name);
     match at {
         Some(at) if route.variants[at].mode == Mode::Active => Ok(at),
-        _ => Err(ApiError::UnknownVariant { model: Some(model.to_owned()), variant: told(name), shadow: at.is_some() }),
+        _ => Err(ApiError::UnknownVariant {
+            model: Some(model.to_owned()),
+            variant: told(name),
+            shadow: at.is_some(),
+        }),
     }
 }
 
@@ -159,10 +194,22 @@ pub(crate) fn told(name: &str) -> Option<String> {
 
 /// A name for somebody that cannot be read back; of another salt, it is another one.
 fn pseudonym(route: &Route, kind: &str, key: &str) -> String {
-    hex::encode(&Sha256::digest(format!("feature_flag.context.id\0{kind}\0{}\0{key}", route.salt))[..8])
+    hex::encode(
+        &Sha256::digest(format!(
+            "feature_flag.context.id\0{kind}\0{}\0{key}",
+            route.salt
+        ))[..8],
+    )
 }
 
-fn tell(route: &Route, model: &str, at: usize, reason: Reason, context: Option<&str>, error_type: Option<&str>) {
+fn tell(
+    route: &Route,
+    model: &str,
+    at: usize,
+    reason: Reason,
+    context: Option<&str>,
+    error_type: Option<&str>,
+) {
     let (variant, reason) = (&*route.variants[at].name, reason.as_str());
     tracing::info!(
         name: "feature_flag.evaluation",

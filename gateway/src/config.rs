@@ -15,7 +15,12 @@ use crate::store::elasticsearch::{Addresses, ElasticsearchOptions};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address of the gateway; port 0 takes a free one
-    #[arg(long, env = "GATEWAY_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "GATEWAY_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
     /// Where predictions are kept: `sqlite:PATH` or a plain path, `http(s)://NODE[,...]` of Elasticsearch, or
     /// `elasticsearch` for the nodes of `--elasticsearch-url`
@@ -87,12 +92,13 @@ impl FromStr for StoreAddress {
         }
         let path = text.strip_prefix("sqlite:").unwrap_or(text);
         Ok(match path.split_once("://") {
-            _ if path.is_empty() => {
-                Self::Wrong("the path of the file is missing, as in sqlite:.throughline/predictions.db".to_owned())
-            }
-            Some((scheme, _)) => {
-                Self::Wrong(format!("`{scheme}` is no prediction store; use sqlite:PATH or http://NODE"))
-            }
+            _ if path.is_empty() => Self::Wrong(
+                "the path of the file is missing, as in sqlite:.throughline/predictions.db"
+                    .to_owned(),
+            ),
+            Some((scheme, _)) => Self::Wrong(format!(
+                "`{scheme}` is no prediction store; use sqlite:PATH or http://NODE"
+            )),
             None => Self::Sqlite(PathBuf::from(path)),
         })
     }
@@ -117,9 +123,14 @@ impl FromStr for ServiceAddress {
             _ => (PRIMARY, text),
         };
         if !is_variant_name(name) {
-            return Err(format!("`{name}` names no variant: it has 1 to 64 letters, digits, `_`, `-` and `.`"));
+            return Err(format!(
+                "`{name}` names no variant: it has 1 to 64 letters, digits, `_`, `-` and `.`"
+            ));
         }
-        Ok(Self { name: name.to_owned(), url: http_url(url)? })
+        Ok(Self {
+            name: name.to_owned(),
+            url: http_url(url)?,
+        })
     }
 }
 
@@ -138,5 +149,9 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
 /// Reads a time such as `250ms`, `10s` or `7d` that is more than none.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
     let time = serving::duration(text)?;
-    if time.is_zero() { Err(format!("`{text}` must be more than 0")) } else { Ok(time) }
+    if time.is_zero() {
+        Err(format!("`{text}` must be more than 0"))
+    } else {
+        Ok(time)
+    }
 }

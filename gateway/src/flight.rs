@@ -61,7 +61,13 @@ pub(crate) struct Pilot<T> {
 
 impl<T: Clone> Flights<T> {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { table: Mutex::new(Table { seats: HashMap::new(), landed: VecDeque::new(), next: 0 }) })
+        Arc::new(Self {
+            table: Mutex::new(Table {
+                seats: HashMap::new(),
+                landed: VecDeque::new(),
+                next: 0,
+            }),
+        })
     }
 
     /// Joins the flights of `keys` that are under way, or landed after `looked` (when the store was asked); the others are
@@ -77,7 +83,11 @@ impl<T: Clone> Flights<T> {
                     join.push((index, seat.arrival.clone()));
                 }
                 _ => {
-                    let seat = Seat { flight: pilot.flight, arrival: pilot.arrival(), landed: None };
+                    let seat = Seat {
+                        flight: pilot.flight,
+                        arrival: pilot.arrival(),
+                        landed: None,
+                    };
                     table.seats.insert(key.clone(), seat);
                     pilot.keys.push(key.clone());
                     lead.push(index);
@@ -96,7 +106,12 @@ impl<T: Clone> Flights<T> {
 
     fn pilot(self: &Arc<Self>, table: &mut Table<T>) -> Pilot<T> {
         table.next += 1;
-        Pilot { flights: Arc::clone(self), keys: Vec::new(), flight: table.next, outcome: watch::Sender::new(None) }
+        Pilot {
+            flights: Arc::clone(self),
+            keys: Vec::new(),
+            flight: table.next,
+            outcome: watch::Sender::new(None),
+        }
     }
 }
 
@@ -109,7 +124,11 @@ impl<T> Flights<T> {
 impl<T> Table<T> {
     /// Drops the landed flights that no lookup can have missed any more.
     fn forget(&mut self, now: Instant) {
-        while self.landed.front().is_some_and(|(at, ..)| now.duration_since(*at) > REMEMBERED) {
+        while self
+            .landed
+            .front()
+            .is_some_and(|(at, ..)| now.duration_since(*at) > REMEMBERED)
+        {
             if let Some((_, key, flight)) = self.landed.pop_front() {
                 self.leave(&key, flight);
             }
@@ -119,7 +138,11 @@ impl<T> Table<T> {
 
 impl<T> Table<T> {
     fn leave(&mut self, key: &Key, flight: u64) {
-        if self.seats.get(key).is_some_and(|seat| seat.flight == flight) {
+        if self
+            .seats
+            .get(key)
+            .is_some_and(|seat| seat.flight == flight)
+        {
             self.seats.remove(key);
         }
     }
@@ -128,7 +151,9 @@ impl<T> Table<T> {
 impl<T> Pilot<T> {
     /// Where the outcome will be told.
     pub(crate) fn arrival(&self) -> Arrival<T> {
-        Arrival { outcome: self.outcome.subscribe() }
+        Arrival {
+            outcome: self.outcome.subscribe(),
+        }
     }
 }
 
@@ -139,7 +164,11 @@ impl<T> Pilot<T> {
             let now = Instant::now();
             let mut table = self.flights.lock();
             for key in std::mem::take(&mut self.keys) {
-                if let Some(seat) = table.seats.get_mut(&key).filter(|seat| seat.flight == self.flight) {
+                if let Some(seat) = table
+                    .seats
+                    .get_mut(&key)
+                    .filter(|seat| seat.flight == self.flight)
+                {
                     seat.landed = Some(now);
                 }
                 table.landed.push_back((now, key, self.flight));
@@ -153,7 +182,9 @@ impl<T> Drop for Pilot<T> {
     fn drop(&mut self) {
         if !self.keys.is_empty() {
             let mut table = self.flights.lock();
-            self.keys.iter().for_each(|key| table.leave(key, self.flight));
+            self.keys
+                .iter()
+                .for_each(|key| table.leave(key, self.flight));
         }
     }
 }

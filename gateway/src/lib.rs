@@ -32,7 +32,9 @@ pub use config::{Config, ServiceAddress, StoreAddress};
 pub use routes::RoutesError;
 pub use store::elasticsearch::{Addresses, ElasticsearchOptions, SetupError};
 pub use store::sqlite::OpenError;
-pub use store::{Key, Lookup, LookupPart, Page, Position, PredictionStore, Search, StoreError, StoredPrediction};
+pub use store::{
+    Key, Lookup, LookupPart, Page, Position, PredictionStore, Search, StoreError, StoredPrediction,
+};
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,8 +54,12 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
 
 /// What is fixed about this part.
-pub const PART: serving::Part =
-    serving::Part { name: "gateway", version: env!("CARGO_PKG_VERSION"), listen_flag: "--listen", traced: true };
+pub const PART: serving::Part = serving::Part {
+    name: "gateway",
+    version: env!("CARGO_PKG_VERSION"),
+    listen_flag: "--listen",
+    traced: true,
+};
 
 /// The gateway cannot start, or did not stop in good order.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +101,9 @@ pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Runs the gateway as a process and gives its exit code.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
-    serving::run(&PART, config.listen, &process, |listener, shutdown| run(config, listener, shutdown))
+    serving::run(&PART, config.listen, &process, |listener, shutdown| {
+        run(config, listener, shutdown)
+    })
 }
 
 /// Answers requests on `listener` until `shutdown`.
@@ -116,7 +124,12 @@ pub(crate) async fn run_with(
     let routes = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
     let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
     let client = ModelClient::new(HttpClient::new()?);
-    let catalogue = Catalogue::new(client.clone(), routes.routes(), store.clone(), health.clone());
+    let catalogue = Catalogue::new(
+        client.clone(),
+        routes.routes(),
+        store.clone(),
+        health.clone(),
+    );
     let parts = Parts {
         catalogue: catalogue.clone(),
         routes: routes.routes(),
@@ -148,10 +161,14 @@ pub(crate) async fn run_with(
 /// The addresses of the model services, each variant once.
 fn services(config: &Config) -> Result<Vec<ServiceAddress>, Error> {
     let services = &config.model_service;
-    let twice =
-        services.iter().enumerate().find(|(at, one)| services[..*at].iter().any(|other| other.name == one.name));
+    let twice = services
+        .iter()
+        .enumerate()
+        .find(|(at, one)| services[..*at].iter().any(|other| other.name == one.name));
     match twice {
-        Some((_, service)) => Err(Error::Services { name: service.name.clone() }),
+        Some((_, service)) => Err(Error::Services {
+            name: service.name.clone(),
+        }),
         None => Ok(services.clone()),
     }
 }
@@ -159,7 +176,9 @@ fn services(config: &Config) -> Result<Vec<ServiceAddress>, Error> {
 async fn open(config: &Config) -> Result<Arc<dyn PredictionStore>, Error> {
     match &config.prediction_store {
         StoreAddress::Sqlite(path) => Ok(Arc::new(SqliteStore::open(path)?)),
-        StoreAddress::Wrong(reason) => Err(Error::StoreAddress { reason: reason.clone() }),
+        StoreAddress::Wrong(reason) => Err(Error::StoreAddress {
+            reason: reason.clone(),
+        }),
         StoreAddress::Elasticsearch(nodes) => {
             let timeout = config.prediction_store_timeout;
             let store = ElasticsearchStore::new(nodes.as_ref(), &config.elasticsearch, timeout)?;

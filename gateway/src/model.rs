@@ -33,7 +33,12 @@ pub(crate) enum ModelError {
     Broken(#[source] ClientError),
     /// It answered with an error; `message` is what it says to a client.
     #[error("the model service answered {status}: {message}")]
-    Answered { status: StatusCode, code: Option<String>, message: String, retry_after: Option<HeaderValue> },
+    Answered {
+        status: StatusCode,
+        code: Option<String>,
+        message: String,
+        retry_after: Option<HeaderValue>,
+    },
     #[error("the model service answered with something else than the protocol says")]
     Malformed(#[source] DecodeError),
     #[error("the model service answered with something that is not JSON of the protocol")]
@@ -75,12 +80,20 @@ impl ModelClient {
             return Err(ModelError::TimedOut(None));
         }
         let (tensor, rows) = match input {
-            Input::DataIds(ids) => (Tensor::from_texts("data_id", ids.iter().map(String::as_str)), ids.len()),
-            Input::Texts(texts) => (Tensor::from_texts("text", texts.iter().map(String::as_str)), texts.len()),
+            Input::DataIds(ids) => (
+                Tensor::from_texts("data_id", ids.iter().map(String::as_str)),
+                ids.len(),
+            ),
+            Input::Texts(texts) => (
+                Tensor::from_texts("text", texts.iter().map(String::as_str)),
+                texts.len(),
+            ),
         };
         let mut request = InferRequest::new([tensor]);
         request.set_timeout(budget);
-        let encoded = request.encode(TensorFormat::Json).map_err(ModelError::Request)?;
+        let encoded = request
+            .encode(TensorFormat::Json)
+            .map_err(ModelError::Request)?;
         let request = Request::post(format!("{}v2/models/{model}/infer", variant.service))
             .header(header::CONTENT_TYPE, encoded.content_type())
             .body(encoded.body)
@@ -94,7 +107,11 @@ impl ModelClient {
     }
 
     /// The names of the models that a service has; an extension that not every service knows.
-    pub(crate) async fn list(&self, variant: &Variant, timeout: Duration) -> Result<Vec<String>, ModelError> {
+    pub(crate) async fn list(
+        &self,
+        variant: &Variant,
+        timeout: Duration,
+    ) -> Result<Vec<String>, ModelError> {
         metadata::names(&self.quiet_get(variant, "v2/models", timeout).await?)
     }
 
@@ -105,12 +122,18 @@ impl ModelClient {
         model: &str,
         timeout: Duration,
     ) -> Result<Metadata, ModelError> {
-        Metadata::read(&self.quiet_get(variant, &format!("v2/models/{model}"), timeout).await?)
+        Metadata::read(
+            &self
+                .quiet_get(variant, &format!("v2/models/{model}"), timeout)
+                .await?,
+        )
     }
 
     /// Whether a model can answer now.
     pub(crate) async fn is_ready(&self, variant: &Variant, model: &str, timeout: Duration) -> bool {
-        let answer = self.quiet_get(variant, &format!("v2/models/{model}/ready"), timeout).await;
+        let answer = self
+            .quiet_get(variant, &format!("v2/models/{model}/ready"), timeout)
+            .await;
         answer.is_ok_and(|body| metadata::is_ready(&body))
     }
 
@@ -123,17 +146,32 @@ impl ModelClient {
     ) -> Result<Response<Bytes>, ModelError> {
         let named = KeyValue::new(attr::ML_VARIANT, std::sync::Arc::clone(&variant.name));
         request.extensions_mut().insert(SpanAttributes(vec![named]));
-        self.http.send(request, timeout).await.map_err(|error| match error {
-            ClientError::Connect { .. } | ClientError::InvalidRequest(_) => ModelError::Unreachable(error),
-            ClientError::Timeout { .. } => ModelError::TimedOut(Some(error)),
-            ClientError::Transport { .. } | ClientError::TooLarge { .. } => ModelError::Broken(error),
-        })
+        self.http
+            .send(request, timeout)
+            .await
+            .map_err(|error| match error {
+                ClientError::Connect { .. } | ClientError::InvalidRequest(_) => {
+                    ModelError::Unreachable(error)
+                }
+                ClientError::Timeout { .. } => ModelError::TimedOut(Some(error)),
+                ClientError::Transport { .. } | ClientError::TooLarge { .. } => {
+                    ModelError::Broken(error)
+                }
+            })
     }
 
     /// A read that belongs to no request: it says so to the service by an unsampled trace, or else every look at the
     /// models would be a trace of its own.
-    async fn quiet_get(&self, variant: &Variant, path: &str, timeout: Duration) -> Result<Bytes, ModelError> {
-        let (trace, span) = (uuid::Uuid::new_v4().simple().to_string(), uuid::Uuid::new_v4().simple().to_string());
+    async fn quiet_get(
+        &self,
+        variant: &Variant,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<Bytes, ModelError> {
+        let (trace, span) = (
+            uuid::Uuid::new_v4().simple().to_string(),
+            uuid::Uuid::new_v4().simple().to_string(),
+        );
         let request = Request::get(format!("{}{path}", variant.service))
             .header("traceparent", format!("00-{trace}-{}-00", &span[..16]))
             .body(Bytes::new())
@@ -150,18 +188,31 @@ impl ModelError {
     /// What a status means of which nothing else was read; `None` of one that is no error.
     pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         let is_error = status.is_client_error() || status.is_server_error();
-        is_error.then_some(Self::Answered { status, code: None, message: String::new(), retry_after: None })
+        is_error.then_some(Self::Answered {
+            status,
+            code: None,
+            message: String::new(),
+            retry_after: None,
+        })
     }
 
     /// Whether the service said that it has no such model.
     pub(crate) fn is_unknown_model(&self) -> bool {
-        matches!(self, Self::Answered { status: StatusCode::NOT_FOUND, .. })
+        matches!(
+            self,
+            Self::Answered {
+                status: StatusCode::NOT_FOUND,
+                ..
+            }
+        )
     }
 
     /// Whether the service answered, and only has no list of its models, or one in a form of its own.
     pub(crate) fn is_no_list(&self) -> bool {
         match self {
-            Self::Answered { status, .. } => *status == StatusCode::NOT_IMPLEMENTED || !status.is_server_error(),
+            Self::Answered { status, .. } => {
+                *status == StatusCode::NOT_IMPLEMENTED || !status.is_server_error()
+            }
             Self::NotJson(_) => true,
             _ => false,
         }
@@ -170,7 +221,9 @@ impl ModelError {
     /// Whether the variant failed as a whole, rather than this one request being at fault.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
-            Self::Answered { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
+            Self::Answered { status, .. } => {
+                status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT
+            }
             Self::Request(_) | Self::Address(_) | Self::Abandoned => false,
             _ => true,
         }
@@ -193,7 +246,9 @@ impl ModelError {
                 400 | 413 | 415 | 422 => "model_refused",
                 408 | 504 => "model_timeout",
                 429 => "overloaded",
-                503 if code.as_deref() == Some("feature_store_unavailable") => "feature_store_unavailable",
+                503 if code.as_deref() == Some("feature_store_unavailable") => {
+                    "feature_store_unavailable"
+                }
                 503 => "model_unavailable",
                 _ => "model_failed",
             },

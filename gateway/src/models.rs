@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::{
-    Agreement, LatencySeconds, ModelEntry, ModelsResponse, Problem, VariantEntry, VariantHealth, VariantMode,
-    VariantStatistics,
+    Agreement, LatencySeconds, ModelEntry, ModelsResponse, Problem, VariantEntry, VariantHealth,
+    VariantMode, VariantStatistics,
 };
 use crate::catalogue::{Known, Takes};
 use crate::error::ApiError;
@@ -39,7 +39,9 @@ const SHOWN_AGAIN: Duration = Duration::from_secs(1);
         (status = 504, description = "Too slow", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn list(State(predictions): State<Arc<ReadThrough>>) -> Result<Response, ApiError> {
+pub(crate) async fn list(
+    State(predictions): State<Arc<ReadThrough>>,
+) -> Result<Response, ApiError> {
     let parts = predictions.parts();
     let known = parts.catalogue.all(SHOWN_AGAIN).await;
     if known.is_empty() && parts.catalogue.is_down() {
@@ -51,13 +53,17 @@ pub(crate) async fn list(State(predictions): State<Arc<ReadThrough>>) -> Result<
         let known = known.get(name).map(Vec::as_slice).unwrap_or_default();
         entry(name, known, routes.of(name), &parts.statistics)
     });
-    Ok(json(&ModelsResponse { models: models.collect(), since: parts.statistics.since().to_string() }))
+    Ok(json(&ModelsResponse {
+        models: models.collect(),
+        since: parts.statistics.since().to_string(),
+    }))
 }
 
 fn entry(name: &str, known: &[Arc<Known>], route: &Route, statistics: &Statistics) -> ModelEntry {
     let reference = &route.variants[route.first()];
     let found = |variant: &Variant| known.iter().find(|known| known.variant.is_at(variant));
-    let shown = |variant: &&Variant| variant.answers() || !route.implied || found(variant).is_some();
+    let shown =
+        |variant: &&Variant| variant.answers() || !route.implied || found(variant).is_some();
     let variants = route.variants.iter().filter(shown).map(|variant| {
         let known = found(variant);
         VariantEntry {
@@ -68,7 +74,9 @@ fn entry(name: &str, known: &[Arc<Known>], route: &Route, statistics: &Statistic
             },
             weight: (variant.mode == Mode::Active).then_some(variant.weight),
             version: known.map(|known| known.version.clone()).unwrap_or_default(),
-            versions: known.map(|known| known.versions.clone()).unwrap_or_default(),
+            versions: known
+                .map(|known| known.versions.clone())
+                .unwrap_or_default(),
             health: match known {
                 Some(known) if known.ready => VariantHealth::Ready,
                 _ => VariantHealth::Unavailable,
@@ -80,13 +88,21 @@ fn entry(name: &str, known: &[Arc<Known>], route: &Route, statistics: &Statistic
     let inputs = [("data_ids", takes.data_ids), ("texts", takes.texts)];
     ModelEntry {
         name: name.to_owned(),
-        inputs: inputs.into_iter().filter_map(|(input, taken)| taken.then_some(input)).collect(),
+        inputs: inputs
+            .into_iter()
+            .filter_map(|(input, taken)| taken.then_some(input))
+            .collect(),
         fail_over: route.fail_over,
         variants: variants.collect(),
     }
 }
 
-fn statistics_of(model: &str, variant: &Variant, reference: &Variant, statistics: &Statistics) -> VariantStatistics {
+fn statistics_of(
+    model: &str,
+    variant: &Variant,
+    reference: &Variant,
+    statistics: &Statistics,
+) -> VariantStatistics {
     let told = statistics.tell(model, &variant.name, &reference.name);
     let agreement = wilson95(told.agreed, told.pairs).map(|interval95| Agreement {
         with: (*reference.name).to_owned(),
@@ -98,7 +114,10 @@ fn statistics_of(model: &str, variant: &Variant, reference: &Variant, statistics
     VariantStatistics {
         calls: told.calls,
         errors: told.errors,
-        latency_seconds: LatencySeconds { p50: told.p50, p95: told.p95 },
+        latency_seconds: LatencySeconds {
+            p50: told.p50,
+            p95: told.p95,
+        },
         predictions: told.predictions,
         confidence_mean: told.confidence_mean,
         label_shares: told.label_shares,

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
+};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, Required, ResponseBuilder};
@@ -32,7 +34,8 @@ use crate::{models, predictions, search};
 )]
 struct V1;
 
-static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| serde_json::to_vec(&describe()).unwrap_or_default());
+static BODY: LazyLock<Vec<u8>> =
+    LazyLock::new(|| serde_json::to_vec(&describe()).unwrap_or_default());
 
 /// This description
 #[utoipa::path(
@@ -46,7 +49,14 @@ static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| serde_json::to_vec(&describe()
     )
 )]
 pub(crate) async fn document() -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], BODY.as_slice()).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        BODY.as_slice(),
+    )
+        .into_response()
 }
 
 /// The whole document.
@@ -68,7 +78,11 @@ fn method(method: CallMethod) -> HttpMethod {
 
 fn operation(call: &Call) -> Operation {
     let infer = call.path.ends_with("/infer");
-    let answer = if call.path == "/v2/repository/index" { list() } else { anything() };
+    let answer = if call.path == "/v2/repository/index" {
+        list()
+    } else {
+        anything()
+    };
     let mut success = ResponseBuilder::new()
         .description("The model service's own answer; tensors of an inference may follow the JSON as binary data")
         .content("application/json", answer);
@@ -83,15 +97,24 @@ fn operation(call: &Call) -> Operation {
     for (status, description) in ERRORS {
         operation = operation.response(status, error(description));
     }
-    for name in ["model_name", "version"].into_iter().filter(|name| call.path.contains(&format!("{{{name}}}"))) {
-        let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
+    for name in ["model_name", "version"]
+        .into_iter()
+        .filter(|name| call.path.contains(&format!("{{{name}}}")))
+    {
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True);
         operation = operation.parameter(parameter.schema(Some(String::schema())));
     }
     if call.method == CallMethod::Post {
         let mut body = RequestBodyBuilder::new().description(Some(
             "A body of the protocol; `Inference-Header-Content-Length` tells where binary tensors begin",
         ));
-        body = body.content("application/json", if infer { inputs() } else { anything() });
+        body = body.content(
+            "application/json",
+            if infer { inputs() } else { anything() },
+        );
         if infer {
             body = body.content("application/octet-stream", anything());
         }
@@ -106,7 +129,10 @@ const ERRORS: [(&str, &str); 11] = [
     ("404", "Unknown model or version"),
     ("405", "The path does not take this method"),
     ("413", "The body is larger than 1 MiB"),
-    ("415", "The model service does not know the content encoding"),
+    (
+        "415",
+        "The model service does not know the content encoding",
+    ),
     ("422", "The model cannot fulfil the request"),
     ("429", "Too many requests in flight; see Retry-After"),
     ("500", "A fault of the gateway or the model"),
@@ -117,13 +143,19 @@ const ERRORS: [(&str, &str); 11] = [
 
 fn error(description: &str) -> utoipa::openapi::Response {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("OipError")));
-    ResponseBuilder::new().description(description).content("application/json", body.build()).build()
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", body.build())
+        .build()
 }
 
 /// The body of an inference call as far as every model has it.
 fn inputs() -> utoipa::openapi::Content {
     let inputs = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object));
-    let body = ObjectBuilder::new().schema_type(Type::Object).property("inputs", inputs).required("inputs");
+    let body = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("inputs", inputs)
+        .required("inputs");
     ContentBuilder::new().schema(Some(body)).build()
 }
 
@@ -134,5 +166,7 @@ fn list() -> utoipa::openapi::Content {
 }
 
 fn anything() -> utoipa::openapi::Content {
-    ContentBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::Object))).build()
+    ContentBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::Object)))
+        .build()
 }

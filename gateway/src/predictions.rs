@@ -68,8 +68,17 @@ pub(crate) async fn create(
     }
     let asked = read(&body?)?;
     describe(&asked);
-    let answer = predictions.answer(asked, Wish::read(&headers), Directives::read(&headers), deadline).await?;
-    Ok(respond(answer, |predictions| json(&PredictionResponse { predictions })))
+    let answer = predictions
+        .answer(
+            asked,
+            Wish::read(&headers),
+            Directives::read(&headers),
+            deadline,
+        )
+        .await?;
+    Ok(respond(answer, |predictions| {
+        json(&PredictionResponse { predictions })
+    }))
 }
 
 /// The prediction of one entity
@@ -107,20 +116,36 @@ pub(crate) async fn one(
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path((model, data_id)) = path.map_err(|_| ApiError::Invalid("the path is not UTF-8".to_owned()))?;
+    let Path((model, data_id)) =
+        path.map_err(|_| ApiError::Invalid("the path is not UTF-8".to_owned()))?;
     let asked = Asked::one(model, data_id)?;
     describe(&asked);
-    let answer = predictions.answer(asked, Wish::read(&headers), Directives::read(&headers), deadline).await?;
+    let answer = predictions
+        .answer(
+            asked,
+            Wish::read(&headers),
+            Directives::read(&headers),
+            deadline,
+        )
+        .await?;
     Ok(respond(answer, |entries| json(&entries.first())))
 }
 
 fn read(body: &[u8]) -> Result<Asked, ApiError> {
-    let PredictionRequest { model, data_ids, texts } = protocol::object(body)?;
+    let PredictionRequest {
+        model,
+        data_ids,
+        texts,
+    } = protocol::object(body)?;
     match (data_ids, texts) {
         (Some(ids), None) => Asked::data_ids(model, ids),
         (None, Some(texts)) => Asked::texts(model, texts),
-        (Some(_), Some(_)) => Err(ApiError::Invalid("data_ids and texts cannot both be given".to_owned())),
-        (None, None) => Err(ApiError::Invalid("data_ids or texts must be given".to_owned())),
+        (Some(_), Some(_)) => Err(ApiError::Invalid(
+            "data_ids and texts cannot both be given".to_owned(),
+        )),
+        (None, None) => Err(ApiError::Invalid(
+            "data_ids or texts must be given".to_owned(),
+        )),
     }
 }
 
@@ -128,16 +153,26 @@ fn read(body: &[u8]) -> Result<Asked, ApiError> {
 fn describe(asked: &Asked) {
     let span = telemetry::current();
     span.set(attr::ML_MODEL_NAME, asked.model.clone());
-    span.set(attr::ML_BATCH_SIZE, i64::try_from(asked.len()).unwrap_or(i64::MAX));
+    span.set(
+        attr::ML_BATCH_SIZE,
+        i64::try_from(asked.len()).unwrap_or(i64::MAX),
+    );
     if let [data_id] = asked.ids.as_slice() {
         span.set(attr::ML_DATA_ID, data_id.clone());
     }
 }
 
 fn respond(answer: Answer, write: impl FnOnce(Vec<Entry>) -> Response) -> Response {
-    let Answer { result, cache_status, timing } = answer;
+    let Answer {
+        result,
+        cache_status,
+        timing,
+    } = answer;
     let mut response = result.map_or_else(IntoResponse::into_response, write);
-    let told = [(CACHE_STATUS, cache_status), (SERVER_TIMING, timing.header())];
+    let told = [
+        (CACHE_STATUS, cache_status),
+        (SERVER_TIMING, timing.header()),
+    ];
     for (name, value) in told {
         // Both are made of ASCII words and numbers; a value that is not would be left out.
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -150,5 +185,12 @@ fn respond(answer: Answer, write: impl FnOnce(Vec<Entry>) -> Response) -> Respon
 /// A JSON answer; the bodies of this crate have no keys or numbers that could fail to be written.
 pub(crate) fn json<T: Serialize>(body: &T) -> Response {
     let body = serde_json::to_vec(body).unwrap_or_default();
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        )],
+        body,
+    )
+        .into_response()
 }

@@ -66,7 +66,12 @@ pub(crate) struct Answer {
 
 impl ReadThrough {
     pub(crate) fn new(parts: Parts, clock: Clock, ttl: Option<Duration>) -> Arc<Self> {
-        Arc::new(Self { parts, flights: Flights::new(), clock, ttl })
+        Arc::new(Self {
+            parts,
+            flights: Flights::new(),
+            clock,
+            ttl,
+        })
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -103,7 +108,8 @@ impl ReadThrough {
                 } else if matches!(round.asked.items, Items::TextIds) {
                     round.leave_out(EntryError::TEXT_NOT_STORED, "text-unknown");
                 } else {
-                    self.compute_open(&mut round, &open, directives, deadline).await;
+                    self.compute_open(&mut round, &open, directives, deadline)
+                        .await;
                 }
             }
             open = round.fail_over(budget(deadline.remaining()));
@@ -114,7 +120,9 @@ impl ReadThrough {
 
     /// Removes predictions that are too old to be answered, for ever; without a time to live it has nothing to do.
     pub(crate) async fn keep_tidy(&self) {
-        let Some(ttl) = self.ttl else { return std::future::pending().await };
+        let Some(ttl) = self.ttl else {
+            return std::future::pending().await;
+        };
         let pause = (ttl / 4).clamp(Duration::from_mins(1), Duration::from_hours(1));
         loop {
             let oldest = self.oldest().unwrap_or(Timestamp::MIN);
@@ -136,7 +144,12 @@ impl ReadThrough {
     async fn resolve(&self, round: &mut Round, open: &[usize]) -> Result<(), ApiError> {
         for variant in round.chosen(open) {
             if round.known[variant].is_none() {
-                match self.parts.catalogue.resolve(&round.asked.model, &round.route.variants[variant]).await {
+                match self
+                    .parts
+                    .catalogue
+                    .resolve(&round.asked.model, &round.route.variants[variant])
+                    .await
+                {
                     Ok(known) => round.known[variant] = Some(known),
                     Err(error) => round.refuse(variant, open, &error),
                 }
@@ -187,27 +200,52 @@ impl ReadThrough {
             let keys: Vec<Key> = open.iter().map(|at| round.key(*at)).collect();
             let boarding = self.flights.board(&keys, round.looked);
             round.tally.collapsed += boarding.join.len();
-            let joined = |(index, arrival): (usize, _)| Waiting { at: open[index], arrival, joined: true };
+            let joined = |(index, arrival): (usize, _)| Waiting {
+                at: open[index],
+                arrival,
+                joined: true,
+            };
             waiting.extend(boarding.join.into_iter().map(joined));
-            boarding.lead.map(|(indices, pilot)| (indices.into_iter().map(|index| open[index]).collect(), pilot))
+            boarding.lead.map(|(indices, pilot)| {
+                (
+                    indices.into_iter().map(|index| open[index]).collect(),
+                    pilot,
+                )
+            })
         };
         let Some((indices, pilot)) = lead else { return };
         let arrival = pilot.arrival();
-        waiting.extend(indices.iter().map(|at| Waiting { at: *at, arrival: arrival.clone(), joined: false }));
+        waiting.extend(indices.iter().map(|at| Waiting {
+            at: *at,
+            arrival: arrival.clone(),
+            joined: false,
+        }));
         let job = Job::new(round, variant, &indices, budget, !directives.no_store);
         if !round.is_again() {
             self.call_shadows(&job);
         }
         let this = Arc::clone(self);
         // A task of its own, in this request's trace: it goes on when the client leaves, for others and for the store.
-        drop(telemetry::task::spawn(async move { this.fly(job, pilot).await }));
+        drop(telemetry::task::spawn(
+            async move { this.fly(job, pilot).await },
+        ));
     }
 
     /// Waits for the outcomes and puts each row into its slot; the answer is the time of the longest write among them.
-    async fn collect(&self, round: &mut Round, waiting: Vec<Waiting>, budget: Duration) -> Duration {
+    async fn collect(
+        &self,
+        round: &mut Round,
+        waiting: Vec<Waiting>,
+        budget: Duration,
+    ) -> Duration {
         let mut write = Duration::ZERO;
         let end = tokio::time::Instant::now() + budget + Duration::from_millis(20);
-        for Waiting { at, arrival, joined } in waiting {
+        for Waiting {
+            at,
+            arrival,
+            joined,
+        } in waiting
+        {
             let outcome = match tokio::time::timeout_at(end, arrival.wait()).await {
                 Ok(Some(outcome)) => outcome,
                 Ok(None) => Arc::new(Computed::failed(ModelError::Abandoned, None)),

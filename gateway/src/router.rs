@@ -26,7 +26,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Everything that the gateway answers.
 pub(crate) fn build(config: &Config, predictions: Arc<ReadThrough>, health: &Health) -> Router {
-    let through = Passthrough { parts: predictions.parts().clone() };
+    let through = Passthrough {
+        parts: predictions.parts().clone(),
+    };
     let decompression = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .map_request(|request: http::Request<_>| request.map(Body::new));
@@ -50,7 +52,10 @@ pub(crate) fn build(config: &Config, predictions: Arc<ReadThrough>, health: &Hea
 /// The routes of `/v1`, and the description of all.
 pub(crate) fn v1_routes() -> Vec<(&'static str, MethodRouter<Arc<ReadThrough>>)> {
     vec![
-        ("/v1/predictions", post(predictions::create).get(search::search)),
+        (
+            "/v1/predictions",
+            post(predictions::create).get(search::search),
+        ),
         ("/v1/predictions/{model}/{data_id}", get(predictions::one)),
         ("/v1/models", get(models::list)),
         ("/openapi.json", get(openapi::document)),
@@ -63,15 +68,31 @@ pub(crate) fn v2_routes() -> Vec<(&'static str, MethodRouter<Passthrough>)> {
         CallMethod::Get => get(passthrough::forward),
         CallMethod::Post => post(passthrough::forward),
     };
-    CALLS.iter().map(|call| (call.path, route(call.method))).collect()
+    CALLS
+        .iter()
+        .map(|call| (call.path, route(call.method)))
+        .collect()
 }
 
-fn collect<S: Clone + Send + Sync + 'static>(routes: Vec<(&'static str, MethodRouter<S>)>) -> Router<S> {
-    routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+fn collect<S: Clone + Send + Sync + 'static>(
+    routes: Vec<(&'static str, MethodRouter<S>)>,
+) -> Router<S> {
+    routes
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
 }
 
-fn options(config: &Config, fault_response: fn(http::StatusCode, &str) -> Response) -> server::Options {
-    server::Options { service: PART.name, allow_faults: config.allow_faults, fault_response }
+fn options(
+    config: &Config,
+    fault_response: fn(http::StatusCode, &str) -> Response,
+) -> server::Options {
+    server::Options {
+        service: PART.name,
+        allow_faults: config.allow_faults,
+        fault_response,
+    }
 }
 
 fn refuse(refusal: Refusal) -> Response {

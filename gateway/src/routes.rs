@@ -75,7 +75,10 @@ pub(crate) struct Routes {
 impl Routes {
     /// The first service, or the one called `primary`, has all the traffic of all models.
     pub(crate) fn of_services(services: &[ServiceAddress]) -> Self {
-        let first = services.iter().position(|service| service.name == PRIMARY).unwrap_or(0);
+        let first = services
+            .iter()
+            .position(|service| service.name == PRIMARY)
+            .unwrap_or(0);
         let variants = services.iter().enumerate().map(|(at, service)| Variant {
             name: service.name.as_str().into(),
             service: service.url.clone(),
@@ -83,14 +86,30 @@ impl Routes {
             mode: Mode::Active,
         });
         let set = COMMAND_LINE.into();
-        let fallback = Route::new(variants.collect(), Rule { implied: true, set, ..Rule::default() });
-        Self { fallback: Arc::new(fallback), models: BTreeMap::new() }
+        let fallback = Route::new(
+            variants.collect(),
+            Rule {
+                implied: true,
+                set,
+                ..Rule::default()
+            },
+        );
+        Self {
+            fallback: Arc::new(fallback),
+            models: BTreeMap::new(),
+        }
     }
 
     /// The same, with routes of their own for some models.
     pub(crate) fn with(services: &[ServiceAddress], models: BTreeMap<String, Route>) -> Self {
-        let models = models.into_iter().map(|(name, route)| (name, Arc::new(route))).collect();
-        Self { models, ..Self::of_services(services) }
+        let models = models
+            .into_iter()
+            .map(|(name, route)| (name, Arc::new(route)))
+            .collect();
+        Self {
+            models,
+            ..Self::of_services(services)
+        }
     }
 
     /// The variants of a model; there is always at least one that answers.
@@ -111,7 +130,10 @@ impl Routes {
     /// Every variant at every address, each pair once.
     pub(crate) fn services(&self) -> Vec<Variant> {
         let mut services: Vec<Variant> = Vec::new();
-        for variant in std::iter::once(&self.fallback).chain(self.models.values()).flat_map(|route| &route.variants) {
+        for variant in std::iter::once(&self.fallback)
+            .chain(self.models.values())
+            .flat_map(|route| &route.variants)
+        {
             if !services.iter().any(|known| known.is_at(variant)) {
                 services.push(variant.clone());
             }
@@ -131,11 +153,24 @@ struct Rule {
 
 impl Route {
     fn new(variants: Vec<Variant>, rule: Rule) -> Self {
-        let Rule { salt, fail_over, implied, set } = rule;
+        let Rule {
+            salt,
+            fail_over,
+            implied,
+            set,
+        } = rule;
         let mut answering = (0..variants.len()).filter(|at| variants[*at].answers());
         let only = answering.next().filter(|_| answering.next().is_none());
         let version = version(&variants, &salt, fail_over);
-        Self { variants, salt, fail_over, only, implied, set, version }
+        Self {
+            variants,
+            salt,
+            fail_over,
+            only,
+            implied,
+            set,
+            version,
+        }
     }
 
     /// The first variant that gets traffic: what is not worth a split is asked of it, and others are compared with it.
@@ -174,7 +209,13 @@ impl Variant {
 fn version(variants: &[Variant], salt: &str, fail_over: bool) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("{salt}\n{fail_over}\n"));
-    for Variant { name, service, weight, mode } in variants {
+    for Variant {
+        name,
+        service,
+        weight,
+        mode,
+    } in variants
+    {
         hash.update(format!("{name}\n{service}\n{weight}\n{mode:?}\n"));
     }
     hex::encode(&hash.finalize()[..6])

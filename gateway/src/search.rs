@@ -39,26 +39,54 @@ pub(crate) async fn search(
     State(predictions): State<Arc<ReadThrough>>,
     parameters: Result<Query<SearchParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    let Query(parameters) = parameters.map_err(|rejection| ApiError::Invalid(rejection.body_text()))?;
+    let Query(parameters) =
+        parameters.map_err(|rejection| ApiError::Invalid(rejection.body_text()))?;
     let mut search = read(parameters)?;
     search.since = search.since.max(predictions.oldest());
     if let Some(model) = &search.model {
         telemetry::current().set(attr::ML_MODEL_NAME, model.clone());
     }
-    let page = predictions.parts().store.search(search).await.map_err(ApiError::Store)?;
-    let predictions = page.predictions.into_iter().map(|stored| Prediction::new(stored, true)).collect();
-    Ok(json(&SearchResponse { predictions, next_cursor: page.next.map(|next| write_cursor(&next)) }))
+    let page = predictions
+        .parts()
+        .store
+        .search(search)
+        .await
+        .map_err(ApiError::Store)?;
+    let predictions = page
+        .predictions
+        .into_iter()
+        .map(|stored| Prediction::new(stored, true))
+        .collect();
+    Ok(json(&SearchResponse {
+        predictions,
+        next_cursor: page.next.map(|next| write_cursor(&next)),
+    }))
 }
 
 fn read(parameters: SearchParameters) -> Result<Search, ApiError> {
-    let SearchParameters { model, label, variant, min_confidence, since, limit, cursor } = parameters;
+    let SearchParameters {
+        model,
+        label,
+        variant,
+        min_confidence,
+        since,
+        limit,
+        cursor,
+    } = parameters;
     let wrong = |text: &str| ApiError::Invalid(text.to_owned());
     // A form sends the fields that were left empty, too.
     let given = |value: Option<String>| value.filter(|value| !value.is_empty());
-    let min_confidence =
-        given(min_confidence).map(|text| text.parse().ok().filter(|least| (0.0..=1.0).contains(least)));
+    let min_confidence = given(min_confidence).map(|text| {
+        text.parse()
+            .ok()
+            .filter(|least| (0.0..=1.0).contains(least))
+    });
     let since = given(since).map(|text| text.parse::<Timestamp>());
-    let limit = given(limit).map(|text| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)));
+    let limit = given(limit).map(|text| {
+        text.parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+    });
     let after = given(cursor).map(|text| read_cursor(&text));
     Ok(Search {
         model: given(model),
@@ -67,28 +95,66 @@ fn read(parameters: SearchParameters) -> Result<Search, ApiError> {
         min_confidence: min_confidence
             .map(|least| least.ok_or_else(|| wrong("min_confidence must be 0 to 1")))
             .transpose()?,
-        since: since.transpose().map_err(|_| wrong("since must be a time such as 2026-01-31T12:00:00Z"))?,
-        after: after.map(|after| after.ok_or_else(|| wrong("cursor is not one that a search gave"))).transpose()?,
-        limit: limit.unwrap_or(Some(DEFAULT_LIMIT)).ok_or_else(|| wrong("limit must be 1 to 1000"))?,
+        since: since
+            .transpose()
+            .map_err(|_| wrong("since must be a time such as 2026-01-31T12:00:00Z"))?,
+        after: after
+            .map(|after| after.ok_or_else(|| wrong("cursor is not one that a search gave")))
+            .transpose()?,
+        limit: limit
+            .unwrap_or(Some(DEFAULT_LIMIT))
+            .ok_or_else(|| wrong("limit must be 1 to 1000"))?,
     })
 }
 
 /// A cursor is a place in the order; hex keeps it one word in a URL, and clients from building their own.
 fn write_cursor(position: &Position) -> String {
-    let Position { computed_at, key: Key { model, variant, version, data_id } } = position;
-    let text =
-        serde_json::to_vec(&(computed_at.as_microsecond(), model, variant, version, data_id)).unwrap_or_default();
-    text.iter().fold(String::with_capacity(text.len() * 2), |mut hex, byte| {
-        hex.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')));
-        hex
-    })
+    let Position {
+        computed_at,
+        key:
+            Key {
+                model,
+                variant,
+                version,
+                data_id,
+            },
+    } = position;
+    let text = serde_json::to_vec(&(
+        computed_at.as_microsecond(),
+        model,
+        variant,
+        version,
+        data_id,
+    ))
+    .unwrap_or_default();
+    text.iter()
+        .fold(String::with_capacity(text.len() * 2), |mut hex, byte| {
+            hex.extend(
+                [byte >> 4, byte & 15]
+                    .map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')),
+            );
+            hex
+        })
 }
 
 fn read_cursor(text: &str) -> Option<Position> {
-    let digits = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect::<Option<Vec<u8>>>()?;
-    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    let digits = text
+        .chars()
+        .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
+        .collect::<Option<Vec<u8>>>()?;
+    let (pairs, []) = digits.as_chunks::<2>() else {
+        return None;
+    };
     let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
     let (computed_at, model, variant, version, data_id) = serde_json::from_slice(&bytes).ok()?;
-    let key = Key { model, variant, version, data_id };
-    Some(Position { computed_at: Timestamp::from_microsecond(computed_at).ok()?, key })
+    let key = Key {
+        model,
+        variant,
+        version,
+        data_id,
+    };
+    Some(Position {
+        computed_at: Timestamp::from_microsecond(computed_at).ok()?,
+        key,
+    })
 }

@@ -59,7 +59,11 @@ pub(crate) enum CallEnd {
 
 impl CallEnd {
     pub(crate) fn of_error(error: &ModelError) -> Self {
-        if error.is_outage() || error.code() == "overloaded" { Self::Failed } else { Self::Refused }
+        if error.is_outage() || error.code() == "overloaded" {
+            Self::Failed
+        } else {
+            Self::Refused
+        }
     }
 }
 
@@ -83,7 +87,11 @@ pub(crate) struct Told {
 
 impl Statistics {
     pub(crate) fn new(since: Timestamp) -> Self {
-        Self { since, models: RwLock::default(), hasher: RandomState::new() }
+        Self {
+            since,
+            models: RwLock::default(),
+            hasher: RandomState::new(),
+        }
     }
 
     pub(crate) fn since(&self) -> Timestamp {
@@ -92,7 +100,9 @@ impl Statistics {
 
     /// Counts an inference call of a variant.
     pub(crate) fn called(&self, model: &str, variant: &str, took: Duration, end: CallEnd) {
-        let Some(model) = self.model(model) else { return };
+        let Some(model) = self.model(model) else {
+            return;
+        };
         let calls = model.calls(variant);
         calls.all.fetch_add(1, Ordering::Relaxed);
         match end {
@@ -103,26 +113,43 @@ impl Statistics {
     }
 
     /// Takes predictions of one model into the comparison.
-    pub(crate) fn saw<'a>(&self, model: &str, predictions: impl Iterator<Item = &'a StoredPrediction>) {
+    pub(crate) fn saw<'a>(
+        &self,
+        model: &str,
+        predictions: impl Iterator<Item = &'a StoredPrediction>,
+    ) {
         let mut predictions = predictions.peekable();
         if predictions.peek().is_none() {
             return;
         }
-        let Some(model) = self.model(model) else { return };
+        let Some(model) = self.model(model) else {
+            return;
+        };
         let mut record = model.record.lock().unwrap_or_else(PoisonError::into_inner);
         for prediction in predictions {
             let id = std::hash::BuildHasher::hash_one(&self.hasher, &prediction.key.data_id);
-            record.put(id, &prediction.key.variant, &prediction.label, prediction.confidence);
+            record.put(
+                id,
+                &prediction.key.variant,
+                &prediction.label,
+                prediction.confidence,
+            );
         }
     }
 
     /// What is known of `variant` beside `reference`.
     pub(crate) fn tell(&self, model: &str, variant: &str, reference: &str) -> Told {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(model) = models.get(model).map(Arc::clone) else { return Told::default() };
+        let Some(model) = models.get(model).map(Arc::clone) else {
+            return Told::default();
+        };
         drop(models);
         let mut told = Told::default();
-        model.record.lock().unwrap_or_else(PoisonError::into_inner).tell(variant, reference, &mut told);
+        model
+            .record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tell(variant, reference, &mut told);
         let calls = model.calls.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(calls) = calls.get(variant) {
             told.calls = calls.all.load(Ordering::Relaxed);

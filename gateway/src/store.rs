@@ -28,13 +28,20 @@ pub trait PredictionStore: Debug + Send + Sync {
 
     /// Stores predictions, one result for each in the same order. An older computation never replaces a newer one of the
     /// same key, and is no error. The outer error says that nothing is known to be stored.
-    async fn put_many(&self, predictions: Vec<StoredPrediction>) -> Result<Vec<Result<(), StoreError>>, StoreError>;
+    async fn put_many(
+        &self,
+        predictions: Vec<StoredPrediction>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError>;
 
     /// A page of what is stored, newest first; an engine may need a moment to show what was stored last.
     async fn search(&self, search: Search) -> Result<Page, StoreError>;
 
     /// The version of `variant` of `model` that computed its newest stored prediction.
-    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError>;
+    async fn latest_version(
+        &self,
+        model: &str,
+        variant: &str,
+    ) -> Result<Option<String>, StoreError>;
 
     /// Forgets what was computed before `before`; the answer is how many.
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError>;
@@ -182,22 +189,31 @@ impl Lookup {
     /// The keys that are looked up, in order.
     pub(crate) fn into_keys(self) -> impl Iterator<Item = Key> {
         let Self { model, parts } = self;
-        parts.into_iter().flat_map(move |LookupPart { variant, version, data_ids }| {
-            let model = model.clone();
-            data_ids.into_iter().map(move |data_id| Key {
-                model: model.clone(),
-                variant: variant.clone(),
-                version: version.clone(),
-                data_id,
-            })
-        })
+        parts.into_iter().flat_map(
+            move |LookupPart {
+                      variant,
+                      version,
+                      data_ids,
+                  }| {
+                let model = model.clone();
+                data_ids.into_iter().map(move |data_id| Key {
+                    model: model.clone(),
+                    variant: variant.clone(),
+                    version: version.clone(),
+                    data_id,
+                })
+            },
+        )
     }
 }
 
 impl StoredPrediction {
     /// The place of this prediction in the order of a search.
     pub fn position(&self) -> Position {
-        Position { computed_at: self.computed_at, key: self.key.clone() }
+        Position {
+            computed_at: self.computed_at,
+            key: self.key.clone(),
+        }
     }
 }
 

@@ -68,7 +68,10 @@ impl Timing {
 /// Reads the header of a model service; parts that are not understood are left out.
 pub(crate) fn upstream(headers: &HeaderMap) -> UpstreamTiming {
     let mut timing = UpstreamTiming::default();
-    let values = headers.get_all(SERVER_TIMING).iter().filter_map(|value| value.to_str().ok());
+    let values = headers
+        .get_all(SERVER_TIMING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     for metric in values.flat_map(|value| value.split(',')) {
         let mut parts = metric.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();

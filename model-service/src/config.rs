@@ -13,10 +13,20 @@ use crate::engine::EngineOptions;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Config {
     /// Address to listen on
-    #[arg(long, env = "MODEL_SERVICE_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "MODEL_SERVICE_LISTEN",
+        default_value = "127.0.0.1:8000",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
     /// Folder of the models, in which NAME/VERSION/ holds manifest.json and model.safetensors
-    #[arg(long, env = "MODEL_REPOSITORY", default_value = ".throughline/models", value_name = "FOLDER")]
+    #[arg(
+        long,
+        env = "MODEL_REPOSITORY",
+        default_value = ".throughline/models",
+        value_name = "FOLDER"
+    )]
     pub model_repository: PathBuf,
     /// Address of the feature store
     #[arg(long, env = "FEATURE_STORE_URL", default_value = "http://127.0.0.1:6566", value_name = "URL", value_parser = base_url)]
@@ -31,7 +41,12 @@ pub struct Config {
     #[arg(long, env = "MODEL_SERVICE_COMPUTE_THREADS", default_value_t = 1, value_name = "N", value_parser = positive)]
     pub compute_threads: usize,
     /// What this service is to the gateway: a word for metrics and spans
-    #[arg(long, env = "MODEL_SERVICE_VARIANT", default_value = "primary", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "MODEL_SERVICE_VARIANT",
+        default_value = "primary",
+        value_name = "NAME"
+    )]
     pub variant: String,
     /// Suffer the faults on purpose that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
@@ -43,7 +58,10 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn engine(&self) -> EngineOptions {
-        EngineOptions { threads: self.compute_threads, queue_capacity: self.queue_capacity }
+        EngineOptions {
+            threads: self.compute_threads,
+            queue_capacity: self.queue_capacity,
+        }
     }
 }
 
@@ -60,5 +78,9 @@ fn base_url(text: &str) -> Result<Uri, String> {
 
 fn positive(text: &str) -> Result<usize, String> {
     let number: usize = text.parse().map_err(|error| format!("{error}"))?;
-    if (1..=65_536).contains(&number) { Ok(number) } else { Err("a number from 1 to 65536 is needed".to_owned()) }
+    if (1..=65_536).contains(&number) {
+        Ok(number)
+    } else {
+        Err("a number from 1 to 65536 is needed".to_owned())
+    }
 }

@@ -69,11 +69,13 @@ impl Engine {
         let commands = Arc::new(Mutex::new(commands));
         for number in 1..=options.threads {
             let commands = Arc::clone(&commands);
-            std::thread::Builder::new().name(format!("compute-{number}")).spawn(move || {
-                while let Some(command) = next(&commands) {
-                    execute(command);
-                }
-            })?;
+            std::thread::Builder::new()
+                .name(format!("compute-{number}"))
+                .spawn(move || {
+                    while let Some(command) = next(&commands) {
+                        execute(command);
+                    }
+                })?;
         }
         Ok(Self { queue })
     }
@@ -82,7 +84,11 @@ impl Engine {
     pub(crate) async fn compute(&self, job: Job) -> Result<Computed, EngineError> {
         let (answer, result) = oneshot::channel();
         let remaining = job.deadline.remaining();
-        let command = Command { job, enqueued: Instant::now(), answer };
+        let command = Command {
+            job,
+            enqueued: Instant::now(),
+            answer,
+        };
         match self.queue.try_send(command) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(EngineError::QueueFull),
@@ -101,7 +107,11 @@ impl Engine {
 /// free while a command is computed.
 fn next(commands: &Mutex<Receiver<Command>>) -> Option<Command> {
     loop {
-        let command = commands.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
+        let command = commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv()
+            .ok()?;
         if command.answer.is_closed() {
             continue;
         }
@@ -114,7 +124,11 @@ fn next(commands: &Mutex<Receiver<Command>>) -> Option<Command> {
 }
 
 fn execute(command: Command) {
-    let Command { job, enqueued, answer } = command;
+    let Command {
+        job,
+        enqueued,
+        answer,
+    } = command;
     let begin = Instant::now();
     // A panic is one request's failure and must not take the thread, and with it the service, along. The dropped
     // `answer` tells the caller.

@@ -60,21 +60,27 @@ pub(crate) enum RequestError {
 impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => StatusCode::BAD_REQUEST,
+            Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRows { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded | Self::Engine(EngineError::QueueFull) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotServed(NotServed::NotReady { .. }) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Engine(EngineError::QueueFull) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::NotServed(NotServed::NotReady { .. }) | Self::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoRoute | Self::AllUnknown | Self::NotServed(_) => StatusCode::NOT_FOUND,
             Self::TimedOut
             | Self::Features(FeatureError::DeadlinePassed)
             | Self::Engine(EngineError::DeadlinePassed) => StatusCode::GATEWAY_TIMEOUT,
             Self::Features(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Engine(EngineError::Model(_) | EngineError::Panicked) | Self::Encode(_) | Self::Repository(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Engine(EngineError::Model(_) | EngineError::Panicked)
+            | Self::Encode(_)
+            | Self::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Injected { status, .. } => *status,
         }
     }
@@ -82,7 +88,9 @@ impl RequestError {
     /// The stable word in the body and in `error.type`.
     fn code(&self) -> &'static str {
         match self {
-            Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => "bad_request",
+            Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => {
+                "bad_request"
+            }
             Self::Encoding => "unsupported_encoding",
             Self::TooLarge { .. } => "too_large",
             Self::TooManyRows { .. } => "too_many_rows",
@@ -120,8 +128,14 @@ impl IntoResponse for RequestError {
         let mut response = Response::new(Body::from(self.body().to_json()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         // The layer writes the exception of an injected fault itself.

@@ -73,9 +73,14 @@ impl FeatureStore {
 
     fn request(&self, manifest: &Manifest, ids: &[&str]) -> Request<Bytes> {
         let view = &manifest.lookup.feature_view;
-        let features = manifest.features.iter().map(|feature| format!("{view}:{feature}"));
+        let features = manifest
+            .features
+            .iter()
+            .map(|feature| format!("{view}:{feature}"));
         let ids = ids.iter().copied().map(Value::from).collect();
-        let entities = [(manifest.lookup.join_key.clone(), ids)].into_iter().collect();
+        let entities = [(manifest.lookup.join_key.clone(), ids)]
+            .into_iter()
+            .collect();
         let body = OnlineRequest::for_features(features, entities);
         let mut request = Request::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
         *request.method_mut() = Method::POST;
@@ -87,11 +92,16 @@ impl FeatureStore {
 }
 
 /// Turns the columns of the answer, which come in any order, into rows in the order of the model.
-fn input(manifest: &Manifest, count: usize, answer: &OnlineResponse) -> Result<Input, FeatureError> {
+fn input(
+    manifest: &Manifest,
+    count: usize,
+    answer: &OnlineResponse,
+) -> Result<Input, FeatureError> {
     let mut columns = Vec::with_capacity(manifest.features.len());
     for feature in &manifest.features {
         let column = answer.column(feature);
-        let whole = column.filter(|column| column.values.len() == count && column.statuses.len() == count);
+        let whole =
+            column.filter(|column| column.values.len() == count && column.statuses.len() == count);
         columns.push(whole.ok_or_else(|| FeatureError::Column(feature.clone()))?);
     }
     let mut input = Input::with_capacity(columns.len(), count);

@@ -35,14 +35,22 @@ impl RowError {
 
 impl Input {
     pub(crate) fn with_capacity(width: usize, rows: usize) -> Self {
-        Self { values: Vec::with_capacity(width * rows), failures: Vec::with_capacity(rows), missing: vec![0; width] }
+        Self {
+            values: Vec::with_capacity(width * rows),
+            failures: Vec::with_capacity(rows),
+            missing: vec![0; width],
+        }
     }
 
     /// The rows of a tensor \[n, width\]. The usual case, no value missing, keeps the tensor's memory.
     pub(crate) fn from_values(values: Vec<f32>, width: usize) -> Self {
         let rows = values.len() / width;
         if values.iter().all(|value| value.is_finite()) {
-            return Self { values, failures: vec![None; rows], missing: vec![0; width] };
+            return Self {
+                values,
+                failures: vec![None; rows],
+                missing: vec![0; width],
+            };
         }
         let mut input = Self::with_capacity(width, rows);
         for row in values.chunks_exact(width) {
@@ -81,7 +89,9 @@ impl Input {
 
     /// Whether no entity of the request is known.
     pub(crate) fn is_all_unknown(&self) -> bool {
-        self.failures.iter().all(|failure| *failure == Some(RowError::NotFound))
+        self.failures
+            .iter()
+            .all(|failure| *failure == Some(RowError::NotFound))
     }
 
     pub(crate) fn has_failures(&self) -> bool {

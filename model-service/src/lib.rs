@@ -28,8 +28,12 @@ use predict::Predictor;
 use repository::Catalog;
 
 /// What is fixed about this part.
-pub const PART: Part =
-    Part { name: "model-service", version: env!("CARGO_PKG_VERSION"), listen_flag: "--listen", traced: true };
+pub const PART: Part = Part {
+    name: "model-service",
+    version: env!("CARGO_PKG_VERSION"),
+    listen_flag: "--listen",
+    traced: true,
+};
 
 /// How often the repository's folder is looked at for new versions: some `readdir` calls each time.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
@@ -49,14 +53,21 @@ pub enum Error {
 
 /// Runs the service as a process of its own until a signal stops it.
 pub fn main(config: Config) -> ExitCode {
-    serving::run(&PART, config.listen, &config.process.clone(), |listener, shutdown| run(config, listener, shutdown))
+    serving::run(
+        &PART,
+        config.listen,
+        &config.process.clone(),
+        |listener, shutdown| run(config, listener, shutdown),
+    )
 }
 
 /// Serves on `listener` until `shutdown`, then drains.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let health = Health::new();
     let catalog = Arc::new(Catalog::new(&config.model_repository));
-    let serving = router::refresh(&catalog, &health).await.map_err(Error::Repository)?;
+    let serving = router::refresh(&catalog, &health)
+        .await
+        .map_err(Error::Repository)?;
     if !serving {
         let path = config.model_repository.display();
         tracing::warn!(name: "model.none", "no model to serve in {path}; waiting for one to appear");

@@ -70,7 +70,10 @@ impl Probabilities {
                 *value /= sum;
             }
         }
-        Self { values: logits, classes }
+        Self {
+            values: logits,
+            classes,
+        }
     }
 
     /// The rows as slices of `classes` values.

@@ -56,24 +56,41 @@ impl Predictor {
         let call = Call::begin(&loaded.manifest, &self.variant);
         call.missing(&input.missing);
         if input.values.is_empty() {
-            return Ok(Prediction::without_result(input.rows(), loaded.manifest.classes.len()));
+            return Ok(Prediction::without_result(
+                input.rows(),
+                loaded.manifest.classes.len(),
+            ));
         }
         let span = start_span(loaded, &self.variant, &input, data_id);
         let values = std::mem::take(&mut input.values);
         let rows = span.in_scope(|| preprocess(loaded, values, &call));
         // Inputs hold whole rows of the model's width by construction; a model without features is not loaded.
         let rows = rows.ok_or(EngineError::Panicked)?;
-        let job = Job { model: loaded.model.clone(), rows, deadline, context: span.context() };
+        let job = Job {
+            model: loaded.model.clone(),
+            rows,
+            deadline,
+            context: span.context(),
+        };
         let computed = self.engine.compute(job).await;
         span.in_scope(|| call.end(computed.is_ok()));
         let computed = computed.inspect_err(|error| span.fail(error, error.error_type()))?;
-        let mut prediction = span.in_scope(|| postprocess(loaded, &input, &computed.probabilities, &call));
-        if let ([Some(class)], [confidence]) = (&prediction.classes[..], &prediction.confidences[..]) {
-            span.set(attr::ML_OUTPUT_LABEL, loaded.manifest.classes[*class].clone());
+        let mut prediction =
+            span.in_scope(|| postprocess(loaded, &input, &computed.probabilities, &call));
+        if let ([Some(class)], [confidence]) =
+            (&prediction.classes[..], &prediction.confidences[..])
+        {
+            span.set(
+                attr::ML_OUTPUT_LABEL,
+                loaded.manifest.classes[*class].clone(),
+            );
             span.set(attr::ML_OUTPUT_CONFIDENCE, f64::from(*confidence));
         }
         prediction.traceparent = span.span_ref().map(|span| span.traceparent());
-        prediction.timing = Some(Timing { queue: computed.queue, compute: computed.compute });
+        prediction.timing = Some(Timing {
+            queue: computed.queue,
+            compute: computed.compute,
+        });
         Ok(prediction)
     }
 }
@@ -86,7 +103,12 @@ fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &Call<'_>) -> Option<Rows
     Some(rows)
 }
 
-fn postprocess(loaded: &Loaded, input: &Input, computed: &Probabilities, call: &Call<'_>) -> Prediction {
+fn postprocess(
+    loaded: &Loaded,
+    input: &Input,
+    computed: &Probabilities,
+    call: &Call<'_>,
+) -> Prediction {
     let _stage = Span::start("postprocess_output", Vec::new());
     let prediction = Prediction::collect(input, computed, loaded.manifest.classes.len());
     call.predicted(&prediction);
@@ -116,7 +138,11 @@ impl Prediction {
         let mut computed = computed.rows();
         let mut prediction = Self::with_capacity(input.rows(), classes);
         for failure in &input.failures {
-            let row = if failure.is_none() { computed.next() } else { None };
+            let row = if failure.is_none() {
+                computed.next()
+            } else {
+                None
+            };
             prediction.push(row, classes);
         }
         prediction

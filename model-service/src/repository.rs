@@ -9,7 +9,9 @@ mod manifest;
 mod write;
 
 pub use catalog::{Catalog, Entry, Loaded, NotServed};
-pub use manifest::{Dataset, FeatureProfile, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile};
+pub use manifest::{
+    Dataset, FeatureProfile, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile,
+};
 pub use write::{WriteError, write_version};
 
 /// Names of the two files of a version.

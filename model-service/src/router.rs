@@ -33,8 +33,16 @@ pub(crate) fn build(
     features: FeatureStore,
     predictor: Predictor,
 ) -> Router {
-    let inference = Inference { catalog: Arc::clone(&catalog), features, predictor };
-    let telemetry = server::Options { service: PART.name, allow_faults: config.allow_faults, fault_response: injected };
+    let inference = Inference {
+        catalog: Arc::clone(&catalog),
+        features,
+        predictor,
+    };
+    let telemetry = server::Options {
+        service: PART.name,
+        allow_faults: config.allow_faults,
+        fault_response: injected,
+    };
     model_reads()
         .with_state(catalog.clone())
         .merge(repository_reads().with_state((catalog, health.clone())))
@@ -70,9 +78,18 @@ fn model_reads() -> Router<Arc<Catalog>> {
         .route("/v2/models/{model_name}", get(reads::metadata))
         .route("/v2/models/{model_name}/ready", get(reads::ready))
         .route("/v2/models/{model_name}/config", get(reads::config))
-        .route("/v2/models/{model_name}/versions/{model_version}", get(reads::metadata))
-        .route("/v2/models/{model_name}/versions/{model_version}/ready", get(reads::ready))
-        .route("/v2/models/{model_name}/versions/{model_version}/config", get(reads::config))
+        .route(
+            "/v2/models/{model_name}/versions/{model_version}",
+            get(reads::metadata),
+        )
+        .route(
+            "/v2/models/{model_name}/versions/{model_version}/ready",
+            get(reads::ready),
+        )
+        .route(
+            "/v2/models/{model_name}/versions/{model_version}/config",
+            get(reads::config),
+        )
 }
 
 fn repository_reads() -> Router<(Arc<Catalog>, Health)> {
@@ -82,6 +99,9 @@ fn repository_reads() -> Router<(Arc<Catalog>, Health)> {
 fn inference_routes() -> Router<Arc<Inference>> {
     Router::new()
         .route("/v2/models/{model_name}/infer", post(infer::infer))
-        .route("/v2/models/{model_name}/versions/{model_version}/infer", post(infer::infer))
+        .route(
+            "/v2/models/{model_name}/versions/{model_version}/infer",
+            post(infer::infer),
+        )
         .layer(DefaultBodyLimit::max(body::MAX_BYTES))
 }

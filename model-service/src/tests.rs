@@ -21,7 +21,8 @@ use crate::features::FeatureStore;
 use crate::model::Model;
 use crate::predict::Predictor;
 use crate::repository::{
-    Catalog, Dataset, FeatureProfile, Loaded, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile,
+    Catalog, Dataset, FeatureProfile, Loaded, Lookup, Manifest, Metrics, Normalisation,
+    ReferenceProfile,
 };
 use crate::training::{FEATURES, Hyperparameters};
 use crate::{Config, router};
@@ -45,11 +46,21 @@ pub(crate) fn manifest() -> Manifest {
         framework: "candle".to_owned(),
         created_at: "2026-11-21T00:00:00Z".to_owned(),
         source_commit: None,
-        dataset: Dataset { name: "test".to_owned(), sha256: String::new(), rows: 0 },
+        dataset: Dataset {
+            name: "test".to_owned(),
+            sha256: String::new(),
+            rows: 0,
+        },
         weights_sha256: String::new(),
         features: FEATURES.map(str::to_owned).to_vec(),
-        lookup: Lookup { feature_view: "wine_features".to_owned(), join_key: "wine_id".to_owned() },
-        normalisation: Normalisation { mean: vec![0.0; 11], std: vec![1.0; 11] },
+        lookup: Lookup {
+            feature_view: "wine_features".to_owned(),
+            join_key: "wine_id".to_owned(),
+        },
+        normalisation: Normalisation {
+            mean: vec![0.0; 11],
+            std: vec![1.0; 11],
+        },
         classes: vec!["low".to_owned(), "high".to_owned()],
         hyperparameters: Hyperparameters::default(),
         seed: 0,
@@ -69,7 +80,12 @@ pub(crate) fn manifest() -> Manifest {
 }
 
 fn mlp() -> Arc<dyn Model> {
-    let fit = Fit::new(&FitOptions { widths: vec![11, 4, 2], learning_rate: 0.1, weight_decay: 0.0, seed: 1 });
+    let fit = Fit::new(&FitOptions {
+        widths: vec![11, 4, 2],
+        learning_rate: 0.1,
+        weight_decay: 0.0,
+        seed: 1,
+    });
     Arc::new(fit.unwrap().model().unwrap())
 }
 
@@ -86,9 +102,16 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         allow_faults: false,
         process: ProcessOptions::default(),
     };
-    let loaded = Loaded { manifest: manifest(), model };
+    let loaded = Loaded {
+        manifest: manifest(),
+        model,
+    };
     let catalog = Arc::new(Catalog::of(loaded));
-    let engine = Engine::start(EngineOptions { threads: 1, queue_capacity: 1 }).unwrap();
+    let engine = Engine::start(EngineOptions {
+        threads: 1,
+        queue_capacity: 1,
+    })
+    .unwrap();
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
     let predictor = Predictor::new(engine, config.variant.clone());
@@ -96,7 +119,9 @@ fn router_of(model: Arc<dyn Model>) -> Router {
 }
 
 fn infer(body: impl Into<Body>) -> Request<Body> {
-    Request::post("/v2/models/wine_quality/infer").body(body.into()).unwrap()
+    Request::post("/v2/models/wine_quality/infer")
+        .body(body.into())
+        .unwrap()
 }
 
 fn one_row() -> Value {
@@ -109,7 +134,9 @@ async fn send(router: &Router, request: Request<Body>) -> Response<Body> {
 }
 
 async fn json_of(response: Response<Body>) -> Value {
-    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap();
     serde_json::from_slice(&body).unwrap()
 }
 
@@ -173,15 +200,42 @@ async fn wrong_inputs_are_400_with_a_reason() {
     let cases = [
         (json!({"inputs": []}), "exactly one input"),
         (json!({"inputs": [good, ids]}), "exactly one input"),
-        (json!({"inputs": [tensor("x", json!([1, 11]), "FP32", row.clone())]}), "only inputs"),
-        (json!({"inputs": [tensor("features", json!([11]), "FP32", row.clone())]}), "shape"),
-        (json!({"inputs": [tensor("features", json!([1, 10]), "FP32", json!(vec![0.5; 10]))]}), "shape"),
-        (json!({"inputs": [tensor("features", json!([0, 11]), "FP32", json!([]))]}), "no rows"),
-        (json!({"inputs": [tensor("features", json!([1, 11]), "BYTES", json!(vec!["a"; 11]))]}), "FP32"),
-        (json!({"inputs": [tensor("data_id", json!([1]), "INT32", json!([1]))]}), "BYTES"),
-        (json!({"inputs": [tensor("features", json!([1, 11]), "FP32", json!([1]))]}), "malformed"),
-        (json!({"inputs": [good], "outputs": [{"name": "score"}]}), "no output `score`"),
-        (json!({"inputs": [good], "parameters": {"timeout": -1}}), "timeout"),
+        (
+            json!({"inputs": [tensor("x", json!([1, 11]), "FP32", row.clone())]}),
+            "only inputs",
+        ),
+        (
+            json!({"inputs": [tensor("features", json!([11]), "FP32", row.clone())]}),
+            "shape",
+        ),
+        (
+            json!({"inputs": [tensor("features", json!([1, 10]), "FP32", json!(vec![0.5; 10]))]}),
+            "shape",
+        ),
+        (
+            json!({"inputs": [tensor("features", json!([0, 11]), "FP32", json!([]))]}),
+            "no rows",
+        ),
+        (
+            json!({"inputs": [tensor("features", json!([1, 11]), "BYTES", json!(vec!["a"; 11]))]}),
+            "FP32",
+        ),
+        (
+            json!({"inputs": [tensor("data_id", json!([1]), "INT32", json!([1]))]}),
+            "BYTES",
+        ),
+        (
+            json!({"inputs": [tensor("features", json!([1, 11]), "FP32", json!([1]))]}),
+            "malformed",
+        ),
+        (
+            json!({"inputs": [good], "outputs": [{"name": "score"}]}),
+            "no output `score`",
+        ),
+        (
+            json!({"inputs": [good], "parameters": {"timeout": -1}}),
+            "timeout",
+        ),
         (json!([1]), "malformed"),
     ];
     for (body, expected) in cases {
@@ -196,9 +250,13 @@ async fn wrong_inputs_are_400_with_a_reason() {
 #[tokio::test]
 async fn batches_are_limited_to_a_thousand_rows() {
     let router = router_of(mlp());
-    for (rows, expected) in [(1000, StatusCode::OK), (1001, StatusCode::UNPROCESSABLE_ENTITY)] {
+    for (rows, expected) in [
+        (1000, StatusCode::OK),
+        (1001, StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
         let data = vec![0; rows * 11];
-        let input = json!({"name": "features", "shape": [rows, 11], "datatype": "FP32", "data": data});
+        let input =
+            json!({"name": "features", "shape": [rows, 11], "datatype": "FP32", "data": data});
         let response = send(&router, infer(json!({"inputs": [input]}).to_string())).await;
         assert_eq!(response.status(), expected);
     }
@@ -207,7 +265,8 @@ async fn batches_are_limited_to_a_thousand_rows() {
 #[tokio::test]
 async fn a_feature_store_that_is_away_is_503() {
     let router = router_of(mlp());
-    let input = json!({"name": "data_id", "shape": [1], "datatype": "BYTES", "data": ["wine-0001"]});
+    let input =
+        json!({"name": "data_id", "shape": [1], "datatype": "BYTES", "data": ["wine-0001"]});
     let response = send(&router, infer(json!({"inputs": [input]}).to_string())).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.headers()["retry-after"], "1");
@@ -227,19 +286,31 @@ async fn a_flood_of_malformed_requests_is_never_a_fault_of_ours() {
     let mut refused = 0;
     for round in 0..3000 {
         let is_binary = round % 2 == 0;
-        let mut body = if is_binary { binary.clone() } else { plain.clone() };
+        let mut body = if is_binary {
+            binary.clone()
+        } else {
+            plain.clone()
+        };
         for _ in 0..random.random_range(1..4) {
             mutate(&mut body, &mut random);
         }
         let mut request = infer(body);
         if is_binary {
-            let lengths = [head.len().to_string(), random.random::<u64>().to_string(), "x".to_owned()];
+            let lengths = [
+                head.len().to_string(),
+                random.random::<u64>().to_string(),
+                "x".to_owned(),
+            ];
             let length = &lengths[[0, 0, 0, 1, 2][random.random_range(0..5)]];
-            request.headers_mut().insert("inference-header-content-length", length.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("inference-header-content-length", length.parse().unwrap());
         }
         if random.random_ratio(1, 10) {
             let encoding = ["gzip", "deflate", "br"][random.random_range(0..3)];
-            request.headers_mut().insert("content-encoding", encoding.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("content-encoding", encoding.parse().unwrap());
         }
         let status = send(&router, request).await.status();
         assert!(status.is_success() || status.is_client_error(), "{status}");
@@ -270,11 +341,20 @@ async fn unknown_addresses_and_methods_answer_in_the_protocols_form() {
     let router = router_of(mlp());
     let cases = [
         (Request::get("/v2/nowhere"), StatusCode::NOT_FOUND),
-        (Request::get("/v2/models/wine_quality/infer"), StatusCode::METHOD_NOT_ALLOWED),
+        (
+            Request::get("/v2/models/wine_quality/infer"),
+            StatusCode::METHOD_NOT_ALLOWED,
+        ),
         (Request::get("/v2/models/%ff/ready"), StatusCode::NOT_FOUND),
         (Request::get("/v2/models/none"), StatusCode::NOT_FOUND),
-        (Request::get("/v2/models/wine_quality/versions/4/ready"), StatusCode::NOT_FOUND),
-        (Request::post("/v2/models/none/infer"), StatusCode::NOT_FOUND),
+        (
+            Request::get("/v2/models/wine_quality/versions/4/ready"),
+            StatusCode::NOT_FOUND,
+        ),
+        (
+            Request::post("/v2/models/none/infer"),
+            StatusCode::NOT_FOUND,
+        ),
     ];
     for (request, expected) in cases {
         let response = send(&router, request.body(Body::from(Bytes::new())).unwrap()).await;

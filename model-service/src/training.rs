@@ -21,7 +21,8 @@ use split::{Split, split};
 use crate::candle::{Fit, Mlp};
 use crate::model::ModelError;
 use crate::repository::{
-    Dataset, FRAMEWORK, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile, WriteError, write_version,
+    Dataset, FRAMEWORK, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile, WriteError,
+    write_version,
 };
 
 /// One row in this many is held out.
@@ -60,7 +61,10 @@ pub struct TrainReport {
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the data is not valid CSV")]
     Csv(#[source] csv::Error),
     #[error("the data has no column {0}")]
@@ -116,7 +120,10 @@ pub fn train_with_progress(
     }
     let manifest = trained?;
     Ok(TrainReport {
-        folder: options.model_repository.join(&manifest.name).join(&manifest.version),
+        folder: options
+            .model_repository
+            .join(&manifest.name)
+            .join(&manifest.version),
         duration: start.elapsed(),
         manifest,
     })
@@ -136,7 +143,10 @@ impl Run<'_> {
             KeyValue::new(attr::ML_MODEL_NAME, options.model.clone()),
             KeyValue::new(attr::ML_RUN_ID, self.id.clone()),
             KeyValue::new(attr::ML_DATASET, options.dataset.clone()),
-            KeyValue::new(attr::ML_LEARNING_RATE, options.hyperparameters.learning_rate),
+            KeyValue::new(
+                attr::ML_LEARNING_RATE,
+                options.hyperparameters.learning_rate,
+            ),
             KeyValue::new(attr::ML_FRAMEWORK, FRAMEWORK),
             KeyValue::new(attr::ML_DEVICE, "cpu"),
         ]
@@ -157,7 +167,8 @@ impl Run<'_> {
         let fit = self.fit(&split, &normalisation, progress)?;
         let (metrics, reference) = stage("evaluate_model", || {
             let model = fit.model().map_err(TrainError::Model)?;
-            self.evaluate(&model, &split, &normalisation).map_err(TrainError::Model)
+            self.evaluate(&model, &split, &normalisation)
+                .map_err(TrainError::Model)
         })?;
         stage("save_model", || {
             let weights = fit.weights().map_err(TrainError::Model)?;
@@ -177,18 +188,29 @@ impl Run<'_> {
         let span = Span::start("train_model", Vec::new());
         let mut finite = true;
         let fit = span.in_scope(|| {
-            learn(&split.training, normalisation, hyperparameters, self.options.seed, |epoch| {
-                finite &= epoch.loss.is_finite();
-                if epoch.number.is_multiple_of(every) {
-                    span.event("epoch_completed", epoch_attributes(&epoch));
-                }
-                LOSS.record(epoch.loss, &self.labels);
-                GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
-                progress(&epoch);
-            })
+            learn(
+                &split.training,
+                normalisation,
+                hyperparameters,
+                self.options.seed,
+                |epoch| {
+                    finite &= epoch.loss.is_finite();
+                    if epoch.number.is_multiple_of(every) {
+                        span.event("epoch_completed", epoch_attributes(&epoch));
+                    }
+                    LOSS.record(epoch.loss, &self.labels);
+                    GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
+                    progress(&epoch);
+                },
+            )
         });
-        let fit =
-            fit.map_err(TrainError::Model).and_then(|fit| if finite { Ok(fit) } else { Err(TrainError::Diverged) });
+        let fit = fit.map_err(TrainError::Model).and_then(|fit| {
+            if finite {
+                Ok(fit)
+            } else {
+                Err(TrainError::Diverged)
+            }
+        });
         fit.inspect_err(|error| span.fail(error, error.error_type()))
     }
 
@@ -225,10 +247,17 @@ impl Run<'_> {
             framework: FRAMEWORK.to_owned(),
             created_at: jiff::Timestamp::now().to_string(),
             source_commit: options.source_commit.clone(),
-            dataset: Dataset { name: options.dataset.clone(), sha256: data.sha256.clone(), rows: data.examples.len() },
+            dataset: Dataset {
+                name: options.dataset.clone(),
+                sha256: data.sha256.clone(),
+                rows: data.examples.len(),
+            },
             weights_sha256: String::new(),
             features: FEATURES.map(str::to_owned).to_vec(),
-            lookup: Lookup { feature_view: "wine_features".to_owned(), join_key: "wine_id".to_owned() },
+            lookup: Lookup {
+                feature_view: "wine_features".to_owned(),
+                join_key: "wine_id".to_owned(),
+            },
             normalisation,
             classes: CLASSES.map(str::to_owned).to_vec(),
             hyperparameters: options.hyperparameters.clone(),
@@ -266,7 +295,9 @@ impl TrainError {
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::Read { .. } => "data_unreadable",
-            Self::Csv(_) | Self::Column(_) | Self::Value { .. } | Self::TooFew { .. } => "data_invalid",
+            Self::Csv(_) | Self::Column(_) | Self::Value { .. } | Self::TooFew { .. } => {
+                "data_invalid"
+            }
             Self::Model(_) => "compute_error",
             Self::Diverged => "diverged",
             Self::Write(_) => "write_error",
@@ -275,7 +306,10 @@ impl TrainError {
 }
 
 /// Runs one stage of the training in its span.
-fn stage<T>(name: &'static str, work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+fn stage<T>(
+    name: &'static str,
+    work: impl FnOnce() -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
     let span = Span::start(name, Vec::new());
     let result = span.in_scope(work);
     result.inspect_err(|error| span.fail(error, error.error_type()))
@@ -283,7 +317,10 @@ fn stage<T>(name: &'static str, work: impl FnOnce() -> Result<T, TrainError>) ->
 
 fn epoch_attributes(epoch: &Epoch) -> Vec<KeyValue> {
     vec![
-        KeyValue::new(attr::ML_TRAINING_EPOCH, i64::try_from(epoch.number).unwrap_or(i64::MAX)),
+        KeyValue::new(
+            attr::ML_TRAINING_EPOCH,
+            i64::try_from(epoch.number).unwrap_or(i64::MAX),
+        ),
         KeyValue::new(attr::metric::ML_TRAINING_LOSS, epoch.loss),
         KeyValue::new(attr::metric::ML_TRAINING_GRADIENT_NORM, epoch.gradient_norm),
         KeyValue::new(attr::ML_TRAINING_ACCURACY, epoch.accuracy),
@@ -300,15 +337,37 @@ fn majority_baseline(split: &Split) -> f64 {
     share(&split.held_out, majority)
 }
 
-static LOSS: LazyLock<Gauge<f64>> =
-    LazyLock::new(|| gauge(attr::metric::ML_TRAINING_LOSS, "1", "Training loss of an epoch"));
-static GRADIENT_NORM: LazyLock<Gauge<f64>> =
-    LazyLock::new(|| gauge(attr::metric::ML_TRAINING_GRADIENT_NORM, "1", "Mean L2 norm of the gradients of an epoch"));
-static VALIDATION_ACCURACY: LazyLock<Gauge<f64>> =
-    LazyLock::new(|| gauge(attr::metric::ML_TRAINING_VALIDATION_ACCURACY, "1", "Accuracy on the held-out rows"));
+static LOSS: LazyLock<Gauge<f64>> = LazyLock::new(|| {
+    gauge(
+        attr::metric::ML_TRAINING_LOSS,
+        "1",
+        "Training loss of an epoch",
+    )
+});
+static GRADIENT_NORM: LazyLock<Gauge<f64>> = LazyLock::new(|| {
+    gauge(
+        attr::metric::ML_TRAINING_GRADIENT_NORM,
+        "1",
+        "Mean L2 norm of the gradients of an epoch",
+    )
+});
+static VALIDATION_ACCURACY: LazyLock<Gauge<f64>> = LazyLock::new(|| {
+    gauge(
+        attr::metric::ML_TRAINING_VALIDATION_ACCURACY,
+        "1",
+        "Accuracy on the held-out rows",
+    )
+});
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    let boundaries = vec![0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
-    histogram(attr::metric::ML_TRAINING_DURATION, "s", "Duration of a training run", boundaries)
+    let boundaries = vec![
+        0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    ];
+    histogram(
+        attr::metric::ML_TRAINING_DURATION,
+        "s",
+        "Duration of a training run",
+        boundaries,
+    )
 });
 
 #[cfg(test)]

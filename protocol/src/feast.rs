@@ -8,7 +8,9 @@ mod response;
 pub use columns::Columns;
 pub use error::{ErrorBody, ValidationBody, ValidationDetail};
 pub use request::{OnlineRequest, PushRequest, PushTarget, Selection, WriteRequest};
-pub use response::{FeatureColumn, OnlineResponse, ResponseMetadata, Status, ViewMetadata, number, value_of};
+pub use response::{
+    FeatureColumn, OnlineResponse, ResponseMetadata, Status, ViewMetadata, number, value_of,
+};
 
 /// The timestamp of join keys and of entities that are not there.
 pub const EPOCH: &str = "1970-01-01T00:00:00Z";

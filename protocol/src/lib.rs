@@ -13,7 +13,10 @@ pub mod oip;
 /// The reader of a struct takes a list, too, field by field: a form that no protocol promises, and that a new field would break.
 pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(serde::de::Error::invalid_type(serde::de::Unexpected::Seq, &"an object"));
+        return Err(serde::de::Error::invalid_type(
+            serde::de::Unexpected::Seq,
+            &"an object",
+        ));
     }
     serde_json::from_slice(body)
 }

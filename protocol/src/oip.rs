@@ -20,8 +20,8 @@ pub use decode::parse_header_length;
 pub use encode::{Encoded, TensorFormat};
 pub use error::{DecodeError, EncodeError, ErrorBody};
 pub use metadata::{
-    Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata,
-    TensorMetadata,
+    Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry,
+    RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
 pub use parameter::{Parameter, Parameters};
 pub use tensor::{Tensor, TensorData};
@@ -57,7 +57,11 @@ pub struct RequestedOutput {
     /// Name of the output tensor.
     pub name: String,
     /// Parameters of this output; `binary_data` (bool) decides its form in the answer.
-    #[serde(default, deserialize_with = "parameter::null_as_empty", skip_serializing_if = "Parameters::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "parameter::null_as_empty",
+        skip_serializing_if = "Parameters::is_empty"
+    )]
     pub parameters: Parameters,
 }
 
@@ -88,12 +92,18 @@ pub struct InferOutput {
 impl InferRequest {
     /// A request with these tensors and nothing else.
     pub fn new(inputs: impl IntoIterator<Item = Tensor>) -> Self {
-        Self { inputs: inputs.into_iter().map(InferInput::from).collect(), ..Self::default() }
+        Self {
+            inputs: inputs.into_iter().map(InferInput::from).collect(),
+            ..Self::default()
+        }
     }
 
     /// The input tensor of this name.
     pub fn input(&self, name: &str) -> Option<&Tensor> {
-        self.inputs.iter().map(|input| &input.tensor).find(|tensor| tensor.name == name)
+        self.inputs
+            .iter()
+            .map(|input| &input.tensor)
+            .find(|tensor| tensor.name == name)
     }
 
     /// The reserved parameter `timeout`, which is in microseconds; an error if it is not a positive whole number.
@@ -109,7 +119,9 @@ impl InferRequest {
 
     /// Sets the reserved parameter `timeout`, rounded down to whole microseconds, at least one.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        let micros = i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX).max(1);
+        let micros = i64::try_from(timeout.as_micros())
+            .unwrap_or(i64::MAX)
+            .max(1);
         self.parameters.insert("timeout", micros);
     }
 
@@ -125,7 +137,11 @@ impl InferRequest {
             .and_then(|output| output.parameters.get("binary_data"))
             .or_else(|| self.parameters.get("binary_data_output"))
             .and_then(Parameter::as_bool);
-        if flag == Some(true) { TensorFormat::Binary } else { TensorFormat::Json }
+        if flag == Some(true) {
+            TensorFormat::Binary
+        } else {
+            TensorFormat::Json
+        }
     }
 
     /// An error if the request asks for an output that the model does not have.
@@ -133,7 +149,9 @@ impl InferRequest {
         let known = |name: &str| available.iter().any(|have| have.as_ref() == name);
         match self.outputs.iter().find(|output| !known(&output.name)) {
             None => Ok(()),
-            Some(output) => Err(DecodeError::UnknownOutput { output: output.name.clone() }),
+            Some(output) => Err(DecodeError::UnknownOutput {
+                output: output.name.clone(),
+            }),
         }
     }
 }
@@ -141,19 +159,28 @@ impl InferRequest {
 impl InferResponse {
     /// The output tensor of this name.
     pub fn output(&self, name: &str) -> Option<&Tensor> {
-        self.outputs.iter().map(|output| &output.tensor).find(|tensor| tensor.name == name)
+        self.outputs
+            .iter()
+            .map(|output| &output.tensor)
+            .find(|tensor| tensor.name == name)
     }
 }
 
 impl From<Tensor> for InferInput {
     fn from(tensor: Tensor) -> Self {
-        Self { tensor, parameters: Parameters::default() }
+        Self {
+            tensor,
+            parameters: Parameters::default(),
+        }
     }
 }
 
 impl From<Tensor> for InferOutput {
     fn from(tensor: Tensor) -> Self {
-        Self { tensor, parameters: Parameters::default() }
+        Self {
+            tensor,
+            parameters: Parameters::default(),
+        }
     }
 }
 

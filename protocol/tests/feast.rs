@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::feast::{
-    Columns, ErrorBody, FeatureColumn, OnlineRequest, OnlineResponse, PushRequest, ResponseMetadata, Status,
-    ViewMetadata, WriteRequest, number, value_of,
+    Columns, ErrorBody, FeatureColumn, OnlineRequest, OnlineResponse, PushRequest,
+    ResponseMetadata, Status, ViewMetadata, WriteRequest, number, value_of,
 };
 use serde_json::Value;
 
@@ -40,17 +40,27 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn response() -> impl Strategy<Value = OnlineResponse> {
-    let column = (vec(value(), 0..4), vec(status(), 0..4), vec("[0-9TZ:-]{0,20}", 0..4)).prop_map(
-        |(values, statuses, times)| {
+    let column = (
+        vec(value(), 0..4),
+        vec(status(), 0..4),
+        vec("[0-9TZ:-]{0,20}", 0..4),
+    )
+        .prop_map(|(values, statuses, times)| {
             let event_timestamps = times.into_iter().map(Cow::Owned).collect();
-            FeatureColumn { values, statuses, event_timestamps }
-        },
-    );
+            FeatureColumn {
+                values,
+                statuses,
+                event_timestamps,
+            }
+        });
     let views = vec("[a-z]{1,5}".prop_map(|name| ViewMetadata { name }), 0..2);
     (vec(column, 0..4), vec(any::<String>(), 0..4), views).prop_map(
         |(results, feature_names, feature_view_metadata)| OnlineResponse {
             results,
-            metadata: ResponseMetadata { feature_names, feature_view_metadata },
+            metadata: ResponseMetadata {
+                feature_names,
+                feature_view_metadata,
+            },
         },
     )
 }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use half::{bf16, f16};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use protocol::oip::{DecodeError, InferOutput, InferRequest, InferResponse, Tensor, TensorData, TensorFormat};
+use protocol::oip::{
+    DecodeError, InferOutput, InferRequest, InferResponse, Tensor, TensorData, TensorFormat,
+};
 
 /// Data of `count` elements that both forms can carry.
 fn data(count: usize) -> BoxedStrategy<TensorData> {
@@ -46,7 +48,13 @@ fn tensors(data: fn(usize) -> BoxedStrategy<TensorData>) -> impl Strategy<Value 
     });
     vec(tensor, 0..4).prop_map(|tensors| {
         let named = tensors.into_iter().enumerate();
-        named.map(|(at, (shape, data))| Tensor { name: format!("t{at}"), shape, data }).collect()
+        named
+            .map(|(at, (shape, data))| Tensor {
+                name: format!("t{at}"),
+                shape,
+                data,
+            })
+            .collect()
     })
 }
 
@@ -67,7 +75,11 @@ fn bits(tensor: &Tensor) -> (String, Vec<usize>, String) {
         }
         data => format!("{data:?}"),
     };
-    (tensor.name.clone(), tensor.shape.clone(), format!("{} {data}", tensor.datatype()))
+    (
+        tensor.name.clone(),
+        tensor.shape.clone(),
+        format!("{} {data}", tensor.datatype()),
+    )
 }
 
 fn check_round_trip(tensors: Vec<Tensor>, format: TensorFormat) {
@@ -76,16 +88,44 @@ fn check_round_trip(tensors: Vec<Tensor>, format: TensorFormat) {
     request.id = Some("an id".to_owned());
     request.parameters.insert("timeout", 500_000_i64);
     let encoded = request.encode(format).expect("the data have this form");
-    assert_eq!(encoded.header_length.is_some(), format == TensorFormat::Binary && !expected.is_empty());
-    let back = InferRequest::decode(&encoded.body, encoded.header_length).expect("it was written so");
-    assert_eq!(back.inputs.iter().map(|input| bits(&input.tensor)).collect::<Vec<_>>(), expected);
-    assert_eq!((&back.id, &back.parameters), (&request.id, &request.parameters));
+    assert_eq!(
+        encoded.header_length.is_some(),
+        format == TensorFormat::Binary && !expected.is_empty()
+    );
+    let back =
+        InferRequest::decode(&encoded.body, encoded.header_length).expect("it was written so");
+    assert_eq!(
+        back.inputs
+            .iter()
+            .map(|input| bits(&input.tensor))
+            .collect::<Vec<_>>(),
+        expected
+    );
+    assert_eq!(
+        (&back.id, &back.parameters),
+        (&request.id, &request.parameters)
+    );
 
-    let outputs = request.inputs.into_iter().map(|input| InferOutput::from(input.tensor)).collect();
-    let response = InferResponse { model_name: "m".to_owned(), outputs, ..InferResponse::default() };
+    let outputs = request
+        .inputs
+        .into_iter()
+        .map(|input| InferOutput::from(input.tensor))
+        .collect();
+    let response = InferResponse {
+        model_name: "m".to_owned(),
+        outputs,
+        ..InferResponse::default()
+    };
     let encoded = response.encode(format).expect("the data have this form");
-    let back = InferResponse::decode(&encoded.body, encoded.header_length).expect("it was written so");
-    assert_eq!(back.outputs.iter().map(|output| bits(&output.tensor)).collect::<Vec<_>>(), expected);
+    let back =
+        InferResponse::decode(&encoded.body, encoded.header_length).expect("it was written so");
+    assert_eq!(
+        back.outputs
+            .iter()
+            .map(|output| bits(&output.tensor))
+            .collect::<Vec<_>>(),
+        expected
+    );
 }
 
 /// Writes data as lists nested like the shape.
@@ -94,7 +134,9 @@ fn nested(flat: &[serde_json::Value], shape: &[usize]) -> serde_json::Value {
         [] | [_] => flat.into(),
         [first, rest @ ..] => {
             let size: usize = rest.iter().product();
-            (0..*first).map(|at| nested(&flat[at * size..(at + 1) * size], rest)).collect()
+            (0..*first)
+                .map(|at| nested(&flat[at * size..(at + 1) * size], rest))
+                .collect()
         }
     }
 }
@@ -187,9 +229,11 @@ proptest! {
 
 #[test]
 fn a_list_is_no_object() {
-    let list = Bytes::from(r#" [null, null, [["data_id", [1], "BYTES", null, ["wine-0001"]]], []]"#);
+    let list =
+        Bytes::from(r#" [null, null, [["data_id", [1], "BYTES", null, ["wine-0001"]]], []]"#);
     let error = InferRequest::decode(&list, None).expect_err("a list is no request");
     assert!(matches!(error, DecodeError::Json(_)), "{error:?}");
-    let object = protocol::object::<serde_json::Value>(b" {\"models\": []}").expect("an object is one");
+    let object =
+        protocol::object::<serde_json::Value>(b" {\"models\": []}").expect("an object is one");
     assert!(object["models"].is_array());
 }

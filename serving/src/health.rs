@@ -59,7 +59,11 @@ impl Health {
 
     /// Says what is degraded, or with `None` that it is well again.
     pub fn detail(&self, key: &'static str, text: Option<String>) {
-        let mut detail = self.state.detail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut detail = self
+            .state
+            .detail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match text {
             Some(text) => detail.insert(key, text),
             None => detail.remove(key),
@@ -71,9 +75,19 @@ impl Health {
     }
 
     fn answer(&self) -> (StatusCode, Json<Value>) {
-        let detail = self.state.detail.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let status = if self.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let body = json!({"ready": self.is_ready(), "draining": self.is_draining(), "detail": detail});
+        let detail = self
+            .state
+            .detail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let status = if self.is_ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let body =
+            json!({"ready": self.is_ready(), "draining": self.is_draining(), "detail": detail});
         (status, Json(body))
     }
 }

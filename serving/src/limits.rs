@@ -48,7 +48,11 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 /// Makes the layer; put it inside the telemetry layer, so that refusals have spans.
 pub fn limit_layer(options: &ProcessOptions, refuse: fn(Refusal) -> Response) -> LimitLayer {
-    LimitLayer { permits: Arc::new(Semaphore::new(options.max_in_flight)), timeout: options.request_timeout, refuse }
+    LimitLayer {
+        permits: Arc::new(Semaphore::new(options.max_in_flight)),
+        timeout: options.request_timeout,
+        refuse,
+    }
 }
 
 /// See [`limit_layer`]. Clones share the number of requests in flight.
@@ -63,7 +67,10 @@ impl<S> Layer<S> for LimitLayer {
     type Service = Limit<S>;
 
     fn layer(&self, inner: S) -> Limit<S> {
-        Limit { inner, limits: self.clone() }
+        Limit {
+            inner,
+            limits: self.clone(),
+        }
     }
 }
 
@@ -88,7 +95,11 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let LimitLayer { permits, timeout, refuse } = self.limits.clone();
+        let LimitLayer {
+            permits,
+            timeout,
+            refuse,
+        } = self.limits.clone();
         let Ok(permit) = permits.try_acquire_owned() else {
             return Box::pin(async move { Ok(refuse(Refusal::TooManyRequests)) });
         };

@@ -72,11 +72,22 @@ pub struct BindError {
 
 /// Binds `address`; the error names the port and the flag that changes it.
 pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, flag, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError {
+            address,
+            flag,
+            source,
+        })
 }
 
 /// Runs one part: telemetry, listener, `serve` until it returns, flush. Every way out flushes.
-pub fn run<F, Fut, E>(part: &Part, listen: SocketAddr, options: &ProcessOptions, serve: F) -> ExitCode
+pub fn run<F, Fut, E>(
+    part: &Part,
+    listen: SocketAddr,
+    options: &ProcessOptions,
+    serve: F,
+) -> ExitCode
 where
     F: FnOnce(TcpListener, Shutdown) -> Fut,
     Fut: Future<Output = Result<(), E>>,
@@ -91,24 +102,39 @@ where
         tracing::error!(name: "server.failed", error = chain(error.as_ref()), "{} stops: {}", part.name, chain(error.as_ref()));
     }
     telemetry.shutdown(options.flush_timeout);
-    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if outcome.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 type Cause = Box<dyn Error + Send + Sync>;
 
 fn set_up(part: &Part) -> Result<telemetry::Guard, Cause> {
     let settings = Settings::from_env(part.name, part.version)?;
-    let settings = if part.traced { settings } else { settings.without_exporters() };
+    let settings = if part.traced {
+        settings
+    } else {
+        settings.without_exporters()
+    };
     Ok(telemetry::init(&settings)?)
 }
 
-fn block_on<F, Fut, E>(part: &Part, listen: SocketAddr, options: &ProcessOptions, serve: F) -> Result<(), Cause>
+fn block_on<F, Fut, E>(
+    part: &Part,
+    listen: SocketAddr,
+    options: &ProcessOptions,
+    serve: F,
+) -> Result<(), Cause>
 where
     F: FnOnce(TcpListener, Shutdown) -> Fut,
     Fut: Future<Output = Result<(), E>>,
     E: Error + Send + Sync + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
         let listener = bind(listen, part.listen_flag).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -145,9 +171,13 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 /// Reads a time of an option: `250ms`, `10s`, `2m`, `12h` or `30d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time such as 500ms or 10s"))?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no time such as 500ms or 10s"))?;
     let scale = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -156,16 +186,26 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400_000,
         _ => return Err(format!("`{text}` needs a unit: ms, s, m, h or d")),
     };
-    number.checked_mul(scale).map(Duration::from_millis).ok_or_else(|| format!("`{text}` is too long"))
+    number
+        .checked_mul(scale)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("`{text}` is too long"))
 }
 
 /// A time that a request or an exit waits for.
 fn wait(text: &str) -> Result<Duration, String> {
     let time = duration(text)?;
-    if time <= LONGEST { Ok(time) } else { Err(format!("`{text}` is longer than a day")) }
+    if time <= LONGEST {
+        Ok(time)
+    } else {
+        Err(format!("`{text}` is longer than a day"))
+    }
 }
 
 fn in_flight(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| format!("`{text}` is no number from 1 to 1000000"))
 }

@@ -66,7 +66,9 @@ pub async fn serve(
     health.drain();
     // For their clients these connections are made already; closing the listener would reset them.
     for _ in 0..LAST_CONNECTIONS {
-        let Some((stream, peer)) = waiting(&listener).await else { break };
+        let Some((stream, peer)) = waiting(&listener).await else {
+            break;
+        };
         connections.open(stream, peer);
     }
     drop(listener);
@@ -93,10 +95,23 @@ struct Connections {
 }
 
 impl Connections {
-    fn new(router: Router, options: &ProcessOptions, shutdown: &Shutdown) -> (Self, mpsc::Receiver<Infallible>) {
+    fn new(
+        router: Router,
+        options: &ProcessOptions,
+        shutdown: &Shutdown,
+    ) -> (Self, mpsc::Receiver<Infallible>) {
         let (alive, gone) = mpsc::channel(1);
         let (shutdown, in_flight) = (shutdown.clone(), Arc::default());
-        (Self { router, header_timeout: options.header_timeout, shutdown, in_flight, alive }, gone)
+        (
+            Self {
+                router,
+                header_timeout: options.header_timeout,
+                shutdown,
+                in_flight,
+                alive,
+            },
+            gone,
+        )
     }
 
     #[expect(
@@ -108,11 +123,20 @@ impl Connections {
         let _ = stream.set_nodelay(true);
         let asked = Arc::new(AtomicBool::new(false));
         let service = {
-            let (router, in_flight, asked) = (self.router.clone(), Arc::clone(&self.in_flight), Arc::clone(&asked));
+            let (router, in_flight, asked) = (
+                self.router.clone(),
+                Arc::clone(&self.in_flight),
+                Arc::clone(&asked),
+            );
             let client = ClientAddress::from(peer.ip());
             service_fn(move |request| {
                 asked.store(true, Ordering::Release);
-                answer(router.clone(), request, client.clone(), InFlight::enter(&in_flight))
+                answer(
+                    router.clone(),
+                    request,
+                    client.clone(),
+                    InFlight::enter(&in_flight),
+                )
             })
         };
         let connection = http1::Builder::new()
@@ -129,7 +153,10 @@ impl Connections {
                 () = shutdown.wait() => {}
             }
             // hyper would close a connection at once that has not asked anything, with the request that is on its way.
-            if !asked.load(Ordering::Acquire) && tokio::time::timeout(FIRST_REQUEST, connection.as_mut()).await.is_ok()
+            if !asked.load(Ordering::Acquire)
+                && tokio::time::timeout(FIRST_REQUEST, connection.as_mut())
+                    .await
+                    .is_ok()
             {
                 return;
             }
@@ -138,8 +165,14 @@ impl Connections {
         });
     }
 
-    async fn drain(self, mut gone: mpsc::Receiver<Infallible>, deadline: Duration) -> Result<(), ServeError> {
-        let Self { alive, in_flight, .. } = self;
+    async fn drain(
+        self,
+        mut gone: mpsc::Receiver<Infallible>,
+        deadline: Duration,
+    ) -> Result<(), ServeError> {
+        let Self {
+            alive, in_flight, ..
+        } = self;
         drop(alive);
         let in_time = tokio::time::timeout(deadline, gone.recv()).await.is_ok();
         // Connections that are open but wait for nothing from us, such as half a request head, are no reason to complain.

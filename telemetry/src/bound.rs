@@ -16,7 +16,9 @@ pub(crate) struct Sets<K, V> {
 
 impl<K: Clone + PartialEq, V> Sets<K, V> {
     pub(crate) const fn new() -> Self {
-        Self { slots: [const { OnceLock::new() }; MOST] }
+        Self {
+            slots: [const { OnceLock::new() }; MOST],
+        }
     }
 
     /// What is bound to `key`, bound now if it is new; `None` when all places are taken by others. A process meets its

@@ -24,7 +24,12 @@ const MAX_RESPONSE_BYTES: usize = 16 << 20;
 const POOL_IDLE: Duration = Duration::from_secs(5);
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    histogram(attr::metric::HTTP_CLIENT_REQUEST_DURATION, "s", "Duration of HTTP client requests", HTTP_SECONDS)
+    histogram(
+        attr::metric::HTTP_CLIENT_REQUEST_DURATION,
+        "s",
+        "Duration of HTTP client requests",
+        HTTP_SECONDS,
+    )
 });
 static ANSWERED: Sets<Answered, BoundHistogram<f64>> = Sets::new();
 
@@ -107,23 +112,43 @@ impl HttpClient {
 
     /// Sends one request and reads the whole answer, all within `timeout`, in a span named after the method. The span also
     /// has the [`SpanAttributes`] of the request's extensions.
-    pub async fn send(&self, mut request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, ClientError> {
+    pub async fn send(
+        &self,
+        mut request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, ClientError> {
         let address = Address::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
-        let more = request.extensions_mut().remove::<SpanAttributes>().unwrap_or_default();
+        let more = request
+            .extensions_mut()
+            .remove::<SpanAttributes>()
+            .unwrap_or_default();
         let call = Call::start(request.method(), &address, more);
         inject(call.span.context_ref(), request.headers_mut());
-        let exchange = self.exchange(request, &address).with_context(call.span.context());
+        let exchange = self
+            .exchange(request, &address)
+            .with_context(call.span.context());
         let result = match tokio::time::timeout(timeout, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(ClientError::Timeout { address: address.to_string(), timeout }),
+            Err(_) => Err(ClientError::Timeout {
+                address: address.to_string(),
+                timeout,
+            }),
         };
         call.finish(&result);
         result
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that sends, inside a span")]
-    async fn exchange(&self, request: Request<Bytes>, address: &Address) -> Result<Response<Bytes>, ClientError> {
-        let request = reqwest::Request::try_from(request).map_err(|error| ClientError::InvalidRequest(Some(error)))?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that sends, inside a span"
+    )]
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        address: &Address,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let request = reqwest::Request::try_from(request)
+            .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
         let broken = |source: reqwest::Error| {
             let address = address.to_string();
             if source.is_connect() {
@@ -145,11 +170,16 @@ impl HttpClient {
 async fn read(answer: &mut reqwest::Response, address: &Address) -> Result<Bytes, ClientError> {
     let mut body = BytesMut::new();
     let next = |answer: reqwest::Result<Option<Bytes>>| {
-        answer.map_err(|source| ClientError::Transport { address: address.to_string(), source })
+        answer.map_err(|source| ClientError::Transport {
+            address: address.to_string(),
+            source,
+        })
     };
     while let Some(chunk) = next(answer.chunk().await)? {
         if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-            return Err(ClientError::TooLarge { address: address.to_string() });
+            return Err(ClientError::TooLarge {
+                address: address.to_string(),
+            });
         }
         body.extend_from_slice(&chunk);
     }
@@ -158,7 +188,9 @@ async fn read(answer: &mut reqwest::Response, address: &Address) -> Result<Bytes
 
 /// Writes the context into outgoing headers. Services that speak through another library's client use it too.
 pub fn inject(context: &Context, headers: &mut HeaderMap) {
-    global::get_text_map_propagator(|propagator| propagator.inject_context(context, &mut HeaderInjector(headers)));
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(context, &mut HeaderInjector(headers))
+    });
 }
 
 /// One call under way. Dropped without [`Call::finish`], it tells of a caller that lost interest.
@@ -188,23 +220,41 @@ struct Answered {
 impl Call {
     fn start(method: &Method, address: &Address, more: SpanAttributes) -> Self {
         let (bounded, original) = crate::server::method(method);
-        let asked = Asked { method: bounded, host: Arc::clone(&address.host), port: address.port };
+        let asked = Asked {
+            method: bounded,
+            host: Arc::clone(&address.host),
+            port: address.port,
+        };
         let mut attributes = Vec::with_capacity(8);
         attributes.extend(asked.labels());
         attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
-        attributes
-            .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
+        attributes.extend(original.map(|original| {
+            KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())
+        }));
         attributes.extend(more.0);
         let name = if original.is_some() { "HTTP" } else { bounded };
-        let span = Span::build(builder(name, SpanKind::Client, attributes), &Context::current());
-        Self { span, start: Instant::now(), asked, finished: false }
+        let span = Span::build(
+            builder(name, SpanKind::Client, attributes),
+            &Context::current(),
+        );
+        Self {
+            span,
+            start: Instant::now(),
+            asked,
+            finished: false,
+        }
     }
 
     fn finish(mut self, result: &Result<Response<Bytes>, ClientError>) {
         match result {
             Ok(response) => self.answered(response),
             Err(error) => {
-                fail(self.span.context_ref(), error, error.error_type(), Location::caller());
+                fail(
+                    self.span.context_ref(),
+                    error,
+                    error.error_type(),
+                    Location::caller(),
+                );
                 self.record(&[KeyValue::new(attr::ERROR_TYPE, error.error_type())]);
             }
         }
@@ -213,7 +263,11 @@ impl Call {
     fn answered(&mut self, response: &Response<Bytes>) {
         let status = response.status();
         let version = crate::server::protocol_version(response.version());
-        let answered = Answered { status: status.as_u16(), version, asked: self.asked.clone() };
+        let answered = Answered {
+            status: status.as_u16(),
+            version,
+            asked: self.asked.clone(),
+        };
         let [code, version] = answered.labels();
         let span = self.span.context_ref().span();
         span.set_attributes([code.clone(), version.clone()]);
@@ -224,7 +278,9 @@ impl Call {
             span.set_attribute(error_type.clone());
             return self.record(&[code, version, error_type]);
         }
-        match ANSWERED.find(&answered, || DURATION.bind(&all(&answered.asked, &answered.labels()))) {
+        match ANSWERED.find(&answered, || {
+            DURATION.bind(&all(&answered.asked, &answered.labels()))
+        }) {
             Some(duration) => {
                 self.finished = true;
                 duration.record(self.start.elapsed().as_secs_f64());
@@ -235,7 +291,10 @@ impl Call {
 
     fn record(&mut self, outcome: &[KeyValue]) {
         self.finished = true;
-        DURATION.record(self.start.elapsed().as_secs_f64(), &all(&self.asked, outcome));
+        DURATION.record(
+            self.start.elapsed().as_secs_f64(),
+            &all(&self.asked, outcome),
+        );
     }
 }
 

@@ -16,7 +16,12 @@ use crate::metrics::{BoundHistogram, DB_SECONDS, Histogram, histogram};
 use crate::span::{Span, builder, fail};
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    histogram(attr::metric::DB_CLIENT_OPERATION_DURATION, "s", "Duration of database client operations", DB_SECONDS)
+    histogram(
+        attr::metric::DB_CLIENT_OPERATION_DURATION,
+        "s",
+        "Duration of database client operations",
+        DB_SECONDS,
+    )
 });
 static KNOWN: Sets<Operation, Known> = Sets::new();
 
@@ -62,8 +67,16 @@ pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
     let known = KNOWN.find(&operation, || Known::of(operation.clone()));
     let known = known.map_or_else(|| Cow::Owned(Known::of(operation)), Cow::Borrowed);
     let on_span = known.labels.iter().cloned().chain(attributes).collect();
-    let span = Span::build(builder(name, SpanKind::Client, on_span), &Context::current());
-    DbSpan { span, start: Instant::now(), known, failure: Mutex::default() }
+    let span = Span::build(
+        builder(name, SpanKind::Client, on_span),
+        &Context::current(),
+    );
+    DbSpan {
+        span,
+        start: Instant::now(),
+        known,
+        failure: Mutex::default(),
+    }
 }
 
 impl DbSpan {
@@ -71,7 +84,10 @@ impl DbSpan {
     pub fn answered(&self, status_code: u16) {
         let code = KeyValue::new(attr::DB_RESPONSE_STATUS_CODE, status_code.to_string());
         if status_code >= 400 {
-            self.failure.lock().unwrap_or_else(PoisonError::into_inner).push(code.clone());
+            self.failure
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(code.clone());
         }
         self.span.context_ref().span().set_attribute(code);
     }
@@ -79,8 +95,16 @@ impl DbSpan {
     /// Marks the call as failed, on the span and in the metric. `error_type` is the engine's own word, such as `SQLITE_BUSY`.
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {
-        fail(self.span.context_ref(), error, error_type, Location::caller());
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).push(KeyValue::new(attr::ERROR_TYPE, error_type));
+        fail(
+            self.span.context_ref(),
+            error,
+            error_type,
+            Location::caller(),
+        );
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(KeyValue::new(attr::ERROR_TYPE, error_type));
     }
 }
 
@@ -92,8 +116,15 @@ impl Known {
             KeyValue::new(attr::DB_OPERATION_NAME, operation.operation),
             KeyValue::new(attr::DB_COLLECTION_NAME, shared(operation.collection)),
         ];
-        labels.extend(operation.namespace.map(|name| KeyValue::new(attr::DB_NAMESPACE, shared(name))));
-        Self { labels, duration: OnceLock::new() }
+        labels.extend(
+            operation
+                .namespace
+                .map(|name| KeyValue::new(attr::DB_NAMESPACE, shared(name))),
+        );
+        Self {
+            labels,
+            duration: OnceLock::new(),
+        }
     }
 }
 
@@ -112,9 +143,14 @@ impl Drop for DbSpan {
         match (&self.known, failure.is_empty()) {
             // Bound at the first success, since a bound set shows in the metrics even if nothing was recorded.
             (Cow::Borrowed(Known { labels, duration }), true) => {
-                duration.get_or_init(|| DURATION.bind(labels)).record(seconds);
+                duration
+                    .get_or_init(|| DURATION.bind(labels))
+                    .record(seconds);
             }
-            (known, _) => DURATION.record(seconds, &[known.labels.as_slice(), failure.as_slice()].concat()),
+            (known, _) => DURATION.record(
+                seconds,
+                &[known.labels.as_slice(), failure.as_slice()].concat(),
+            ),
         }
     }
 }

@@ -37,14 +37,22 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// What was offered and has not been exported; right once the process has flushed or given up.
     pub(crate) fn lost(&self) -> u64 {
-        self.offered.load(Ordering::Relaxed).saturating_sub(self.exported.load(Ordering::Relaxed))
+        self.offered
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.exported.load(Ordering::Relaxed))
     }
 
     fn offer(&self) {
         self.offered.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn count(&self, signal: &'static str, items: u64, result: &OTelSdkResult, metric: &Counter<u64>) {
+    fn count(
+        &self,
+        signal: &'static str,
+        items: u64,
+        result: &OTelSdkResult,
+        metric: &Counter<u64>,
+    ) {
         match result {
             Ok(()) => {
                 self.exported.fetch_add(items, Ordering::Relaxed);
@@ -196,7 +204,9 @@ impl<E: SpanExporter> SpanExporter for Finished<E> {
         for span in &mut batch {
             keep_last(&mut span.attributes);
             if let Some(most) = self.value_length {
-                span.attributes.iter_mut().for_each(|attribute| shorten(&mut attribute.value, most));
+                span.attributes
+                    .iter_mut()
+                    .for_each(|attribute| shorten(&mut attribute.value, most));
             }
         }
         self.inner.export(batch).await
@@ -219,7 +229,10 @@ impl<E: SpanExporter> SpanExporter for Finished<E> {
 fn keep_last(attributes: &mut Vec<KeyValue>) {
     let mut index = 0;
     while index < attributes.len() {
-        if attributes[index + 1..].iter().any(|later| later.key == attributes[index].key) {
+        if attributes[index + 1..]
+            .iter()
+            .any(|later| later.key == attributes[index].key)
+        {
             attributes.remove(index);
         } else {
             index += 1;

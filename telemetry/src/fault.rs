@@ -41,9 +41,9 @@ fn parse(text: &str, service: &str) -> Option<Fault> {
         return None;
     }
     match (parts.next()?, parts.next()) {
-        ("latency", Some(milliseconds)) => {
-            Some(Fault::Latency(Duration::from_millis(milliseconds.parse().ok()?).min(MAX_LATENCY)))
-        }
+        ("latency", Some(milliseconds)) => Some(Fault::Latency(
+            Duration::from_millis(milliseconds.parse().ok()?).min(MAX_LATENCY),
+        )),
         ("error", None) => Some(Fault::Error),
         ("drop", None) => Some(Fault::Drop),
         _ => None,

@@ -65,11 +65,17 @@ pub fn init(settings: &Settings) -> Result<Guard, Error> {
         return Err(Error::Twice);
     }
     global::set_text_map_propagator(providers::propagator(settings));
-    let providers = if settings.disabled { None } else { Some(providers::build(settings)?) };
+    let providers = if settings.disabled {
+        None
+    } else {
+        Some(providers::build(settings)?)
+    };
     logs::init(settings, providers.as_ref().map(|all| &all.logger))?;
     if let Some(all) = &providers {
         global::set_tracer_provider(all.tracer.clone());
-        TRACER.set(Tracer::Sdk(all.tracer.tracer(SCOPE))).map_err(|_| Error::Twice)?;
+        TRACER
+            .set(Tracer::Sdk(all.tracer.tracer(SCOPE)))
+            .map_err(|_| Error::Twice)?;
         process::observe();
     }
     Ok(Guard { providers })
@@ -110,7 +116,10 @@ const DROP_DEADLINE: Duration = Duration::from_secs(2);
 impl Guard {
     /// Flushes all three signals at the same time and gives up after `deadline`; a dead collector delays the exit by no more.
     pub fn shutdown(mut self, deadline: Duration) -> Lost {
-        self.providers.take().map(|providers| flush(&providers, deadline)).unwrap_or_default()
+        self.providers
+            .take()
+            .map(|providers| flush(&providers, deadline))
+            .unwrap_or_default()
     }
 }
 
@@ -131,9 +140,15 @@ fn flush(all: &providers::Providers, deadline: Duration) -> Lost {
     ]);
     // Metrics leave last, since they count what has become of spans and log records; half of the time is theirs.
     let early = first.ended_by(Instant::now() + deadline / 2);
-    let second = in_threads(vec![Box::new(move || drop(meter.shutdown_with_timeout(deadline)))]);
+    let second = in_threads(vec![Box::new(move || {
+        drop(meter.shutdown_with_timeout(deadline))
+    })]);
     let in_time = second.ended_by(end) && (early || first.ended_by(end));
-    let lost = Lost { spans: all.tally.spans.lost(), logs: all.tally.logs.lost(), unfinished: !in_time };
+    let lost = Lost {
+        spans: all.tally.spans.lost(),
+        logs: all.tally.logs.lost(),
+        unfinished: !in_time,
+    };
     if lost != Lost::default() {
         tracing::warn!(
             name: "telemetry.lost",
@@ -186,7 +201,11 @@ pub(crate) fn tracer() -> &'static Tracer {
 
 impl Tracer {
     /// Puts a new span below `parent`; without the SDK the parent's ids travel on unchanged, as the API specifies.
-    pub(crate) fn start(&self, builder: opentelemetry::trace::SpanBuilder, parent: &Context) -> Context {
+    pub(crate) fn start(
+        &self,
+        builder: opentelemetry::trace::SpanBuilder,
+        parent: &Context,
+    ) -> Context {
         use opentelemetry::trace::{TraceContextExt, Tracer as _};
         match self {
             Self::Sdk(tracer) => parent.with_span(tracer.build_with_context(builder, parent)),

@@ -25,28 +25,60 @@ use crate::span::SpanRef;
 /// What the SDK and the HTTP libraries say of themselves must not come back as telemetry.
 const INTERNALS: [&str; 6] = ["opentelemetry", "hyper", "reqwest", "h2", "rustls", "tower"];
 /// The SDK's own lines that are worth a reader's time; its export errors are told once by `export.rs`.
-const SDK_LINES: [&str; 3] =
-    ["BatchSpanProcessor.SpanDroppingStarted", "BatchSpanProcessor.SpansDropped", "BatchLogProcessor.LogsDropped"];
+const SDK_LINES: [&str; 3] = [
+    "BatchSpanProcessor.SpanDroppingStarted",
+    "BatchSpanProcessor.SpansDropped",
+    "BatchLogProcessor.LogsDropped",
+];
 
 /// Installs the subscriber of this process.
-pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> Result<(), crate::Error> {
+pub(crate) fn init(
+    settings: &Settings,
+    logger: Option<&SdkLoggerProvider>,
+) -> Result<(), crate::Error> {
     let filter = EnvFilter::try_new(directives(settings))?;
     let verbose_sdk = settings.sdk_log_level.is_some();
     let worth = move |metadata: &Metadata<'_>| {
-        verbose_sdk || !metadata.target().starts_with("opentelemetry") || SDK_LINES.contains(&metadata.name())
+        verbose_sdk
+            || !metadata.target().starts_with("opentelemetry")
+            || SDK_LINES.contains(&metadata.name())
     };
-    let format = Lines { service: settings.service_name.clone(), json: !io::stdout().is_terminal() };
-    let stdout = tracing_subscriber::fmt::layer().event_format(format).with_filter(filter_fn(worth));
-    let ours = |metadata: &Metadata<'_>| !INTERNALS.iter().any(|target| metadata.target().starts_with(target));
-    let bridge = logger.map(|provider| OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(ours)));
-    tracing_subscriber::registry().with(filter).with(stdout).with(bridge).try_init().map_err(|_| crate::Error::Twice)
+    let format = Lines {
+        service: settings.service_name.clone(),
+        json: !io::stdout().is_terminal(),
+    };
+    let stdout = tracing_subscriber::fmt::layer()
+        .event_format(format)
+        .with_filter(filter_fn(worth));
+    let ours = |metadata: &Metadata<'_>| {
+        !INTERNALS
+            .iter()
+            .any(|target| metadata.target().starts_with(target))
+    };
+    let bridge = logger
+        .map(|provider| OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(ours)));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(stdout)
+        .with(bridge)
+        .try_init()
+        .map_err(|_| crate::Error::Twice)
 }
 
 /// The filter's text. A later directive for the same target wins, so `RUST_LOG` can still ask for `hyper=debug`.
 fn directives(settings: &Settings) -> String {
-    let quiet = INTERNALS.iter().skip(1).map(|target| format!("{target}=warn"));
-    let sdk = settings.sdk_log_level.iter().map(|level| format!("opentelemetry={level}"));
-    let all: Vec<_> = quiet.chain(sdk).chain([settings.log_filter.clone()]).collect();
+    let quiet = INTERNALS
+        .iter()
+        .skip(1)
+        .map(|target| format!("{target}=warn"));
+    let sdk = settings
+        .sdk_log_level
+        .iter()
+        .map(|level| format!("opentelemetry={level}"));
+    let all: Vec<_> = quiet
+        .chain(sdk)
+        .chain([settings.log_filter.clone()])
+        .collect();
     all.join(",")
 }
 
@@ -61,12 +93,21 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let ids = SpanRef::of(&opentelemetry::Context::current());
         if self.json {
-            writeln!(out, "{}", Value::Object(self.object(event.metadata(), fields, ids)))
+            writeln!(
+                out,
+                "{}",
+                Value::Object(self.object(event.metadata(), fields, ids))
+            )
         } else {
             human(&mut out, event.metadata(), &fields, ids)
         }
@@ -74,7 +115,12 @@ where
 }
 
 impl Lines {
-    fn object(&self, metadata: &Metadata<'_>, fields: Fields, ids: Option<SpanRef>) -> Map<String, Value> {
+    fn object(
+        &self,
+        metadata: &Metadata<'_>,
+        fields: Fields,
+        ids: Option<SpanRef>,
+    ) -> Map<String, Value> {
         let mut line = Map::new();
         line.insert("timestamp".to_owned(), json!(now()));
         line.insert("level".to_owned(), json!(metadata.level().as_str()));
@@ -90,7 +136,12 @@ impl Lines {
     }
 }
 
-fn human(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: &Fields, ids: Option<SpanRef>) -> fmt::Result {
+fn human(
+    out: &mut Writer<'_>,
+    metadata: &Metadata<'_>,
+    fields: &Fields,
+    ids: Option<SpanRef>,
+) -> fmt::Result {
     let colour = match *metadata.level() {
         Level::ERROR => "31",
         Level::WARN => "33",
@@ -99,14 +150,25 @@ fn human(out: &mut Writer<'_>, metadata: &Metadata<'_>, fields: &Fields, ids: Op
     };
     let level = metadata.level().as_str();
     if out.has_ansi_escapes() {
-        write!(out, "\x1b[90m{}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m {}", now(), fields.message)?;
+        write!(
+            out,
+            "\x1b[90m{}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m {}",
+            now(),
+            fields.message
+        )?;
     } else {
         write!(out, "{} {level:>5} {}", now(), fields.message)?;
     }
     for (key, value) in &fields.rest {
         // A stack trace on one line helps nobody; it is in the JSON form and in OTLP.
         if key != "exception.stacktrace" {
-            write!(out, " {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+            write!(
+                out,
+                " {key}={}",
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            )?;
         }
     }
     match ids {

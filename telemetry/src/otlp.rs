@@ -31,7 +31,10 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn body(&self) -> Bytes {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.body
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn replace(&self, body: Bytes) {
@@ -50,7 +53,9 @@ pub(crate) struct Direct<E> {
 
 impl<E: SpanExporter> SpanExporter for Direct<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let Some(prepared) = &self.prepared else { return self.inner.export(batch).await };
+        let Some(prepared) = &self.prepared else {
+            return self.inner.export(batch).await;
+        };
         prepared.replace(encode(&self.resource, &batch).into());
         drop(batch);
         let result = self.inner.export(Vec::new()).await;
@@ -99,7 +104,10 @@ fn encode(resource: &Resource, batch: &[SpanData]) -> Vec<u8> {
 fn by_scope(batch: &[SpanData]) -> Vec<(&InstrumentationScope, Vec<&SpanData>)> {
     let mut scopes: Vec<(&InstrumentationScope, Vec<&SpanData>)> = Vec::new();
     for span in batch {
-        match scopes.iter_mut().find(|(scope, _)| **scope == span.instrumentation_scope) {
+        match scopes
+            .iter_mut()
+            .find(|(scope, _)| **scope == span.instrumentation_scope)
+        {
             Some((_, spans)) => spans.push(span),
             None => scopes.push((&span.instrumentation_scope, vec![span])),
         }
@@ -186,7 +194,9 @@ fn flags(ids: &SpanContext, remote: bool) -> u32 {
 }
 
 fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos() as u64
 }
 
 fn write_attributes(message: &mut Writer, field: u8, attributes: &[KeyValue]) {
@@ -217,10 +227,18 @@ fn write_value(any: &mut Writer, value: &Value) {
 
 fn write_array(list: &mut Writer, array: &Array) {
     match array {
-        Array::String(texts) => write_each(list, texts, |any, text| any.present_bytes(1, text.as_str())),
-        Array::Bool(values) => write_each(list, values, |any, value| any.present_number(2, u64::from(*value))),
-        Array::I64(values) => write_each(list, values, |any, value| any.present_number(3, value.cast_unsigned())),
-        Array::F64(values) => write_each(list, values, |any, value| any.present_fixed64(4, value.to_bits())),
+        Array::String(texts) => {
+            write_each(list, texts, |any, text| any.present_bytes(1, text.as_str()))
+        }
+        Array::Bool(values) => write_each(list, values, |any, value| {
+            any.present_number(2, u64::from(*value))
+        }),
+        Array::I64(values) => write_each(list, values, |any, value| {
+            any.present_number(3, value.cast_unsigned())
+        }),
+        Array::F64(values) => write_each(list, values, |any, value| {
+            any.present_fixed64(4, value.to_bits())
+        }),
         _ => {}
     }
 }

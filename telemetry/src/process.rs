@@ -25,7 +25,8 @@ pub(crate) fn observe() {
         .with_unit("By")
         .with_description("Resident memory of the process")
         .with_callback(|observer| {
-            if let Some(bytes) = memory_stats::memory_stats().and_then(|memory| i64::try_from(memory.physical_mem).ok())
+            if let Some(bytes) = memory_stats::memory_stats()
+                .and_then(|memory| i64::try_from(memory.physical_mem).ok())
             {
                 observer.observe(bytes, &[] as &[KeyValue]);
             }

@@ -27,16 +27,25 @@ impl TextMapPropagator for TraceContext {
         let span = context.span();
         let ids = span.span_context();
         if ids.is_valid() {
-            injector.set(TRACEPARENT, write(ids, ids.trace_flags() & TraceFlags::SAMPLED));
+            injector.set(
+                TRACEPARENT,
+                write(ids, ids.trace_flags() & TraceFlags::SAMPLED),
+            );
             injector.set(TRACESTATE, ids.trace_state().header());
         }
     }
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
-        let Some((trace, span, flags)) = extractor.get(TRACEPARENT).and_then(|value| parse(value.trim())) else {
+        let Some((trace, span, flags)) = extractor
+            .get(TRACEPARENT)
+            .and_then(|value| parse(value.trim()))
+        else {
             return context.clone();
         };
-        let state = extractor.get(TRACESTATE).and_then(|state| TraceState::from_str(state).ok()).unwrap_or_default();
+        let state = extractor
+            .get(TRACESTATE)
+            .and_then(|state| TraceState::from_str(state).ok())
+            .unwrap_or_default();
         // Of the flags only `sampled` is known; W3C asks to drop the others.
         let ids = SpanContext::new(trace, span, flags & TraceFlags::SAMPLED, true, state);
         context.with_remote_span_context(ids)
@@ -60,7 +69,10 @@ pub(crate) fn parse(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
 
 /// The ids of two lower-case hex texts of full length; `None` when one is malformed or all zero.
 pub(crate) fn ids(trace: &str, span: &str) -> Option<(TraceId, SpanId)> {
-    let (trace, span) = (TraceId::from(hex::read(trace, 32)?), SpanId::from(hex::read(span, 16)? as u64));
+    let (trace, span) = (
+        TraceId::from(hex::read(trace, 32)?),
+        SpanId::from(hex::read(span, 16)? as u64),
+    );
     (trace != TraceId::INVALID && span != SpanId::INVALID).then_some((trace, span))
 }
 

@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry::{KeyValue, global};
-use opentelemetry_otlp::{LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLoggerProvider};
-use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream};
+use opentelemetry_sdk::metrics::{
+    Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream,
+};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
-use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor,
+};
 use opentelemetry_semantic_conventions::attribute as semconv;
 
 use crate::Error;
@@ -41,7 +47,12 @@ pub(crate) fn build(settings: &Settings) -> Result<Providers, Error> {
     global::set_meter_provider(meter.clone());
     let tracer = tracer_provider(settings, resource.clone(), &tally)?;
     let logger = logger_provider(settings, resource, &tally)?;
-    Ok(Providers { tracer, meter, logger, tally })
+    Ok(Providers {
+        tracer,
+        meter,
+        logger,
+        tally,
+    })
 }
 
 /// The propagator of the settings; without any, context neither enters nor leaves.
@@ -61,7 +72,10 @@ fn resource(settings: &Settings) -> Resource {
         KeyValue::new(semconv::SERVICE_NAME, settings.service_name.clone()),
         KeyValue::new(semconv::SERVICE_NAMESPACE, "throughline"),
         KeyValue::new(semconv::SERVICE_VERSION, settings.service_version),
-        KeyValue::new(semconv::SERVICE_INSTANCE_ID, uuid::Uuid::new_v4().to_string()),
+        KeyValue::new(
+            semconv::SERVICE_INSTANCE_ID,
+            uuid::Uuid::new_v4().to_string(),
+        ),
         KeyValue::new(semconv::DEPLOYMENT_ENVIRONMENT_NAME, "development"),
         KeyValue::new(semconv::PROCESS_PID, i64::from(std::process::id())),
     ];
@@ -70,13 +84,20 @@ fn resource(settings: &Settings) -> Resource {
     }
     Resource::builder_empty()
         .with_attributes(defaults)
-        .with_detectors(&[Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())])
+        .with_detectors(&[
+            Box::new(TelemetryResourceDetector),
+            Box::new(EnvResourceDetector::new()),
+        ])
         // The settings know whether `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` named the service.
         .with_service_name(settings.service_name.clone())
         .build()
 }
 
-fn tracer_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) -> Result<SdkTracerProvider, Error> {
+fn tracer_provider(
+    settings: &Settings,
+    resource: Resource,
+    tally: &Arc<Tally>,
+) -> Result<SdkTracerProvider, Error> {
     let mut builder = SdkTracerProvider::builder().with_resource(resource);
     let limits = settings.limits;
     if let Some(most) = limits.span_attributes {
@@ -97,20 +118,40 @@ fn tracer_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
                 .with_protocol(protocol(otlp))
                 .with_http_client(Transport::new(otlp, prepared.clone())?)
                 .build()?;
-            let inner = Direct { inner, prepared, resource: Resource::builder_empty().build() };
-            let exporter =
-                Finished { inner: Counted { inner, tally: Arc::clone(tally) }, value_length: limits.value_length };
+            let inner = Direct {
+                inner,
+                prepared,
+                resource: Resource::builder_empty().build(),
+            };
+            let exporter = Finished {
+                inner: Counted {
+                    inner,
+                    tally: Arc::clone(tally),
+                },
+                value_length: limits.value_length,
+            };
             let mut queue = BatchConfigBuilder::default();
             if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
                 queue = queue.with_max_queue_size(SPAN_QUEUE);
             }
-            let inner = BatchSpanProcessor::builder(exporter).with_batch_config(queue.build()).build();
-            builder.with_span_processor(Offered { inner, tally: Arc::clone(tally) }).build()
+            let inner = BatchSpanProcessor::builder(exporter)
+                .with_batch_config(queue.build())
+                .build();
+            builder
+                .with_span_processor(Offered {
+                    inner,
+                    tally: Arc::clone(tally),
+                })
+                .build()
         }
         Exporter::Console => {
-            let exporter =
-                Finished { inner: opentelemetry_stdout::SpanExporter::default(), value_length: limits.value_length };
-            builder.with_span_processor(SimpleSpanProcessor::new(exporter)).build()
+            let exporter = Finished {
+                inner: opentelemetry_stdout::SpanExporter::default(),
+                value_length: limits.value_length,
+            };
+            builder
+                .with_span_processor(SimpleSpanProcessor::new(exporter))
+                .build()
         }
         Exporter::None => builder.build(),
     })
@@ -132,19 +173,31 @@ fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterPro
                     .build()?,
             )
             .build(),
-        Exporter::Console => builder.with_periodic_exporter(opentelemetry_stdout::MetricExporter::default()).build(),
+        Exporter::Console => builder
+            .with_periodic_exporter(opentelemetry_stdout::MetricExporter::default())
+            .build(),
         Exporter::None => builder.build(),
     })
 }
 
 /// The view that turns every histogram into an exponential one, with the sizes that the specification gives.
 fn exponential(instrument: &Instrument) -> Option<Stream> {
-    let aggregation = Aggregation::Base2ExponentialHistogram { max_size: 160, max_scale: 20, record_min_max: true };
+    let aggregation = Aggregation::Base2ExponentialHistogram {
+        max_size: 160,
+        max_scale: 20,
+        record_min_max: true,
+    };
     let histogram = instrument.kind() == InstrumentKind::Histogram;
-    histogram.then(|| Stream::builder().with_aggregation(aggregation).build().ok()).flatten()
+    histogram
+        .then(|| Stream::builder().with_aggregation(aggregation).build().ok())
+        .flatten()
 }
 
-fn logger_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) -> Result<SdkLoggerProvider, Error> {
+fn logger_provider(
+    settings: &Settings,
+    resource: Resource,
+    tally: &Arc<Tally>,
+) -> Result<SdkLoggerProvider, Error> {
     let builder = SdkLoggerProvider::builder().with_resource(resource);
     Ok(match settings.logs {
         Exporter::Otlp => {
@@ -154,14 +207,29 @@ fn logger_provider(settings: &Settings, resource: Resource, tally: &Arc<Tally>) 
                 .with_protocol(protocol(otlp))
                 .with_http_client(Transport::new(otlp, None)?)
                 .build()?;
-            let inner = BatchLogProcessor::builder(Counted { inner, tally: Arc::clone(tally) }).build();
-            builder.with_log_processor(Offered { inner, tally: Arc::clone(tally) }).build()
+            let inner = BatchLogProcessor::builder(Counted {
+                inner,
+                tally: Arc::clone(tally),
+            })
+            .build();
+            builder
+                .with_log_processor(Offered {
+                    inner,
+                    tally: Arc::clone(tally),
+                })
+                .build()
         }
-        Exporter::Console => builder.with_simple_exporter(opentelemetry_stdout::LogExporter::default()).build(),
+        Exporter::Console => builder
+            .with_simple_exporter(opentelemetry_stdout::LogExporter::default())
+            .build(),
         Exporter::None => builder.build(),
     })
 }
 
 fn protocol(otlp: &Otlp) -> Protocol {
-    if otlp.json { Protocol::HttpJson } else { Protocol::HttpBinary }
+    if otlp.json {
+        Protocol::HttpJson
+    } else {
+        Protocol::HttpBinary
+    }
 }

@@ -32,7 +32,8 @@ use crate::attr;
 use crate::bound::Sets;
 use crate::fault::{self, Fault, Injected};
 use crate::metrics::{
-    BoundHistogram, BoundUpDownCounter, HTTP_SECONDS, Histogram, UpDownCounter, histogram, up_down_counter,
+    BoundHistogram, BoundUpDownCounter, HTTP_SECONDS, Histogram, UpDownCounter, histogram,
+    up_down_counter,
 };
 use crate::propagation;
 use crate::span::{Span, builder, fail};
@@ -40,10 +41,19 @@ use request::describe;
 pub(crate) use request::{method, protocol_version, redact};
 
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    histogram(attr::metric::HTTP_SERVER_REQUEST_DURATION, "s", "Duration of HTTP server requests", HTTP_SECONDS)
+    histogram(
+        attr::metric::HTTP_SERVER_REQUEST_DURATION,
+        "s",
+        "Duration of HTTP server requests",
+        HTTP_SECONDS,
+    )
 });
 static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
-    up_down_counter(attr::metric::HTTP_SERVER_ACTIVE_REQUESTS, "{request}", "Requests that are being answered")
+    up_down_counter(
+        attr::metric::HTTP_SERVER_ACTIVE_REQUESTS,
+        "{request}",
+        "Requests that are being answered",
+    )
 });
 static ANSWERED: Sets<Answered, BoundHistogram<f64>> = Sets::new();
 static ACTIVE_BY_METHOD: Sets<&str, BoundUpDownCounter<i64>> = Sets::new();
@@ -82,7 +92,11 @@ impl Failure {
     /// `error_type` is a bounded word for `error.type`.
     #[track_caller]
     pub fn new(error: impl Error + Send + Sync + 'static, error_type: &'static str) -> Self {
-        Self { error: Arc::new(error), error_type, at: Location::caller() }
+        Self {
+            error: Arc::new(error),
+            error_type,
+            at: Location::caller(),
+        }
     }
 }
 
@@ -101,7 +115,10 @@ impl<S> Layer<S> for ServerLayer {
     type Service = Traced<S>;
 
     fn layer(&self, inner: S) -> Traced<S> {
-        Traced { inner, options: self.options }
+        Traced {
+            inner,
+            options: self.options,
+        }
     }
 }
 
@@ -129,7 +146,10 @@ where
         let options = self.options;
         let exchange = Exchange::start(&request);
         let context = exchange.span.context();
-        let fault = options.allow_faults.then(|| fault::for_service(&context, options.service)).flatten();
+        let fault = options
+            .allow_faults
+            .then(|| fault::for_service(&context, options.service))
+            .flatten();
         // The service that was polled ready is the one to call; its clone waits for the next request.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
@@ -183,9 +203,14 @@ impl Exchange {
     fn start(request: &Request<Body>) -> Self {
         let (method, original) = method(request.method());
         // One shared text for the span and the metric.
-        let route: Option<Arc<str>> = request.extensions().get::<MatchedPath>().map(|path| path.as_str().into());
+        let route: Option<Arc<str>> = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map(|path| path.as_str().into());
         let shown = if original.is_some() { "HTTP" } else { method };
-        let name = route.as_ref().map_or(Cow::Borrowed(shown), |route| [shown, " ", route].concat().into());
+        let name = route.as_ref().map_or(Cow::Borrowed(shown), |route| {
+            [shown, " ", route].concat().into()
+        });
         let version = protocol_version(request.version());
         // Room for what is known at the end as well: status code and error type, and an attribute or two of the service.
         let mut attributes = Vec::with_capacity(14);
@@ -194,26 +219,48 @@ impl Exchange {
             KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, version),
             scheme(),
         ]);
-        attributes.push(KeyValue::new(attr::URL_PATH, request.uri().path().to_owned()));
-        attributes
-            .extend(original.map(|original| KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())));
-        attributes.extend(route.clone().map(|route| KeyValue::new(attr::HTTP_ROUTE, route)));
+        attributes.push(KeyValue::new(
+            attr::URL_PATH,
+            request.uri().path().to_owned(),
+        ));
+        attributes.extend(original.map(|original| {
+            KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())
+        }));
+        attributes.extend(
+            route
+                .clone()
+                .map(|route| KeyValue::new(attr::HTTP_ROUTE, route)),
+        );
         describe(request, &mut attributes);
         let parent = global::get_text_map_propagator(|propagator| {
             propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
         });
         let span = Span::build(builder(name, SpanKind::Server, attributes), &parent);
         count_active(method, 1);
-        Self { span, start: Instant::now(), method, route, version, finished: false }
+        Self {
+            span,
+            start: Instant::now(),
+            method,
+            route,
+            version,
+            finished: false,
+        }
     }
 
     fn finish(mut self, mut response: Response) -> Response {
         let status = response.status();
-        let answered = response.extensions().get::<Unanswered>().is_none().then(|| status.as_u16());
+        let answered = response
+            .extensions()
+            .get::<Unanswered>()
+            .is_none()
+            .then(|| status.as_u16());
         if let Some(code) = answered {
-            self.span.set(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(code));
+            self.span
+                .set(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(code));
         }
-        let error_type = status.is_server_error().then(|| self.fail(status, response.extensions().get()));
+        let error_type = status
+            .is_server_error()
+            .then(|| self.fail(status, response.extensions().get()));
         if let Some(value) = traceresponse(self.span.context_ref()) {
             response.headers_mut().insert("traceresponse", value);
         }
@@ -225,7 +272,12 @@ impl Exchange {
     fn fail(&self, status: StatusCode, failure: Option<&Failure>) -> KeyValue {
         let context = self.span.context_ref();
         if let Some(failure) = failure {
-            fail(context, failure.error.as_ref(), failure.error_type, failure.at);
+            fail(
+                context,
+                failure.error.as_ref(),
+                failure.error_type,
+                failure.at,
+            );
             return KeyValue::new(attr::ERROR_TYPE, failure.error_type);
         }
         let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
@@ -238,8 +290,15 @@ impl Exchange {
         self.finished = true;
         count_active(self.method, -1);
         let seconds = self.start.elapsed().as_secs_f64();
-        let Self { method, version, .. } = *self;
-        let answered = Answered { status: status.unwrap_or_default(), method, route: self.route.take(), version };
+        let Self {
+            method, version, ..
+        } = *self;
+        let answered = Answered {
+            status: status.unwrap_or_default(),
+            method,
+            route: self.route.take(),
+            version,
+        };
         if status.is_some()
             && error_type.is_none()
             && let Some(duration) = ANSWERED.find(&answered, || DURATION.bind(&answered.labels()))
@@ -261,9 +320,16 @@ impl Answered {
             scheme(),
         ]);
         if self.status != 0 {
-            labels.push(KeyValue::new(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(self.status)));
+            labels.push(KeyValue::new(
+                attr::HTTP_RESPONSE_STATUS_CODE,
+                i64::from(self.status),
+            ));
         }
-        labels.extend(self.route.clone().map(|route| KeyValue::new(attr::HTTP_ROUTE, route)));
+        labels.extend(
+            self.route
+                .clone()
+                .map(|route| KeyValue::new(attr::HTTP_ROUTE, route)),
+        );
         labels
     }
 }
@@ -299,20 +365,36 @@ struct Panicked {
 
 /// The client gets an answer and no reason; the message of the panic goes into the trace and the log.
 fn panicked(panic: &(dyn Any + Send), options: Options) -> Response {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let panicked = Panicked { message: text.unwrap_or("no message").to_owned() };
-    let mut response = (options.fault_response)(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
-    response.extensions_mut().insert(Failure::new(panicked, "panic"));
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let panicked = Panicked {
+        message: text.unwrap_or("no message").to_owned(),
+    };
+    let mut response =
+        (options.fault_response)(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
+    response
+        .extensions_mut()
+        .insert(Failure::new(panicked, "panic"));
     response
 }
 
 fn suffer(fault: Fault, options: Options) -> Response {
-    let kind = if fault == Fault::Drop { "drop" } else { "error" };
-    let injected = Injected { kind, service: options.service };
+    let kind = if fault == Fault::Drop {
+        "drop"
+    } else {
+        "error"
+    };
+    let injected = Injected {
+        kind,
+        service: options.service,
+    };
     let mut response = if fault == Fault::Drop {
         // A body that fails at its first poll makes hyper close the connection before it has written the head.
-        let broken =
-            futures_util::stream::once(async { Err::<bytes::Bytes, _>(std::io::Error::other("dropped on purpose")) });
+        let broken = futures_util::stream::once(async {
+            Err::<bytes::Bytes, _>(std::io::Error::other("dropped on purpose"))
+        });
         let mut response = Response::new(Body::from_stream(broken));
         response.extensions_mut().insert(Unanswered);
         response
@@ -320,7 +402,9 @@ fn suffer(fault: Fault, options: Options) -> Response {
         (options.fault_response)(StatusCode::INTERNAL_SERVER_ERROR, &injected.to_string())
     };
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.extensions_mut().insert(Failure::new(injected, "fault_injected"));
+    response
+        .extensions_mut()
+        .insert(Failure::new(injected, "fault_injected"));
     response
 }
 

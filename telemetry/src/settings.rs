@@ -76,8 +76,13 @@ type Get<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 impl Settings {
     /// Reads the process environment.
-    pub fn from_env(service_name: &str, service_version: &'static str) -> Result<Self, SettingsError> {
-        Self::from_lookup(service_name, service_version, |name| std::env::var(name).ok())
+    pub fn from_env(
+        service_name: &str,
+        service_version: &'static str,
+    ) -> Result<Self, SettingsError> {
+        Self::from_lookup(service_name, service_version, |name| {
+            std::env::var(name).ok()
+        })
     }
 
     /// Reads variables through `lookup`.
@@ -86,9 +91,14 @@ impl Settings {
         service_version: &'static str,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
-        let given = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let given = |name: &str| {
+            lookup(name)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
         // Only the word "true" disables; the specification wants every other value read as false.
-        let disabled = given("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let disabled =
+            given("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         // With the SDK off nobody exports, so a setting of the exporters that this build cannot follow must not stop it.
         let get = |name: &str| given(name).filter(|_| !disabled || ALWAYS_READ.contains(&name));
         words::check(&get)?;
@@ -113,12 +123,22 @@ impl Settings {
     /// The same settings without any exporter, for a process that must not tell of itself.
     #[must_use]
     pub fn without_exporters(self) -> Self {
-        Self { traces: Exporter::None, metrics: Exporter::None, logs: Exporter::None, ..self }
+        Self {
+            traces: Exporter::None,
+            metrics: Exporter::None,
+            logs: Exporter::None,
+            ..self
+        }
     }
 }
 
-const ALWAYS_READ: [&str; 5] =
-    ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_PROPAGATORS", "OTEL_LOG_LEVEL", "RUST_LOG"];
+const ALWAYS_READ: [&str; 5] = [
+    "OTEL_SERVICE_NAME",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_PROPAGATORS",
+    "OTEL_LOG_LEVEL",
+    "RUST_LOG",
+];
 
 fn exporter(variable: &str, get: &Get<'_>) -> Result<Exporter, SettingsError> {
     match get(variable).as_deref() {
@@ -130,14 +150,22 @@ fn exporter(variable: &str, get: &Get<'_>) -> Result<Exporter, SettingsError> {
 }
 
 fn propagators(value: Option<String>) -> Result<Vec<Propagator>, SettingsError> {
-    let Some(value) = value else { return Ok(vec![Propagator::TraceContext, Propagator::Baggage]) };
+    let Some(value) = value else {
+        return Ok(vec![Propagator::TraceContext, Propagator::Baggage]);
+    };
     let mut found = Vec::new();
     for word in value.split(',').map(str::trim) {
         let propagator = match word {
             "tracecontext" => Propagator::TraceContext,
             "baggage" => Propagator::Baggage,
             "none" => continue,
-            _ => return Err(refuse("OTEL_PROPAGATORS", &value, "a list of tracecontext and baggage, or none")),
+            _ => {
+                return Err(refuse(
+                    "OTEL_PROPAGATORS",
+                    &value,
+                    "a list of tracecontext and baggage, or none",
+                ));
+            }
         };
         if !found.contains(&propagator) {
             found.push(propagator);
@@ -156,25 +184,44 @@ fn sdk_log_level(value: Option<String>) -> Result<Option<String>, SettingsError>
         "info" => "info",
         "debug" => "debug",
         "trace" | "verbose" | "all" => "trace",
-        _ => return Err(refuse("OTEL_LOG_LEVEL", &value, "none, error, warn, info, debug or trace")),
+        _ => {
+            return Err(refuse(
+                "OTEL_LOG_LEVEL",
+                &value,
+                "none, error, warn, info, debug or trace",
+            ));
+        }
     };
     Ok(Some(level.to_owned()))
 }
 
 fn named_resource(get: &Get<'_>) -> Option<String> {
     let attributes = get("OTEL_RESOURCE_ATTRIBUTES")?;
-    let named =
-        attributes.split(',').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == "service.name");
-    named.map(|(_, value)| value.trim().to_owned()).filter(|value| !value.is_empty())
+    let named = attributes
+        .split(',')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| key.trim() == "service.name");
+    named
+        .map(|(_, value)| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
 }
 
 fn number<T: std::str::FromStr>(variable: &str, get: &Get<'_>) -> Result<Option<T>, SettingsError> {
-    let Some(value) = get(variable) else { return Ok(None) };
-    value.parse().map(Some).map_err(|_| refuse(variable, &value, "a whole number"))
+    let Some(value) = get(variable) else {
+        return Ok(None);
+    };
+    value
+        .parse()
+        .map(Some)
+        .map_err(|_| refuse(variable, &value, "a whole number"))
 }
 
 fn refuse(variable: &str, value: &str, takes: &'static str) -> SettingsError {
-    SettingsError { variable: variable.to_owned(), value: value.to_owned(), takes }
+    SettingsError {
+        variable: variable.to_owned(),
+        value: value.to_owned(),
+        takes,
+    }
 }
 
 #[cfg(test)]

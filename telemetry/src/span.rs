@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use opentelemetry::context::{FutureExt, WithContext};
 use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+    TraceState,
 };
 use opentelemetry::{Context, KeyValue, Value};
 
@@ -27,22 +28,45 @@ pub struct Span {
 impl Span {
     /// Starts an INTERNAL span below the current one.
     pub fn start(name: impl Into<Cow<'static, str>>, attributes: Vec<KeyValue>) -> Self {
-        Self::build(builder(name, SpanKind::Internal, attributes), &Context::current())
+        Self::build(
+            builder(name, SpanKind::Internal, attributes),
+            &Context::current(),
+        )
     }
 
     /// Starts an INTERNAL span that also points at spans of other traces (or other places of this one).
-    pub fn start_with_links(name: impl Into<Cow<'static, str>>, attributes: Vec<KeyValue>, links: &[SpanRef]) -> Self {
-        let links = links.iter().filter_map(SpanRef::span_context).map(Link::with_context).collect();
-        Self::build(builder(name, SpanKind::Internal, attributes).with_links(links), &Context::current())
+    pub fn start_with_links(
+        name: impl Into<Cow<'static, str>>,
+        attributes: Vec<KeyValue>,
+        links: &[SpanRef],
+    ) -> Self {
+        let links = links
+            .iter()
+            .filter_map(SpanRef::span_context)
+            .map(Link::with_context)
+            .collect();
+        Self::build(
+            builder(name, SpanKind::Internal, attributes).with_links(links),
+            &Context::current(),
+        )
     }
 
     /// Starts an INTERNAL span with a start time of the past, for work that is told of after it was done.
-    pub fn start_at(name: impl Into<Cow<'static, str>>, attributes: Vec<KeyValue>, start: SystemTime) -> Self {
-        Self::build(builder(name, SpanKind::Internal, attributes).with_start_time(start), &Context::current())
+    pub fn start_at(
+        name: impl Into<Cow<'static, str>>,
+        attributes: Vec<KeyValue>,
+        start: SystemTime,
+    ) -> Self {
+        Self::build(
+            builder(name, SpanKind::Internal, attributes).with_start_time(start),
+            &Context::current(),
+        )
     }
 
     pub(crate) fn build(builder: SpanBuilder, parent: &Context) -> Self {
-        Self { context: crate::tracer().start(builder, parent) }
+        Self {
+            context: crate::tracer().start(builder, parent),
+        }
     }
 
     /// Sets an attribute; a later value replaces an earlier one (at export, since the SDK keeps both).
@@ -102,7 +126,9 @@ pub struct CurrentSpan {
 
 /// The current span.
 pub fn current() -> CurrentSpan {
-    CurrentSpan { context: Context::current() }
+    CurrentSpan {
+        context: Context::current(),
+    }
 }
 
 impl CurrentSpan {
@@ -169,7 +195,10 @@ impl SpanRef {
     /// Checks two lower-case hex ids; `None` when one is malformed or all zero.
     pub fn parse(trace_id: &str, span_id: &str) -> Option<Self> {
         propagation::ids(trace_id, span_id)?;
-        Some(Self { trace_id: trace_id.to_owned(), span_id: span_id.to_owned() })
+        Some(Self {
+            trace_id: trace_id.to_owned(),
+            span_id: span_id.to_owned(),
+        })
     }
 
     /// Reads the ids out of a `traceparent` or `traceresponse` value (W3C Trace Context, level 2).
@@ -186,7 +215,8 @@ impl SpanRef {
     pub(crate) fn of(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();
-        ids.is_valid().then(|| Self::from_ids(ids.trace_id(), ids.span_id()))
+        ids.is_valid()
+            .then(|| Self::from_ids(ids.trace_id(), ids.span_id()))
     }
 
     fn from_ids(trace: TraceId, span: SpanId) -> Self {
@@ -200,23 +230,42 @@ impl SpanRef {
     fn recorded(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();
-        (ids.is_sampled() && !ids.is_remote()).then(|| Self::of(context)).flatten()
+        (ids.is_sampled() && !ids.is_remote())
+            .then(|| Self::of(context))
+            .flatten()
     }
 
     fn span_context(&self) -> Option<SpanContext> {
         let (trace, span) = propagation::ids(&self.trace_id, &self.span_id)?;
-        Some(SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE))
+        Some(SpanContext::new(
+            trace,
+            span,
+            TraceFlags::SAMPLED,
+            true,
+            TraceState::NONE,
+        ))
     }
 }
 
-pub(crate) fn builder(name: impl Into<Cow<'static, str>>, kind: SpanKind, attributes: Vec<KeyValue>) -> SpanBuilder {
-    SpanBuilder::from_name(name).with_kind(kind).with_attributes(attributes)
+pub(crate) fn builder(
+    name: impl Into<Cow<'static, str>>,
+    kind: SpanKind,
+    attributes: Vec<KeyValue>,
+) -> SpanBuilder {
+    SpanBuilder::from_name(name)
+        .with_kind(kind)
+        .with_attributes(attributes)
 }
 
 /// Status, `error.type` and the exception record, on the span of `context`.
 ///
 /// The record is a log event and not a span event, as the conventions now ask; Elastic counts errors by it.
-pub(crate) fn fail(context: &Context, error: &dyn Error, error_type: &'static str, at: &Location<'_>) {
+pub(crate) fn fail(
+    context: &Context,
+    error: &dyn Error,
+    error_type: &'static str,
+    at: &Location<'_>,
+) {
     let span = context.span();
     span.set_status(Status::error(error.to_string()));
     span.set_attribute(KeyValue::new(attr::ERROR_TYPE, error_type));

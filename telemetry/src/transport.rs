@@ -39,19 +39,28 @@ pub enum TransportError {
 }
 
 impl Transport {
-    #[expect(clippy::disallowed_methods, reason = "OTLP leaves outside the traced client, or it would trace itself")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "OTLP leaves outside the traced client, or it would trace itself"
+    )]
     pub(crate) fn new(otlp: &Otlp, prepared: Option<Prepared>) -> Result<Self, TransportError> {
-        let mut builder =
-            reqwest::blocking::Client::builder().timeout(otlp.timeout).redirect(reqwest::redirect::Policy::none());
+        let mut builder = reqwest::blocking::Client::builder()
+            .timeout(otlp.timeout)
+            .redirect(reqwest::redirect::Policy::none());
         if let Some(path) = &otlp.certificate {
-            let authority = reqwest::Certificate::from_pem(&read(path)?).map_err(TransportError::Client)?;
+            let authority =
+                reqwest::Certificate::from_pem(&read(path)?).map_err(TransportError::Client)?;
             builder = builder.add_root_certificate(authority);
         }
         if let Some((certificate, key)) = &otlp.client {
             let pem = [read(certificate)?, read(key)?].concat();
-            builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(TransportError::Client)?);
+            builder = builder
+                .identity(reqwest::Identity::from_pem(&pem).map_err(TransportError::Client)?);
         }
-        Ok(Self { client: builder.build().map_err(TransportError::Client)?, prepared })
+        Ok(Self {
+            client: builder.build().map_err(TransportError::Client)?,
+            prepared,
+        })
     }
 }
 
@@ -72,5 +81,8 @@ impl HttpClient for Transport {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TransportError> {
-    fs::read(path).map_err(|source| TransportError::File { path: path.to_owned(), source })
+    fs::read(path).map_err(|source| TransportError::File {
+        path: path.to_owned(),
+        source,
+    })
 }

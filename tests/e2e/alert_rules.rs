@@ -48,7 +48,10 @@ fn errors() -> Scenario {
         rule: "errors",
         signals: &["traces"],
         matching,
-        also: vec![("/attributes/http.response.status_code", json!(503)), ("/duration", json!(1))],
+        also: vec![
+            ("/attributes/http.response.status_code", json!(503)),
+            ("/duration", json!(1)),
+        ],
         misses: vec![
             ("/status/code", Value::Null),
             ("/status/code", json!("Ok")),
@@ -66,7 +69,10 @@ fn latency() -> Scenario {
         rule: "latency",
         signals: &["traces"],
         matching,
-        also: vec![("/duration", json!(5_000_000_000_u64)), ("/status/code", json!("Error"))],
+        also: vec![
+            ("/duration", json!(5_000_000_000_u64)),
+            ("/status/code", json!("Error")),
+        ],
         misses: vec![
             ("/duration", json!(500_000_000)),
             // Half a second in another unit, forgotten to be changed.
@@ -109,7 +115,10 @@ fn drift() -> Scenario {
         matching: json!({"resource": resource("model-service"),
             "attributes": {"ml.model_name": "wine_quality", "ml.drift_detected": true}}),
         also: vec![("/attributes/ml.model_name", json!("text_sentiment"))],
-        misses: vec![("/attributes/ml.drift_detected", json!(false)), ("/attributes/ml.drift_detected", Value::Null)],
+        misses: vec![
+            ("/attributes/ml.drift_detected", json!(false)),
+            ("/attributes/ml.drift_detected", Value::Null),
+        ],
     }
 }
 
@@ -138,9 +147,15 @@ const NAMESPACE: &str = "/resource/attributes/service.namespace";
 fn changed(document: &Value, pointer: &str, value: &Value) -> Result<Value> {
     let mut document = document.clone();
     let (parent, field) = pointer.rsplit_once('/').context("a pointer has a slash")?;
-    let parent = document.pointer_mut(parent).and_then(Value::as_object_mut).context("the parent is an object")?;
+    let parent = document
+        .pointer_mut(parent)
+        .and_then(Value::as_object_mut)
+        .context("the parent is an object")?;
     if value.is_null() {
-        ensure!(parent.remove(field).is_some(), "{pointer} was not there anyway");
+        ensure!(
+            parent.remove(field).is_some(),
+            "{pointer} was not there anyway"
+        );
     } else {
         parent.insert(field.to_owned(), value.clone());
     }
@@ -150,7 +165,11 @@ fn changed(document: &Value, pointer: &str, value: &Value) -> Result<Value> {
 /// A time as the exporter writes it: milliseconds since 1970 with a fraction.
 fn exported(time: SystemTime) -> Result<String> {
     let since = time.duration_since(UNIX_EPOCH)?;
-    Ok(format!("{}.{:06}", since.as_millis(), since.subsec_nanos() % 1_000_000))
+    Ok(format!(
+        "{}.{:06}",
+        since.as_millis(),
+        since.subsec_nanos() % 1_000_000
+    ))
 }
 
 /// The server, the run's own data streams, and the moment at which the rule looks.
@@ -166,30 +185,47 @@ impl Bench {
     fn new(rule: &str) -> Result<Self> {
         static TEMPLATES: OnceLock<std::result::Result<(), String>> = OnceLock::new();
         let url = elasticsearch()?.trim_end_matches('/').to_owned();
-        let put = TEMPLATES
-            .get_or_init(|| deploy_script("elasticsearch-templates.sh", &url).map_err(|error| format!("{error:#}")));
+        let put = TEMPLATES.get_or_init(|| {
+            deploy_script("elasticsearch-templates.sh", &url).map_err(|error| format!("{error:#}"))
+        });
         if let Err(error) = put {
             anyhow::bail!("{error}");
         }
         let now = SystemTime::now();
         let run = now.duration_since(UNIX_EPOCH)?.as_nanos();
         let namespace = format!("{}{}x{run}", rule.replace('-', ""), std::process::id());
-        Ok(Self { url, namespace, now, client: HttpClient::new()?, runtime: tokio::runtime::Runtime::new()? })
+        Ok(Self {
+            url,
+            namespace,
+            now,
+            client: HttpClient::new()?,
+            runtime: tokio::runtime::Runtime::new()?,
+        })
     }
 
     fn post(&self, path: &str, body: String) -> Result<Value> {
-        let request = Request::post(format!("{}/{path}", self.url)).header("content-type", "application/json");
+        let request = Request::post(format!("{}/{path}", self.url))
+            .header("content-type", "application/json");
         let request = request.body(Bytes::from(body))?;
         let answer = self.runtime.block_on(self.client.send(request, DEADLINE))?;
         let text = String::from_utf8_lossy(answer.body());
-        ensure!(answer.status().is_success(), "{path} answers {}: {text}", answer.status());
+        ensure!(
+            answer.status().is_success(),
+            "{path} answers {}: {text}",
+            answer.status()
+        );
         Ok(serde_json::from_str(&text)?)
     }
 
     /// Writes documents with their ids; they can be found when this returns.
     fn write(&self, signal: &str, documents: &[(String, Value)]) -> Result<()> {
-        let lines = documents.iter().map(|(id, document)| format!("{}\n{document}\n", json!({"create": {"_id": id}})));
-        let path = format!("{signal}-generic.otel-{}/_bulk?refresh=true", self.namespace);
+        let lines = documents
+            .iter()
+            .map(|(id, document)| format!("{}\n{document}\n", json!({"create": {"_id": id}})));
+        let path = format!(
+            "{signal}-generic.otel-{}/_bulk?refresh=true",
+            self.namespace
+        );
         let answer = self.post(&path, lines.collect())?;
         ensure!(answer["errors"] == false, "not stored: {answer}");
         Ok(())
@@ -207,19 +243,34 @@ impl Bench {
             .iter()
             .map(|pattern| pattern.replace("otel-*", &format!("otel-{}", self.namespace)))
             .collect();
-        let path = format!("{}/_search?ignore_unavailable=true&allow_no_indices=true", streams.join(","));
+        let path = format!(
+            "{}/_search?ignore_unavailable=true&allow_no_indices=true",
+            streams.join(",")
+        );
         let answer = self.post(&path, body.to_string())?;
-        ensure!(answer["_shards"]["failed"] == 0, "the query fails: {answer}");
-        let hits = answer["hits"]["hits"].as_array().context("an answer has hits")?;
-        ensure!(answer["hits"]["total"]["value"] == hits.len(), "more than could be listed: {answer}");
-        Ok(hits.iter().filter_map(|hit| hit["_id"].as_str().map(str::to_owned)).collect())
+        ensure!(
+            answer["_shards"]["failed"] == 0,
+            "the query fails: {answer}"
+        );
+        let hits = answer["hits"]["hits"]
+            .as_array()
+            .context("an answer has hits")?;
+        ensure!(
+            answer["hits"]["total"]["value"] == hits.len(),
+            "more than could be listed: {answer}"
+        );
+        Ok(hits
+            .iter()
+            .filter_map(|hit| hit["_id"].as_str().map(str::to_owned))
+            .collect())
     }
 }
 
 fn check(scenario: &Scenario) -> Result<()> {
     for signal in scenario.signals {
         let bench = Bench::new(&format!("{}{signal}", scenario.rule))?;
-        check_signal(&bench, scenario, signal).with_context(|| format!("{} on {signal}", scenario.rule))?;
+        check_signal(&bench, scenario, signal)
+            .with_context(|| format!("{} on {signal}", scenario.rule))?;
     }
     Ok(())
 }
@@ -239,20 +290,32 @@ fn check_signal(bench: &Bench, scenario: &Scenario, signal: &str) -> Result<()> 
         let document = stamped(changed(&scenario.matching, pointer, value)?, recent)?;
         documents.push((format!("miss {pointer}={value}"), document));
     }
-    for (when, time) in [("too old", bench.now - rule.window() - second), ("not yet", bench.now + 60 * second)] {
-        documents.push((format!("miss {when}"), stamped(scenario.matching.clone(), time)?));
+    for (when, time) in [
+        ("too old", bench.now - rule.window() - second),
+        ("not yet", bench.now + 60 * second),
+    ] {
+        documents.push((
+            format!("miss {when}"),
+            stamped(scenario.matching.clone(), time)?,
+        ));
     }
     bench.write(signal, &documents)?;
     assert_eq!(bench.found(&rule)?, BTreeSet::new(), "near misses match");
 
-    let oldest = stamped(scenario.matching.clone(), bench.now - rule.window() + second)?;
+    let oldest = stamped(
+        scenario.matching.clone(),
+        bench.now - rule.window() + second,
+    )?;
     let mut matching = vec![("match just inside the window".to_owned(), oldest)];
     for (pointer, value) in &scenario.also {
         let document = stamped(changed(&scenario.matching, pointer, value)?, recent)?;
         matching.push((format!("match {pointer}={value}"), document));
     }
     for number in 0..=rule.threshold() {
-        matching.push((format!("match {number}"), stamped(scenario.matching.clone(), recent)?));
+        matching.push((
+            format!("match {number}"),
+            stamped(scenario.matching.clone(), recent)?,
+        ));
     }
     let expected: BTreeSet<_> = matching.iter().map(|(id, _)| id.clone()).collect();
     // Exactly the threshold is not more than the threshold; one more is.
@@ -302,8 +365,15 @@ fn unsure_predictions_match() -> Result<()> {
 
 #[test]
 fn every_rule_has_a_scenario() -> Result<()> {
-    let tried: BTreeSet<_> =
-        [errors(), latency(), validation_accuracy(), drift(), confidence()].map(|s| s.rule.to_owned()).into();
+    let tried: BTreeSet<_> = [
+        errors(),
+        latency(),
+        validation_accuracy(),
+        drift(),
+        confidence(),
+    ]
+    .map(|s| s.rule.to_owned())
+    .into();
     assert_eq!(Rule::names()?, tried);
     Ok(())
 }

@@ -10,24 +10,34 @@ use crate::harness::{Process, eventually, path, signal, up};
 
 /// The pids that `up` has printed, once all three services have one.
 fn pids(up: &Process) -> Result<Vec<u32>> {
-    ["gateway", "model-service", "feature-store"].into_iter().map(|name| pid(up, name)).collect()
+    ["gateway", "model-service", "feature-store"]
+        .into_iter()
+        .map(|name| pid(up, name))
+        .collect()
 }
 
 fn pid(up: &Process, name: &str) -> Result<u32> {
     up.wait_line(name, |line| {
         let mut words = line.split_whitespace();
-        (words.next() == Some(name)).then(|| words.last()?.parse().ok()).flatten()
+        (words.next() == Some(name))
+            .then(|| words.last()?.parse().ok())
+            .flatten()
     })
 }
 
 fn addresses(up: &Process) -> Result<()> {
-    up.wait_line("the addresses", |line| line.starts_with("Try:").then_some(()))
+    up.wait_line("the addresses", |line| {
+        line.starts_with("Try:").then_some(())
+    })
 }
 
 fn gone(pid: u32) -> Option<()> {
     // A zombie is dead too; its parent is gone and nobody reaps it in a container.
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let dead = state.is_empty() || state.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'));
+    let dead = state.is_empty()
+        || state
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'));
     dead.then_some(())
 }
 
@@ -47,13 +57,23 @@ fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
             "SELECT wine_features",
             "INSERT predictions",
         ] {
-            assert!(said.contains(expected), "{start} start says nothing of {expected}:\n{said}");
+            assert!(
+                said.contains(expected),
+                "{start} start says nothing of {expected}:\n{said}"
+            );
         }
         let pids = pids(&system)?;
-        assert!(pids[0] != pids[1] && pids[1] != pids[2], "parts share a process: {pids:?}");
+        assert!(
+            pids[0] != pids[1] && pids[1] != pids[2],
+            "parts share a process: {pids:?}"
+        );
     }
     let model = data.path().join("models/wine_quality");
-    assert_eq!(std::fs::read_dir(model)?.count(), 1, "the second start must not train again");
+    assert_eq!(
+        std::fs::read_dir(model)?.count(),
+        1,
+        "the second start must not train again"
+    );
     Ok(())
 }
 
@@ -65,7 +85,10 @@ fn a_second_system_on_the_same_folder_is_refused() -> Result<()> {
     let mut second = up(data.path(), &[], &[])?;
     assert!(!second.wait()?.success());
     let said = second.output();
-    assert!(said.contains(&format!("pid {}", first.pid())) && said.contains("--data-dir"), "{said}");
+    assert!(
+        said.contains(&format!("pid {}", first.pid())) && said.contains("--data-dir"),
+        "{said}"
+    );
     Ok(())
 }
 
@@ -77,7 +100,10 @@ fn a_port_in_use_is_named_with_its_flag() -> Result<()> {
     let mut system = up(data.path(), &["--gateway-port", &port], &[])?;
     assert!(!system.wait()?.success());
     let said = system.output();
-    assert!(said.contains(&port) && said.contains("--gateway-port"), "{said}");
+    assert!(
+        said.contains(&port) && said.contains("--gateway-port"),
+        "{said}"
+    );
     Ok(())
 }
 
@@ -94,24 +120,46 @@ fn a_dead_collector_changes_no_answer_and_holds_no_exit() -> Result<()> {
     let start = Instant::now();
     let status = system.wait()?;
     // The one time limit among the tests: it is a promise to whoever presses Ctrl-C.
-    assert!(start.elapsed() < Duration::from_secs(5), "the exit took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "the exit took {:?}",
+        start.elapsed()
+    );
     assert!(status.success(), "{}", system.output());
     Ok(())
 }
 
 #[test]
 fn telemetry_goes_to_the_endpoint_that_is_named() -> Result<()> {
-    let listen = ["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"];
+    let listen = [
+        "explorer",
+        "--listen",
+        "127.0.0.1:0",
+        "--otlp-listen",
+        "127.0.0.1:0",
+        "--exit-with-parent",
+    ];
     let elsewhere = Process::start(&listen, &[])?;
-    let (page, otlp) = (elsewhere.url("server.listening")?, elsewhere.url("explorer.otlp_listening")?);
+    let (page, otlp) = (
+        elsewhere.url("server.listening")?,
+        elsewhere.url("explorer.otlp_listening")?,
+    );
     let data = TempDir::new()?;
     let mut system = up(data.path(), &["--once", "--otlp-endpoint", &otlp], &[])?;
     assert!(system.wait()?.success(), "{}", system.output());
     let said = system.output();
-    let trace_id = said.split_once("its trace ").context("the sample names its trace")?.1[..32].to_owned();
+    let trace_id = said
+        .split_once("its trace ")
+        .context("the sample names its trace")?
+        .1[..32]
+        .to_owned();
     let mut list = Process::start(&["trace", &trace_id, "--explorer", &page], &[])?;
     assert!(list.wait()?.success(), "{}", list.output());
-    assert!(list.output().contains("layer linear_3"), "{}", list.output());
+    assert!(
+        list.output().contains("layer linear_3"),
+        "{}",
+        list.output()
+    );
     Ok(())
 }
 
@@ -154,26 +202,43 @@ fn a_part_that_dies_is_reported_with_its_last_lines() -> Result<()> {
     let status = system.wait()?;
     let said = system.output();
     assert!(!status.success());
-    assert!(said.contains("model-service died") && said.contains("model-service listens on"), "{said}");
+    assert!(
+        said.contains("model-service died") && said.contains("model-service listens on"),
+        "{said}"
+    );
     Ok(())
 }
 
 #[test]
 #[ignore = "needs a server: set THROUGHLINE_TEST_REDIS_URL, as .ci/components/with does"]
 fn features_in_redis_are_loaded_once_and_read_in_the_trace() -> Result<()> {
-    let redis = std::env::var("THROUGHLINE_TEST_REDIS_URL").context("THROUGHLINE_TEST_REDIS_URL is not set")?;
+    let redis = std::env::var("THROUGHLINE_TEST_REDIS_URL")
+        .context("THROUGHLINE_TEST_REDIS_URL is not set")?;
     let data = TempDir::new()?;
     for (start, loads) in [("first", true), ("second", false)] {
         let prefix = format!("e2e-{}:", std::process::id());
-        let env = [("FEATURE_STORE_DATABASE", redis.as_str()), ("REDIS_KEY_PREFIX", prefix.as_str())];
+        let env = [
+            ("FEATURE_STORE_DATABASE", redis.as_str()),
+            ("REDIS_KEY_PREFIX", prefix.as_str()),
+        ];
         let mut system = up(data.path(), &["--once"], &env)?;
         let status = system.wait()?;
         let said = system.output();
         assert!(status.success(), "{start} start:\n{said}");
-        assert!(said.contains("HMGET wine_features"), "{start} start:\n{said}");
-        assert_eq!(said.contains("1599 rows written"), loads, "{start} start:\n{said}");
+        assert!(
+            said.contains("HMGET wine_features"),
+            "{start} start:\n{said}"
+        );
+        assert_eq!(
+            said.contains("1599 rows written"),
+            loads,
+            "{start} start:\n{said}"
+        );
     }
-    assert!(!data.path().join("features.db").exists(), "the features are in Redis only");
+    assert!(
+        !data.path().join("features.db").exists(),
+        "the features are in Redis only"
+    );
     Ok(())
 }
 
@@ -181,20 +246,37 @@ fn features_in_redis_are_loaded_once_and_read_in_the_trace() -> Result<()> {
 fn training_tells_its_accuracy_beside_the_baseline() -> Result<()> {
     let data = TempDir::new()?;
     let repository = data.path().join("models");
-    let args = ["train", "wine_quality", "--model-repository", path(&repository), "--seed", "7"];
+    let args = [
+        "train",
+        "wine_quality",
+        "--model-repository",
+        path(&repository),
+        "--seed",
+        "7",
+    ];
     let mut training = Process::start(&args, &[("OTEL_SDK_DISABLED", "true")])?;
     let status = training.wait()?;
     let said = training.output();
     assert!(status.success(), "{said}");
     let number = |after: &str| -> Result<f64> {
-        let text = said.split_once(after).with_context(|| format!("no {after:?} in {said}"))?.1;
-        Ok(text.trim_start().split([' ', ')', ',']).next().unwrap_or_default().parse()?)
+        let text = said
+            .split_once(after)
+            .with_context(|| format!("no {after:?} in {said}"))?
+            .1;
+        Ok(text
+            .trim_start()
+            .split([' ', ')', ','])
+            .next()
+            .unwrap_or_default()
+            .parse()?)
     };
     let (accuracy, baseline) = (number("validation accuracy")?, number("majority baseline")?);
     assert!(accuracy >= 0.72 && accuracy > baseline + 0.1, "{said}");
     assert!(
         repository.join("wine_quality/1/manifest.json").is_file()
-            && repository.join("wine_quality/1/model.safetensors").is_file()
+            && repository
+                .join("wine_quality/1/model.safetensors")
+                .is_file()
     );
     Ok(())
 }

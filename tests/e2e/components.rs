@@ -15,28 +15,48 @@ pub(crate) struct Component {
 
 impl Component {
     /// Starts `server` (`collector` or `jaeger`) with configurations of `deploy/collector` and variables for them.
-    pub(crate) fn start(server: &str, configurations: &[&str], env: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn start(
+        server: &str,
+        configurations: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
         let dir = TempDir::new()?;
-        let configurations = configurations.iter().map(|file| root().join("deploy/collector").join(file));
+        let configurations = configurations
+            .iter()
+            .map(|file| root().join("deploy/collector").join(file));
         let output = Command::new(script("start"))
             .arg(server)
             .arg(dir.path())
             .args(configurations)
             .envs(env.iter().copied())
             // Whatever becomes of this test, the server ends with it.
-            .env("THROUGHLINE_COMPONENTS_OWNER", std::process::id().to_string())
+            .env(
+                "THROUGHLINE_COMPONENTS_OWNER",
+                std::process::id().to_string(),
+            )
             .output()?;
         if !output.status.success() {
-            bail!("{server} does not start: {}", String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "{server} does not start: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         let said = String::from_utf8(output.stdout)?;
         let settings = said.lines().filter_map(|line| line.split_once('='));
-        Ok(Self { settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(), dir })
+        Ok(Self {
+            settings: settings
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            dir,
+        })
     }
 
     /// An address that the server told, such as `COLLECTOR_OTLP_HTTP`.
     pub(crate) fn setting(&self, name: &str) -> Result<&str> {
-        self.settings.get(name).map(String::as_str).with_context(|| format!("the server told no {name}"))
+        self.settings
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| format!("the server told no {name}"))
     }
 }
 
@@ -49,14 +69,22 @@ impl Drop for Component {
 
 /// The address of the Elasticsearch that the tests may fill.
 pub(crate) fn elasticsearch() -> Result<String> {
-    std::env::var("THROUGHLINE_TEST_ELASTICSEARCH_URL").context("THROUGHLINE_TEST_ELASTICSEARCH_URL is not set")
+    std::env::var("THROUGHLINE_TEST_ELASTICSEARCH_URL")
+        .context("THROUGHLINE_TEST_ELASTICSEARCH_URL is not set")
 }
 
 /// Runs a script of `deploy/collector`.
 pub(crate) fn deploy_script(name: &str, argument: &str) -> Result<()> {
-    let output = Command::new("sh").arg(root().join("deploy/collector").join(name)).arg(argument).output()?;
+    let output = Command::new("sh")
+        .arg(root().join("deploy/collector").join(name))
+        .arg(argument)
+        .output()?;
     if !output.status.success() {
-        bail!("{name} fails: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{name} fails: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(())
 }
@@ -72,5 +100,7 @@ fn root() -> &'static Path {
 /// Lines of a file that a server writes, as far as they are whole.
 pub(crate) fn lines(folder: &TempDir, file: &str) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(folder.path().join(file)).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
 }

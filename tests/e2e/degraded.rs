@@ -28,16 +28,35 @@ fn a_failing_feature_store_is_told_by_every_hop_and_stored_answers_stay() -> Res
     system.predict(&["wine-0001"])?;
     let broken = [("baggage", "fault=feature-store:error")];
     let answer = system.predict_with(&["wine-0002"], &broken)?;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
-    assert!(!answer.header("retry-after").is_empty(), "503 says when to come again");
+    assert_eq!(
+        answer.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        answer.body
+    );
+    assert!(
+        !answer.header("retry-after").is_empty(),
+        "503 says when to come again"
+    );
     let trace = failed(&system, &answer, "feature-store")?;
-    let span = trace.span("POST /get-online-features").context("the feature store's span")?;
+    let span = trace
+        .span("POST /get-online-features")
+        .context("the feature store's span")?;
     assert_eq!(span.text("error.type").as_deref(), Some("fault_injected"));
     let logs = system.logs(&trace.trace_id, 1)?;
-    assert!(logs.iter().any(|log| log["attributes"]["exception.stacktrace"].is_string()), "{logs:?}");
+    assert!(
+        logs.iter()
+            .any(|log| log["attributes"]["exception.stacktrace"].is_string()),
+        "{logs:?}"
+    );
 
     let mixed = system.predict_with(&["wine-0001", "wine-0002"], &broken)?;
-    assert_eq!(mixed.status, StatusCode::OK, "what is stored still answers: {}", mixed.body);
+    assert_eq!(
+        mixed.status,
+        StatusCode::OK,
+        "what is stored still answers: {}",
+        mixed.body
+    );
     assert_eq!(mixed.prediction(0)["cached"], json!(true));
     assert!(mixed.prediction(1)["error"]["code"].is_string());
     Ok(())
@@ -46,12 +65,25 @@ fn a_failing_feature_store_is_told_by_every_hop_and_stored_answers_stay() -> Res
 #[test]
 fn a_dead_feature_store_is_503_and_recovery_needs_no_restart() -> Result<()> {
     let mut system = System::start()?;
-    system.feature_store.take().context("the feature store runs")?.kill()?;
+    system
+        .feature_store
+        .take()
+        .context("the feature store runs")?
+        .kill()?;
     let answer = system.predict(&["wine-0010"])?;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    assert_eq!(
+        answer.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        answer.body
+    );
     failed(&system, &answer, "model-service")?;
 
-    let address = system.urls.feature_store.trim_start_matches("http://").to_owned();
+    let address = system
+        .urls
+        .feature_store
+        .trim_start_matches("http://")
+        .to_owned();
     let again = crate::harness::feature_store_at(&address, &system.data, &[])?;
     again.url("server.listening")?;
     system.feature_store = Some(again);
@@ -63,11 +95,23 @@ fn a_dead_feature_store_is_503_and_recovery_needs_no_restart() -> Result<()> {
 fn a_dead_model_service_leaves_the_stored_predictions() -> Result<()> {
     let mut system = System::start()?;
     system.predict(&["wine-0011"])?;
-    system.model_service.take().context("the model service runs")?.kill()?;
+    system
+        .model_service
+        .take()
+        .context("the model service runs")?
+        .kill()?;
     let stored = system.predict(&["wine-0011"])?;
-    assert_eq!((stored.status, &stored.prediction(0)["cached"]), (StatusCode::OK, &json!(true)));
+    assert_eq!(
+        (stored.status, &stored.prediction(0)["cached"]),
+        (StatusCode::OK, &json!(true))
+    );
     let absent = system.predict(&["wine-0012"])?;
-    assert_eq!(absent.status, StatusCode::SERVICE_UNAVAILABLE, "{}", absent.body);
+    assert_eq!(
+        absent.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        absent.body
+    );
     assert!(!absent.header("retry-after").is_empty());
     let expected = "\
 POST /v1/predictions SERVER gateway
@@ -75,7 +119,14 @@ POST /v1/predictions SERVER gateway
   POST CLIENT gateway
 ";
     let trace = system.trace_with_outline(&absent.span().trace_id, expected)?;
-    assert_eq!(trace.span("POST").context("the call")?.text("error.type").as_deref(), Some("connect_error"));
+    assert_eq!(
+        trace
+            .span("POST")
+            .context("the call")?
+            .text("error.type")
+            .as_deref(),
+        Some("connect_error")
+    );
     Ok(())
 }
 
@@ -83,29 +134,54 @@ POST /v1/predictions SERVER gateway
 fn a_stopped_explorer_changes_no_answer() -> Result<()> {
     let mut system = System::start()?;
     let before = system.predict(&["wine-0013"])?;
-    system.explorer.take().context("the explorer runs")?.kill()?;
+    system
+        .explorer
+        .take()
+        .context("the explorer runs")?
+        .kill()?;
     for wine in ["wine-0013", "wine-0014", "wine-0015"] {
         let answer = system.predict(&[wine])?;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
-    assert_eq!(system.predict(&["wine-0013"])?.prediction(0)["label"], before.prediction(0)["label"]);
+    assert_eq!(
+        system.predict(&["wine-0013"])?.prediction(0)["label"],
+        before.prediction(0)["label"]
+    );
     Ok(())
 }
 
 #[test]
 fn dropped_connections_and_delays_are_seen_where_they_happen() -> Result<()> {
     let system = System::start()?;
-    let dropped = system.predict_with(&["wine-0016"], &[("baggage", "fault=model-service:drop")])?;
+    let dropped =
+        system.predict_with(&["wine-0016"], &[("baggage", "fault=model-service:drop")])?;
     assert_eq!(dropped.status, StatusCode::BAD_GATEWAY, "{}", dropped.body);
     let trace = failed(&system, &dropped, "model-service")?;
-    assert_eq!(trace.span("POST").context("the call")?.text("error.type").as_deref(), Some("transport_error"));
+    assert_eq!(
+        trace
+            .span("POST")
+            .context("the call")?
+            .text("error.type")
+            .as_deref(),
+        Some("transport_error")
+    );
 
-    let slow = system.predict_with(&["wine-0017"], &[("baggage", "fault=feature-store:latency:150")])?;
+    let slow = system.predict_with(
+        &["wine-0017"],
+        &[("baggage", "fault=feature-store:latency:150")],
+    )?;
     let trace = system.trace_with_outline(&slow.span().trace_id, crate::trace_contract::MISS)?;
-    let duration =
-        |name: &str| trace.span(name).map(explorer::model::Span::duration).context("the span is in the outline");
+    let duration = |name: &str| {
+        trace
+            .span(name)
+            .map(explorer::model::Span::duration)
+            .context("the span is in the outline")
+    };
     assert!(duration("POST /get-online-features")? >= 150_000_000);
-    assert!(duration("predict wine_quality")? < 150_000_000, "the model is not to blame");
+    assert!(
+        duration("predict wine_quality")? < 150_000_000,
+        "the model is not to blame"
+    );
     Ok(())
 }
 
@@ -124,17 +200,26 @@ fn a_stop_under_load_answers_every_accepted_request() -> Result<()> {
             })
             .collect();
         eventually("all requests are in flight", || {
-            let series = system.metrics()?.remove("http.server.active_requests").unwrap_or_default();
+            let series = system
+                .metrics()?
+                .remove("http.server.active_requests")
+                .unwrap_or_default();
             let gateway = series.iter().filter(|point| point["service"] == "gateway");
             let active: f64 = gateway.filter_map(|point| point["value"].as_f64()).sum();
             Ok((active >= REQUESTS as f64).then_some(()))
         })?;
         system.gateway.interrupt()?;
-        asks.into_iter().map(|ask| ask.join().expect("no request panics")).collect()
+        asks.into_iter()
+            .map(|ask| ask.join().expect("no request panics"))
+            .collect()
     })?;
     for answer in answers {
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     }
-    assert!(system.gateway.wait()?.success(), "{}", system.gateway.output());
+    assert!(
+        system.gateway.wait()?.success(),
+        "{}",
+        system.gateway.output()
+    );
     Ok(())
 }

@@ -32,7 +32,9 @@ fn commands(document: &str) -> Result<Vec<String>> {
 }
 
 fn read(document: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(document);
     std::fs::read_to_string(&path).with_context(|| document.to_owned())
 }
 
@@ -84,8 +86,14 @@ fn against(system: &Site, command: &str, trace_id: &str) -> Option<String> {
     asks.then(|| {
         command
             .replace("http://localhost:8080", &system.urls.gateway)
-            .replace("localhost:8080", system.urls.gateway.trim_start_matches("http://"))
-            .replace("localhost:8090", system.urls.explorer.trim_start_matches("http://"))
+            .replace(
+                "localhost:8080",
+                system.urls.gateway.trim_start_matches("http://"),
+            )
+            .replace(
+                "localhost:8090",
+                system.urls.explorer.trim_start_matches("http://"),
+            )
             .replace("cargo run --release --", &program)
             .replace("$TRACE_ID", trace_id)
     })

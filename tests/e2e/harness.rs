@@ -27,8 +27,14 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Sends a signal by its name.
 pub(crate) fn signal(name: &str, pid: u32) -> Result<()> {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status()?;
-    if status.success() { Ok(()) } else { bail!("cannot send SIG{name} to {pid}") }
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("cannot send SIG{name} to {pid}")
+    }
 }
 
 /// Waits until `probe` finds something, with the deadline of all tests.
@@ -51,10 +57,14 @@ fn prepared() -> &'static Path {
     static PREPARED: OnceLock<PathBuf> = OnceLock::new();
     PREPARED.get_or_init(|| {
         forget_earlier_runs();
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prepared-{}", std::process::id()));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prepared-{}", std::process::id()));
         let (models, features) = (folder.join("models"), folder.join("features.db"));
         std::fs::create_dir_all(&folder).expect("the target folder is writable");
-        let csv = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
+        let csv = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../data/wine_quality/winequality-red.csv"
+        );
         let quiet = [("OTEL_SDK_DISABLED", "true")];
         let train = ["train", "wine_quality", "--model-repository", path(&models)];
         let load = [
@@ -80,7 +90,10 @@ fn prepared() -> &'static Path {
 
 /// A process cannot take its folder away at its end, since statics are not dropped; the next one does.
 fn forget_earlier_runs() {
-    let folders = std::fs::read_dir(env!("CARGO_TARGET_TMPDIR")).into_iter().flatten().flatten();
+    let folders = std::fs::read_dir(env!("CARGO_TARGET_TMPDIR"))
+        .into_iter()
+        .flatten()
+        .flatten();
     for folder in folders {
         let name = folder.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix("prepared-");
@@ -136,9 +149,19 @@ impl System {
     }
 
     fn start_in(data: TempDir, prediction_store: &str, env: &[(&str, &str)]) -> Result<Self> {
-        std::fs::copy(prepared().join("features.db"), data.path().join("features.db"))?;
+        std::fs::copy(
+            prepared().join("features.db"),
+            data.path().join("features.db"),
+        )?;
         let explorer = Process::start(
-            &["explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--exit-with-parent"],
+            &[
+                "explorer",
+                "--listen",
+                "127.0.0.1:0",
+                "--otlp-listen",
+                "127.0.0.1:0",
+                "--exit-with-parent",
+            ],
             &[],
         )?;
         let mut urls = Urls {
@@ -179,10 +202,17 @@ impl System {
     }
 
     fn wait_ready(&self) -> Result<()> {
-        for url in [&self.urls.feature_store, &self.urls.model_service, &self.urls.gateway] {
+        for url in [
+            &self.urls.feature_store,
+            &self.urls.model_service,
+            &self.urls.gateway,
+        ] {
             let probe = format!("{url}/readyz");
             eventually("the service is ready", || {
-                Ok(self.get(&probe).ok().filter(|answer| answer.status == StatusCode::OK))
+                Ok(self
+                    .get(&probe)
+                    .ok()
+                    .filter(|answer| answer.status == StatusCode::OK))
             })?;
         }
         Ok(())
@@ -195,10 +225,21 @@ pub(crate) fn feature_store(data: &TempDir, env: &[(&str, &str)]) -> Result<Proc
 }
 
 /// The same where it was before it died.
-pub(crate) fn feature_store_at(address: &str, data: &TempDir, env: &[(&str, &str)]) -> Result<Process> {
+pub(crate) fn feature_store_at(
+    address: &str,
+    data: &TempDir,
+    env: &[(&str, &str)],
+) -> Result<Process> {
     let database = data.path().join("features.db");
-    let args =
-        ["feature-store", "--listen", address, "--database", path(&database), "--allow-faults", "--exit-with-parent"];
+    let args = [
+        "feature-store",
+        "--listen",
+        address,
+        "--database",
+        path(&database),
+        "--allow-faults",
+        "--exit-with-parent",
+    ];
     Process::start(&args, env)
 }
 
@@ -214,11 +255,25 @@ pub(crate) fn model_service(feature_store: &str, env: &[(&str, &str)]) -> Result
         "--feature-store",
         feature_store,
     ];
-    Process::start(&[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(), env)
+    Process::start(
+        &[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(),
+        env,
+    )
 }
 
 /// The gateway on a prediction store.
 pub(crate) fn gateway(store: &str, model_service: &str, env: &[(&str, &str)]) -> Result<Process> {
-    let args = ["gateway", "--listen", "127.0.0.1:0", "--prediction-store", store, "--model-service", model_service];
-    Process::start(&[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(), env)
+    let args = [
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--prediction-store",
+        store,
+        "--model-service",
+        model_service,
+    ];
+    Process::start(
+        &[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(),
+        env,
+    )
 }

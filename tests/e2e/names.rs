@@ -52,14 +52,20 @@ fn registry() -> Result<Names> {
     let folder = root().join("telemetry/registry");
     for entry in std::fs::read_dir(folder)? {
         let file = entry?.path();
-        let document: Value =
-            serde_saphyr::from_str(&std::fs::read_to_string(&file)?).with_context(|| path(&file).to_owned())?;
+        let document: Value = serde_saphyr::from_str(&std::fs::read_to_string(&file)?)
+            .with_context(|| path(&file).to_owned())?;
         for group in document["groups"].as_array().into_iter().flatten() {
             let of_kind = |kind: &str| group["type"] == kind;
-            names.metrics.extend(text(&group["metric_name"]).or(text(&group["annotations"]["metric"]["name"])));
-            names.events.extend(text(&group["name"]).filter(|_| of_kind("event")));
+            names.metrics.extend(
+                text(&group["metric_name"]).or(text(&group["annotations"]["metric"]["name"])),
+            );
+            names
+                .events
+                .extend(text(&group["name"]).filter(|_| of_kind("event")));
             for attribute in group["attributes"].as_array().into_iter().flatten() {
-                names.attributes.extend(text(&attribute["ref"]).or(text(&attribute["id"])));
+                names
+                    .attributes
+                    .extend(text(&attribute["ref"]).or(text(&attribute["id"])));
             }
         }
     }
@@ -76,8 +82,14 @@ fn exercise(system: &System) -> Result<()> {
     system.predict(&["wine-0001"])?;
     system.predict(&["wine-0002", "wine-0003", "no-such-wine"])?;
     system.predict_with(&["wine-0004"], &[("baggage", "fault=feature-store:error")])?;
-    system.get(&format!("{}/v1/predictions?model=wine_quality&limit=5", system.urls.gateway))?;
-    system.get(&format!("{}/v1/predictions/wine_quality/wine-0005", system.urls.gateway))?;
+    system.get(&format!(
+        "{}/v1/predictions?model=wine_quality&limit=5",
+        system.urls.gateway
+    ))?;
+    system.get(&format!(
+        "{}/v1/predictions/wine_quality/wine-0005",
+        system.urls.gateway
+    ))?;
     system.get(&format!("{}/no/such/path", system.urls.gateway))?;
     let features = |values: Value| {
         json!({"inputs": [{"name": "features", "shape": [1, 11], "datatype": "FP32", "data": values}]}).to_string()
@@ -91,8 +103,11 @@ fn exercise(system: &System) -> Result<()> {
         hole[feature] = json!([1.0]);
     }
     let hole = json!({"feature_view_name": "wine_features", "df": hole});
-    let written =
-        system.post(&format!("{}/write-to-online-store", system.urls.feature_store), hole.to_string(), &[])?;
+    let written = system.post(
+        &format!("{}/write-to-online-store", system.urls.feature_store),
+        hole.to_string(),
+        &[],
+    )?;
     assert_eq!(written.status, StatusCode::OK, "{}", written.body);
     let missing = system.predict_with(&["wine-hole"], &[("user-agent", "e2e")])?;
     assert_eq!(missing.body["code"], "missing_features", "{}", missing.body);
@@ -117,13 +132,21 @@ fn exercise_variants(routed: &mut Routed) -> Result<()> {
 /// The same for the Python worker, beside what other tests ask of it.
 fn exercise_worker(system: &PythonSystem) -> Result<()> {
     let canary = |more: &str| format!("ml.variant=canary{more}");
-    let faults = ["", ",fault=model-service-python:error", ",fault=feature-store:drop"];
-    for (wine, fault) in ["wine-1501", "wine-1502", "wine-1503"].into_iter().zip(faults) {
+    let faults = [
+        "",
+        ",fault=model-service-python:error",
+        ",fault=feature-store:drop",
+    ];
+    for (wine, fault) in ["wine-1501", "wine-1502", "wine-1503"]
+        .into_iter()
+        .zip(faults)
+    {
         system.predict_with(&[wine], &[("baggage", &canary(fault))])?;
     }
     let infer = format!("{}/v2/models/wine_quality/infer", system.urls.worker);
     for values in [json!(vec![1e6; 11]), json!([])] {
-        let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": values});
+        let input =
+            json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": values});
         system.post(&infer, json!({"inputs": [input]}).to_string(), &[])?;
     }
     system.get(&format!("{}/no/such/path", system.urls.worker))?;
@@ -133,8 +156,14 @@ fn exercise_worker(system: &PythonSystem) -> Result<()> {
 /// Trains with the system's explorer as the collector.
 fn train(system: &System) -> Result<()> {
     let repository = system.data.path().join("trained");
-    let args = ["train", "wine_quality", "--model-repository", path(&repository)];
-    let mut training = Process::start(&args, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &system.urls.otlp)])?;
+    let args = [
+        "train",
+        "wine_quality",
+        "--model-repository",
+        path(&repository),
+    ];
+    let mut training =
+        Process::start(&args, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &system.urls.otlp)])?;
     assert!(training.wait()?.success(), "{}", training.output());
     Ok(())
 }
@@ -143,10 +172,20 @@ fn train(system: &System) -> Result<()> {
 fn emitted(system: &Site) -> Result<Names> {
     let mut names = Names::default();
     let read = |query: &str| system.get(&format!("{}{query}", system.urls.explorer));
-    for trace in read("/api/traces?limit=100")?.body["traces"].as_array().into_iter().flatten() {
-        let trace = read(&format!("/api/traces/{}", trace["trace_id"].as_str().unwrap_or_default()))?.body;
+    for trace in read("/api/traces?limit=100")?.body["traces"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let trace = read(&format!(
+            "/api/traces/{}",
+            trace["trace_id"].as_str().unwrap_or_default()
+        ))?
+        .body;
         for resource in trace["resourceSpans"].as_array().into_iter().flatten() {
-            names.attributes.extend(keys(&resource["resource"]["attributes"]));
+            names
+                .attributes
+                .extend(keys(&resource["resource"]["attributes"]));
             for span in resource["scopeSpans"]
                 .as_array()
                 .into_iter()
@@ -162,14 +201,28 @@ fn emitted(system: &Site) -> Result<Names> {
             }
         }
     }
-    for log in read("/api/logs?limit=1000")?.body["logs"].as_array().into_iter().flatten() {
+    for log in read("/api/logs?limit=1000")?.body["logs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         names.events.extend(text(&log["event_name"]));
-        names.attributes.extend(log["attributes"].as_object().into_iter().flat_map(|map| map.keys().cloned()));
+        names.attributes.extend(
+            log["attributes"]
+                .as_object()
+                .into_iter()
+                .flat_map(|map| map.keys().cloned()),
+        );
     }
     for (name, series) in system.metrics()? {
         names.metrics.insert(name);
         for point in series {
-            names.attributes.extend(point["attributes"].as_object().into_iter().flat_map(|map| map.keys().cloned()));
+            names.attributes.extend(
+                point["attributes"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|map| map.keys().cloned()),
+            );
         }
     }
     Ok(names)
@@ -178,20 +231,42 @@ fn emitted(system: &Site) -> Result<Names> {
 /// Fields of log records that only an outage or an end writes, and attributes that only calls of Elasticsearch have. That code
 /// writes them is what telemetry's own test of the registry holds; the gateway's tests on a real server see the latter.
 fn elsewhere(name: &str) -> bool {
-    let outage = ["error", "logs", "lost", "reason", "removed", "signal", "spans", "unfinished", "predictions"];
-    let elasticsearch =
-        ["db.namespace", "db.response.status_code", "elasticsearch.node.name", "http.request.resend_count"];
+    let outage = [
+        "error",
+        "logs",
+        "lost",
+        "reason",
+        "removed",
+        "signal",
+        "spans",
+        "unfinished",
+        "predictions",
+    ];
+    let elasticsearch = [
+        "db.namespace",
+        "db.response.status_code",
+        "elasticsearch.node.name",
+        "http.request.resend_count",
+    ];
     outage.contains(&name) || elasticsearch.contains(&name)
 }
 
 /// Keys of OTLP/JSON attributes.
 fn keys(attributes: &Value) -> Vec<String> {
-    attributes.as_array().into_iter().flatten().filter_map(|attribute| text(&attribute["key"])).collect()
+    attributes
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|attribute| text(&attribute["key"]))
+        .collect()
 }
 
 #[test]
 fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
-    let (mut routed, python) = (Routed::start(&[("RUST_LOG", "debug")])?, PythonSystem::shared());
+    let (mut routed, python) = (
+        Routed::start(&[("RUST_LOG", "debug")])?,
+        PythonSystem::shared(),
+    );
     exercise(&routed.system)?;
     train(&routed.system)?;
     exercise_variants(&mut routed)?;
@@ -200,8 +275,14 @@ fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
     let mut missing = Vec::new();
     let found = eventually("every registered attribute and metric is emitted", || {
         let emitted = emitted(&routed.system)?.and(emitted(python)?);
-        let attributes = registered.attributes.difference(&emitted.attributes).filter(|name| !elsewhere(name));
-        missing = attributes.chain(registered.metrics.difference(&emitted.metrics)).cloned().collect();
+        let attributes = registered
+            .attributes
+            .difference(&emitted.attributes)
+            .filter(|name| !elsewhere(name));
+        missing = attributes
+            .chain(registered.metrics.difference(&emitted.metrics))
+            .cloned()
+            .collect();
         Ok(missing.is_empty().then_some(emitted))
     });
     let emitted = found.with_context(|| format!("registered and never emitted: {missing:?}"))?;
@@ -211,7 +292,10 @@ fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
         ("events", &emitted.events, &registered.events),
     ] {
         let strangers: Vec<_> = emitted.difference(registered).collect();
-        assert!(strangers.is_empty(), "{kind} that are emitted and not in telemetry/registry: {strangers:?}");
+        assert!(
+            strangers.is_empty(),
+            "{kind} that are emitted and not in telemetry/registry: {strangers:?}"
+        );
     }
     Ok(())
 }
@@ -220,12 +304,26 @@ fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
 fn every_registered_event_stands_in_the_code() -> Result<()> {
     // Some events need an outage or a full disk; here it is enough that a line of code can tell of them.
     let mut code = String::new();
-    for part in ["gateway", "model-service", "feature-store", "explorer", "serving", "telemetry", "throughline"] {
+    for part in [
+        "gateway",
+        "model-service",
+        "feature-store",
+        "explorer",
+        "serving",
+        "telemetry",
+        "throughline",
+    ] {
         read_all(&root().join(part).join("src"), &mut code)?;
     }
-    let unknown: Vec<_> =
-        registry()?.events.into_iter().filter(|event| !code.contains(&format!("\"{event}\""))).collect();
-    assert!(unknown.is_empty(), "registered events that no code emits: {unknown:?}");
+    let unknown: Vec<_> = registry()?
+        .events
+        .into_iter()
+        .filter(|event| !code.contains(&format!("\"{event}\"")))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "registered events that no code emits: {unknown:?}"
+    );
     Ok(())
 }
 

@@ -24,11 +24,26 @@ type Case = fn(&Target<'_>) -> Result<()>;
 
 /// All cases on one target; what fails is told together.
 fn check(target: &Target<'_>) -> Result<()> {
-    let all: Vec<(&str, Case)> =
-        [metadata::CASES, json::CASES, binary::CASES, encodings::CASES, entities::CASES, refusals::CASES].concat();
-    let failed = all.iter().filter_map(|(name, case)| Some(format!("- {name}: {:#}", case(target).err()?)));
+    let all: Vec<(&str, Case)> = [
+        metadata::CASES,
+        json::CASES,
+        binary::CASES,
+        encodings::CASES,
+        entities::CASES,
+        refusals::CASES,
+    ]
+    .concat();
+    let failed = all
+        .iter()
+        .filter_map(|(name, case)| Some(format!("- {name}: {:#}", case(target).err()?)));
     let failed: Vec<_> = failed.collect();
-    ensure!(failed.is_empty(), "{} of {} cases fail:\n{}", failed.len(), all.len(), failed.join("\n"));
+    ensure!(
+        failed.is_empty(),
+        "{} of {} cases fail:\n{}",
+        failed.len(),
+        all.len(),
+        failed.join("\n")
+    );
     Ok(())
 }
 
@@ -41,23 +56,43 @@ fn system() -> Result<&'static PythonSystem> {
 #[test]
 fn the_model_service_in_rust() -> Result<()> {
     let system = system()?;
-    check(&Target::new(system, &system.urls.model_service, Expectations::RUST, None))
+    check(&Target::new(
+        system,
+        &system.urls.model_service,
+        Expectations::RUST,
+        None,
+    ))
 }
 
 #[test]
 fn the_python_worker() -> Result<()> {
     let system = system()?;
-    check(&Target::new(system, &system.urls.worker, Expectations::PYTHON, None))
+    check(&Target::new(
+        system,
+        &system.urls.worker,
+        Expectations::PYTHON,
+        None,
+    ))
 }
 
 #[test]
 fn the_gateway_in_front_of_the_model_service_in_rust() -> Result<()> {
     let system = system()?;
-    check(&Target::new(system, &system.urls.gateway, Expectations::RUST.behind_the_gateway(), Some("primary")))
+    check(&Target::new(
+        system,
+        &system.urls.gateway,
+        Expectations::RUST.behind_the_gateway(),
+        Some("primary"),
+    ))
 }
 
 #[test]
 fn the_gateway_in_front_of_the_python_worker() -> Result<()> {
     let system = system()?;
-    check(&Target::new(system, &system.urls.gateway, Expectations::PYTHON.behind_the_gateway(), Some("canary")))
+    check(&Target::new(
+        system,
+        &system.urls.gateway,
+        Expectations::PYTHON.behind_the_gateway(),
+        Some("canary"),
+    ))
 }

@@ -18,11 +18,16 @@ fn a_callers_trace_is_continued_for_every_sampled_flag() -> Result<()> {
         let answer = system.predict_with(&[&wine], &[("traceparent", &parent)])?;
         assert_eq!(answer.span().trace_id, trace_id, "flags {flags}");
         // The caller's own span is not here, so our root hangs on a parent that is elsewhere.
-        let expected = crate::trace_contract::MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
+        let expected =
+            crate::trace_contract::MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
         let trace = crate::harness::eventually("the whole trace arrives", || {
-            Ok(system.trace(&trace_id)?.filter(|trace| explorer::tree::outline(trace) == expected))
+            Ok(system
+                .trace(&trace_id)?
+                .filter(|trace| explorer::tree::outline(trace) == expected))
         })?;
-        let root = trace.span("POST /v1/predictions").expect("the root is in the outline");
+        let root = trace
+            .span("POST /v1/predictions")
+            .expect("the root is in the outline");
         assert_eq!(root.parent.as_deref(), Some(PARENT));
     }
     Ok(())
@@ -34,16 +39,23 @@ fn an_unsampled_trace_stays_unsampled_in_every_process() -> Result<()> {
     for (digit, flags) in [(0, "00"), (2, "02")] {
         let trace_id = format!("{TRACE}{digit}");
         let parent = format!("00-{trace_id}-{PARENT}-{flags}");
-        let answer = system.predict_with(&[&format!("wine-020{digit}")], &[("traceparent", &parent)])?;
+        let answer =
+            system.predict_with(&[&format!("wine-020{digit}")], &[("traceparent", &parent)])?;
         assert_eq!(answer.status, StatusCode::OK);
         let response = answer.header("traceresponse");
-        assert!(response.starts_with(&format!("00-{trace_id}-")), "{response}");
+        assert!(
+            response.starts_with(&format!("00-{trace_id}-")),
+            "{response}"
+        );
         let sampled = u8::from_str_radix(response.rsplit('-').next().unwrap_or_default(), 16)? & 1;
         assert_eq!(sampled, 0, "{response}");
         // A sampled request after it: when that has arrived whole, the unsampled one would have, too.
         let marker = system.predict(&[&format!("wine-021{digit}")])?;
         system.trace_with_outline(&marker.span().trace_id, crate::trace_contract::MISS)?;
-        assert!(system.trace(&trace_id)?.is_none(), "flags {flags}: nothing of the trace may be exported");
+        assert!(
+            system.trace(&trace_id)?.is_none(),
+            "flags {flags}: nothing of the trace may be exported"
+        );
     }
     Ok(())
 }

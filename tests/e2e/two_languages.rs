@@ -8,7 +8,9 @@ use explorer::tree;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, PythonSystem, eventually, folder_with_both_models, path, python_environment, up};
+use crate::harness::{
+    Answer, PythonSystem, eventually, folder_with_both_models, path, python_environment, up,
+};
 use crate::trace_contract::HIT;
 
 /// The tree of a miss that the canary answers. Its `http receive` and `http send` spans are made by the instrumentation of
@@ -45,7 +47,9 @@ fn ask(system: &PythonSystem, wine: &str, baggage: &str) -> Result<Answer> {
 
 fn span<'a>(trace: &'a Trace, name: &str, service: &str) -> Result<&'a Span> {
     let mut spans = trace.spans.iter();
-    spans.find(|span| span.name == name && span.service == service).with_context(|| format!("no {name} of {service}"))
+    spans
+        .find(|span| span.name == name && span.service == service)
+        .with_context(|| format!("no {name} of {service}"))
 }
 
 #[test]
@@ -54,7 +58,11 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
     let answer = ask(system, "wine-1001", "ml.variant=canary")?;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let prediction = answer.prediction(0);
-    let told = json!([prediction["cached"], prediction["variant"], prediction["model_version"]]);
+    let told = json!([
+        prediction["cached"],
+        prediction["variant"],
+        prediction["model_version"]
+    ]);
     assert_eq!(told, json!([false, "canary", "2"]), "{prediction}");
     let trace = system.trace_with_outline(&answer.span().trace_id, CANARY_MISS)?;
 
@@ -69,18 +77,36 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
         ("ml.framework", "scikit-learn"),
         ("ml.device", "cpu"),
         ("ml.data_id", "wine-1001"),
-        ("ml.output.label", prediction["label"].as_str().unwrap_or_default()),
+        (
+            "ml.output.label",
+            prediction["label"].as_str().unwrap_or_default(),
+        ),
     ] {
-        assert_eq!(predict.text(attribute).as_deref(), Some(value), "{attribute} of the predict span");
+        assert_eq!(
+            predict.text(attribute).as_deref(),
+            Some(value),
+            "{attribute} of the predict span"
+        );
     }
-    assert_eq!(json!(predict.span_id), prediction["computed_by"]["span_id"], "computed_by names the predict span");
+    assert_eq!(
+        json!(predict.span_id),
+        prediction["computed_by"]["span_id"],
+        "computed_by names the predict span"
+    );
     assert_eq!(json!(trace.trace_id), prediction["computed_by"]["trace_id"]);
     let inference = span(&trace, "model_inference", "model-service-python")?;
     assert_eq!(inference.events[0].name, "inference_completed");
-    assert_eq!(inference.events[0].attributes["ml.batch_size"], predict.attributes["ml.batch_size"]);
+    assert_eq!(
+        inference.events[0].attributes["ml.batch_size"],
+        predict.attributes["ml.batch_size"]
+    );
 
     // Instrumented with zero code, and yet by the stable conventions.
-    let server = span(&trace, "POST /v2/models/{model_name}/infer", "model-service-python")?;
+    let server = span(
+        &trace,
+        "POST /v2/models/{model_name}/infer",
+        "model-service-python",
+    )?;
     for (attribute, value) in [
         ("http.request.method", "POST"),
         ("http.route", "/v2/models/{model_name}/infer"),
@@ -89,19 +115,35 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
         ("http.response.status_code", "200"),
         ("network.protocol.version", "1.1"),
     ] {
-        assert_eq!(server.text(attribute).as_deref(), Some(value), "{attribute} of the worker's SERVER span");
+        assert_eq!(
+            server.text(attribute).as_deref(),
+            Some(value),
+            "{attribute} of the worker's SERVER span"
+        );
     }
-    let address = system.urls.worker.strip_prefix("http://").map(str::to_owned);
+    let address = system
+        .urls
+        .worker
+        .strip_prefix("http://")
+        .map(str::to_owned);
     assert_eq!(
         server.text("server.address"),
         address,
         "the instrumentation's own idea of an address has the port in it"
     );
     let client = span(&trace, "POST", "model-service-python")?;
-    assert!(client.text("url.full").is_some_and(|url| url.ends_with("/get-online-features")), "{client:?}");
+    assert!(
+        client
+            .text("url.full")
+            .is_some_and(|url| url.ends_with("/get-online-features")),
+        "{client:?}"
+    );
     assert_eq!(client.text("http.request.method").as_deref(), Some("POST"));
     assert_eq!(client.text("server.address").as_deref(), Some("127.0.0.1"));
-    assert!(trace.spans.iter().all(|span| !span.is_error()), "a good request has no failed span");
+    assert!(
+        trace.spans.iter().all(|span| !span.is_error()),
+        "a good request has no failed span"
+    );
     Ok(())
 }
 
@@ -111,35 +153,70 @@ fn a_hit_links_to_the_span_that_python_wrote() -> Result<()> {
     let first = ask(system, "wine-1002", "ml.variant=canary")?;
     let computed = system.trace_with_outline(&first.span().trace_id, CANARY_MISS)?;
     let second = ask(system, "wine-1002", "ml.variant=canary")?;
-    assert_eq!(second.prediction(0)["cached"], json!(true), "{}", second.body);
-    assert_eq!(second.prediction(0)["probabilities"], first.prediction(0)["probabilities"]);
+    assert_eq!(
+        second.prediction(0)["cached"],
+        json!(true),
+        "{}",
+        second.body
+    );
+    assert_eq!(
+        second.prediction(0)["probabilities"],
+        first.prediction(0)["probabilities"]
+    );
     let hit = system.trace_with_outline(&second.span().trace_id, HIT)?;
     let predict = span(&computed, "predict wine_quality", "model-service-python")?;
     let links = &span(&hit, "POST /v1/predictions", "gateway")?.links;
-    let links: Vec<_> = links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
+    let links: Vec<_> = links
+        .iter()
+        .map(|link| (&link.trace_id, &link.span_id))
+        .collect();
     assert_eq!(links, [(&computed.trace_id, &predict.span_id)]);
 
     // What one variant stored is not the other's answer.
     let other = ask(system, "wine-1002", "ml.variant=primary")?;
-    let told = json!([other.prediction(0)["cached"], other.prediction(0)["variant"]]);
+    let told = json!([
+        other.prediction(0)["cached"],
+        other.prediction(0)["variant"]
+    ]);
     assert_eq!(told, json!([false, "primary"]), "{}", other.body);
     Ok(())
 }
 
 /// The resource attributes of a service in a trace.
-fn resource(system: &PythonSystem, trace_id: &str, service: &str) -> Result<BTreeMap<String, String>> {
-    let trace = system.get(&format!("{}/api/traces/{trace_id}", system.urls.explorer))?.body;
-    let resources = trace["resourceSpans"].as_array().into_iter().flatten().map(|spans| {
-        let attributes = spans["resource"]["attributes"].as_array().into_iter().flatten();
-        let pair = |attribute: &Value| {
-            let value = attribute["value"].as_object()?.values().next()?;
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            Some((attribute["key"].as_str()?.to_owned(), text))
-        };
-        attributes.filter_map(pair).collect::<BTreeMap<_, _>>()
+fn resource(
+    system: &PythonSystem,
+    trace_id: &str,
+    service: &str,
+) -> Result<BTreeMap<String, String>> {
+    let trace = system
+        .get(&format!("{}/api/traces/{trace_id}", system.urls.explorer))?
+        .body;
+    let resources = trace["resourceSpans"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|spans| {
+            let attributes = spans["resource"]["attributes"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            let pair = |attribute: &Value| {
+                let value = attribute["value"].as_object()?.values().next()?;
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                Some((attribute["key"].as_str()?.to_owned(), text))
+            };
+            attributes.filter_map(pair).collect::<BTreeMap<_, _>>()
+        });
+    let mut resources = resources.filter(|resource| {
+        resource
+            .get("service.name")
+            .is_some_and(|name| name == service)
     });
-    let mut resources = resources.filter(|resource| resource.get("service.name").is_some_and(|name| name == service));
-    resources.next().with_context(|| format!("no resource of {service} in {trace}"))
+    resources
+        .next()
+        .with_context(|| format!("no resource of {service} in {trace}"))
 }
 
 #[test]
@@ -151,9 +228,20 @@ fn both_languages_say_the_same_of_themselves() -> Result<()> {
     let python = resource(system, &trace.trace_id, "model-service-python")?;
     // The distribution's detector would tell the pid with the whole command line, so it stays off.
     let keys: BTreeSet<_> = rust.keys().filter(|key| *key != "process.pid").collect();
-    let missing: Vec<_> = keys.iter().filter(|key| !python.contains_key(**key)).collect();
-    assert!(missing.is_empty(), "the Python worker does not tell {missing:?}; it tells {python:?}");
-    let own = ["service.name", "service.instance.id", "telemetry.sdk.language", "telemetry.sdk.version"];
+    let missing: Vec<_> = keys
+        .iter()
+        .filter(|key| !python.contains_key(**key))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "the Python worker does not tell {missing:?}; it tells {python:?}"
+    );
+    let own = [
+        "service.name",
+        "service.instance.id",
+        "telemetry.sdk.language",
+        "telemetry.sdk.version",
+    ];
     for key in keys.into_iter().filter(|key| !own.contains(&key.as_str())) {
         assert_eq!(python[key], rust[key], "{key}");
     }
@@ -165,7 +253,10 @@ fn both_languages_say_the_same_of_themselves() -> Result<()> {
 /// The points of a metric that a service sent.
 fn points(metrics: &BTreeMap<String, Vec<Value>>, metric: &str, service: &str) -> Vec<Value> {
     let points = metrics.get(metric).into_iter().flatten();
-    points.filter(|point| point["service"] == service).map(|point| point["attributes"].clone()).collect()
+    points
+        .filter(|point| point["service"] == service)
+        .map(|point| point["attributes"].clone())
+        .collect()
 }
 
 #[test]
@@ -184,29 +275,53 @@ fn both_languages_count_alike() -> Result<()> {
         "http.server.active_requests",
         "http.client.request.duration",
     ];
-    let own = ["http.server.request.body.size", "process.runtime.cpython.memory", "process.runtime.cpython.cpu_time"];
+    let own = [
+        "http.server.request.body.size",
+        "process.runtime.cpython.memory",
+        "process.runtime.cpython.cpu_time",
+    ];
     let metrics = eventually("both services have sent their metrics", || {
         let metrics = system.metrics()?;
         let has = |name: &str, service: &str| !points(&metrics, name, service).is_empty();
-        let of_both = shared.iter().all(|name| has(name, "model-service") && has(name, "model-service-python"));
+        let of_both = shared
+            .iter()
+            .all(|name| has(name, "model-service") && has(name, "model-service-python"));
         let whole = of_both && own.iter().all(|name| has(name, "model-service-python"));
         Ok(whole.then_some(metrics))
     })?;
     let keys = |metric: &str, service: &str| -> BTreeSet<String> {
         let points = points(&metrics, metric, service).into_iter();
-        points.filter_map(|point| point.as_object().cloned()).flatten().map(|(key, _)| key).collect()
+        points
+            .filter_map(|point| point.as_object().cloned())
+            .flatten()
+            .map(|(key, _)| key)
+            .collect()
     };
     for metric in shared.into_iter().filter(|name| !name.starts_with("http.")) {
-        assert_eq!(keys(metric, "model-service-python"), keys(metric, "model-service"), "attributes of {metric}");
+        assert_eq!(
+            keys(metric, "model-service-python"),
+            keys(metric, "model-service"),
+            "attributes of {metric}"
+        );
     }
     let call = json!({"model.name": "wine_quality", "ml.model_version": "2", "ml.variant": "canary", "success": true});
     assert!(points(&metrics, "ai.inference.calls", "model-service-python").contains(&call));
     // The differences that docs/model-services.md tells.
     for metric in own {
-        assert!(points(&metrics, metric, "model-service").is_empty(), "{metric} of the service in Rust");
+        assert!(
+            points(&metrics, metric, "model-service").is_empty(),
+            "{metric} of the service in Rust"
+        );
     }
-    for metric in ["process.cpu.time", "process.memory.usage", "otel.sdk.processor.span.processed"] {
-        assert!(points(&metrics, metric, "model-service-python").is_empty(), "{metric} of the Python worker");
+    for metric in [
+        "process.cpu.time",
+        "process.memory.usage",
+        "otel.sdk.processor.span.processed",
+    ] {
+        assert!(
+            points(&metrics, metric, "model-service-python").is_empty(),
+            "{metric} of the Python worker"
+        );
     }
     Ok(())
 }
@@ -216,8 +331,11 @@ fn failed(system: &PythonSystem, answer: &Answer) -> Result<Trace> {
     let trace_id = answer.span().trace_id;
     eventually("the failed span of the worker arrives", || {
         let whole = |trace: &Trace| {
-            let failed =
-                |span: &Span| span.service == "model-service-python" && span.kind == Kind::Server && span.is_error();
+            let failed = |span: &Span| {
+                span.service == "model-service-python"
+                    && span.kind == Kind::Server
+                    && span.is_error()
+            };
             tree::problems(trace).is_empty() && trace.spans.iter().any(failed)
         };
         Ok(system.trace(&trace_id)?.filter(whole))
@@ -227,26 +345,46 @@ fn failed(system: &PythonSystem, answer: &Answer) -> Result<Trace> {
 /// What is told of a failure: status and `error.type` of the SERVER span, one exception record beside it, a line in the log.
 fn check_failure(system: &PythonSystem, answer: &Answer, error_type: &str) -> Result<()> {
     let trace = failed(system, answer)?;
-    let server = span(&trace, "POST /v2/models/{model_name}/infer", "model-service-python")?;
-    assert!(matches!(server.status, Status::Error { .. }), "{:?}", server.status);
+    let server = span(
+        &trace,
+        "POST /v2/models/{model_name}/infer",
+        "model-service-python",
+    )?;
+    assert!(
+        matches!(server.status, Status::Error { .. }),
+        "{:?}",
+        server.status
+    );
     assert_eq!(server.text("error.type").as_deref(), Some(error_type));
     let exception = eventually("the exception record of the worker arrives", || {
         let logs = system.logs(&trace.trace_id, 1)?;
         let mut logs = logs.into_iter();
-        Ok(logs.find(|log| log["service"] == "model-service-python" && log["event_name"] == "exception"))
+        Ok(logs.find(|log| {
+            log["service"] == "model-service-python" && log["event_name"] == "exception"
+        }))
     })?;
-    assert_eq!(json!([exception["trace_id"], exception["span_id"]]), json!([trace.trace_id, server.span_id]));
+    assert_eq!(
+        json!([exception["trace_id"], exception["span_id"]]),
+        json!([trace.trace_id, server.span_id])
+    );
     assert_eq!(exception["severity"], "ERROR");
     let attributes = &exception["attributes"];
     assert_eq!(attributes["exception.type"], json!(error_type));
     for attribute in ["exception.message", "exception.stacktrace"] {
-        assert!(attributes[attribute].as_str().is_some_and(|text| !text.is_empty()), "{attribute} in {attributes}");
+        assert!(
+            attributes[attribute]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{attribute} in {attributes}"
+        );
     }
     // The same line stands on stdout, in the form that the Rust parts have.
     let log = system.data.join("logs/model-service-python.log");
     let line = eventually("the line of the failure is in the worker's log", || {
         let text = std::fs::read_to_string(&log)?;
-        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         Ok(lines
             .filter(|line| line["trace_id"] == json!(trace.trace_id))
             .find(|line| line["event.name"] == "exception"))
@@ -261,34 +399,77 @@ fn check_failure(system: &PythonSystem, answer: &Answer, error_type: &str) -> Re
 #[test]
 fn a_fault_in_python_is_told_as_one_in_rust() -> Result<()> {
     let system = PythonSystem::shared();
-    let answer = ask(system, "wine-1004", "ml.variant=canary,fault=model-service-python:error")?;
+    let answer = ask(
+        system,
+        "wine-1004",
+        "ml.variant=canary,fault=model-service-python:error",
+    )?;
     assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{}", answer.body);
     check_failure(system, &answer, "fault_injected")?;
 
-    let answer = ask(system, "wine-1004", "ml.variant=canary,fault=feature-store:error")?;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
+    let answer = ask(
+        system,
+        "wine-1004",
+        "ml.variant=canary,fault=feature-store:error",
+    )?;
+    assert_eq!(
+        answer.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "{}",
+        answer.body
+    );
     check_failure(system, &answer, "feature_store_unavailable")?;
 
-    let dropped = ask(system, "wine-1004", "ml.variant=canary,fault=model-service-python:drop")?;
+    let dropped = ask(
+        system,
+        "wine-1004",
+        "ml.variant=canary,fault=model-service-python:drop",
+    )?;
     assert_eq!(dropped.status, StatusCode::BAD_GATEWAY, "{}", dropped.body);
     let trace = failed(system, &dropped)?;
-    assert_eq!(span(&trace, "POST", "gateway")?.text("error.type").as_deref(), Some("transport_error"));
+    assert_eq!(
+        span(&trace, "POST", "gateway")?
+            .text("error.type")
+            .as_deref(),
+        Some("transport_error")
+    );
 
-    let unreachable = ask(system, "wine-1004", "ml.variant=canary,fault=feature-store:drop")?;
+    let unreachable = ask(
+        system,
+        "wine-1004",
+        "ml.variant=canary,fault=feature-store:drop",
+    )?;
     check_failure(system, &unreachable, "feature_store_unavailable")?;
     let trace = failed(system, &unreachable)?;
     let client = span(&trace, "POST", "model-service-python")?;
     // The instrumentation's words: the name of httpx's exception, which depends on when the connection breaks off, and a span
     // event that the Rust parts do not write any more.
     let error_type = client.text("error.type").unwrap_or_default();
-    assert!(["ReadError", "RemoteProtocolError"].contains(&error_type.as_str()), "{client:?}");
-    assert!(client.events.iter().any(|event| event.name == "exception"), "{client:?}");
+    assert!(
+        ["ReadError", "RemoteProtocolError"].contains(&error_type.as_str()),
+        "{client:?}"
+    );
+    assert!(
+        client.events.iter().any(|event| event.name == "exception"),
+        "{client:?}"
+    );
 
-    let slow = ask(system, "wine-1004", "ml.variant=canary,fault=model-service-python:latency:150")?;
+    let slow = ask(
+        system,
+        "wine-1004",
+        "ml.variant=canary,fault=model-service-python:latency:150",
+    )?;
     let trace = system.trace_with_outline(&slow.span().trace_id, CANARY_MISS)?;
-    let server = span(&trace, "POST /v2/models/{model_name}/infer", "model-service-python")?;
+    let server = span(
+        &trace,
+        "POST /v2/models/{model_name}/infer",
+        "model-service-python",
+    )?;
     let predict = span(&trace, "predict wine_quality", "model-service-python")?;
-    assert!(server.duration() >= 150_000_000 && predict.duration() < 150_000_000, "the model is not to blame");
+    assert!(
+        server.duration() >= 150_000_000 && predict.duration() < 150_000_000,
+        "the model is not to blame"
+    );
     Ok(())
 }
 
@@ -299,13 +480,34 @@ fn an_unknown_id_is_no_error_of_the_worker() -> Result<()> {
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.body);
     let trace_id = answer.span().trace_id;
     let trace = eventually("the trace of the unknown id arrives", || {
-        let whole = |trace: &Trace| tree::problems(trace).is_empty() && trace.span("SELECT wine_features").is_some();
-        let there = |trace: &Trace| span(trace, "POST /v2/models/{model_name}/infer", "model-service-python").is_ok();
-        Ok(system.trace(&trace_id)?.filter(|trace| whole(trace) && there(trace)))
+        let whole = |trace: &Trace| {
+            tree::problems(trace).is_empty() && trace.span("SELECT wine_features").is_some()
+        };
+        let there = |trace: &Trace| {
+            span(
+                trace,
+                "POST /v2/models/{model_name}/infer",
+                "model-service-python",
+            )
+            .is_ok()
+        };
+        Ok(system
+            .trace(&trace_id)?
+            .filter(|trace| whole(trace) && there(trace)))
     })?;
-    let server = span(&trace, "POST /v2/models/{model_name}/infer", "model-service-python")?;
-    assert!(!server.is_error(), "a 404 is the client's error, not the server's: {server:?}");
-    assert_eq!(server.text("http.response.status_code").as_deref(), Some("404"));
+    let server = span(
+        &trace,
+        "POST /v2/models/{model_name}/infer",
+        "model-service-python",
+    )?;
+    assert!(
+        !server.is_error(),
+        "a 404 is the client's error, not the server's: {server:?}"
+    );
+    assert_eq!(
+        server.text("http.response.status_code").as_deref(),
+        Some("404")
+    );
     Ok(())
 }
 
@@ -314,13 +516,19 @@ fn an_unsampled_trace_stays_unsampled_in_python() -> Result<()> {
     let system = PythonSystem::shared();
     let trace_id = "0af7651916cd43dd8448eb211c803aaa";
     let parent = format!("00-{trace_id}-b7ad6b7169203331-00");
-    let headers = [("traceparent", parent.as_str()), ("baggage", "ml.variant=canary")];
+    let headers = [
+        ("traceparent", parent.as_str()),
+        ("baggage", "ml.variant=canary"),
+    ];
     let answer = system.predict_with(&["wine-1005"], &headers)?;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     // A later trace has arrived whole, so this one would have, too.
     let later = ask(system, "wine-1006", "ml.variant=canary")?;
     system.trace_with_outline(&later.span().trace_id, CANARY_MISS)?;
-    assert!(system.trace(trace_id)?.is_none(), "spans of a trace that the caller does not sample");
+    assert!(
+        system.trace(trace_id)?.is_none(),
+        "spans of a trace that the caller does not sample"
+    );
     Ok(())
 }
 
@@ -330,12 +538,17 @@ fn a_callers_trace_goes_on_in_both_languages() -> Result<()> {
     for (digit, flags) in [(1, "01"), (3, "03")] {
         let trace_id = format!("0af7651916cd43dd8448eb211c803bb{digit}");
         let parent = format!("00-{trace_id}-b7ad6b7169203331-{flags}");
-        let headers = [("traceparent", parent.as_str()), ("baggage", "ml.variant=canary")];
+        let headers = [
+            ("traceparent", parent.as_str()),
+            ("baggage", "ml.variant=canary"),
+        ];
         system.predict_with(&[&format!("wine-102{digit}")], &headers)?;
         // The caller's own span is not here, so our root hangs on a parent that is elsewhere.
         let expected = CANARY_MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
         eventually("the whole trace arrives", || {
-            Ok(system.trace(&trace_id)?.filter(|trace| tree::outline(trace) == expected))
+            Ok(system
+                .trace(&trace_id)?
+                .filter(|trace| tree::outline(trace) == expected))
         })?;
     }
     Ok(())
@@ -344,37 +557,65 @@ fn a_callers_trace_goes_on_in_both_languages() -> Result<()> {
 #[test]
 fn a_training_in_python_is_a_trace_with_its_metrics() -> Result<()> {
     let system = PythonSystem::shared();
-    let trainings = format!("{}/api/traces?service=model-training&limit=10", system.urls.explorer);
+    let trainings = format!(
+        "{}/api/traces?service=model-training&limit=10",
+        system.urls.explorer
+    );
     let trace_id = eventually("the training's trace arrives", || {
-        let traces = system.get(&trainings)?.body["traces"].as_array().cloned().unwrap_or_default();
-        Ok(traces.first().and_then(|trace| trace["trace_id"].as_str().map(str::to_owned)))
+        let traces = system.get(&trainings)?.body["traces"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        Ok(traces
+            .first()
+            .and_then(|trace| trace["trace_id"].as_str().map(str::to_owned)))
     })?;
     let trace = system.trace_with_outline(&trace_id, TRAINING)?;
     let train = span(&trace, "train wine_quality", "model-training")?;
     assert_eq!(train.text("ml.framework").as_deref(), Some("scikit-learn"));
-    assert!(span(&trace, "train_model", "model-training")?.events.iter().all(|event| event.name == "epoch_completed"));
+    assert!(
+        span(&trace, "train_model", "model-training")?
+            .events
+            .iter()
+            .all(|event| event.name == "epoch_completed")
+    );
     let manifest = manifest(system, 2)?;
 
     let logs = system.logs(&trace_id, 1)?;
-    let metrics = logs.iter().find(|log| log["event_name"] == "ml.training.metrics").context("no record of metrics")?;
-    assert_eq!(json!([metrics["severity"], metrics["body"]]), json!(["INFO", "training metrics"]));
+    let metrics = logs
+        .iter()
+        .find(|log| log["event_name"] == "ml.training.metrics")
+        .context("no record of metrics")?;
+    assert_eq!(
+        json!([metrics["severity"], metrics["body"]]),
+        json!(["INFO", "training metrics"])
+    );
     assert_eq!(metrics["span_id"], json!(train.span_id));
     let attributes = &metrics["attributes"];
     assert_eq!(attributes["ml.run_id"], manifest["run_id"]);
     assert_eq!(attributes["ml.model_version"], "2");
-    for (attribute, figure) in
-        [("ml.training_accuracy", "training_accuracy"), ("ml.validation_accuracy", "validation_accuracy")]
-    {
-        assert_eq!(attributes[attribute].as_f64(), manifest["metrics"][figure].as_f64(), "{attribute}");
+    for (attribute, figure) in [
+        ("ml.training_accuracy", "training_accuracy"),
+        ("ml.validation_accuracy", "validation_accuracy"),
+    ] {
+        assert_eq!(
+            attributes[attribute].as_f64(),
+            manifest["metrics"][figure].as_f64(),
+            "{attribute}"
+        );
     }
-    let accuracy = attributes["ml.validation_accuracy"].as_f64().context("an accuracy")?;
+    let accuracy = attributes["ml.validation_accuracy"]
+        .as_f64()
+        .context("an accuracy")?;
     assert!((0.72..1.0).contains(&accuracy), "{accuracy}");
     Ok(())
 }
 
 /// The manifest of a version in the shared repository.
 fn manifest(system: &PythonSystem, version: u32) -> Result<Value> {
-    let path = system.data.join(format!("models/wine_quality/{version}/manifest.json"));
+    let path = system
+        .data
+        .join(format!("models/wine_quality/{version}/manifest.json"));
     Ok(serde_json::from_str(&std::fs::read_to_string(path)?)?)
 }
 
@@ -383,21 +624,38 @@ fn both_trainings_learn_from_the_same_rows_and_write_the_same_manifest() -> Resu
     let system = PythonSystem::shared();
     let (rust, python) = (manifest(system, 1)?, manifest(system, 2)?);
     let keys = |value: &Value| -> BTreeSet<String> {
-        value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .collect()
     };
     let own: BTreeSet<_> = keys(&python).difference(&keys(&rust)).cloned().collect();
     // Versions of the library and rows to check it by: what `skops` loads depends on both.
-    assert_eq!(own, BTreeSet::from(["check".to_owned(), "framework_version".to_owned()]));
+    assert_eq!(
+        own,
+        BTreeSet::from(["check".to_owned(), "framework_version".to_owned()])
+    );
     assert!(keys(&rust).is_subset(&keys(&python)), "{rust}");
     for key in ["name", "dataset", "features", "classes", "lookup", "seed"] {
         assert_eq!(python[key], rust[key], "{key}");
     }
     // The profile is that of the training rows, so the rows are the same to the last one.
-    assert_eq!(python["reference"]["features"], rust["reference"]["features"]);
+    assert_eq!(
+        python["reference"]["features"],
+        rust["reference"]["features"]
+    );
     for figure in ["training_rows", "validation_rows", "majority_baseline"] {
-        assert_eq!(python["metrics"][figure], rust["metrics"][figure], "{figure}");
+        assert_eq!(
+            python["metrics"][figure], rust["metrics"][figure],
+            "{figure}"
+        );
     }
-    assert_eq!(json!([rust["framework"], python["framework"]]), json!(["candle", "scikit-learn"]));
+    assert_eq!(
+        json!([rust["framework"], python["framework"]]),
+        json!(["candle", "scikit-learn"])
+    );
     Ok(())
 }
 
@@ -406,20 +664,35 @@ fn once_shows_a_sample_of_each_variant() -> Result<()> {
     let folder = folder_with_both_models()?;
     let environment = python_environment();
     let written = std::fs::read_to_string(PythonSystem::shared().data.join("routes.toml"))?;
-    assert!(written.contains("weight = 90") && written.contains("weight = 10"), "{written}");
+    assert!(
+        written.contains("weight = 90") && written.contains("weight = 10"),
+        "{written}"
+    );
     // Written once, then the user's own.
-    let routes = written.replace("weight = 90", "weight = 75").replace("weight = 10", "weight = 25");
+    let routes = written
+        .replace("weight = 90", "weight = 75")
+        .replace("weight = 10", "weight = 25");
     std::fs::write(folder.path().join("routes.toml"), &routes)?;
-    let mut once = up(folder.path(), &["--once", "--python-environment", path(environment)], &[])?;
+    let mut once = up(
+        folder.path(),
+        &["--once", "--python-environment", path(environment)],
+        &[],
+    )?;
     let status = once.wait()?;
     let said = once.output();
     assert!(status.success(), "{said}");
-    for expected in
-        ["A miss: computed by the model", "A hit: from the prediction store", "computed in Python", "layer linear_3"]
-    {
+    for expected in [
+        "A miss: computed by the model",
+        "A hit: from the prediction store",
+        "computed in Python",
+        "layer linear_3",
+    ] {
         assert!(said.contains(expected), "nothing of {expected}:\n{said}");
     }
-    assert_eq!(std::fs::read_to_string(folder.path().join("routes.toml"))?, routes);
+    assert_eq!(
+        std::fs::read_to_string(folder.path().join("routes.toml"))?,
+        routes
+    );
     Ok(())
 }
 
@@ -429,6 +702,9 @@ fn a_worker_that_is_demanded_needs_its_environment() -> Result<()> {
     let mut demanded = up(data.path(), &["--once", "--python"], &[])?;
     assert!(!demanded.wait()?.success());
     let said = demanded.output();
-    assert!(said.contains("python-setup") && said.contains("there is no Python environment"), "{said}");
+    assert!(
+        said.contains("python-setup") && said.contains("there is no Python environment"),
+        "{said}"
+    );
     Ok(())
 }

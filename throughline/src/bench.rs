@@ -22,7 +22,10 @@ use table::Report;
 
 /// Runs all measurements and prints them as Markdown.
 pub(crate) fn main(options: &BenchOptions) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let folder = std::env::temp_dir().join(format!("throughline-bench-{}", std::process::id()));
     let outcome = runtime.block_on(measure(options, &folder));
     // The folder holds only what this run made; what cannot be removed does no harm in the temporary folder.
@@ -33,8 +36,8 @@ pub(crate) fn main(options: &BenchOptions) -> anyhow::Result<()> {
 
 async fn measure(options: &BenchOptions, folder: &Path) -> anyhow::Result<String> {
     let mut traced = System::new(&on_free_ports(folder, "traced", options))?;
-    let mut plain =
-        System::new(&on_free_ports(folder, "plain", options))?.with_env([("OTEL_SDK_DISABLED", "true".to_owned())]);
+    let mut plain = System::new(&on_free_ports(folder, "plain", options))?
+        .with_env([("OTEL_SDK_DISABLED", "true".to_owned())]);
     let outcome = async {
         traced.start().await?;
         plain.start().await?;
@@ -74,18 +77,35 @@ fn on_free_ports(folder: &Path, name: &str, options: &BenchOptions) -> UpOptions
         explorer_port: 0,
         otlp_port: 0,
         routes: None,
-        worker: WorkerOptions { python: false, no_python: true, python_environment: None, python_port: 0 },
+        worker: WorkerOptions {
+            python: false,
+            no_python: true,
+            python_environment: None,
+            python_port: 0,
+        },
         no_faults: true,
     }
 }
 
 /// Spans that were dropped by a queue or lost by an export, as the services count them themselves.
 async fn lost_spans(system: &System) -> anyhow::Result<u64> {
-    let explorer = Explorer::new(system.explorer().context("the traced system has an explorer")?)?;
+    let explorer = Explorer::new(
+        system
+            .explorer()
+            .context("the traced system has an explorer")?,
+    )?;
     let mut lost = 0;
-    for metric in ["otel.sdk.processor.span.processed", "otel.sdk.exporter.span.exported"] {
-        let found = explorer.read(&format!("/api/metrics?name={metric}")).await?;
-        lost += points(&found).filter(|point| point["attributes"].get("error.type").is_some()).map(value).sum::<u64>();
+    for metric in [
+        "otel.sdk.processor.span.processed",
+        "otel.sdk.exporter.span.exported",
+    ] {
+        let found = explorer
+            .read(&format!("/api/metrics?name={metric}"))
+            .await?;
+        lost += points(&found)
+            .filter(|point| point["attributes"].get("error.type").is_some())
+            .map(value)
+            .sum::<u64>();
     }
     Ok(lost)
 }

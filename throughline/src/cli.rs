@@ -54,7 +54,9 @@ impl Default for Command {
     /// `throughline` alone is `throughline up` with what the environment says.
     fn default() -> Self {
         let parsed = Cli::parse_from(["throughline", "up"]);
-        parsed.command.unwrap_or_else(|| unreachable!("`up` was given"))
+        parsed
+            .command
+            .unwrap_or_else(|| unreachable!("`up` was given"))
     }
 }
 
@@ -64,32 +66,72 @@ pub(crate) struct UpOptions {
     #[arg(long)]
     pub(crate) once: bool,
     /// Where data, models and logs are kept
-    #[arg(long, env = "THROUGHLINE_DATA_DIR", default_value = ".throughline", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_DATA_DIR",
+        default_value = ".throughline",
+        value_name = "DIR"
+    )]
     pub(crate) data_dir: PathBuf,
     /// Send telemetry there instead of to the explorer (the standard variable does the same)
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
     /// Where predictions are stored: a file, or http(s) addresses of Elasticsearch with commas; without it a file in
     /// the data folder
-    #[arg(long, env = "PREDICTION_STORE", hide_env_values = true, value_name = "PATH|URL")]
+    #[arg(
+        long,
+        env = "PREDICTION_STORE",
+        hide_env_values = true,
+        value_name = "PATH|URL"
+    )]
     pub(crate) prediction_store: Option<String>,
     /// Where features are stored: a file, or an address of Redis; without it a file in the data folder
-    #[arg(long, env = "FEATURE_STORE_DATABASE", hide_env_values = true, value_name = "PATH|URL")]
+    #[arg(
+        long,
+        env = "FEATURE_STORE_DATABASE",
+        hide_env_values = true,
+        value_name = "PATH|URL"
+    )]
     pub(crate) feature_store_database: Option<String>,
     /// Port of the gateway; 0 takes a free one
-    #[arg(long, env = "THROUGHLINE_GATEWAY_PORT", default_value_t = 8080, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_GATEWAY_PORT",
+        default_value_t = 8080,
+        value_name = "PORT"
+    )]
     pub(crate) gateway_port: u16,
     /// Port of the model service; 0 takes a free one
-    #[arg(long, env = "THROUGHLINE_MODEL_SERVICE_PORT", default_value_t = 8000, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_MODEL_SERVICE_PORT",
+        default_value_t = 8000,
+        value_name = "PORT"
+    )]
     pub(crate) model_service_port: u16,
     /// Port of the feature store; 0 takes a free one
-    #[arg(long, env = "THROUGHLINE_FEATURE_STORE_PORT", default_value_t = 6566, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_FEATURE_STORE_PORT",
+        default_value_t = 6566,
+        value_name = "PORT"
+    )]
     pub(crate) feature_store_port: u16,
     /// Port of the explorer's page; 0 takes a free one
-    #[arg(long, env = "THROUGHLINE_EXPLORER_PORT", default_value_t = 8090, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_EXPLORER_PORT",
+        default_value_t = 8090,
+        value_name = "PORT"
+    )]
     pub(crate) explorer_port: u16,
     /// Port of the explorer's OTLP/HTTP receiver; 0 takes a free one
-    #[arg(long, env = "THROUGHLINE_OTLP_PORT", default_value_t = 4318, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_OTLP_PORT",
+        default_value_t = 4318,
+        value_name = "PORT"
+    )]
     pub(crate) otlp_port: u16,
     /// How requests are shared among the variants of a model; without it, if the Python worker runs, routes.toml in the data
     /// folder
@@ -115,14 +157,24 @@ pub(crate) struct WorkerOptions {
     #[arg(long, env = "THROUGHLINE_PYTHON_ENVIRONMENT", value_name = "DIR")]
     pub(crate) python_environment: Option<PathBuf>,
     /// Port of the Python worker; 0 takes a free one
-    #[arg(long, env = "THROUGHLINE_PYTHON_PORT", default_value_t = 8001, value_name = "PORT")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_PYTHON_PORT",
+        default_value_t = 8001,
+        value_name = "PORT"
+    )]
     pub(crate) python_port: u16,
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct PythonSetupOptions {
     /// Where `up` keeps its data; the environment is made in it
-    #[arg(long, env = "THROUGHLINE_DATA_DIR", default_value = ".throughline", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_DATA_DIR",
+        default_value = ".throughline",
+        value_name = "DIR"
+    )]
     pub(crate) data_dir: PathBuf,
     /// The environment itself [default: python in the data folder]
     #[arg(long, env = "THROUGHLINE_PYTHON_ENVIRONMENT", value_name = "DIR")]
@@ -137,7 +189,12 @@ pub(crate) struct VariantsOptions {
     /// Only this model
     pub(crate) model: Option<String>,
     /// Address of the gateway
-    #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    #[arg(
+        long,
+        env = "GATEWAY_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
     pub(crate) gateway: String,
 }
 
@@ -168,7 +225,12 @@ pub(crate) struct TrainOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// Where versions of models are kept
-    #[arg(long, env = "MODEL_REPOSITORY", default_value = ".throughline/models", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "MODEL_REPOSITORY",
+        default_value = ".throughline/models",
+        value_name = "DIR"
+    )]
     pub(crate) model_repository: PathBuf,
     /// Seed of the split and of the first weights; the same seed gives the same weights
     #[arg(long, default_value_t = 42)]
@@ -210,7 +272,12 @@ pub(crate) struct TracesOptions {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExplorerOptions {
     /// Address of the explorer
-    #[arg(long, env = "EXPLORER_URL", default_value = "http://127.0.0.1:8090", value_name = "URL")]
+    #[arg(
+        long,
+        env = "EXPLORER_URL",
+        default_value = "http://127.0.0.1:8090",
+        value_name = "URL"
+    )]
     pub(crate) explorer: String,
 }
 

@@ -19,23 +19,36 @@ pub(crate) struct Explorer {
 
 impl Explorer {
     pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
-        Ok(Self { client: HttpClient::new()?, url: url.trim_end_matches('/').to_owned() })
+        Ok(Self {
+            client: HttpClient::new()?,
+            url: url.trim_end_matches('/').to_owned(),
+        })
     }
 
     /// The trace, or `None` as long as the explorer has nothing of it.
     pub(crate) async fn trace(&self, trace_id: &str) -> anyhow::Result<Option<Trace>> {
         match self.get(&format!("/api/traces/{trace_id}")).await? {
             (StatusCode::NOT_FOUND, _) => Ok(None),
-            (StatusCode::OK, body) => Ok(Some(Trace::from_otlp(&body).context("the explorer's answer is no trace")?)),
-            (status, body) => bail!("the explorer answers {status}: {}", String::from_utf8_lossy(&body)),
+            (StatusCode::OK, body) => Ok(Some(
+                Trace::from_otlp(&body).context("the explorer's answer is no trace")?,
+            )),
+            (status, body) => bail!(
+                "the explorer answers {status}: {}",
+                String::from_utf8_lossy(&body)
+            ),
         }
     }
 
     /// Any read of the explorer that must succeed.
     pub(crate) async fn read(&self, path: &str) -> anyhow::Result<Value> {
         match self.get(path).await? {
-            (StatusCode::OK, body) => serde_json::from_slice(&body).context("the explorer's answer is no JSON"),
-            (status, body) => bail!("the explorer answers {status} to {path}: {}", String::from_utf8_lossy(&body)),
+            (StatusCode::OK, body) => {
+                serde_json::from_slice(&body).context("the explorer's answer is no JSON")
+            }
+            (status, body) => bail!(
+                "the explorer answers {status} to {path}: {}",
+                String::from_utf8_lossy(&body)
+            ),
         }
     }
 

@@ -35,10 +35,14 @@ pub fn main() -> ExitCode {
         Command::Bench(options) => screen::exit_code(bench::main(&options)),
         Command::Gateway(config) => gateway::main(*config),
         Command::ModelService(config) => model_service::main(*config),
-        Command::FeatureStore { config, command: None } => feature_store::main(*config),
-        Command::FeatureStore { command: Some(FeatureStoreCommand::Materialize(options)), .. } => {
-            feature_store::materialize_main(&options)
-        }
+        Command::FeatureStore {
+            config,
+            command: None,
+        } => feature_store::main(*config),
+        Command::FeatureStore {
+            command: Some(FeatureStoreCommand::Materialize(options)),
+            ..
+        } => feature_store::materialize_main(&options),
         Command::Explorer(config) => explorer::main(*config),
     }
 }

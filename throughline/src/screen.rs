@@ -29,20 +29,35 @@ pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 
 /// Whether colour is welcome on standard output (<https://no-color.org>).
 pub(crate) fn colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Columns of the terminal, or a width that reads well in a file.
 fn width() -> usize {
-    terminal_size::terminal_size().map_or(120, |(terminal_size::Width(width), _)| usize::from(width).clamp(60, 200))
+    terminal_size::terminal_size().map_or(120, |(terminal_size::Width(width), _)| {
+        usize::from(width).clamp(60, 200)
+    })
 }
 
 /// A trace as it fits this terminal.
 pub(crate) fn waterfall(trace: &Trace) -> String {
-    waterfall::render(trace, &waterfall::Style { width: width(), colour: colour() }).trim_end().to_owned()
+    waterfall::render(
+        trace,
+        &waterfall::Style {
+            width: width(),
+            colour: colour(),
+        },
+    )
+    .trim_end()
+    .to_owned()
 }
 
 /// `text` in a colour of the terminal's palette, where colour is welcome.
 pub(crate) fn paint(code: &str, text: &str) -> String {
-    if colour() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if colour() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }

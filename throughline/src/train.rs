@@ -11,11 +11,23 @@ use crate::{screen, up};
 
 /// Runs the training as the service `model-training`. Its spans, metrics and log record leave before it returns.
 pub(crate) fn main(options: &TrainOptions) -> anyhow::Result<()> {
-    if options.if_missing && has_version(&options.model_repository, &options.model, "model.safetensors") {
-        screen::say(format!("the repository has a version of {} already", options.model));
+    if options.if_missing
+        && has_version(
+            &options.model_repository,
+            &options.model,
+            "model.safetensors",
+        )
+    {
+        screen::say(format!(
+            "the repository has a version of {} already",
+            options.model
+        ));
         return Ok(());
     }
-    let telemetry = telemetry::init(&telemetry::Settings::from_env("model-training", env!("CARGO_PKG_VERSION"))?)?;
+    let telemetry = telemetry::init(&telemetry::Settings::from_env(
+        "model-training",
+        env!("CARGO_PKG_VERSION"),
+    )?)?;
     let outcome = train(options);
     telemetry.shutdown(Duration::from_secs(2));
     screen::say(outcome?);
@@ -24,13 +36,19 @@ pub(crate) fn main(options: &TrainOptions) -> anyhow::Result<()> {
 
 /// Whether a version of the model has the file that one language's service reads.
 pub(crate) fn has_version(repository: &Path, model: &str, file: &str) -> bool {
-    let versions = std::fs::read_dir(repository.join(model)).into_iter().flatten().flatten();
-    versions.map(|version| version.path()).any(|version| version.join(file).is_file() && !is_hidden(&version))
+    let versions = std::fs::read_dir(repository.join(model))
+        .into_iter()
+        .flatten()
+        .flatten();
+    versions
+        .map(|version| version.path())
+        .any(|version| version.join(file).is_file() && !is_hidden(&version))
 }
 
 /// A version that is being written.
 fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn train(options: &TrainOptions) -> anyhow::Result<String> {

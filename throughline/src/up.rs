@@ -18,7 +18,10 @@ use crate::screen;
 
 /// Starts the system, shows the sample, and stays until a signal; whatever happens, the parts are stopped in order.
 pub(crate) fn main(options: &UpOptions) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::of_process(false);
         let mut system = System::new(options)?;
@@ -28,7 +31,13 @@ pub(crate) fn main(options: &UpOptions) -> anyhow::Result<()> {
         };
         screen::say("\nstopping: requests in flight finish, telemetry leaves");
         let clean = system.stop().await;
-        outcome.and_then(|()| if clean { Ok(()) } else { anyhow::bail!("not every part stopped by itself") })
+        outcome.and_then(|()| {
+            if clean {
+                Ok(())
+            } else {
+                anyhow::bail!("not every part stopped by itself")
+            }
+        })
     })
 }
 

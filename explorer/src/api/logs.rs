@@ -32,23 +32,35 @@ struct Filter {
 }
 
 /// Newest first, by arrival.
-pub(super) async fn list(State(store): State<Arc<Store>>, query: Asked<LogsQuery>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn list(
+    State(store): State<Arc<Store>>,
+    query: Asked<LogsQuery>,
+) -> Result<Json<Value>, ApiError> {
     let Query(query) = query?;
     let limit = query::limit(query.limit)?;
     let filter = query.filter()?;
     let held = store.logs.newest_first();
     let candidates = held.iter().filter(|log| filter.admits(log));
-    let logs = candidates.map(|log| entry(log)).filter(|entry| filter.finds(entry));
-    Ok(Json(json!({ "logs": logs.take(limit).collect::<Vec<_>>() })))
+    let logs = candidates
+        .map(|log| entry(log))
+        .filter(|entry| filter.finds(entry));
+    Ok(Json(
+        json!({ "logs": logs.take(limit).collect::<Vec<_>>() }),
+    ))
 }
 
 impl LogsQuery {
     fn filter(self) -> Result<Filter, ApiError> {
         let invalid = || ApiError::Invalid("a trace id has 32 hex digits".to_owned());
         Ok(Filter {
-            trace_id: self.trace_id.map(|id| unhex(&id).ok_or_else(invalid)).transpose()?,
+            trace_id: self
+                .trace_id
+                .map(|id| unhex(&id).ok_or_else(invalid))
+                .transpose()?,
             service: self.service,
-            severity: self.severity.map_or(Ok(0), |severity| query::severity(&severity))?,
+            severity: self
+                .severity
+                .map_or(Ok(0), |severity| query::severity(&severity))?,
             text: self.q.map(|text| text.to_lowercase()),
         })
     }
@@ -59,22 +71,31 @@ impl Filter {
     fn admits(&self, log: &StoredLog) -> bool {
         log.severity >= self.severity
             && self.trace_id.is_none_or(|id| log.trace_id == Some(id))
-            && self.service.as_ref().is_none_or(|service| log.origin.service == *service)
+            && self
+                .service
+                .as_ref()
+                .is_none_or(|service| log.origin.service == *service)
     }
 
     /// Whether the text stands in the body, the event name or an attribute.
     fn finds(&self, entry: &Value) -> bool {
         let Some(text) = &self.text else { return true };
-        ["body", "event_name", "attributes"].into_iter().any(|field| match &entry[field] {
-            Value::String(value) => value.to_lowercase().contains(text),
-            value => value.to_string().to_lowercase().contains(text),
-        })
+        ["body", "event_name", "attributes"]
+            .into_iter()
+            .any(|field| match &entry[field] {
+                Value::String(value) => value.to_lowercase().contains(text),
+                value => value.to_string().to_lowercase().contains(text),
+            })
     }
 }
 
 fn entry(log: &StoredLog) -> Value {
     let record: LogRecord = log.record();
-    let time = if record.time_unix_nano == 0 { record.observed_time_unix_nano } else { record.time_unix_nano };
+    let time = if record.time_unix_nano == 0 {
+        record.observed_time_unix_nano
+    } else {
+        record.time_unix_nano
+    };
     json!({
         "time": query::timestamp(time),
         "severity": severity_name(&record),
@@ -94,7 +115,11 @@ fn severity_name(record: &LogRecord) -> String {
     }
     let names = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
     let number = usize::try_from(record.severity_number - 1).unwrap_or(usize::MAX);
-    names.get(number / 4).copied().unwrap_or_default().to_owned()
+    names
+        .get(number / 4)
+        .copied()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Empty texts are fields that were not set.

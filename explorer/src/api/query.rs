@@ -13,7 +13,9 @@ const MAX_LIMIT: usize = 1_000;
 pub(super) fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
-        _ => Err(ApiError::Invalid(format!("limit must be between 1 and {MAX_LIMIT}"))),
+        _ => Err(ApiError::Invalid(format!(
+            "limit must be between 1 and {MAX_LIMIT}"
+        ))),
     }
 }
 
@@ -31,7 +33,9 @@ pub(super) fn severity(asked: &str) -> Result<i32, ApiError> {
     if (1..=24).contains(&number) {
         Ok(number)
     } else {
-        Err(ApiError::Invalid("severity must be trace, debug, info, warn, error, fatal, or 1 to 24".to_owned()))
+        Err(ApiError::Invalid(
+            "severity must be trace, debug, info, warn, error, fatal, or 1 to 24".to_owned(),
+        ))
     }
 }
 
@@ -40,5 +44,7 @@ pub(super) fn timestamp(unix_nanos: u64) -> Option<String> {
     if unix_nanos == 0 {
         return None;
     }
-    Timestamp::from_nanosecond(i128::from(unix_nanos)).ok().map(|time| time.to_string())
+    Timestamp::from_nanosecond(i128::from(unix_nanos))
+        .ok()
+        .map(|time| time.to_string())
 }

@@ -51,7 +51,10 @@ pub(super) struct TracesQuery {
     limit: Option<usize>,
 }
 
-pub(super) async fn list(State(store): State<Arc<Store>>, query: Asked<TracesQuery>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn list(
+    State(store): State<Arc<Store>>,
+    query: Asked<TracesQuery>,
+) -> Result<Json<Value>, ApiError> {
     let Query(query) = query?;
     let listed = store.traces.list(&query.filter()?);
     let traces: Vec<_> = listed.into_iter().map(TraceSummary::from).collect();
@@ -64,7 +67,10 @@ pub(super) async fn one(
 ) -> Result<Json<Value>, ApiError> {
     let id: Option<TraceId> = unhex(&trace_id);
     let id = id.ok_or_else(|| ApiError::Invalid("a trace id has 32 hex digits".to_owned()))?;
-    let spans = store.traces.get(id).ok_or_else(|| ApiError::UnknownTrace(hex::encode(id)))?;
+    let spans = store
+        .traces
+        .get(id)
+        .ok_or_else(|| ApiError::UnknownTrace(hex::encode(id)))?;
     Ok(Json(otlp_json::document(&spans)))
 }
 
@@ -72,7 +78,9 @@ impl TracesQuery {
     fn filter(self) -> Result<Filter, ApiError> {
         let min_duration_ms = self.min_duration_ms.unwrap_or(0.0);
         if !(0.0..=1e12).contains(&min_duration_ms) {
-            return Err(ApiError::Invalid("min_duration_ms must be a positive number".to_owned()));
+            return Err(ApiError::Invalid(
+                "min_duration_ms must be a positive number".to_owned(),
+            ));
         }
         let errors = match self.status.as_deref() {
             None => None,
@@ -93,7 +101,10 @@ impl TracesQuery {
 impl From<Listed> for TraceSummary {
     fn from(trace: Listed) -> TraceSummary {
         let (root_service, root_name) = match &trace.root {
-            Some((origin, bytes)) => (origin.service.clone(), Span::decode(&bytes[..]).unwrap_or_default().name),
+            Some((origin, bytes)) => (
+                origin.service.clone(),
+                Span::decode(&bytes[..]).unwrap_or_default().name,
+            ),
             None => (String::new(), String::new()),
         };
         TraceSummary {

@@ -15,23 +15,50 @@ fn admits(listening_on: &str, headers: &[(&str, &str)]) -> bool {
 
 #[test]
 fn programs_and_our_own_page() {
-    for host in ["127.0.0.1:4318", "localhost:4318", "[::1]:4318", "explorer.localhost", "LOCALHOST"] {
+    for host in [
+        "127.0.0.1:4318",
+        "localhost:4318",
+        "[::1]:4318",
+        "explorer.localhost",
+        "LOCALHOST",
+    ] {
         assert!(admits("127.0.0.1:4318", &[("host", host)]), "{host}");
     }
     assert!(admits("127.0.0.1:4318", &[]));
-    assert!(admits("127.0.0.1:4318", &[("host", "localhost:4318"), ("origin", "http://localhost:4318")]));
+    assert!(admits(
+        "127.0.0.1:4318",
+        &[
+            ("host", "localhost:4318"),
+            ("origin", "http://localhost:4318")
+        ]
+    ));
 }
 
 #[test]
 fn pages_of_others() {
-    for origin in ["https://evil.example", "null", "http://localhost:3000", "http://localhost:4318.evil.example", ""] {
-        assert!(!admits("127.0.0.1:4318", &[("host", "localhost:4318"), ("origin", origin)]), "{origin}");
+    for origin in [
+        "https://evil.example",
+        "null",
+        "http://localhost:3000",
+        "http://localhost:4318.evil.example",
+        "",
+    ] {
+        assert!(
+            !admits(
+                "127.0.0.1:4318",
+                &[("host", "localhost:4318"), ("origin", origin)]
+            ),
+            "{origin}"
+        );
     }
 }
 
 #[test]
 fn a_name_rebound_to_loopback() {
-    let headers = [("host", "evil.example:4318"), ("origin", "http://evil.example:4318")];
+    let headers = [
+        ("host", "evil.example:4318"),
+        ("origin", "http://evil.example:4318"),
+    ];
     assert!(!admits("127.0.0.1:4318", &headers));
     assert!(!admits("[::1]:4318", &headers));
     // In a container the names are the deployment's.

@@ -18,7 +18,11 @@ pub(super) fn trace(document: ExportTraceServiceRequest) -> Result<Trace, ModelE
     for resource_spans in document.resource_spans {
         let resource = resource_spans.resource.unwrap_or_default();
         let service = service_name(&resource.attributes);
-        for span in resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+        for span in resource_spans
+            .scope_spans
+            .into_iter()
+            .flat_map(|scope| scope.spans)
+        {
             if trace_id.get_or_insert_with(|| span.trace_id.clone()) != &span.trace_id {
                 return Err(ModelError::SeveralTraces);
             }
@@ -26,7 +30,10 @@ pub(super) fn trace(document: ExportTraceServiceRequest) -> Result<Trace, ModelE
         }
     }
     let trace_id = hex::encode(&trace_id.ok_or(ModelError::Empty)?);
-    Ok(Trace { trace_id, spans: depth_first(spans) })
+    Ok(Trace {
+        trace_id,
+        spans: depth_first(spans),
+    })
 }
 
 /// Orders the spans and sets `depth` and `orphan`. Ids that occur twice and parents that go in circles are possible here.
@@ -38,7 +45,10 @@ fn depth_first(mut spans: Vec<Span>) -> Vec<Span> {
         index.entry(&span.span_id).or_insert(at);
     }
     let parent_of = |(at, span): (usize, &Span)| {
-        span.parent.as_deref().and_then(|id| index.get(id).copied()).filter(|parent| *parent != at)
+        span.parent
+            .as_deref()
+            .and_then(|id| index.get(id).copied())
+            .filter(|parent| *parent != at)
     };
     let parents: Vec<Option<usize>> = spans.iter().enumerate().map(parent_of).collect();
     let mut children = vec![Vec::new(); spans.len()];
@@ -47,7 +57,9 @@ fn depth_first(mut spans: Vec<Span>) -> Vec<Span> {
             children[*parent].push(at);
         }
     }
-    let mut top: Vec<usize> = (0..spans.len()).filter(|at| parents[*at].is_none()).collect();
+    let mut top: Vec<usize> = (0..spans.len())
+        .filter(|at| parents[*at].is_none())
+        .collect();
     top.sort_by_key(|at| spans[*at].parent.is_some());
     // After the real tops, every span again: what has not been reached by then goes in circles, and its earliest span
     // has to stand for a parent that nobody has.
@@ -58,10 +70,21 @@ fn depth_first(mut spans: Vec<Span>) -> Vec<Span> {
     for start in starts {
         let mut stack = vec![(start, 0)];
         while let Some((at, depth)) = stack.pop() {
-            let Some(span) = slots[at].take() else { continue };
+            let Some(span) = slots[at].take() else {
+                continue;
+            };
             let orphan = depth == 0 && span.parent.is_some();
-            ordered.push(Span { depth, orphan, ..span });
-            stack.extend(mem::take(&mut children[at]).into_iter().rev().map(|child| (child, depth + 1)));
+            ordered.push(Span {
+                depth,
+                orphan,
+                ..span
+            });
+            stack.extend(
+                mem::take(&mut children[at])
+                    .into_iter()
+                    .rev()
+                    .map(|child| (child, depth + 1)),
+            );
         }
     }
     ordered
@@ -71,7 +94,9 @@ fn convert(span: otlp::Span, service: &str) -> Span {
     let parent: Option<SpanId> = span.parent_span_id.as_slice().try_into().ok();
     Span {
         span_id: hex::encode(&span.span_id),
-        parent: parent.filter(|id| *id != SpanId::default()).map(hex::encode),
+        parent: parent
+            .filter(|id| *id != SpanId::default())
+            .map(hex::encode),
         kind: kind(span.kind()),
         status: status(span.status.unwrap_or_default()),
         name: span.name,
@@ -87,7 +112,11 @@ fn convert(span: otlp::Span, service: &str) -> Span {
 }
 
 fn event(event: otlp::span::Event) -> Event {
-    Event { name: event.name, time: event.time_unix_nano, attributes: map(event.attributes) }
+    Event {
+        name: event.name,
+        time: event.time_unix_nano,
+        attributes: map(event.attributes),
+    }
 }
 
 fn link(link: otlp::span::Link) -> Link {

@@ -3,7 +3,9 @@
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use prost::Message;
 use serde_json::{Value, json};
 use serving::Refusal;
@@ -11,7 +13,8 @@ use serving::Refusal;
 use super::body::Encoding;
 use crate::error::Rejection;
 
-const REFUSED: &str = "invalid ids, items above the size limit, or no room: see /api/stats of the explorer";
+const REFUSED: &str =
+    "invalid ids, items above the size limit, or no room: see /api/stats of the explorer";
 
 /// `google.rpc.Status` without details.
 #[derive(Clone, PartialEq, Message)]
@@ -25,7 +28,11 @@ struct Status {
 /// Writes the answer in the encoding of the request. `field` is the JSON name of the number of refused items.
 pub(super) fn write(headers: &HeaderMap, field: &str, taken: Result<usize, Rejection>) -> Response {
     match taken {
-        Ok(refused) => success(Encoding::of(headers).unwrap_or(Encoding::Json), field, refused),
+        Ok(refused) => success(
+            Encoding::of(headers).unwrap_or(Encoding::Json),
+            field,
+            refused,
+        ),
         Err(rejection) => reject(headers, &rejection),
     }
 }
@@ -52,7 +59,11 @@ fn success(encoding: Encoding, field: &str, refused: usize) -> Response {
                 rejected_spans: i64::try_from(refused).unwrap_or(i64::MAX),
                 error_message: REFUSED.to_owned(),
             });
-            respond(encoding, StatusCode::OK, ExportTraceServiceResponse { partial_success }.encode_to_vec())
+            respond(
+                encoding,
+                StatusCode::OK,
+                ExportTraceServiceResponse { partial_success }.encode_to_vec(),
+            )
         }
         Encoding::Json if refused == 0 => respond_json(StatusCode::OK, &json!({})),
         Encoding::Json => {
@@ -70,9 +81,13 @@ fn error(encoding: Encoding, rejection: &Rejection) -> Response {
         Encoding::Json => respond_json(status, &json!({ "code": code, "message": message })),
     };
     match rejection {
-        Rejection::Busy => response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1")),
+        Rejection::Busy => response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1")),
         // RFC 7694: says which content codings would have been taken.
-        Rejection::ContentEncoding => response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+        Rejection::ContentEncoding => response
+            .headers_mut()
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
         _ => None,
     };
     response

@@ -48,7 +48,9 @@ impl Encoding {
 
 /// Undoes `Content-Encoding`; a body that would grow past [`MAX_BODY_BYTES`] is refused as soon as it does.
 pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Rejection> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(body) };
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else {
+        return Ok(body);
+    };
     let encoding = encoding.to_str().unwrap_or_default().trim();
     if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
         return Ok(body);
@@ -59,7 +61,11 @@ pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Reje
     let mut plain = Vec::new();
     let mut reader = MultiGzDecoder::new(&body[..]).take(MAX_BODY_BYTES as u64 + 1);
     reader.read_to_end(&mut plain).map_err(Rejection::Gzip)?;
-    if plain.len() > MAX_BODY_BYTES { Err(Rejection::TooLarge) } else { Ok(plain.into()) }
+    if plain.len() > MAX_BODY_BYTES {
+        Err(Rejection::TooLarge)
+    } else {
+        Ok(plain.into())
+    }
 }
 
 /// The protobuf form of a body, whichever encoding it came in.

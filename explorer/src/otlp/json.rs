@@ -9,7 +9,9 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Error;
 
@@ -17,7 +19,15 @@ use serde_json::Error;
 /// number is bounded; 4 MiB of ordinary OTLP/JSON hold about 160,000.
 const MAX_NODES: usize = 262_144;
 
-const DOUBLES: [&str; 7] = ["doubleValue", "asDouble", "sum", "min", "max", "explicitBounds", "zeroThreshold"];
+const DOUBLES: [&str; 7] = [
+    "doubleValue",
+    "asDouble",
+    "sum",
+    "min",
+    "max",
+    "explicitBounds",
+    "zeroThreshold",
+];
 const INTEGERS: [&str; 10] = [
     "droppedAttributesCount",
     "droppedEventsCount",
@@ -65,12 +75,16 @@ fn put_right(field: &str, value: Json) -> Option<Json> {
     };
     Some(match field {
         "arrayValue" => value.with_default("values", || Json::List(Vec::new())),
-        "kvlistValue" => value.with_default("values", || Json::List(Vec::new())).map_field("values", keyed),
+        "kvlistValue" => value
+            .with_default("values", || Json::List(Vec::new()))
+            .map_field("values", keyed),
         "attributes" | "filteredAttributes" | "metadata" => keyed(value),
         "entityRefs" => value.map_list(|entity| {
             ["schemaUrl", "type"]
                 .into_iter()
-                .fold(entity, |entity, key| entity.with_default(key, || Json::Text(String::new())))
+                .fold(entity, |entity, key| {
+                    entity.with_default(key, || Json::Text(String::new()))
+                })
                 .with_default("idKeys", || Json::List(Vec::new()))
                 .with_default("descriptionKeys", || Json::List(Vec::new()))
         }),
@@ -102,7 +116,9 @@ impl Json {
     fn map_text(self, change: fn(String) -> Json) -> Json {
         match self {
             Json::Text(text) => change(text),
-            Json::List(list) => Json::List(list.into_iter().map(|item| item.map_text(change)).collect()),
+            Json::List(list) => {
+                Json::List(list.into_iter().map(|item| item.map_text(change)).collect())
+            }
             other => other,
         }
     }
@@ -115,7 +131,9 @@ impl Json {
     }
 
     fn map_field(self, field: &str, change: fn(Json) -> Json) -> Json {
-        let Json::Object(fields) = self else { return self };
+        let Json::Object(fields) = self else {
+            return self;
+        };
         let changed = fields.into_iter().map(|(key, value)| {
             let value = if key == field { change(value) } else { value };
             (key, value)
@@ -144,7 +162,8 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
         let left = self.left.get().checked_sub(1);
-        self.left.set(left.ok_or_else(|| D::Error::custom("too many values in one document"))?);
+        self.left
+            .set(left.ok_or_else(|| D::Error::custom("too many values in one document"))?);
         deserializer.deserialize_any(self)
     }
 }

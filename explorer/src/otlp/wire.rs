@@ -47,7 +47,11 @@ pub(crate) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Malformed> {
     Ok(groups)
 }
 
-fn resource_groups<'a>(bytes: &'a [u8], groups: &mut Vec<Group<'a>>, items_left: &mut usize) -> Result<(), Malformed> {
+fn resource_groups<'a>(
+    bytes: &'a [u8],
+    groups: &mut Vec<Group<'a>>,
+    items_left: &mut usize,
+) -> Result<(), Malformed> {
     let first = groups.len();
     let (mut resource, mut schema_url): (&[u8], &[u8]) = (&[], &[]);
     each_field(bytes, |tag, field| {
@@ -62,7 +66,11 @@ fn resource_groups<'a>(bytes: &'a [u8], groups: &mut Vec<Group<'a>>, items_left:
             3 => schema_url = field,
             _ => {}
         }
-        if groups.len() > MAX_GROUPS { Err(Malformed::TooMany) } else { Ok(()) }
+        if groups.len() > MAX_GROUPS {
+            Err(Malformed::TooMany)
+        } else {
+            Ok(())
+        }
     })?;
     // Fields may come in any order, so the resource is known only now.
     for group in &mut groups[first..] {
@@ -97,7 +105,8 @@ fn each_field<'a>(
     while !bytes.is_empty() {
         let (tag, wire_type) = decode_key(&mut bytes)?;
         if wire_type == WireType::LengthDelimited {
-            let length = usize::try_from(decode_varint(&mut bytes)?).map_err(|_| Malformed::Truncated)?;
+            let length =
+                usize::try_from(decode_varint(&mut bytes)?).map_err(|_| Malformed::Truncated)?;
             let (field, rest) = bytes.split_at_checked(length).ok_or(Malformed::Truncated)?;
             bytes = rest;
             visit(tag, field)?;

@@ -44,7 +44,11 @@ struct Inner {
 impl LogEntry {
     pub(crate) fn decode(bytes: &[u8]) -> Result<LogEntry, DecodeError> {
         let record = LogRecord::decode(bytes)?;
-        Ok(LogEntry { trace_id: id(&record.trace_id), severity: record.severity_number, bytes: bytes.into() })
+        Ok(LogEntry {
+            trace_id: id(&record.trace_id),
+            severity: record.severity_number,
+            bytes: bytes.into(),
+        })
     }
 }
 
@@ -61,7 +65,10 @@ impl StoredLog {
 
 impl LogStore {
     pub(crate) fn new(max_bytes: usize) -> LogStore {
-        LogStore { inner: Mutex::default(), max_bytes }
+        LogStore {
+            inner: Mutex::default(),
+            max_bytes,
+        }
     }
 
     /// Stores records of one origin and says how many it refused.
@@ -69,8 +76,18 @@ impl LogStore {
         let mut inner = lock(&self.inner);
         let origin = inner.origins.intern(origin);
         let mut refused = 0;
-        for LogEntry { trace_id, severity, bytes } in entries {
-            let log = StoredLog { origin: Arc::clone(&origin), trace_id, severity, bytes };
+        for LogEntry {
+            trace_id,
+            severity,
+            bytes,
+        } in entries
+        {
+            let log = StoredLog {
+                origin: Arc::clone(&origin),
+                trace_id,
+                severity,
+                bytes,
+            };
             inner.counts.received += 1;
             if log.cost() > self.max_bytes / 4 {
                 refused += 1;
@@ -112,7 +129,9 @@ impl LogStore {
 impl Inner {
     fn make_room(&mut self, max_bytes: usize, cost: usize) {
         while self.bytes + self.origins.bytes() + cost > max_bytes {
-            let Some(oldest) = self.ring.pop_front() else { return };
+            let Some(oldest) = self.ring.pop_front() else {
+                return;
+            };
             self.bytes -= oldest.cost();
             self.counts.evicted += 1;
             let origin = Arc::clone(&oldest.origin);

@@ -77,7 +77,10 @@ impl MetricPoints {
 
 impl MetricStore {
     pub(crate) fn new(max_bytes: usize) -> MetricStore {
-        MetricStore { inner: Mutex::default(), max_bytes }
+        MetricStore {
+            inner: Mutex::default(),
+            max_bytes,
+        }
     }
 
     /// Stores the points of one origin and says how many it refused.
@@ -91,7 +94,11 @@ impl MetricStore {
             for (attributes, point) in metric.points {
                 inner.counts.received += 1;
                 let attributes = encode_in_order(attributes);
-                let key = SeriesKey { origin: Arc::clone(&origin), name: Arc::clone(&name), attributes };
+                let key = SeriesKey {
+                    origin: Arc::clone(&origin),
+                    name: Arc::clone(&name),
+                    attributes,
+                };
                 refused += usize::from(!inner.put(self.max_bytes, key, &instrument, point));
             }
         }
@@ -121,14 +128,26 @@ impl MetricStore {
     /// The series of one metric, by service and attributes.
     pub(crate) fn series(&self, name: &str) -> Vec<SeriesView> {
         let inner = lock(&self.inner);
-        let mut found: Vec<_> = inner.series.iter().filter(|(key, _)| &*key.name == name).collect();
-        found.sort_by(|(a, _), (b, _)| (&a.origin.service, &a.attributes).cmp(&(&b.origin.service, &b.attributes)));
-        found.into_iter().map(|(key, series)| series.view(key)).collect()
+        let mut found: Vec<_> = inner
+            .series
+            .iter()
+            .filter(|(key, _)| &*key.name == name)
+            .collect();
+        found.sort_by(|(a, _), (b, _)| {
+            (&a.origin.service, &a.attributes).cmp(&(&b.origin.service, &b.attributes))
+        });
+        found
+            .into_iter()
+            .map(|(key, series)| series.view(key))
+            .collect()
     }
 
     /// Calls `visit` with the service of every series held.
     pub(crate) fn each_series(&self, mut visit: impl FnMut(&str)) {
-        lock(&self.inner).series.keys().for_each(|key| visit(&key.origin.service));
+        lock(&self.inner)
+            .series
+            .keys()
+            .for_each(|key| visit(&key.origin.service));
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -143,7 +162,13 @@ impl MetricStore {
 }
 
 impl Inner {
-    fn put(&mut self, max_bytes: usize, key: SeriesKey, instrument: &Arc<Instrument>, point: Point) -> bool {
+    fn put(
+        &mut self,
+        max_bytes: usize,
+        key: SeriesKey,
+        instrument: &Arc<Instrument>,
+        point: Point,
+    ) -> bool {
         let cost = OVERHEAD + key.attributes.len() + instrument.cost() + point.cost();
         if cost > max_bytes / 4 {
             return false;
@@ -156,8 +181,17 @@ impl Inner {
             self.counts.duplicates += 1;
             return true;
         }
-        self.make_room(max_bytes, cost, usize::from(!self.series.contains_key(&key)));
-        let series = Series { instrument: Arc::clone(instrument), point, updated: self.updates, cost };
+        self.make_room(
+            max_bytes,
+            cost,
+            usize::from(!self.series.contains_key(&key)),
+        );
+        let series = Series {
+            instrument: Arc::clone(instrument),
+            point,
+            updated: self.updates,
+            cost,
+        };
         self.bytes += cost;
         if let Some(old) = self.series.insert(key, series) {
             self.bytes -= old.cost;
@@ -168,14 +202,16 @@ impl Inner {
     /// Evicts until `cost` more bytes and `new` more series fit.
     fn make_room(&mut self, max_bytes: usize, cost: usize, new: usize) {
         while !self.series.is_empty()
-            && (self.bytes + self.origins.bytes() + cost > max_bytes || self.series.len() + new > MAX_SERIES)
+            && (self.bytes + self.origins.bytes() + cost > max_bytes
+                || self.series.len() + new > MAX_SERIES)
         {
             let mut updates: Vec<u64> = self.series.values().map(|series| series.updated).collect();
             let last = updates.len() / EVICTED_AT_ONCE;
             let (_, newest_evicted, _) = updates.select_nth_unstable(last);
             let newest_evicted = *newest_evicted;
-            let (old, kept) =
-                mem::take(&mut self.series).into_iter().partition(|(_, series)| series.updated <= newest_evicted);
+            let (old, kept) = mem::take(&mut self.series)
+                .into_iter()
+                .partition(|(_, series)| series.updated <= newest_evicted);
             self.series = kept;
             self.drop_series(old);
         }
@@ -195,7 +231,11 @@ impl Series {
         SeriesView {
             origin: Arc::clone(&key.origin),
             instrument: Arc::clone(&self.instrument),
-            attributes: value::plain_map(Attributes::decode(&key.attributes[..]).unwrap_or_default().list),
+            attributes: value::plain_map(
+                Attributes::decode(&key.attributes[..])
+                    .unwrap_or_default()
+                    .list,
+            ),
             point: self.point.clone(),
         }
     }

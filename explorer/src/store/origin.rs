@@ -89,7 +89,10 @@ impl Interner {
     }
 
     /// Gives one use back; the last one frees the origin.
-    #[expect(clippy::needless_pass_by_value, reason = "the caller must not keep the use that it gives back")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller must not keep the use that it gives back"
+    )]
     pub(crate) fn release(&mut self, origin: Arc<Origin>) {
         // Two: the set's own and the one given back. A reader may hold a third for a moment; the next sweep finds what
         // stayed because of it.

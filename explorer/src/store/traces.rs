@@ -136,7 +136,9 @@ impl SpanRecord {
             parent,
             start: span.start_time_unix_nano,
             end: span.end_time_unix_nano.max(span.start_time_unix_nano),
-            error: span.status.is_some_and(|status| status.code() == StatusCode::Error),
+            error: span
+                .status
+                .is_some_and(|status| status.code() == StatusCode::Error),
         };
         Ok(Some(SpanRecord {
             trace_id,
@@ -159,7 +161,11 @@ pub(crate) fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 
 impl TraceStore {
     pub(crate) fn new(max_bytes: usize, max_traces: usize) -> TraceStore {
-        TraceStore { inner: Mutex::default(), max_bytes, max_traces: max_traces.max(1) }
+        TraceStore {
+            inner: Mutex::default(),
+            max_bytes,
+            max_traces: max_traces.max(1),
+        }
     }
 
     /// Stores spans of one origin and says how many it refused.
@@ -193,7 +199,9 @@ impl TraceStore {
                 inner.counts.duplicates += 1;
                 return true;
             }
-            if entry.spans.len() >= MAX_SPANS_PER_TRACE || entry.bytes + cost > self.max_bytes / TRACE_SHARE {
+            if entry.spans.len() >= MAX_SPANS_PER_TRACE
+                || entry.bytes + cost > self.max_bytes / TRACE_SHARE
+            {
                 return false;
             }
             self.make_room(inner, cost, Some(span.trace_id));
@@ -237,7 +245,9 @@ impl TraceStore {
         let inner = lock(&self.inner);
         let newest = inner.order.iter().rev();
         let entries = newest.filter_map(|id| Some((*id, inner.traces.get(id)?)));
-        let chosen = entries.filter(|(_, entry)| entry.matches(filter)).take(filter.limit);
+        let chosen = entries
+            .filter(|(_, entry)| entry.matches(filter))
+            .take(filter.limit);
         let mut listed: Vec<_> = chosen.map(|(id, entry)| entry.listed(id)).collect();
         drop(inner);
         // By arrival so far; spans of two processes arrive in any order.
@@ -271,8 +281,12 @@ impl TraceStore {
 impl Inner {
     /// Gives up the oldest trace but `keep`; false if there is none.
     fn evict(&mut self, keep: Option<TraceId>) -> bool {
-        let Some(at) = self.order.iter().take(2).position(|id| Some(*id) != keep) else { return false };
-        let Some(entry) = self.order.remove(at).and_then(|id| self.traces.remove(&id)) else { return false };
+        let Some(at) = self.order.iter().take(2).position(|id| Some(*id) != keep) else {
+            return false;
+        };
+        let Some(entry) = self.order.remove(at).and_then(|id| self.traces.remove(&id)) else {
+            return false;
+        };
         self.bytes -= TRACE_OVERHEAD + entry.bytes;
         self.counts.held -= entry.spans.len() as u64;
         self.counts.evicted += entry.spans.len() as u64;
@@ -286,7 +300,14 @@ impl Inner {
 
 impl Entry {
     fn new() -> Entry {
-        Entry { spans: BTreeMap::new(), bytes: 0, start: u64::MAX, end: 0, errors: 0, models: Vec::new() }
+        Entry {
+            spans: BTreeMap::new(),
+            bytes: 0,
+            start: u64::MAX,
+            end: 0,
+            errors: 0,
+            models: Vec::new(),
+        }
     }
 
     fn add(&mut self, mut record: SpanRecord, cost: usize, origin: Arc<Origin>) {
@@ -300,24 +321,44 @@ impl Entry {
         {
             self.models.push(model);
         }
-        self.spans.insert(record.key, StoredSpan { fields: record.span, origin, bytes: record.bytes });
+        self.spans.insert(
+            record.key,
+            StoredSpan {
+                fields: record.span,
+                origin,
+                bytes: record.bytes,
+            },
+        );
     }
 
     fn matches(&self, filter: &Filter) -> bool {
-        filter.errors.is_none_or(|errors| errors == (self.errors > 0))
+        filter
+            .errors
+            .is_none_or(|errors| errors == (self.errors > 0))
             && self.end - self.start >= filter.min_duration_ns
-            && filter.model.as_ref().is_none_or(|model| self.models.contains(model))
-            && filter.service.as_ref().is_none_or(|service| self.has_service(service))
+            && filter
+                .model
+                .as_ref()
+                .is_none_or(|model| self.models.contains(model))
+            && filter
+                .service
+                .as_ref()
+                .is_none_or(|service| self.has_service(service))
     }
 
     fn has_service(&self, service: &str) -> bool {
-        self.spans.values().any(|span| span.origin.service == service)
+        self.spans
+            .values()
+            .any(|span| span.origin.service == service)
     }
 
     fn listed(&self, trace_id: TraceId) -> Listed {
         let ids: HashSet<SpanId> = self.spans.keys().map(|(id, _)| *id).collect();
         let missing = |parent: &SpanId| !ids.contains(parent);
-        let top = self.spans.values().filter(|span| span.fields.parent.as_ref().is_none_or(missing));
+        let top = self
+            .spans
+            .values()
+            .filter(|span| span.fields.parent.as_ref().is_none_or(missing));
         // Roots before orphans, then by time.
         let top: Vec<_> = {
             let mut top: Vec<_> = top.collect();
@@ -330,7 +371,9 @@ impl Entry {
         }
         Listed {
             trace_id,
-            root: top.first().map(|span| (Arc::clone(&span.origin), Arc::clone(&span.bytes))),
+            root: top
+                .first()
+                .map(|span| (Arc::clone(&span.origin), Arc::clone(&span.bytes))),
             start: self.start,
             end: self.end,
             spans: self.spans.len(),
@@ -344,6 +387,10 @@ impl Entry {
 
 impl StoredSpan {
     fn share(&self) -> SpanBytes {
-        SpanBytes { origin: Arc::clone(&self.origin), bytes: Arc::clone(&self.bytes), start: self.fields.start }
+        SpanBytes {
+            origin: Arc::clone(&self.origin),
+            bytes: Arc::clone(&self.bytes),
+            start: self.fields.start,
+        }
     }
 }

@@ -31,7 +31,12 @@ POST /v1/predictions SERVER gateway
 #[test]
 fn every_problem_is_told() {
     let mut trace = example::miss();
-    trace.spans.retain(|span| !matches!(span.span_id.as_str(), "0000000000000003" | "0000000000000001"));
+    trace.spans.retain(|span| {
+        !matches!(
+            span.span_id.as_str(),
+            "0000000000000003" | "0000000000000001"
+        )
+    });
     // The tree is made from a document, so that depth and orphans are those of what is left.
     let broken = example::rebuilt(&trace);
     assert_eq!(
@@ -59,5 +64,8 @@ fn every_problem_is_told() {
 
     let mut roots = example::miss();
     roots.spans[1].parent = None;
-    assert_eq!(problems(&roots), ["2 root spans: POST /v1/predictions, SELECT predictions"]);
+    assert_eq!(
+        problems(&roots),
+        ["2 root spans: POST /v1/predictions, SELECT predictions"]
+    );
 }

@@ -14,8 +14,14 @@ fn hex_both_ways() {
 /// The vectors of RFC 4648, section 10.
 #[test]
 fn base64_vectors() {
-    let vectors =
-        [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
+    let vectors = [
+        ("", ""),
+        ("f", "Zg=="),
+        ("fo", "Zm8="),
+        ("foo", "Zm9v"),
+        ("foob", "Zm9vYg=="),
+        ("fooba", "Zm9vYmE="),
+    ];
     for (plain, encoded) in vectors {
         assert_eq!(base64(plain.as_bytes()), encoded);
     }

@@ -7,7 +7,16 @@ use crate::model::{Kind, Status, Trace};
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// Id, parent, service, name, kind, start and end in µs, attributes.
-type Row = (u64, u64, &'static str, &'static str, u32, u64, u64, &'static [(&'static str, &'static str)]);
+type Row = (
+    u64,
+    u64,
+    &'static str,
+    &'static str,
+    u32,
+    u64,
+    u64,
+    &'static [(&'static str, &'static str)],
+);
 
 const MODEL: &[(&str, &str)] = &[("ml.model_name", "wine_quality"), ("ml.model_version", "1")];
 const OK: &[(&str, &str)] = &[("http.response.status_code", "200")];
@@ -17,18 +26,117 @@ const MISS: [Row; 15] = [
     (1, 0, "gateway", "POST /v1/predictions", 2, 0, 12_400, OK),
     (2, 1, "gateway", "SELECT predictions", 3, 300, 620, SQLITE),
     (3, 1, "gateway", "POST", 3, 800, 11_300, OK),
-    (4, 3, "model-service", "POST /v2/models/{model_name}/infer", 2, 1_000, 11_100, OK),
+    (
+        4,
+        3,
+        "model-service",
+        "POST /v2/models/{model_name}/infer",
+        2,
+        1_000,
+        11_100,
+        OK,
+    ),
     (5, 4, "model-service", "POST", 3, 1_250, 4_900, OK),
-    (6, 5, "feature-store", "POST /get-online-features", 2, 1_600, 4_600, OK),
-    (7, 6, "feature-store", "SELECT wine_features", 3, 2_000, 4_200, SQLITE),
-    (8, 4, "model-service", "predict wine_quality", 1, 5_000, 10_900, MODEL),
-    (9, 8, "model-service", "preprocess_input", 1, 5_050, 5_110, &[]),
-    (10, 8, "model-service", "model_inference", 1, 5_200, 10_600, &[]),
-    (11, 10, "model-service", "layer linear_1", 1, 5_300, 8_800, &[]),
-    (12, 10, "model-service", "layer linear_2", 1, 8_900, 9_900, &[]),
-    (13, 10, "model-service", "layer linear_3", 1, 9_950, 10_500, &[]),
-    (14, 8, "model-service", "postprocess_output", 1, 10_700, 10_850, &[]),
-    (15, 1, "gateway", "INSERT predictions", 3, 11_500, 12_200, SQLITE),
+    (
+        6,
+        5,
+        "feature-store",
+        "POST /get-online-features",
+        2,
+        1_600,
+        4_600,
+        OK,
+    ),
+    (
+        7,
+        6,
+        "feature-store",
+        "SELECT wine_features",
+        3,
+        2_000,
+        4_200,
+        SQLITE,
+    ),
+    (
+        8,
+        4,
+        "model-service",
+        "predict wine_quality",
+        1,
+        5_000,
+        10_900,
+        MODEL,
+    ),
+    (
+        9,
+        8,
+        "model-service",
+        "preprocess_input",
+        1,
+        5_050,
+        5_110,
+        &[],
+    ),
+    (
+        10,
+        8,
+        "model-service",
+        "model_inference",
+        1,
+        5_200,
+        10_600,
+        &[],
+    ),
+    (
+        11,
+        10,
+        "model-service",
+        "layer linear_1",
+        1,
+        5_300,
+        8_800,
+        &[],
+    ),
+    (
+        12,
+        10,
+        "model-service",
+        "layer linear_2",
+        1,
+        8_900,
+        9_900,
+        &[],
+    ),
+    (
+        13,
+        10,
+        "model-service",
+        "layer linear_3",
+        1,
+        9_950,
+        10_500,
+        &[],
+    ),
+    (
+        14,
+        8,
+        "model-service",
+        "postprocess_output",
+        1,
+        10_700,
+        10_850,
+        &[],
+    ),
+    (
+        15,
+        1,
+        "gateway",
+        "INSERT predictions",
+        3,
+        11_500,
+        12_200,
+        SQLITE,
+    ),
 ];
 
 pub(crate) fn miss() -> Trace {
@@ -82,7 +190,11 @@ fn attribute(key: &str, value: &str) -> Value {
 }
 
 fn id_or_none(id: u64) -> String {
-    if id == 0 { String::new() } else { format!("{id:016x}") }
+    if id == 0 {
+        String::new()
+    } else {
+        format!("{id:016x}")
+    }
 }
 
 fn time(micros: u64) -> String {

@@ -25,7 +25,9 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(columns: usize, rows: &[Row<'_>]) -> Layout {
         let columns = columns.max(NARROWEST);
-        let widest = |measure: &dyn Fn(&Row<'_>) -> usize| rows.iter().map(measure).max().unwrap_or_default();
+        let widest = |measure: &dyn Fn(&Row<'_>) -> usize| {
+            rows.iter().map(measure).max().unwrap_or_default()
+        };
         let service_width = widest(&|row| width(&row.service)).clamp(7, (columns / 6).max(8));
         // Two columns after the service, one around the bar, one before the notes.
         let room = columns - service_width - DURATION - 5;
@@ -39,12 +41,24 @@ impl Layout {
         let name = service_width + 2;
         let bar = name + name_width + 1;
         let notes = bar + bar_width + 1 + DURATION + 1;
-        Layout { width: columns, service_width, name, name_width, bar, bar_width, notes, notes_width }
+        Layout {
+            width: columns,
+            service_width,
+            name,
+            name_width,
+            bar,
+            bar_width,
+            notes,
+            notes_width,
+        }
     }
 
     /// How many of the notes have room beside the duration, from the first.
     pub(super) fn notes_that_fit(&self, notes: &[Note]) -> usize {
-        (0..=notes.len()).rev().find(|count| notes_width(&notes[..*count]) <= self.notes_width).unwrap_or_default()
+        (0..=notes.len())
+            .rev()
+            .find(|count| notes_width(&notes[..*count]) <= self.notes_width)
+            .unwrap_or_default()
     }
 }
 

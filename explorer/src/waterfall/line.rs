@@ -45,7 +45,11 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(colour: bool) -> Line {
-        Line { text: String::new(), width: 0, colour }
+        Line {
+            text: String::new(),
+            width: 0,
+            colour,
+        }
     }
 
     pub(super) fn push(&mut self, text: &str, paint: Paint) {

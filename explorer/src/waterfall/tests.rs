@@ -7,7 +7,13 @@ use super::{Style, example, render, text};
 use crate::model::{Link, Status, Trace};
 
 fn plain(trace: &Trace, width: usize) -> String {
-    render(trace, &Style { width, colour: false })
+    render(
+        trace,
+        &Style {
+            width,
+            colour: false,
+        },
+    )
 }
 
 /// A request that found the feature store broken, continued from a span that is not here.
@@ -26,12 +32,23 @@ fn failure() -> Trace {
         (4, "500", ""),
         (5, "500", ""),
         (6, "SQLITE_BUSY", "database is locked"),
-        (7, "feature_store_unavailable", "the feature store answers 500 Internal Server Error"),
+        (
+            7,
+            "feature_store_unavailable",
+            "the feature store answers 500 Internal Server Error",
+        ),
     ] {
         trace.spans[span].status = Status::Error(message.to_owned());
-        trace.spans[span].attributes.insert("error.type".to_owned(), json!(error));
-        if trace.spans[span].attributes.contains_key("http.response.status_code") {
-            trace.spans[span].attributes.insert("http.response.status_code".to_owned(), json!(error));
+        trace.spans[span]
+            .attributes
+            .insert("error.type".to_owned(), json!(error));
+        if trace.spans[span]
+            .attributes
+            .contains_key("http.response.status_code")
+        {
+            trace.spans[span]
+                .attributes
+                .insert("http.response.status_code".to_owned(), json!(error));
         }
     }
     trace.spans[0].parent = Some("00f067aa0ba902b7".to_owned());
@@ -190,7 +207,13 @@ gateway  └─ SELECT predictions                ╺━━━━━━━━━
 #[test]
 fn colours_change_nothing_but_colours() {
     for trace in [example::miss(), failure(), hit()] {
-        let coloured = render(&trace, &Style { width: 100, colour: true });
+        let coloured = render(
+            &trace,
+            &Style {
+                width: 100,
+                colour: true,
+            },
+        );
         let mut bare = String::new();
         let mut rest = coloured.as_str();
         while let Some((before, after)) = rest.split_once("\x1b[") {
@@ -211,7 +234,10 @@ fn a_deep_chain_stays_readable() {
             "name": format!("level {id}"), "startTimeUnixNano": id.to_string(), "endTimeUnixNano": "4000" }))
         .collect();
     let document = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": spans }] }] });
-    let drawing = plain(&Trace::from_otlp(document.to_string().as_bytes()).unwrap(), 80);
+    let drawing = plain(
+        &Trace::from_otlp(document.to_string().as_bytes()).unwrap(),
+        80,
+    );
     let last = drawing.lines().last().unwrap();
     assert!(last.contains('…') && last.contains("level 2000"), "{last}");
 }

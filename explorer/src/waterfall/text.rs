@@ -11,7 +11,10 @@ pub(crate) fn clean(text: &str) -> String {
     let clean = |c: char| match c {
         '\n' | '\r' | '\t' => ' ',
         c if c.is_control() => '\u{fffd}',
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
+        '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => '\u{fffd}',
         c => c,
     };
     text.chars().take(LONGEST).map(clean).collect()
@@ -56,7 +59,10 @@ pub(crate) fn duration(nanos: u64) -> String {
         };
     }
     // A unit is left for the next one where rounding would show four digits.
-    let (unit, name) = UNITS.into_iter().find(|(unit, _)| number / unit < 999.5).unwrap_or(UNITS[3]);
+    let (unit, name) = UNITS
+        .into_iter()
+        .find(|(unit, _)| number / unit < 999.5)
+        .unwrap_or(UNITS[3]);
     let value = number / unit;
     match value {
         _ if unit < 2.0 => format!("{value:.0} {name}"),

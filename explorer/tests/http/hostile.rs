@@ -26,17 +26,26 @@ fn garbage_is_answered_with_a_status_in_its_own_encoding() {
     let explorer = Explorer::start(&[]);
     for signal in SIGNALS {
         let answer = explorer.post(signal, &[PROTOBUF], b"\x0a\xff\xff\xff\xff\x0fgarbage");
-        assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/x-protobuf")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (400, Some("application/x-protobuf"))
+        );
         let status = Status::decode(&answer.body[..]).unwrap();
         assert_eq!(
-            (status.code, status.message.starts_with("the request is malformed: ")),
+            (
+                status.code,
+                status.message.starts_with("the request is malformed: ")
+            ),
             (3, true),
             "{}",
             status.message
         );
 
         let answer = explorer.post(signal, &[JSON], b"{\"resourceSpans\": nonsense}");
-        assert_eq!((answer.status, answer.header("content-type")), (400, Some("application/json")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (400, Some("application/json"))
+        );
         assert_eq!(answer.json()["code"], 3);
     }
     let stats = explorer.read("/api/stats");
@@ -56,12 +65,32 @@ fn a_request_is_taken_whole_or_not_at_all() {
 #[test]
 fn other_types_encodings_and_methods() {
     let explorer = Explorer::start(&[]);
-    assert_eq!(explorer.post("/v1/traces", &[("content-type", "text/plain")], b"x").status, 415);
+    assert_eq!(
+        explorer
+            .post("/v1/traces", &[("content-type", "text/plain")], b"x")
+            .status,
+        415
+    );
     assert_eq!(explorer.post("/v1/traces", &[], b"").status, 415);
     let answer = explorer.post("/v1/traces", &[PROTOBUF, ("content-encoding", "br")], b"x");
-    assert_eq!((answer.status, answer.header("accept-encoding")), (415, Some("gzip")));
-    assert_eq!(explorer.post("/v1/traces", &[PROTOBUF, ("content-encoding", "gzip")], b"not gzip").status, 400);
-    assert_eq!(send(explorer.otlp, "GET", "/v1/traces", &[], b"").status, 405);
+    assert_eq!(
+        (answer.status, answer.header("accept-encoding")),
+        (415, Some("gzip"))
+    );
+    assert_eq!(
+        explorer
+            .post(
+                "/v1/traces",
+                &[PROTOBUF, ("content-encoding", "gzip")],
+                b"not gzip"
+            )
+            .status,
+        400
+    );
+    assert_eq!(
+        send(explorer.otlp, "GET", "/v1/traces", &[], b"").status,
+        405
+    );
     assert_eq!(explorer.post("/v1/nothing", &[JSON], b"{}").status, 404);
 }
 
@@ -95,15 +124,40 @@ fn pages_of_other_origins_neither_write_nor_read() {
     let document = br#"{"resourceSpans":[]}"#;
     let foreign = ("origin", "https://evil.example");
     let answer = explorer.post("/v1/traces", &[JSON, foreign], document);
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None));
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (403, None)
+    );
     let own = format!("http://{}", explorer.otlp);
-    assert_eq!(explorer.post("/v1/traces", &[JSON, ("origin", &own)], document).status, 200);
+    assert_eq!(
+        explorer
+            .post("/v1/traces", &[JSON, ("origin", &own)], document)
+            .status,
+        200
+    );
     // A preflight is not granted either.
-    let answer =
-        send(explorer.otlp, "OPTIONS", "/v1/traces", &[foreign, ("access-control-request-method", "POST")], b"");
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (403, None));
-    assert_eq!(send(explorer.page, "GET", "/api/traces", &[foreign], b"").status, 403);
-    let rebound = send(explorer.page, "GET", "/api/traces", &[("host", "evil.example")], b"");
+    let answer = send(
+        explorer.otlp,
+        "OPTIONS",
+        "/v1/traces",
+        &[foreign, ("access-control-request-method", "POST")],
+        b"",
+    );
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (403, None)
+    );
+    assert_eq!(
+        send(explorer.page, "GET", "/api/traces", &[foreign], b"").status,
+        403
+    );
+    let rebound = send(
+        explorer.page,
+        "GET",
+        "/api/traces",
+        &[("host", "evil.example")],
+        b"",
+    );
     assert_eq!(rebound.status, 403);
 }
 

@@ -24,10 +24,18 @@ const METRICS: &str = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"
 #[test]
 fn logs_by_trace_severity_service_and_text() {
     let explorer = Explorer::start(&[]);
-    assert_eq!(explorer.post("/v1/logs", &[JSON], LOGS.as_bytes()).text(), "{}");
+    assert_eq!(
+        explorer.post("/v1/logs", &[JSON], LOGS.as_bytes()).text(),
+        "{}"
+    );
     let bodies = |query: &str| {
         let logs = explorer.read(&format!("/api/logs?{query}"));
-        logs["logs"].as_array().unwrap().iter().map(|log| log["body"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        logs["logs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|log| log["body"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(bodies(""), ["store is down", "Answered wine-0001"]);
     assert_eq!(bodies("limit=1"), ["store is down"]);
@@ -41,13 +49,21 @@ fn logs_by_trace_severity_service_and_text() {
             "event_name": "gateway.answered", "body": "Answered wine-0001", "trace_id": TRACE, "span_id": "eee19b7ec3c1b174",
             "attributes": { "rows": 2 } }])
     );
-    assert_eq!(explorer.read("/api/logs?severity=error")["logs"][0]["severity"], "ERROR");
+    assert_eq!(
+        explorer.read("/api/logs?severity=error")["logs"][0]["severity"],
+        "ERROR"
+    );
 }
 
 #[test]
 fn metrics_by_name() {
     let explorer = Explorer::start(&[]);
-    assert_eq!(explorer.post("/v1/metrics", &[JSON], METRICS.as_bytes()).text(), "{}");
+    assert_eq!(
+        explorer
+            .post("/v1/metrics", &[JSON], METRICS.as_bytes())
+            .text(),
+        "{}"
+    );
     assert_eq!(
         explorer.read("/api/metrics"),
         json!({ "metrics": [{ "name": "ai.inference.calls", "series": 1 }, { "name": "ai.inference.latency", "series": 1 }] })
@@ -59,14 +75,26 @@ fn metrics_by_name() {
             "start": null, "time": "2025-10-09T08:53:21Z", "value": 42 }] })
     );
     let latency = explorer.read("/api/metrics?name=ai.inference.latency");
-    assert_eq!(latency["series"][0]["value"], json!({ "count": 3, "sum": 0.5, "bounds": [0.1], "counts": [1, 2] }));
-    assert_eq!(explorer.read("/api/metrics?name=unknown")["series"], json!([]));
+    assert_eq!(
+        latency["series"][0]["value"],
+        json!({ "count": 3, "sum": 0.5, "bounds": [0.1], "counts": [1, 2] })
+    );
+    assert_eq!(
+        explorer.read("/api/metrics?name=unknown")["series"],
+        json!([])
+    );
 }
 
 #[test]
 fn services_over_all_signals() {
     let explorer = Explorer::start(&[]);
-    let failed = Span { status: Some(Status { code: 2, ..Status::default() }), ..span(1, 2, 1) };
+    let failed = Span {
+        status: Some(Status {
+            code: 2,
+            ..Status::default()
+        }),
+        ..span(1, 2, 1)
+    };
     explorer.spans("gateway", vec![span(1, 1, 0), failed]);
     explorer.post("/v1/logs", &[JSON], LOGS.as_bytes());
     explorer.post("/v1/metrics", &[JSON], METRICS.as_bytes());
@@ -79,7 +107,13 @@ fn services_over_all_signals() {
 #[test]
 fn trace_summaries_and_filters() {
     let explorer = Explorer::start(&[]);
-    let failed = Span { status: Some(Status { code: 2, ..Status::default() }), ..span(2, 1, 0) };
+    let failed = Span {
+        status: Some(Status {
+            code: 2,
+            ..Status::default()
+        }),
+        ..span(2, 1, 0)
+    };
     explorer.spans("gateway", vec![span(1, 1, 0), failed]);
     let listed = explorer.read("/api/traces?status=ok");
     assert_eq!(
@@ -87,10 +121,31 @@ fn trace_summaries_and_filters() {
         json!([{ "trace_id": trace_hex(1), "root_name": "span 1", "root_service": "gateway", "start": "2025-10-09T08:53:20.001000001Z",
             "duration_ms": 0.5, "spans": 1, "services": { "gateway": 1 }, "models": [], "error": false, "complete": true }])
     );
-    let count = |query: &str| explorer.read(&format!("/api/traces?{query}"))["traces"].as_array().unwrap().len();
-    assert_eq!((count("status=error"), count("min_duration_ms=0.4"), count("min_duration_ms=0.6")), (1, 2, 0));
-    assert_eq!((count("service=gateway"), count("service=other"), count("model=x"), count("limit=1")), (2, 0, 0, 1));
-    let typed: Vec<explorer::TraceSummary> = serde_json::from_value(listed["traces"].clone()).unwrap();
+    let count = |query: &str| {
+        explorer.read(&format!("/api/traces?{query}"))["traces"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(
+        (
+            count("status=error"),
+            count("min_duration_ms=0.4"),
+            count("min_duration_ms=0.6")
+        ),
+        (1, 2, 0)
+    );
+    assert_eq!(
+        (
+            count("service=gateway"),
+            count("service=other"),
+            count("model=x"),
+            count("limit=1")
+        ),
+        (2, 0, 0, 1)
+    );
+    let typed: Vec<explorer::TraceSummary> =
+        serde_json::from_value(listed["traces"].clone()).unwrap();
     assert!(typed[0].complete);
 }
 
@@ -105,11 +160,20 @@ fn wrong_questions_get_json_too() {
         ("/api/traces/xyz", 400, "invalid_query"),
         ("/api/logs?severity=loud", 400, "invalid_query"),
         ("/api/logs?trace_id=1", 400, "invalid_query"),
-        ("/api/traces/5b8efff798038103d269b633813fc60c", 404, "unknown_trace"),
+        (
+            "/api/traces/5b8efff798038103d269b633813fc60c",
+            404,
+            "unknown_trace",
+        ),
         ("/nothing", 404, "not_found"),
     ] {
         let answer = explorer.get(path);
-        assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)), "{path}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.json()["code"].as_str()),
+            (status, Some(code)),
+            "{path}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -118,13 +182,23 @@ fn probes_and_the_page() {
     let explorer = Explorer::start(&[]);
     assert_eq!(explorer.get("/livez").status, 200);
     assert_eq!(explorer.get("/readyz").status, 200);
-    for (path, kind) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+    for (path, kind) in [
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/page.js", "text/javascript"),
+    ] {
         let answer = explorer.get(path);
         assert_eq!(answer.status, 200);
         assert!(answer.header("content-type").unwrap().starts_with(kind));
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
         // Everything it needs is in this program.
-        assert!(!answer.text().contains("https://") && !answer.text().contains("innerHTML"), "{path}");
+        assert!(
+            !answer.text().contains("https://") && !answer.text().contains("innerHTML"),
+            "{path}"
+        );
     }
 }

@@ -30,8 +30,11 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 #[test]
 fn json_comes_back_as_it_was_sent() {
     let explorer = Explorer::start(&[]);
-    let answer =
-        explorer.post("/v1/traces", &[("content-type", "application/json; charset=utf-8")], DOCUMENT.as_bytes());
+    let answer = explorer.post(
+        "/v1/traces",
+        &[("content-type", "application/json; charset=utf-8")],
+        DOCUMENT.as_bytes(),
+    );
     assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(
@@ -65,23 +68,51 @@ fn protobuf_plain_and_gzip() {
     let explorer = Explorer::start(&[]);
     let answer = explorer.spans("gateway", vec![span(1, 1, 0)]);
     assert_eq!((answer.status, answer.body.len()), (200, 0));
-    assert_eq!(answer.header("content-type"), Some("application/x-protobuf"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/x-protobuf")
+    );
     let body = gzip(&request("model-service", vec![span(1, 2, 1)]).encode_to_vec());
-    assert_eq!(explorer.post("/v1/traces", &[PROTOBUF, ("content-encoding", "gzip")], &body).status, 200);
+    assert_eq!(
+        explorer
+            .post(
+                "/v1/traces",
+                &[PROTOBUF, ("content-encoding", "gzip")],
+                &body
+            )
+            .status,
+        200
+    );
     let body = gzip(DOCUMENT.as_bytes());
-    assert_eq!(explorer.post("/v1/traces", &[JSON, ("content-encoding", "gzip")], &body).status, 200);
+    assert_eq!(
+        explorer
+            .post("/v1/traces", &[JSON, ("content-encoding", "gzip")], &body)
+            .status,
+        200
+    );
 
     let traces = explorer.read("/api/traces");
     assert_eq!(traces["traces"].as_array().unwrap().len(), 2);
-    let trace = explorer::Trace::from_otlp(&explorer.get(&format!("/api/traces/{}", trace_hex(1))).body).unwrap();
-    assert_eq!(explorer::tree::outline(&trace), "span 1 INTERNAL gateway\n  span 2 INTERNAL model-service\n");
+    let trace =
+        explorer::Trace::from_otlp(&explorer.get(&format!("/api/traces/{}", trace_hex(1))).body)
+            .unwrap();
+    assert_eq!(
+        explorer::tree::outline(&trace),
+        "span 1 INTERNAL gateway\n  span 2 INTERNAL model-service\n"
+    );
 }
 
 #[test]
 fn what_is_refused_one_by_one_is_told() {
     let explorer = Explorer::start(&[]);
-    let nameless = || Span { span_id: Vec::new(), ..span(1, 9, 0) };
-    let large = Span { name: "x".repeat(300 * 1024), ..span(1, 2, 1) };
+    let nameless = || Span {
+        span_id: Vec::new(),
+        ..span(1, 9, 0)
+    };
+    let large = Span {
+        name: "x".repeat(300 * 1024),
+        ..span(1, 2, 1)
+    };
     let answer = explorer.spans("gateway", vec![span(1, 1, 0), nameless(), large]);
     let response = ExportTraceServiceResponse::decode(&answer.body[..]).unwrap();
     let partial = response.partial_success.unwrap();
@@ -95,8 +126,14 @@ fn what_is_refused_one_by_one_is_told() {
     let answer = explorer.post("/v1/metrics", &[JSON], document.as_bytes());
     assert_eq!(answer.json()["partialSuccess"]["rejectedDataPoints"], "1");
     let stats = explorer.read("/api/stats");
-    assert_eq!((&stats["traces"]["received"], &stats["traces"]["refused"]), (&json!(4), &json!(3)));
-    assert_eq!((&stats["traces"]["held"], &stats["metrics"]["refused"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&stats["traces"]["received"], &stats["traces"]["refused"]),
+        (&json!(4), &json!(3))
+    );
+    assert_eq!(
+        (&stats["traces"]["held"], &stats["metrics"]["refused"]),
+        (&json!(1), &json!(1))
+    );
 }
 
 #[test]
@@ -109,10 +146,17 @@ fn late_and_repeated_spans_find_their_trace() {
     }
     let summary = &explorer.read("/api/traces")["traces"][0];
     assert_eq!(
-        (&summary["complete"], &summary["spans"], &summary["root_name"]),
+        (
+            &summary["complete"],
+            &summary["spans"],
+            &summary["root_name"]
+        ),
         (&json!(true), &json!(2), &json!("span 1"))
     );
-    assert_eq!(summary["services"], json!({ "gateway": 1, "model-service": 1 }));
+    assert_eq!(
+        summary["services"],
+        json!({ "gateway": 1, "model-service": 1 })
+    );
     assert_eq!(explorer.read("/api/stats")["traces"]["duplicates"], 2);
 }
 
@@ -122,9 +166,19 @@ fn the_oldest_trace_goes_first() {
     for trace in 1..=3 {
         explorer.spans("gateway", vec![span(trace, 1, 0)]);
     }
-    assert_eq!(explorer.get(&format!("/api/traces/{}", trace_hex(1))).status, 404);
+    assert_eq!(
+        explorer
+            .get(&format!("/api/traces/{}", trace_hex(1)))
+            .status,
+        404
+    );
     let traces = explorer.read("/api/traces");
-    let ids: Vec<_> = traces["traces"].as_array().unwrap().iter().map(|trace| trace["trace_id"].clone()).collect();
+    let ids: Vec<_> = traces["traces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|trace| trace["trace_id"].clone())
+        .collect();
     assert_eq!(ids, [json!(trace_hex(3)), json!(trace_hex(2))]);
     assert_eq!(explorer.read("/api/stats")["traces"]["evicted_traces"], 1);
 }
@@ -133,13 +187,18 @@ fn the_oldest_trace_goes_first() {
 fn a_flood_of_a_hundred_thousand_spans_stays_within_the_bytes() {
     let explorer = Explorer::start(&["--max-bytes", "2000000"]);
     for batch in 0..200 {
-        let spans = (0..500).map(|at| span(batch * 50 + at / 10, at % 10 + 1, at % 10)).collect();
+        let spans = (0..500)
+            .map(|at| span(batch * 50 + at / 10, at % 10 + 1, at % 10))
+            .collect();
         assert_eq!(explorer.spans("gateway", spans).status, 200);
     }
     let stats = explorer.read("/api/stats");
     let number = |pointer: &str| stats.pointer(pointer).unwrap().as_u64().unwrap();
     assert_eq!(number("/traces/received"), 100_000);
     assert_eq!(number("/traces/held") + number("/traces/evicted"), 100_000);
-    assert!(number("/traces/bytes") <= number("/traces/max_bytes") && number("/bytes") <= 2_000_000, "{stats}");
+    assert!(
+        number("/traces/bytes") <= number("/traces/max_bytes") && number("/bytes") <= 2_000_000,
+        "{stats}"
+    );
     assert_eq!(explorer.read("/api/traces")["traces"][0]["complete"], true);
 }

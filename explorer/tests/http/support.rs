@@ -1,6 +1,9 @@
 //! A running explorer on ports of its own, and a client small enough to send anything.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic is the failure to report")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is the failure to report"
+)]
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -48,16 +51,30 @@ impl Explorer {
         let (trigger, shutdown) = Shutdown::pair();
         let (sender, addresses) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
-                let [page, otlp] = [TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await];
+                let [page, otlp] = [
+                    TcpListener::bind("127.0.0.1:0").await,
+                    TcpListener::bind("127.0.0.1:0").await,
+                ];
                 let (page, otlp) = (page.unwrap(), otlp.unwrap());
-                sender.send((page.local_addr().unwrap(), otlp.local_addr().unwrap())).unwrap();
+                sender
+                    .send((page.local_addr().unwrap(), otlp.local_addr().unwrap()))
+                    .unwrap();
                 explorer::run(config, page, otlp, shutdown).await.unwrap();
             });
         });
         let (page, otlp) = addresses.recv().unwrap();
-        Explorer { page, otlp, trigger: Some(trigger), thread: Some(thread) }
+        Explorer {
+            page,
+            otlp,
+            trigger: Some(trigger),
+            thread: Some(thread),
+        }
     }
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -65,7 +82,11 @@ impl Explorer {
     }
 
     pub(crate) fn spans(&self, service: &str, spans: Vec<Span>) -> Answer {
-        self.post("/v1/traces", &[PROTOBUF], &prost::Message::encode_to_vec(&request(service, spans)))
+        self.post(
+            "/v1/traces",
+            &[PROTOBUF],
+            &prost::Message::encode_to_vec(&request(service, spans)),
+        )
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -100,15 +121,29 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+        lines
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .next()
     }
 }
 
 /// One request on a connection of its own. Written by hand, since a real client would refuse to send half of these.
-pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
     if !headers.iter().any(|(name, _)| *name == "host") {
         let _ = write!(head, "host: {address}\r\n");
     }
@@ -126,24 +161,60 @@ pub(crate) fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&s
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&chunk[..read]),
             // Reset after the answer, because of the unread rest of the body.
-            Err(error) if !answer.is_empty() && error.kind() == std::io::ErrorKind::ConnectionReset => break,
+            Err(error)
+                if !answer.is_empty() && error.kind() == std::io::ErrorKind::ConnectionReset =>
+            {
+                break;
+            }
             Err(error) => panic!("no answer to {method} {path}: {error}"),
         }
-        assert!(Instant::now() < deadline, "the answer to {method} {path} does not end");
+        assert!(
+            Instant::now() < deadline,
+            "the answer to {method} {path} does not end"
+        );
     }
-    let split = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an HTTP answer");
+    let split = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("an HTTP answer");
     let head = String::from_utf8_lossy(&answer[..split]).into_owned();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    Answer { status, head, body: answer[split + 4..].to_vec() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    Answer {
+        status,
+        head,
+        body: answer[split + 4..].to_vec(),
+    }
 }
 
 pub(crate) fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
-    let value = AnyValue { value: Some(Any::StringValue(service.to_owned())) };
-    let name = KeyValue { key: "service.name".to_owned(), value: Some(value), ..KeyValue::default() };
-    let resource = Resource { attributes: vec![name], ..Resource::default() };
-    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-    let resource_spans = ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() };
-    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+    let value = AnyValue {
+        value: Some(Any::StringValue(service.to_owned())),
+    };
+    let name = KeyValue {
+        key: "service.name".to_owned(),
+        value: Some(value),
+        ..KeyValue::default()
+    };
+    let resource = Resource {
+        attributes: vec![name],
+        ..Resource::default()
+    };
+    let scope_spans = vec![ScopeSpans {
+        spans,
+        ..ScopeSpans::default()
+    }];
+    let resource_spans = ResourceSpans {
+        resource: Some(resource),
+        scope_spans,
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![resource_spans],
+    }
 }
 
 pub(crate) fn span(trace: u64, id: u64, parent: u64) -> Span {
@@ -152,7 +223,11 @@ pub(crate) fn span(trace: u64, id: u64, parent: u64) -> Span {
     Span {
         trace_id,
         span_id: id.to_be_bytes().to_vec(),
-        parent_span_id: if parent == 0 { Vec::new() } else { parent.to_be_bytes().to_vec() },
+        parent_span_id: if parent == 0 {
+            Vec::new()
+        } else {
+            parent.to_be_bytes().to_vec()
+        },
         name: format!("span {id}"),
         kind: 1,
         start_time_unix_nano: 1_760_000_000_000_000_000 + trace * 1_000_000 + id,

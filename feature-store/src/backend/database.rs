@@ -25,7 +25,9 @@ impl FromStr for Database {
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let path = text.strip_prefix("sqlite:").unwrap_or(text);
         Ok(if path.is_empty() {
-            Self::Wrong("the path of the file is missing, as in .throughline/features.db".to_owned())
+            Self::Wrong(
+                "the path of the file is missing, as in .throughline/features.db".to_owned(),
+            )
         } else if path.contains("://") {
             path.parse().map_or_else(Self::Wrong, Self::Redis)
         } else {
@@ -50,12 +52,22 @@ mod tests {
 
     #[test]
     fn a_text_is_a_file_an_address_or_a_reason() {
-        let read = |text: &str| text.parse::<Database>().unwrap_or_else(|never| match never {});
+        let read = |text: &str| {
+            text.parse::<Database>()
+                .unwrap_or_else(|never| match never {})
+        };
         assert_eq!(read("a/b.db"), Database::File("a/b.db".into()));
         assert_eq!(read("sqlite:redis.db"), Database::File("redis.db".into()));
         assert!(matches!(read("redis://cache"), Database::Redis(_)));
-        for wrong in ["", "sqlite:", "mysql://u:hunter2@h", "redis://u:hunter2@h/x"] {
-            let Database::Wrong(reason) = read(wrong) else { panic!("{wrong} is used") };
+        for wrong in [
+            "",
+            "sqlite:",
+            "mysql://u:hunter2@h",
+            "redis://u:hunter2@h/x",
+        ] {
+            let Database::Wrong(reason) = read(wrong) else {
+                panic!("{wrong} is used")
+            };
             assert!(!reason.contains("hunter2"), "{reason}");
         }
     }

@@ -45,41 +45,72 @@ impl RedisBackend {
         let servers = settings::servers(address, options)?;
         let link = Link::new(servers, address.to_string(), options.redis_timeout);
         let (host, port) = address.server().unzip();
-        let server =
-            Server { address: host.map(Into::into), port: port.flatten(), namespace: Some(address.namespace()) };
-        Ok(Self { link, codec: Codec::new(&options.redis_key_prefix), script: Script::new(PUT), server })
+        let server = Server {
+            address: host.map(Into::into),
+            port: port.flatten(),
+            namespace: Some(address.namespace()),
+        };
+        Ok(Self {
+            link,
+            codec: Codec::new(&options.redis_key_prefix),
+            script: Script::new(PUT),
+            server,
+        })
     }
 
     async fn call(&self, action: &'static str, command: Command) -> Result<Value, BackendError> {
-        let answers = self.link.send(vec![command]).await.map_err(|failure| failure.of(action))?;
+        let answers = self
+            .link
+            .send(vec![command])
+            .await
+            .map_err(|failure| failure.of(action))?;
         let answer = answers.into_iter().next().ok_or(Mismatch::Answer)?;
         answer.map_err(|error| Failure::from(error).of(action))
     }
 
-    async fn select(&self, view: &FeatureView, keys: &[EntityKey]) -> Result<Vec<Option<Row>>, BackendError> {
+    async fn select(
+        &self,
+        view: &FeatureView,
+        keys: &[EntityKey],
+    ) -> Result<Vec<Option<Row>>, BackendError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
         let failed = |failure: Failure| failure.of("read features");
         let commands = keys.iter().map(|key| self.codec.read(view, key)).collect();
         let answers = self.link.send(commands).await.map_err(failed)?;
-        let row =
-            |answer: Result<Value, RedisError>| Ok(Codec::row(view, answer.map_err(|error| failed(error.into()))?)?);
+        let row = |answer: Result<Value, RedisError>| {
+            Ok(Codec::row(
+                view,
+                answer.map_err(|error| failed(error.into()))?,
+            )?)
+        };
         answers.into_iter().map(row).collect()
     }
 
-    async fn put(&self, view: &FeatureView, rows: &[(EntityKey, Row)]) -> Result<Written, BackendError> {
+    async fn put(
+        &self,
+        view: &FeatureView,
+        rows: &[(EntityKey, Row)],
+    ) -> Result<Written, BackendError> {
         let failed = |failure: Failure| failure.of("write features");
         let chains = chains(rows);
         if chains.is_empty() {
             return Ok(Written::default());
         }
-        let known = chains.iter().map(|chain| self.codec.write("EVALSHA", self.script.get_hash(), view, chain));
+        let known = chains.iter().map(|chain| {
+            self.codec
+                .write("EVALSHA", self.script.get_hash(), view, chain)
+        });
         let mut answers = self.link.send(known.collect()).await.map_err(failed)?;
         // A server that was started or promoted since has not the script yet. Sending the text makes it known.
-        let unknown: Vec<usize> = (0..answers.len()).filter(|&at| is_unknown(&answers[at])).collect();
+        let unknown: Vec<usize> = (0..answers.len())
+            .filter(|&at| is_unknown(&answers[at]))
+            .collect();
         if !unknown.is_empty() {
-            let texts = unknown.iter().map(|&at| self.codec.write("EVAL", PUT, view, &chains[at]));
+            let texts = unknown
+                .iter()
+                .map(|&at| self.codec.write("EVAL", PUT, view, &chains[at]));
             let again = self.link.send(texts.collect()).await.map_err(failed)?;
             for (at, answer) in unknown.into_iter().zip(again) {
                 answers[at] = answer;
@@ -102,8 +133,14 @@ impl FeatureBackend for RedisBackend {
     fn engine(&self) -> Engine {
         Engine {
             system: "redis",
-            read: Call { one: "HMGET", batch: "PIPELINE HMGET" },
-            write: Call { one: "EVALSHA", batch: "PIPELINE EVALSHA" },
+            read: Call {
+                one: "HMGET",
+                batch: "PIPELINE HMGET",
+            },
+            write: Call {
+                one: "EVALSHA",
+                batch: "PIPELINE EVALSHA",
+            },
         }
     }
 
@@ -112,7 +149,11 @@ impl FeatureBackend for RedisBackend {
     }
 
     fn ping(&self) -> Pending<'_, ()> {
-        Box::pin(async { self.call("reach Redis", Command::new("", redis::cmd("PING"))).await.map(drop) })
+        Box::pin(async {
+            self.call("reach Redis", Command::new("", redis::cmd("PING")))
+                .await
+                .map(drop)
+        })
     }
 
     fn writers(&self) -> usize {
@@ -121,7 +162,10 @@ impl FeatureBackend for RedisBackend {
 
     fn mark<'a>(&'a self, name: &'a str) -> Pending<'a, Option<String>> {
         Box::pin(async {
-            match self.call("read the mark", self.codec.mark("GET", name, None)).await? {
+            match self
+                .call("read the mark", self.codec.mark("GET", name, None))
+                .await?
+            {
                 Value::Nil => Ok(None),
                 Value::BulkString(text) => Ok(String::from_utf8(text).ok()),
                 _ => Err(Mismatch::Answer.into()),
@@ -131,16 +175,28 @@ impl FeatureBackend for RedisBackend {
 
     fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()> {
         Box::pin(async move {
-            let command = self.codec.mark(if text.is_some() { "SET" } else { "DEL" }, name, text.as_deref());
+            let command = self.codec.mark(
+                if text.is_some() { "SET" } else { "DEL" },
+                name,
+                text.as_deref(),
+            );
             self.call("write the mark", command).await.map(drop)
         })
     }
 
-    fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {
+    fn read<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        keys: &'a [EntityKey],
+    ) -> Pending<'a, Vec<Option<Row>>> {
         Box::pin(self.select(view, keys))
     }
 
-    fn write<'a>(&'a self, view: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written> {
+    fn write<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Pending<'a, Written> {
         Box::pin(async move { self.put(view, &rows).await })
     }
 }

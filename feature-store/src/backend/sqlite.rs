@@ -34,8 +34,7 @@ const READERS: usize = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// No view's name begins with two underscores.
-const MARKS: &str =
-    "CREATE TABLE IF NOT EXISTS __marks (name TEXT PRIMARY KEY NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID";
+const MARKS: &str = "CREATE TABLE IF NOT EXISTS __marks (name TEXT PRIMARY KEY NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID";
 
 impl SqliteBackend {
     /// Opens or creates the file and its folder, and makes a table or column for whatever `views` has and the file has not.
@@ -51,7 +50,9 @@ impl SqliteBackend {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
         let writer = connect(path, views).map_err(failed("open the database"))?;
-        writer.execute_batch(MARKS).map_err(failed("prepare the tables"))?;
+        writer
+            .execute_batch(MARKS)
+            .map_err(failed("prepare the tables"))?;
         for view in views.all() {
             create_table(&writer, view).map_err(failed("prepare the tables"))?;
         }
@@ -60,16 +61,24 @@ impl SqliteBackend {
             reader.pragma_update(None, "query_only", true)?;
             Ok(reader)
         };
-        let readers =
-            (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(failed("open the database"))?;
+        let readers = (0..READERS)
+            .map(|_| reader())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed("open the database"))?;
         let table = |view: &Arc<FeatureView>| (Arc::clone(&view.name), Arc::new(Table::of(view)));
         let tables = views.all().iter().map(table).collect();
-        Ok(Self { tables, readers: Pool::new(readers), writer: Pool::new(vec![writer]) })
+        Ok(Self {
+            tables,
+            readers: Pool::new(readers),
+            writer: Pool::new(vec![writer]),
+        })
     }
 
     fn table(&self, view: &FeatureView) -> Arc<Table> {
         // A view that is not of the file it was opened with gets its statements here and fails at the missing table.
-        self.tables.get(&view.name).map_or_else(|| Arc::new(Table::of(view)), Arc::clone)
+        self.tables
+            .get(&view.name)
+            .map_or_else(|| Arc::new(Table::of(view)), Arc::clone)
     }
 }
 
@@ -78,8 +87,14 @@ impl FeatureBackend for SqliteBackend {
         Engine {
             system: "sqlite",
             // One statement, however many rows.
-            read: Call { one: "SELECT", batch: "SELECT" },
-            write: Call { one: "INSERT", batch: "INSERT" },
+            read: Call {
+                one: "SELECT",
+                batch: "SELECT",
+            },
+            write: Call {
+                one: "INSERT",
+                batch: "INSERT",
+            },
         }
     }
 
@@ -88,9 +103,15 @@ impl FeatureBackend for SqliteBackend {
         Box::pin(async move {
             let lease = Lease::take(&self.readers).await;
             let select = "SELECT mark FROM __marks WHERE name = ?1";
-            let work =
-                spawn_blocking(move || lease.connection().query_row(select, [name], |row| row.get(0)).optional());
-            work.await.map_err(died("read the mark"))?.map_err(failed("read the mark"))
+            let work = spawn_blocking(move || {
+                lease
+                    .connection()
+                    .query_row(select, [name], |row| row.get(0))
+                    .optional()
+            });
+            work.await
+                .map_err(died("read the mark"))?
+                .map_err(failed("read the mark"))
         })
     }
 
@@ -99,30 +120,48 @@ impl FeatureBackend for SqliteBackend {
         Box::pin(async move {
             let lease = Lease::take(&self.writer).await;
             let work = spawn_blocking(move || match text {
-                Some(text) => {
-                    lease.connection().execute("REPLACE INTO __marks (name, mark) VALUES (?1, ?2)", [name, text])
-                }
-                None => lease.connection().execute("DELETE FROM __marks WHERE name = ?1", [name]),
+                Some(text) => lease.connection().execute(
+                    "REPLACE INTO __marks (name, mark) VALUES (?1, ?2)",
+                    [name, text],
+                ),
+                None => lease
+                    .connection()
+                    .execute("DELETE FROM __marks WHERE name = ?1", [name]),
             });
-            work.await.map_err(died("write the mark"))?.map_err(failed("write the mark")).map(drop)
+            work.await
+                .map_err(died("write the mark"))?
+                .map_err(failed("write the mark"))
+                .map(drop)
         })
     }
 
-    fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {
+    fn read<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        keys: &'a [EntityKey],
+    ) -> Pending<'a, Vec<Option<Row>>> {
         let (view, table, keys) = (Arc::clone(view), self.table(view), keys.to_vec());
         Box::pin(async move {
             let lease = Lease::take(&self.readers).await;
             let work = spawn_blocking(move || select(lease.connection(), &view, &table, &keys));
-            work.await.map_err(died("read features"))?.map_err(failed("read features"))
+            work.await
+                .map_err(died("read features"))?
+                .map_err(failed("read features"))
         })
     }
 
-    fn write<'a>(&'a self, view: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written> {
+    fn write<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Pending<'a, Written> {
         let table = self.table(view);
         Box::pin(async move {
             let mut lease = Lease::take(&self.writer).await;
             let work = spawn_blocking(move || upsert(lease.connection_mut(), &table, &rows));
-            work.await.map_err(died("write features"))?.map_err(failed("write features"))
+            work.await
+                .map_err(died("write features"))?
+                .map_err(failed("write features"))
         })
     }
 }
@@ -148,7 +187,8 @@ impl Table {
             let _ = write!(updates, ", {column} = excluded.{column}");
             let _ = write!(holes, ", ?{}", at + 3);
         }
-        let select = format!("SELECT __entity_key, __event_time{columns} FROM {table} WHERE __entity_key");
+        let select =
+            format!("SELECT __entity_key, __event_time{columns} FROM {table} WHERE __entity_key");
         Self {
             select_one: format!("{select} = ?1"),
             select_many: format!("{select} IN (SELECT value FROM json_each(?1))"),
@@ -169,7 +209,11 @@ fn select(
 ) -> Result<Vec<Option<Row>>, rusqlite::Error> {
     if let [key] = keys {
         let mut statement = connection.prepare_cached(&table.select_one)?;
-        return Ok(vec![statement.query_row([key.as_str()], |row| read_row(view, row)).optional()?]);
+        return Ok(vec![
+            statement
+                .query_row([key.as_str()], |row| read_row(view, row))
+                .optional()?,
+        ]);
     }
     let list: Vec<&str> = keys.iter().map(EntityKey::as_str).collect();
     let list = serde_json::Value::from(list).to_string();
@@ -179,10 +223,17 @@ fn select(
     while let Some(row) = rows.next()? {
         found.insert(row.get(0)?, read_row(view, row)?);
     }
-    Ok(keys.iter().map(|key| found.get(key.as_str()).cloned()).collect())
+    Ok(keys
+        .iter()
+        .map(|key| found.get(key.as_str()).cloned())
+        .collect())
 }
 
-fn upsert(connection: &mut Connection, table: &Table, rows: &[(EntityKey, Row)]) -> Result<Written, rusqlite::Error> {
+fn upsert(
+    connection: &mut Connection,
+    table: &Table,
+    rows: &[(EntityKey, Row)],
+) -> Result<Written, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut written = Written::default();
     {
@@ -204,17 +255,27 @@ fn upsert(connection: &mut Connection, table: &Table, rows: &[(EntityKey, Row)])
 }
 
 fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite::Error> {
-    let event_time = EventTime::from_micros(row.get(1)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
+    let event_time = EventTime::from_micros(row.get(1)?)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
     let value = |(at, dtype): (usize, Dtype)| {
         let stored = row.get_ref(at + 2)?;
-        let wrong = || rusqlite::Error::InvalidColumnType(at + 2, view.features[at].name.clone(), stored.data_type());
+        let wrong = || {
+            rusqlite::Error::InvalidColumnType(
+                at + 2,
+                view.features[at].name.clone(),
+                stored.data_type(),
+            )
+        };
         match stored {
             ValueRef::Null => Ok(None),
             stored => restore(dtype, stored).map(Some).ok_or_else(wrong),
         }
     };
     let dtypes = view.features.iter().map(|feature| feature.dtype);
-    let values = dtypes.enumerate().map(value).collect::<Result<Arc<[_]>, _>>()?;
+    let values = dtypes
+        .enumerate()
+        .map(value)
+        .collect::<Result<Arc<[_]>, _>>()?;
     Ok(Row { event_time, values })
 }
 
@@ -240,11 +301,15 @@ impl ToSql for Stored<'_> {
 fn restore(dtype: Dtype, stored: ValueRef<'_>) -> Option<FeatureValue> {
     let value = match (dtype, stored) {
         (Dtype::Float64 | Dtype::Float32, ValueRef::Real(number)) => FeatureValue::Float(number),
-        (Dtype::Float64 | Dtype::Float32, ValueRef::Integer(int)) => FeatureValue::Float(int as f64),
+        (Dtype::Float64 | Dtype::Float32, ValueRef::Integer(int)) => {
+            FeatureValue::Float(int as f64)
+        }
         (Dtype::Float64 | Dtype::Float32, ValueRef::Text(b"NaN")) => FeatureValue::Float(f64::NAN),
         (Dtype::Int64 | Dtype::Int32, ValueRef::Integer(int)) => FeatureValue::Int(int),
         (Dtype::Bool, ValueRef::Integer(flag)) => FeatureValue::Bool(flag != 0),
-        (Dtype::String, ValueRef::Text(text)) => FeatureValue::Text(std::str::from_utf8(text).ok()?.into()),
+        (Dtype::String, ValueRef::Text(text)) => {
+            FeatureValue::Text(std::str::from_utf8(text).ok()?.into())
+        }
         (Dtype::Bytes, ValueRef::Blob(bytes)) => FeatureValue::Bytes(bytes.into()),
         _ => return None,
     };
@@ -267,16 +332,24 @@ fn create_table(connection: &Connection, view: &FeatureView) -> Result<(), rusql
         "CREATE TABLE IF NOT EXISTS {table} (__entity_key TEXT PRIMARY KEY NOT NULL, __event_time INTEGER NOT NULL) WITHOUT ROWID"
     ))?;
     let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    let present: Vec<String> = statement.query_map([&*view.name], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let present: Vec<String> = statement
+        .query_map([&*view.name], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     for feature in &view.features {
-        if !present.iter().any(|name| name.eq_ignore_ascii_case(&feature.name)) {
+        if !present
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&feature.name))
+        {
             let affinity = match feature.dtype {
                 Dtype::Float64 | Dtype::Float32 => "REAL",
                 Dtype::Int64 | Dtype::Int32 | Dtype::Bool => "INTEGER",
                 Dtype::String => "TEXT",
                 Dtype::Bytes => "BLOB",
             };
-            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {} {affinity}", quote(&feature.name)))?;
+            connection.execute_batch(&format!(
+                "ALTER TABLE {table} ADD COLUMN {} {affinity}",
+                quote(&feature.name)
+            ))?;
         }
     }
     Ok(())
@@ -296,7 +369,10 @@ struct Pool {
 impl Pool {
     fn new(connections: Vec<Connection>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Arc::new(Self { idle: Mutex::new(connections), permits })
+        Arc::new(Self {
+            idle: Mutex::new(connections),
+            permits,
+        })
     }
 }
 
@@ -309,31 +385,53 @@ struct Lease {
 
 impl Lease {
     async fn take(pool: &Arc<Pool>) -> Self {
-        let permit = Arc::clone(&pool.permits).acquire_owned().await.expect("the semaphore is never closed");
-        let connection = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Self { connection, pool: Arc::clone(pool), _permit: permit }
+        let permit = Arc::clone(&pool.permits)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        let connection = pool
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        Self {
+            connection,
+            pool: Arc::clone(pool),
+            _permit: permit,
+        }
     }
 
     fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("a permit stands for an idle connection")
+        self.connection
+            .as_ref()
+            .expect("a permit stands for an idle connection")
     }
 
     fn connection_mut(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("a permit stands for an idle connection")
+        self.connection
+            .as_mut()
+            .expect("a permit stands for an idle connection")
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         // Before the permit goes back, which happens after this function.
-        self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.connection.take());
+        self.pool
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(self.connection.take());
     }
 }
 
 fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
     move |error| {
         let code = error.sqlite_error_code();
-        let transient = matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull));
+        let transient = matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+        );
         let error_type = match code {
             Some(ErrorCode::DatabaseBusy) => "SQLITE_BUSY",
             Some(ErrorCode::DatabaseLocked) => "SQLITE_LOCKED",
@@ -346,7 +444,13 @@ fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
             Some(_) => "SQLITE_ERROR",
             None => "SQLITE_MISMATCH",
         };
-        BackendError { action, error_type, transient, status_code: None, source: Box::new(error) }
+        BackendError {
+            action,
+            error_type,
+            transient,
+            status_code: None,
+            source: Box::new(error),
+        }
     }
 }
 
@@ -354,7 +458,13 @@ fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
 fn died(action: &'static str) -> impl Fn(tokio::task::JoinError) -> BackendError {
     move |error| {
         let source = Box::new(error);
-        BackendError { action, error_type: "SQLITE_ABORT", transient: true, status_code: None, source }
+        BackendError {
+            action,
+            error_type: "SQLITE_ABORT",
+            transient: true,
+            status_code: None,
+            source,
+        }
     }
 }
 

@@ -31,7 +31,11 @@ fn forgets_what_is_too_old() {
     fill(&cache, "a", 7);
     assert!(cache.get(0, &key("a"), at(5 * SECOND)).is_some());
     assert_eq!(cache.get(0, &key("a"), at(5 * SECOND + 1)), None);
-    assert_eq!(cache.get(0, &key("a"), at(-1)), None, "a clock that was set back proves nothing");
+    assert_eq!(
+        cache.get(0, &key("a"), at(-1)),
+        None,
+        "a clock that was set back proves nothing"
+    );
 }
 
 #[test]
@@ -61,7 +65,11 @@ fn a_read_that_began_during_a_write_stays_out() {
     let writing = cache.writing(0, [key("a")].iter());
     let ticket = cache.ticket(0, &key("a"));
     cache.fill(ticket, 0, key("a"), number(1, 7), at(0));
-    assert_eq!(cache.get(0, &key("a"), at(0)), None, "while the write goes on");
+    assert_eq!(
+        cache.get(0, &key("a"), at(0)),
+        None,
+        "while the write goes on"
+    );
     drop(writing);
     cache.fill(ticket, 0, key("a"), number(1, 7), at(0));
     assert_eq!(cache.get(0, &key("a"), at(0)), None, "and after it");
@@ -87,16 +95,26 @@ fn overlapping_writes_of_one_row_both_count() {
     assert_eq!(cache.get(0, &key("a"), at(0)), None, "the second goes on");
     drop(second);
     fill(&cache, "a", 7);
-    assert_eq!(cache.get(0, &key("a"), at(0)), Some(number(1, 7)), "afterwards the row may come back");
+    assert_eq!(
+        cache.get(0, &key("a"), at(0)),
+        Some(number(1, 7)),
+        "afterwards the row may come back"
+    );
 }
 
 #[test]
 fn is_bounded() {
     let cache = cache();
     (0..1_000).for_each(|at| fill(&cache, &format!("row-{at}"), at));
-    let kept = (0..1_000).filter(|n| cache.get(0, &key(&format!("row-{n}")), at(0)).is_some()).count();
+    let kept = (0..1_000)
+        .filter(|n| cache.get(0, &key(&format!("row-{n}")), at(0)).is_some())
+        .count();
     assert!((50..=110).contains(&kept), "{kept} rows of about 100");
     let none = RowCache::new(0, SECOND);
     fill(&none, "a", 7);
-    assert_eq!(none.get(0, &key("a"), at(0)), None, "capacity 0 keeps nothing");
+    assert_eq!(
+        none.get(0, &key("a"), at(0)),
+        None,
+        "capacity 0 keeps nothing"
+    );
 }

@@ -36,28 +36,64 @@ pub(super) struct Names {
 
 impl Header {
     /// `names` are those of the file.
-    pub(super) fn new(view: &FeatureView, names: &[String], options: &ReadOptions) -> Result<Self, MaterializeError> {
-        let map: HashMap<&str, &str> = options.map.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
-        let names: Vec<&str> = names.iter().map(|name| map.get(name.trim()).copied().unwrap_or(name.trim())).collect();
-        let places = |column: &str| (0..names.len()).filter(|&at| names[at] == column).collect::<Vec<_>>();
+    pub(super) fn new(
+        view: &FeatureView,
+        names: &[String],
+        options: &ReadOptions,
+    ) -> Result<Self, MaterializeError> {
+        let map: HashMap<&str, &str> = options
+            .map
+            .iter()
+            .map(|(from, to)| (from.as_str(), to.as_str()))
+            .collect();
+        let names: Vec<&str> = names
+            .iter()
+            .map(|name| map.get(name.trim()).copied().unwrap_or(name.trim()))
+            .collect();
+        let places = |column: &str| {
+            (0..names.len())
+                .filter(|&at| names[at] == column)
+                .collect::<Vec<_>>()
+        };
         let place = |column: &String| {
             let header = || names.iter().map(|&name| name.to_owned()).collect();
             let [at] = places(column)[..] else {
-                return Err(MaterializeError::Column { column: column.clone(), header: header() });
+                return Err(MaterializeError::Column {
+                    column: column.clone(),
+                    header: header(),
+                });
             };
             Ok(at)
         };
         let join_keys = view.join_keys.iter().map(place).collect::<Result<_, _>>()?;
-        let features = view.features.iter().map(|feature| place(&feature.name)).collect::<Result<_, _>>()?;
+        let features = view
+            .features
+            .iter()
+            .map(|feature| place(&feature.name))
+            .collect::<Result<_, _>>()?;
         let event_time = names.iter().position(|name| *name == EVENT_TIME);
-        Ok(Self { width: names.len(), join_keys, features, event_time })
+        Ok(Self {
+            width: names.len(),
+            join_keys,
+            features,
+            event_time,
+        })
     }
 
     /// An empty field is null; columns that the view has not are ignored.
-    pub(super) fn row(&self, view: &FeatureView, fields: &[Vec<u8>], event_time: EventTime) -> Outcome {
+    pub(super) fn row(
+        &self,
+        view: &FeatureView,
+        fields: &[Vec<u8>],
+        event_time: EventTime,
+    ) -> Outcome {
         let record = text(fields).ok_or("is not UTF-8")?;
         if record.len() != self.width {
-            return Err(format!("has {} fields instead of {}", record.len(), self.width));
+            return Err(format!(
+                "has {} fields instead of {}",
+                record.len(),
+                self.width
+            ));
         }
         let keys: Vec<&str> = self.join_keys.iter().map(|&at| record[at].trim()).collect();
         if let Some(at) = keys.iter().position(|key| key.is_empty()) {
@@ -68,9 +104,17 @@ impl Header {
             Some(time) => time.ok_or("event_timestamp is not an ISO 8601 time")?,
         };
         let value = |(feature, &at): (&Feature, &usize)| {
-            feature.dtype.from_text(record[at]).map_err(|error: WrongType| format!("{} is {error}", feature.name))
+            feature
+                .dtype
+                .from_text(record[at])
+                .map_err(|error: WrongType| format!("{} is {error}", feature.name))
         };
-        let values = view.features.iter().zip(&self.features).map(value).collect::<Result<_, _>>()?;
+        let values = view
+            .features
+            .iter()
+            .zip(&self.features)
+            .map(value)
+            .collect::<Result<_, _>>()?;
         Ok((EntityKey::from_texts(&keys), Row { event_time, values }))
     }
 }
@@ -84,7 +128,11 @@ impl Names {
         };
         Self {
             join_keys: view.join_keys.iter().map(|key| name(key)).collect(),
-            features: view.features.iter().map(|feature| name(&feature.name)).collect(),
+            features: view
+                .features
+                .iter()
+                .map(|feature| name(&feature.name))
+                .collect(),
             event_time: name(EVENT_TIME),
         }
     }
@@ -92,27 +140,56 @@ impl Names {
     /// A feature must be there, if only as null: a misspelt name would otherwise be null in every row, and nobody told.
     pub(super) fn row(&self, view: &FeatureView, line: &[u8], event_time: EventTime) -> Outcome {
         let object: Map<String, Value> = serde_json::from_slice(line).map_err(|error| {
-            let what = if error.is_data() { "a JSON object" } else { "JSON" };
+            let what = if error.is_data() {
+                "a JSON object"
+            } else {
+                "JSON"
+            };
             format!("is not {what}")
         })?;
-        let keys = self.join_keys.iter().map(|name| object.get(name).unwrap_or(&Value::Null));
+        let keys = self
+            .join_keys
+            .iter()
+            .map(|name| object.get(name).unwrap_or(&Value::Null));
         let key = EntityKey::from_json(keys).filter(|_| !self.has_empty_key(&object));
-        let key =
-            key.ok_or_else(|| format!("{} is not a string, a whole number or a boolean", view.join_keys.join(",")))?;
+        let key = key.ok_or_else(|| {
+            format!(
+                "{} is not a string, a whole number or a boolean",
+                view.join_keys.join(",")
+            )
+        })?;
         let event_time = match object.get(&self.event_time) {
             None => event_time,
-            Some(time) => time.as_str().and_then(EventTime::parse).ok_or("event_timestamp is not an ISO 8601 time")?,
+            Some(time) => time
+                .as_str()
+                .and_then(EventTime::parse)
+                .ok_or("event_timestamp is not an ISO 8601 time")?,
         };
         let value = |(feature, name): (&Feature, &String)| {
-            let value = object.get(name).ok_or_else(|| format!("{} is missing", feature.name))?;
-            feature.dtype.from_json(value).map_err(|error: WrongType| format!("{} is {error}", feature.name))
+            let value = object
+                .get(name)
+                .ok_or_else(|| format!("{} is missing", feature.name))?;
+            feature
+                .dtype
+                .from_json(value)
+                .map_err(|error: WrongType| format!("{} is {error}", feature.name))
         };
-        let values = view.features.iter().zip(&self.features).map(value).collect::<Result<_, _>>()?;
+        let values = view
+            .features
+            .iter()
+            .zip(&self.features)
+            .map(value)
+            .collect::<Result<_, _>>()?;
         Ok((key, Row { event_time, values }))
     }
 
     fn has_empty_key(&self, object: &Map<String, Value>) -> bool {
-        self.join_keys.iter().any(|name| object.get(name).and_then(Value::as_str).is_some_and(str::is_empty))
+        self.join_keys.iter().any(|name| {
+            object
+                .get(name)
+                .and_then(Value::as_str)
+                .is_some_and(str::is_empty)
+        })
     }
 }
 
@@ -125,5 +202,8 @@ pub(super) fn header_of(format: Format, file: File) -> io::Result<Vec<String>> {
 }
 
 fn text(fields: &[Vec<u8>]) -> Option<Vec<&str>> {
-    fields.iter().map(|field| std::str::from_utf8(field).ok()).collect()
+    fields
+        .iter()
+        .map(|field| std::str::from_utf8(field).ok())
+        .collect()
 }

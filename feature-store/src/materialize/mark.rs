@@ -41,13 +41,24 @@ pub(super) struct Prefix {
 const FINGERPRINT: u64 = 64 * 1024;
 
 /// The name of the mark for a file of this beginning that is read into this view in this way.
-pub(super) fn name(file: &mut impl Read, view: &FeatureView, options: &ReadOptions) -> io::Result<String> {
+pub(super) fn name(
+    file: &mut impl Read,
+    view: &FeatureView,
+    options: &ReadOptions,
+) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut start = Vec::new();
     file.take(FINGERPRINT).read_to_end(&mut start)?;
     hash.update(&start);
-    hash.update(format!("{} {:?} {:?}", view.name, options.format, options.map));
-    Ok(format!("{}:{}", view.name, &hex::encode(hash.finalize())[..32]))
+    hash.update(format!(
+        "{} {:?} {:?}",
+        view.name, options.format, options.map
+    ));
+    Ok(format!(
+        "{}:{}",
+        view.name,
+        &hex::encode(hash.finalize())[..32]
+    ))
 }
 
 /// The mark of an earlier run, if the file still begins with what that run has stored.
@@ -56,20 +67,32 @@ pub(super) async fn find(
     name: &str,
     input: &Input,
 ) -> Result<Option<Mark>, MaterializeError> {
-    let Some(text) = backend.mark(name).await? else { return Ok(None) };
+    let Some(text) = backend.mark(name).await? else {
+        return Ok(None);
+    };
     // One of another version is as good as none.
-    let Ok(mark) = serde_json::from_str::<Mark>(&text) else { return Ok(None) };
-    let Some(file) = input.again()? else { return Ok(None) };
+    let Ok(mark) = serde_json::from_str::<Mark>(&text) else {
+        return Ok(None);
+    };
+    let Some(file) = input.again()? else {
+        return Ok(None);
+    };
     if input.size.is_none_or(|size| size < mark.offset) {
         return Ok(None);
     }
-    let digest = Prefix::new(file).digest(mark.offset).map_err(|source| MaterializeError::Read { line: 1, source })?;
+    let digest = Prefix::new(file)
+        .digest(mark.offset)
+        .map_err(|source| MaterializeError::Read { line: 1, source })?;
     Ok((digest == mark.digest).then_some(mark))
 }
 
 impl Prefix {
     pub(super) fn new(file: File) -> Self {
-        Self { file, hash: Sha256::new(), length: 0 }
+        Self {
+            file,
+            hash: Sha256::new(),
+            length: 0,
+        }
     }
 
     /// The digest of the first `length` bytes, which must not become less from call to call.

@@ -25,15 +25,33 @@ enum Output {
 
 impl Progress {
     pub(super) fn new(view: &str, size: Option<u64>, mark: Option<&Mark>) -> Self {
-        let output = if io::stderr().is_terminal() { Output::Terminal } else { Output::Lines };
+        let output = if io::stderr().is_terminal() {
+            Output::Terminal
+        } else {
+            Output::Lines
+        };
         let before = mark.map_or(0, |mark| mark.written + mark.outdated + mark.refused);
-        Self { view: view.to_owned(), size, before, begun: Instant::now(), told: Instant::now(), output }
+        Self {
+            view: view.to_owned(),
+            size,
+            before,
+            begun: Instant::now(),
+            told: Instant::now(),
+            output,
+        }
     }
 
     /// Nothing is told.
     pub(super) fn none() -> Self {
         let (size, before, output) = (None, 0, Output::Nowhere);
-        Self { view: String::new(), size, before, begun: Instant::now(), told: Instant::now(), output }
+        Self {
+            view: String::new(),
+            size,
+            before,
+            begun: Instant::now(),
+            told: Instant::now(),
+            output,
+        }
     }
 
     /// Tells how many rows are done, unless that was told a moment ago. `offset` are the bytes that they take in the file.
@@ -75,7 +93,9 @@ impl Progress {
     fn text(&self, rows: u64, offset: u64, elapsed: Duration) -> String {
         let rate = rows.saturating_sub(self.before) as f64 / elapsed.as_secs_f64().max(0.001);
         let percent = match self.size {
-            Some(size) if size > 0 => format!(", {} %", offset.min(size).saturating_mul(100) / size),
+            Some(size) if size > 0 => {
+                format!(", {} %", offset.min(size).saturating_mul(100) / size)
+            }
             _ => String::new(),
         };
         format!("{}: {rows} rows, {rate:.0} rows/s{percent}", self.view)
@@ -88,10 +108,21 @@ mod tests {
 
     #[test]
     fn rows_rate_and_percent_are_told() {
-        let mark = Mark { written: 900, outdated: 90, refused: 10, ..Mark::default() };
+        let mark = Mark {
+            written: 900,
+            outdated: 90,
+            refused: 10,
+            ..Mark::default()
+        };
         let progress = Progress::new("wines", Some(4_000), Some(&mark));
         let second = Duration::from_secs(2);
-        assert_eq!(progress.text(3_000, 3_000, second), "wines: 3000 rows, 1000 rows/s, 75 %");
-        assert_eq!(Progress::new("wines", None, None).text(10, 99, second), "wines: 10 rows, 5 rows/s");
+        assert_eq!(
+            progress.text(3_000, 3_000, second),
+            "wines: 3000 rows, 1000 rows/s, 75 %"
+        );
+        assert_eq!(
+            Progress::new("wines", None, None).text(10, 99, second),
+            "wines: 10 rows, 5 rows/s"
+        );
     }
 }

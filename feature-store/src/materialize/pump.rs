@@ -84,10 +84,21 @@ impl Pump {
         mark: Mark,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, MaterializeError> {
-        let written = Written { written: mark.written, outdated: mark.outdated };
+        let written = Written {
+            written: mark.written,
+            outdated: mark.outdated,
+        };
         let mut flow = Flow {
-            report: Report { rows: written, refused: mark.refused, refusals: Vec::new() },
-            place: Place { offset: mark.offset, line: mark.line.max(1), digest: Some(mark.digest) },
+            report: Report {
+                rows: written,
+                refused: mark.refused,
+                refusals: Vec::new(),
+            },
+            place: Place {
+                offset: mark.offset,
+                line: mark.line.max(1),
+                digest: Some(mark.digest),
+            },
             busy: HashSet::new(),
             saved: Instant::now(),
         };
@@ -102,7 +113,10 @@ impl Pump {
             }
             Ok(false) => {
                 self.save(&mut flow).await?;
-                Ok(Ended::Interrupted { report: flow.report, line: flow.place.line })
+                Ok(Ended::Interrupted {
+                    report: flow.report,
+                    line: flow.place.line,
+                })
             }
             Err(error) => {
                 // If the store is away, so is the mark; then the last one counts.
@@ -126,12 +140,17 @@ impl Pump {
         let mut end = None;
         loop {
             while let Some(batch) = waiting.pop_front_if(|batch| {
-                under_way.len() < self.concurrency && !batch.rows.iter().any(|(key, _)| flow.busy.contains(key))
+                under_way.len() < self.concurrency
+                    && !batch.rows.iter().any(|(key, _)| flow.busy.contains(key))
             }) {
-                flow.busy.extend(batch.rows.iter().map(|(key, _)| key.clone()));
+                flow.busy
+                    .extend(batch.rows.iter().map(|(key, _)| key.clone()));
                 under_way.push_back(self.store(batch));
             }
-            let more = end.is_none() && !stopped && waiting.is_empty() && under_way.len() < self.concurrency;
+            let more = end.is_none()
+                && !stopped
+                && waiting.is_empty()
+                && under_way.len() < self.concurrency;
             if under_way.is_empty() && waiting.is_empty() && !more {
                 return match end {
                     Some(Err(error)) => Err(error),
@@ -155,15 +174,28 @@ impl Pump {
     }
 
     /// Writes one batch as a task of its own. A store that is away for a moment is waited for.
-    fn store(&self, batch: Batch) -> impl Future<Output = Result<Stored, MaterializeError>> + use<> {
-        let (backend, view, patience) = (Arc::clone(&self.backend), Arc::clone(&self.view), self.patience);
+    fn store(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<Stored, MaterializeError>> + use<> {
+        let (backend, view, patience) = (
+            Arc::clone(&self.backend),
+            Arc::clone(&self.view),
+            self.patience,
+        );
         let work = task::spawn(async move {
             let keys: Vec<EntityKey> = batch.rows.iter().map(|(key, _)| key.clone()).collect();
             let deadline = Instant::now() + patience;
             let mut pause = Duration::from_millis(50);
             loop {
                 match backend.write(&view, batch.rows.clone()).await {
-                    Ok(written) => return Ok(Stored { batch, keys, written }),
+                    Ok(written) => {
+                        return Ok(Stored {
+                            batch,
+                            keys,
+                            written,
+                        });
+                    }
                     Err(error) if error.transient && Instant::now() < deadline => {
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(Duration::from_secs(2));
@@ -183,7 +215,10 @@ impl Pump {
         flow.report.rows.outdated += stored.written.outdated;
         for refused in stored.batch.refused {
             if let Some((path, file)) = &mut self.refused {
-                let failed = |source| MaterializeError::Refused { path: path.clone(), source };
+                let failed = |source| MaterializeError::Refused {
+                    path: path.clone(),
+                    source,
+                };
                 let line = serde_json::to_string(&refused).unwrap_or_default();
                 writeln!(file, "{line}").map_err(failed)?;
             }
@@ -201,7 +236,9 @@ impl Pump {
     /// Moves the mark to where everything before is stored.
     async fn save(&self, flow: &mut Flow) -> Result<(), BackendError> {
         flow.saved = Instant::now();
-        let (Some(name), Some(digest)) = (&self.name, &flow.place.digest) else { return Ok(()) };
+        let (Some(name), Some(digest)) = (&self.name, &flow.place.digest) else {
+            return Ok(());
+        };
         if flow.place.offset == 0 {
             return Ok(());
         }
@@ -218,7 +255,8 @@ impl Pump {
         match self.backend.set_mark(name, Some(text)).await {
             // The rows will tell if the store stays away.
             Err(error) if error.transient => {
-                self.progress.note("the store does not answer; trying again");
+                self.progress
+                    .note("the store does not answer; trying again");
                 Ok(())
             }
             saved => saved,
@@ -253,13 +291,22 @@ pub(super) async fn signalled() {
 
 async fn one_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let signals = signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
+    let signals =
+        signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
     // Without a handler the signal ends the process as it always does.
-    let Ok((mut interrupt, mut terminate)) = signals else { return std::future::pending().await };
+    let Ok((mut interrupt, mut terminate)) = signals else {
+        return std::future::pending().await;
+    };
     tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
 }
 
 fn ended(error: tokio::task::JoinError) -> BackendError {
     let source = Box::new(error);
-    BackendError { action: "write features", error_type: "task_ended", transient: false, status_code: None, source }
+    BackendError {
+        action: "write features",
+        error_type: "task_ended",
+        transient: false,
+        status_code: None,
+        source,
+    }
 }

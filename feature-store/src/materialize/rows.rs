@@ -72,7 +72,9 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 impl Format {
     /// By the ending of the name; what does not tell is CSV.
     pub fn of(path: &Path) -> Self {
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        let ending = path
+            .extension()
+            .map(|ending| ending.to_string_lossy().to_ascii_lowercase());
         match ending.as_deref() {
             Some("ndjson" | "jsonl" | "json") => Self::Ndjson,
             _ => Self::Csv,
@@ -89,7 +91,9 @@ impl Rows {
         options: &ReadOptions,
         start: Option<Start>,
     ) -> Result<Self, MaterializeError> {
-        let (offset, line) = start.as_ref().map_or((0, 1), |start| (start.offset, start.line));
+        let (offset, line) = start
+            .as_ref()
+            .map_or((0, 1), |start| (start.offset, start.line));
         let failed = |line, source| MaterializeError::Read { line, source };
         if let Some(prefix) = &mut prefix {
             prefix.digest(offset).map_err(|source| failed(1, source))?;
@@ -103,9 +107,16 @@ impl Rows {
                 };
                 Lines::Csv(csv, Header::new(view, &names, options)?)
             }
-            Format::Ndjson => Lines::Ndjson(Ndjson::new(text, offset, line), Names::new(view, options)),
+            Format::Ndjson => {
+                Lines::Ndjson(Ndjson::new(text, offset, line), Names::new(view, options))
+            }
         };
-        Ok(Self { lines, prefix, view: Arc::clone(view), event_time: options.event_time })
+        Ok(Self {
+            lines,
+            prefix,
+            view: Arc::clone(view),
+            event_time: options.event_time,
+        })
     }
 
     /// The next batch; `None` at the end of the file.
@@ -118,7 +129,12 @@ impl Rows {
                 Ok(None) => break,
                 // What was read before is written first; the next call meets the error again.
                 Err(_) if rows.len() + refused.len() > 0 => break,
-                Err(source) => return Err(MaterializeError::Read { line: self.place().line, source }),
+                Err(source) => {
+                    return Err(MaterializeError::Read {
+                        line: self.place().line,
+                        source,
+                    });
+                }
             }
         }
         if rows.is_empty() && refused.is_empty() {
@@ -127,19 +143,29 @@ impl Rows {
         let mut place = self.place();
         if let Some(prefix) = &mut self.prefix {
             let digest = prefix.digest(place.offset);
-            place.digest = Some(digest.map_err(|source| MaterializeError::Read { line: place.line, source })?);
+            place.digest = Some(digest.map_err(|source| MaterializeError::Read {
+                line: place.line,
+                source,
+            })?);
         }
-        Ok(Some(Batch { rows, refused, place }))
+        Ok(Some(Batch {
+            rows,
+            refused,
+            place,
+        }))
     }
 
     fn next(&mut self) -> io::Result<Option<(u64, Outcome)>> {
         Ok(match &mut self.lines {
-            Lines::Csv(csv, header) => {
-                csv.next()?.map(|(line, fields)| (line, header.row(&self.view, &fields, self.event_time)))
-            }
-            Lines::Ndjson(lines, names) => lines
+            Lines::Csv(csv, header) => csv
                 .next()?
-                .map(|(line, text)| (line, text.and_then(|text| names.row(&self.view, &text, self.event_time)))),
+                .map(|(line, fields)| (line, header.row(&self.view, &fields, self.event_time))),
+            Lines::Ndjson(lines, names) => lines.next()?.map(|(line, text)| {
+                (
+                    line,
+                    text.and_then(|text| names.row(&self.view, &text, self.event_time)),
+                )
+            }),
         })
     }
 
@@ -148,7 +174,11 @@ impl Rows {
             Lines::Csv(csv, _) => csv.place(),
             Lines::Ndjson(lines, _) => (lines.offset, lines.line),
         };
-        Place { offset, line, digest: None }
+        Place {
+            offset,
+            line,
+            digest: None,
+        }
     }
 }
 
@@ -170,9 +200,15 @@ impl Csv {
     /// `text` begins after so many bytes, with this line.
     pub(super) fn new(text: Box<dyn Read + Send>, offset: u64, line: u64) -> Self {
         let mut builder = csv::ReaderBuilder::new();
-        builder.has_headers(false).flexible(true).terminator(csv::Terminator::Any(b'\n'));
+        builder
+            .has_headers(false)
+            .flexible(true)
+            .terminator(csv::Terminator::Any(b'\n'));
         let ahead = Arc::new(AtomicU64::new(0));
-        let limited = Limited { text, ahead: Arc::clone(&ahead) };
+        let limited = Limited {
+            text,
+            ahead: Arc::clone(&ahead),
+        };
         Self {
             reader: builder.from_reader(limited.chain(&b"\n"[..])),
             ahead,
@@ -184,7 +220,10 @@ impl Csv {
     /// The fields of the first record; none in an empty file. What is not UTF-8 is no name of a column.
     pub(super) fn header(&mut self) -> io::Result<Vec<String>> {
         let fields = self.next()?.map(|(_, fields)| fields).unwrap_or_default();
-        Ok(fields.into_iter().map(|field| String::from_utf8(field).unwrap_or_default()).collect())
+        Ok(fields
+            .into_iter()
+            .map(|field| String::from_utf8(field).unwrap_or_default())
+            .collect())
     }
 
     fn next(&mut self) -> io::Result<Option<(u64, Vec<Vec<u8>>)>> {
@@ -192,10 +231,18 @@ impl Csv {
         if self.broken {
             return Err(too_long());
         }
-        while self.reader.read_byte_record(&mut record).map_err(|error| self.failed(error))? {
+        while self
+            .reader
+            .read_byte_record(&mut record)
+            .map_err(|error| self.failed(error))?
+        {
             self.ahead.store(0, Ordering::Relaxed);
             let mut fields: Vec<Vec<u8>> = record.iter().map(<[u8]>::to_vec).collect();
-            let newlines = fields.iter().flatten().filter(|&&byte| byte == b'\n').count() as u64;
+            let newlines = fields
+                .iter()
+                .flatten()
+                .filter(|&&byte| byte == b'\n')
+                .count() as u64;
             if let Some(last) = fields.last_mut() {
                 last.pop_if(|byte| *byte == b'\r');
             }
@@ -215,7 +262,10 @@ impl Csv {
 
     fn place(&self) -> (u64, u64) {
         let position = self.reader.position();
-        (self.before.0 + position.byte(), self.before.1 + position.line())
+        (
+            self.before.0 + position.byte(),
+            self.before.1 + position.line(),
+        )
     }
 }
 
@@ -248,14 +298,20 @@ struct Ndjson {
 
 impl Ndjson {
     fn new(text: Box<dyn Read + Send>, offset: u64, line: u64) -> Self {
-        Self { reader: BufReader::new(text), offset, line }
+        Self {
+            reader: BufReader::new(text),
+            offset,
+            line,
+        }
     }
 
     /// The next line that is not blank. One that is too long is passed over and is an error of its own.
     fn next(&mut self) -> io::Result<Option<(u64, Text)>> {
         loop {
             let mut text = Vec::new();
-            let mut length = (&mut self.reader).take(LONGEST).read_until(b'\n', &mut text)? as u64;
+            let mut length = (&mut self.reader)
+                .take(LONGEST)
+                .read_until(b'\n', &mut text)? as u64;
             if length == 0 {
                 return Ok(None);
             }

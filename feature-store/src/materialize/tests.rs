@@ -20,8 +20,13 @@ struct Bench {
 
 fn bench(views: Views) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let backend = Arc::new(SqliteBackend::open(&folder.path().join("features.db"), &views).unwrap());
-    Bench { folder, backend, views }
+    let backend =
+        Arc::new(SqliteBackend::open(&folder.path().join("features.db"), &views).unwrap());
+    Bench {
+        folder,
+        backend,
+        views,
+    }
 }
 
 fn two_columns() -> Bench {
@@ -35,34 +40,76 @@ fn two_columns() -> Bench {
 }
 
 fn options(event_time: &str, map: &[(&str, &str)]) -> ReadOptions {
-    let map = map.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect();
-    ReadOptions { format: Format::Csv, map, event_time: EventTime::parse(event_time).unwrap() }
+    let map = map
+        .iter()
+        .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+        .collect();
+    ReadOptions {
+        format: Format::Csv,
+        map,
+        event_time: EventTime::parse(event_time).unwrap(),
+    }
 }
 
 impl Bench {
     async fn load(&self, text: &[u8], options: &ReadOptions) -> Result<Report, MaterializeError> {
         let text = io::Cursor::new(text.to_vec());
-        write_all(Arc::clone(&self.backend), &self.views.all()[0], text, options).await
+        write_all(
+            Arc::clone(&self.backend),
+            &self.views.all()[0],
+            text,
+            options,
+        )
+        .await
     }
 
     async fn read(&self, id: &str) -> Option<Row> {
         let keys = [EntityKey::from_texts(&[id])];
-        self.backend.read(&self.views.all()[0], &keys).await.unwrap().remove(0)
+        self.backend
+            .read(&self.views.all()[0], &keys)
+            .await
+            .unwrap()
+            .remove(0)
     }
 }
 
 #[tokio::test]
 async fn loads_the_wine_data() {
     let bench = bench(Views::load(None).unwrap());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../data/wine_quality/winequality-red.csv"
+    );
     let options = options("2026-06-01", &[("data_id", "wine_id")]);
-    let report = write_all(Arc::clone(&bench.backend), &bench.views.all()[0], File::open(path).unwrap(), &options)
-        .await
-        .unwrap();
-    assert_eq!(report, Report { rows: Written { written: 1_599, outdated: 0 }, ..Report::default() });
+    let report = write_all(
+        Arc::clone(&bench.backend),
+        &bench.views.all()[0],
+        File::open(path).unwrap(),
+        &options,
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        report,
+        Report {
+            rows: Written {
+                written: 1_599,
+                outdated: 0
+            },
+            ..Report::default()
+        }
+    );
     let first = bench.read("wine-0001").await.unwrap();
-    let values = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4];
-    assert!(first.values.iter().eq(values.map(|value| Some(FeatureValue::Float(value))).iter()), "{first:?}");
+    let values = [
+        7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4,
+    ];
+    assert!(
+        first
+            .values
+            .iter()
+            .eq(values.map(|value| Some(FeatureValue::Float(value))).iter()),
+        "{first:?}"
+    );
     assert_eq!(first.event_time, options.event_time);
     assert!(bench.read("wine-1599").await.is_some() && bench.read("wine-1600").await.is_none());
 }
@@ -73,8 +120,18 @@ async fn bad_rows_are_left_out_and_named_by_line() {
     let text =
         b"id,x,n,ignored\na,1.5,2,z\nb,much,2,z\n\nc,1,2\nd,,,z\n\"e\ne\",1,2.5,z\n,1,1,z\nf,\xff,1,z\ng,1,1,z\n";
     let report = bench.load(text, &options("2026-06-01", &[])).await.unwrap();
-    assert_eq!(report.rows, Written { written: 3, outdated: 0 });
-    let told: Vec<(u64, &str)> = report.refusals.iter().map(|row| (row.line, row.reason.as_str())).collect();
+    assert_eq!(
+        report.rows,
+        Written {
+            written: 3,
+            outdated: 0
+        }
+    );
+    let told: Vec<(u64, &str)> = report
+        .refusals
+        .iter()
+        .map(|row| (row.line, row.reason.as_str()))
+        .collect();
     let expected = [
         (3, "x is not a float64"),
         (5, "has 3 fields instead of 4"),
@@ -83,7 +140,11 @@ async fn bad_rows_are_left_out_and_named_by_line() {
         (10, "is not UTF-8"),
     ];
     assert_eq!((told.as_slice(), report.refused), (&expected[..], 5));
-    assert_eq!(*bench.read("d").await.unwrap().values, [None, None], "an empty field is null");
+    assert_eq!(
+        *bench.read("d").await.unwrap().values,
+        [None, None],
+        "an empty field is null"
+    );
     assert!(bench.read("g").await.is_some() && bench.read("f").await.is_none());
 }
 
@@ -92,11 +153,27 @@ async fn lines_are_counted_as_editors_do() {
     for end in ["\n", "\r\n"] {
         for last in ["", "\n", "\r\n", "\n\n"] {
             let bench = two_columns();
-            let rows = ["id,n,x", "a,1,1", "", "", "b,?,2", "\"c", "c\",?,2", "d,1,", "e,?,3"];
-            let report = bench.load((rows.join(end) + last).as_bytes(), &options("2026-06-01", &[])).await.unwrap();
+            let rows = [
+                "id,n,x", "a,1,1", "", "", "b,?,2", "\"c", "c\",?,2", "d,1,", "e,?,3",
+            ];
+            let report = bench
+                .load(
+                    (rows.join(end) + last).as_bytes(),
+                    &options("2026-06-01", &[]),
+                )
+                .await
+                .unwrap();
             let lines: Vec<u64> = report.refusals.iter().map(|row| row.line).collect();
-            assert_eq!(lines, [5, 6, 9], "lines end with {end:?}, the file with {last:?}");
-            assert_eq!(*bench.read("d").await.unwrap().values, [None, Some(FeatureValue::Int(1))], "no CR in a field");
+            assert_eq!(
+                lines,
+                [5, 6, 9],
+                "lines end with {end:?}, the file with {last:?}"
+            );
+            assert_eq!(
+                *bench.read("d").await.unwrap().values,
+                [None, Some(FeatureValue::Int(1))],
+                "no CR in a field"
+            );
         }
     }
 }
@@ -106,11 +183,33 @@ async fn event_times_of_the_file_count() {
     let bench = two_columns();
     let text = b"id,x,n,event_timestamp\na,1,1,2026-06-02T00:00:00Z\nb,1,1,soon\n";
     let report = bench.load(text, &options("2026-06-01", &[])).await.unwrap();
-    assert_eq!(report.refusals, [RefusedRow { line: 3, reason: "event_timestamp is not an ISO 8601 time".to_owned() }]);
-    assert_eq!(Some(bench.read("a").await.unwrap().event_time), EventTime::parse("2026-06-02"));
-    let older = bench.load(b"id,x,n\na,9,9\n", &options("2026-06-01", &[])).await.unwrap();
-    assert_eq!(older.rows, Written { written: 0, outdated: 1 });
-    assert_eq!(bench.read("a").await.unwrap().values[1], Some(FeatureValue::Int(1)), "the newer row stays");
+    assert_eq!(
+        report.refusals,
+        [RefusedRow {
+            line: 3,
+            reason: "event_timestamp is not an ISO 8601 time".to_owned()
+        }]
+    );
+    assert_eq!(
+        Some(bench.read("a").await.unwrap().event_time),
+        EventTime::parse("2026-06-02")
+    );
+    let older = bench
+        .load(b"id,x,n\na,9,9\n", &options("2026-06-01", &[]))
+        .await
+        .unwrap();
+    assert_eq!(
+        older.rows,
+        Written {
+            written: 0,
+            outdated: 1
+        }
+    );
+    assert_eq!(
+        bench.read("a").await.unwrap().values[1],
+        Some(FeatureValue::Int(1)),
+        "the newer row stays"
+    );
 }
 
 #[tokio::test]
@@ -118,22 +217,43 @@ async fn the_header_must_have_every_column_once() {
     let bench = two_columns();
     let none = options("2026-06-01", &[]);
     let error = bench.load(b"id,x\na,1\n", &none).await.unwrap_err();
-    assert_eq!(error.to_string(), r#"the file must have exactly one column "n"; it has id, x"#);
+    assert_eq!(
+        error.to_string(),
+        r#"the file must have exactly one column "n"; it has id, x"#
+    );
     let error = bench.load(b"id,x,n,n\na,1,1,1\n", &none).await.unwrap_err();
-    assert_eq!(error.to_string(), r#"the file must have exactly one column "n"; it has id, x, n, n"#);
+    assert_eq!(
+        error.to_string(),
+        r#"the file must have exactly one column "n"; it has id, x, n, n"#
+    );
     let error = bench.load(b"", &none).await.unwrap_err();
     assert!(matches!(error, MaterializeError::Column { .. }), "{error}");
-    let mapped = bench.load(b"ID,x,m\na,1,5\n", &options("2026-06-01", &[("ID", "id"), ("m", "n")])).await.unwrap();
+    let mapped = bench
+        .load(
+            b"ID,x,m\na,1,5\n",
+            &options("2026-06-01", &[("ID", "id"), ("m", "n")]),
+        )
+        .await
+        .unwrap();
     assert_eq!(mapped.rows.written, 1);
-    assert_eq!(bench.read("a").await.unwrap().values[1], Some(FeatureValue::Int(5)));
+    assert_eq!(
+        bench.read("a").await.unwrap().values[1],
+        Some(FeatureValue::Int(5))
+    );
 }
 
 #[tokio::test]
 async fn many_bad_rows_are_counted_and_not_kept() {
     let bench = two_columns();
     let text = format!("id,x,n\n{}", "a,?,1\n".repeat(1_000));
-    let report = bench.load(text.as_bytes(), &options("2026-06-01", &[])).await.unwrap();
-    assert_eq!((report.refused, report.refusals.len(), report.rows), (1_000, REPORTED, Written::default()));
+    let report = bench
+        .load(text.as_bytes(), &options("2026-06-01", &[]))
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.refused, report.refusals.len(), report.rows),
+        (1_000, REPORTED, Written::default())
+    );
 }
 
 #[test]
@@ -142,12 +262,18 @@ fn options_are_read() {
     for wrong in ["a", "=b", "a=", ""] {
         assert!(mapping(wrong).is_err(), "{wrong}");
     }
-    assert_eq!(event_time("2026-06-01").ok(), EventTime::parse("2026-06-01T00:00:00Z"));
+    assert_eq!(
+        event_time("2026-06-01").ok(),
+        EventTime::parse("2026-06-01T00:00:00Z")
+    );
     assert!(event_time("soon").is_err());
 }
 
 fn ndjson(event_time: &str, map: &[(&str, &str)]) -> ReadOptions {
-    ReadOptions { format: Format::Ndjson, ..options(event_time, map) }
+    ReadOptions {
+        format: Format::Ndjson,
+        ..options(event_time, map)
+    }
 }
 
 #[tokio::test]
@@ -167,8 +293,15 @@ async fn json_lines_are_rows_too() {
         "{\"id\": \"g\", \"x\": 1, \"n\": 9.5}\n",
         "{\"id\": \"h\", \"x\": 1, \"n\": 3}",
     );
-    let report = bench.load(text.as_bytes(), &ndjson("2026-06-01", &[])).await.unwrap();
-    let told: Vec<(u64, &str)> = report.refusals.iter().map(|row| (row.line, row.reason.as_str())).collect();
+    let report = bench
+        .load(text.as_bytes(), &ndjson("2026-06-01", &[]))
+        .await
+        .unwrap();
+    let told: Vec<(u64, &str)> = report
+        .refusals
+        .iter()
+        .map(|row| (row.line, row.reason.as_str()))
+        .collect();
     let expected = [
         (4, "n is missing"),
         (5, "x is not a float64"),
@@ -182,24 +315,34 @@ async fn json_lines_are_rows_too() {
     assert_eq!((told.as_slice(), report.rows.written), (&expected[..], 3));
     let seven = bench.read("7").await.unwrap();
     assert!(
-        matches!(seven.values[0], Some(FeatureValue::Float(number)) if number.is_nan()) && seven.values[1].is_none()
+        matches!(seven.values[0], Some(FeatureValue::Float(number)) if number.is_nan())
+            && seven.values[1].is_none()
     );
     assert_eq!(Some(seven.event_time), EventTime::parse("2026-06-02"));
     let mapped = b"{\"ID\": \"z\", \"x\": null, \"count\": 5, \"at\": \"2026-06-03\"}";
-    let options = ndjson("2026-06-01", &[("ID", "id"), ("count", "n"), ("at", "event_timestamp")]);
+    let options = ndjson(
+        "2026-06-01",
+        &[("ID", "id"), ("count", "n"), ("at", "event_timestamp")],
+    );
     assert_eq!(bench.load(mapped, &options).await.unwrap().rows.written, 1);
     let mapped = bench.read("z").await.unwrap();
     assert_eq!(
         (&*mapped.values, Some(mapped.event_time)),
-        (&[None, Some(FeatureValue::Int(5))][..], EventTime::parse("2026-06-03"))
+        (
+            &[None, Some(FeatureValue::Int(5))][..],
+            EventTime::parse("2026-06-03")
+        )
     );
 }
 
 #[test]
 fn the_format_is_told_by_the_ending() {
-    for (name, format) in
-        [("a.csv", Format::Csv), ("a.NDJSON", Format::Ndjson), ("a.jsonl", Format::Ndjson), ("-", Format::Csv)]
-    {
+    for (name, format) in [
+        ("a.csv", Format::Csv),
+        ("a.NDJSON", Format::Ndjson),
+        ("a.jsonl", Format::Ndjson),
+        ("-", Format::Csv),
+    ] {
         assert_eq!(Format::of(Path::new(name)), format, "{name}");
     }
 }
@@ -214,15 +357,46 @@ async fn a_row_without_an_end_is_no_reason_to_fill_the_memory() {
     let bench = two_columns();
     let view = &bench.views.all()[0];
     let endless = long("id,x,n\nfirst,1,1\n\"second,", 60_000_000);
-    let error = write_all(Arc::clone(&bench.backend), view, endless, &options("2026-06-01", &[])).await.unwrap_err();
-    assert!(matches!(&error, MaterializeError::Read { line: 3, .. }), "{error:?}");
-    assert!(serving::chain(&error).contains("longer than 16777216 bytes"), "{}", serving::chain(&error));
-    assert!(bench.read("first").await.is_some(), "what came before is stored");
+    let error = write_all(
+        Arc::clone(&bench.backend),
+        view,
+        endless,
+        &options("2026-06-01", &[]),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(&error, MaterializeError::Read { line: 3, .. }),
+        "{error:?}"
+    );
+    assert!(
+        serving::chain(&error).contains("longer than 16777216 bytes"),
+        "{}",
+        serving::chain(&error)
+    );
+    assert!(
+        bench.read("first").await.is_some(),
+        "what came before is stored"
+    );
 
     let line = long("", 40_000_000).chain(&b"\n{\"id\": \"b\", \"x\": 1, \"n\": 1}\n"[..]);
-    let report = write_all(Arc::clone(&bench.backend), view, line, &ndjson("2026-06-01", &[])).await.unwrap();
-    let expected = RefusedRow { line: 1, reason: "is longer than 16777216 bytes".to_owned() };
-    assert_eq!((report.refusals, report.rows.written), (vec![expected], 1), "the line after it is a row");
+    let report = write_all(
+        Arc::clone(&bench.backend),
+        view,
+        line,
+        &ndjson("2026-06-01", &[]),
+    )
+    .await
+    .unwrap();
+    let expected = RefusedRow {
+        line: 1,
+        reason: "is longer than 16777216 bytes".to_owned(),
+    };
+    assert_eq!(
+        (report.refusals, report.rows.written),
+        (vec![expected], 1),
+        "the line after it is a row"
+    );
 }
 
 /// An engine that takes so many batches and then holds the next ones until it is opened.
@@ -256,7 +430,11 @@ impl Gated {
 impl FeatureBackend for Gated {
     fn engine(&self) -> Engine {
         let call = |one| Call { one, batch: one };
-        Engine { system: "gated", read: call("READ"), write: call("WRITE") }
+        Engine {
+            system: "gated",
+            read: call("READ"),
+            write: call("WRITE"),
+        }
     }
 
     fn writers(&self) -> usize {
@@ -271,11 +449,19 @@ impl FeatureBackend for Gated {
         self.inner.set_mark(name, text)
     }
 
-    fn read<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {
+    fn read<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        keys: &'a [EntityKey],
+    ) -> Pending<'a, Vec<Option<Row>>> {
         self.inner.read(view, keys)
     }
 
-    fn write<'a>(&'a self, view: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written> {
+    fn write<'a>(
+        &'a self,
+        view: &'a Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Pending<'a, Written> {
         Box::pin(async move {
             if self.failures.load(Ordering::SeqCst) > 0 {
                 self.failures.fetch_sub(1, Ordering::SeqCst);
@@ -290,21 +476,32 @@ impl FeatureBackend for Gated {
             }
             {
                 let mut under_way = self.under_way.lock().unwrap();
-                assert!(rows.iter().all(|(key, _)| !under_way.contains(key)), "an entity is in two writes");
+                assert!(
+                    rows.iter().all(|(key, _)| !under_way.contains(key)),
+                    "an entity is in two writes"
+                );
                 let mut keys: Vec<EntityKey> = rows.iter().map(|(key, _)| key.clone()).collect();
                 keys.dedup();
                 under_way.extend(keys);
             }
             let take = |left: usize| left.checked_sub(1);
-            if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
+            if self
+                .left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+                .is_err()
+            {
                 self.held.notify_one();
                 self.open.notified().await;
             }
             tokio::task::yield_now().await;
             let keys: Vec<EntityKey> = rows.iter().map(|(key, _)| key.clone()).collect();
-            self.most.fetch_max(self.under_way.lock().unwrap().len() / 500, Ordering::SeqCst);
+            self.most
+                .fetch_max(self.under_way.lock().unwrap().len() / 500, Ordering::SeqCst);
             let written = self.inner.write(view, rows).await;
-            self.under_way.lock().unwrap().retain(|key| !keys.contains(key));
+            self.under_way
+                .lock()
+                .unwrap()
+                .retain(|key| !keys.contains(key));
             written
         })
     }
@@ -331,7 +528,11 @@ fn file(bench: &Bench) -> PathBuf {
         8 => format!("\"e\n{at}\",1,{at}\r\n\n"),
         _ => format!("e{at},0.5,{at}\n"),
     };
-    std::fs::write(&path, format!("id,x,n\n{}", (0..5_000).map(row).collect::<String>())).unwrap();
+    std::fs::write(
+        &path,
+        format!("id,x,n\n{}", (0..5_000).map(row).collect::<String>()),
+    )
+    .unwrap();
     path
 }
 
@@ -339,8 +540,15 @@ fn file(bench: &Bench) -> PathBuf {
 async fn an_interrupted_run_is_gone_on_with() {
     for writers in [1, 4] {
         let bench = two_columns();
-        let (path, view, options) = (file(&bench), &bench.views.all()[0], options("2026-06-01", &[]));
-        let whole = bench.load(&std::fs::read(&path).unwrap(), &options).await.unwrap();
+        let (path, view, options) = (
+            file(&bench),
+            &bench.views.all()[0],
+            options("2026-06-01", &[]),
+        );
+        let whole = bench
+            .load(&std::fs::read(&path).unwrap(), &options)
+            .await
+            .unwrap();
         let input = Input::open(&path).unwrap();
         let name = input.identity(view, &options).unwrap().unwrap();
 
@@ -359,53 +567,111 @@ async fn an_interrupted_run_is_gone_on_with() {
         };
         let run = pump(&bench, Arc::clone(&gated) as _, &name).run(rows, Mark::default(), stop);
         let ended = tokio::select! { ended = run => ended.unwrap(), () = opened => unreachable!() };
-        let Ended::Interrupted { report, line } = ended else { panic!("{ended:?}") };
+        let Ended::Interrupted { report, line } = ended else {
+            panic!("{ended:?}")
+        };
         let done = report.rows.written + report.rows.outdated + report.refused;
-        assert!((1_500..5_000).contains(&done) && done % 500 == 0, "{writers} writers: {done} rows before line {line}");
+        assert!(
+            (1_500..5_000).contains(&done) && done % 500 == 0,
+            "{writers} writers: {done} rows before line {line}"
+        );
 
-        let mark = mark::find(&*bench.backend, &name, &input).await.unwrap().expect("there is a mark");
-        assert_eq!((mark.line, mark.written + mark.outdated + mark.refused), (line, done));
+        let mark = mark::find(&*bench.backend, &name, &input)
+            .await
+            .unwrap()
+            .expect("there is a mark");
+        assert_eq!(
+            (mark.line, mark.written + mark.outdated + mark.refused),
+            (line, done)
+        );
         let rows = input.rows(view, &options, Some(&mark)).unwrap();
         let counting = Gated::new(&bench.backend, writers, usize::MAX);
-        let Ended::Whole(rest) = pump(&bench, counting, &name).run(rows, mark, std::future::pending()).await.unwrap()
+        let Ended::Whole(rest) = pump(&bench, counting, &name)
+            .run(rows, mark, std::future::pending())
+            .await
+            .unwrap()
         else {
             panic!("it reaches the end")
         };
         // Every row is counted once over both runs, and line numbers of the second are those of the file.
         assert_eq!((rest.rows, rest.refused), (whole.rows, whole.refused));
-        let late: Vec<&RefusedRow> = whole.refusals.iter().filter(|row| row.line >= line).collect();
+        let late: Vec<&RefusedRow> = whole
+            .refusals
+            .iter()
+            .filter(|row| row.line >= line)
+            .collect();
         assert_eq!(rest.refusals.iter().collect::<Vec<_>>(), late);
-        assert_eq!(bench.backend.mark(&name).await.unwrap(), None, "a run that ended leaves no mark");
+        assert_eq!(
+            bench.backend.mark(&name).await.unwrap(),
+            None,
+            "a run that ended leaves no mark"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_mark_is_believed_only_for_the_bytes_that_it_is_of() {
     let bench = two_columns();
-    let (path, view, options) = (file(&bench), &bench.views.all()[0], options("2026-06-01", &[]));
+    let (path, view, options) = (
+        file(&bench),
+        &bench.views.all()[0],
+        options("2026-06-01", &[]),
+    );
     let text = std::fs::read(&path).unwrap();
-    let name = Input::open(&path).unwrap().identity(view, &options).unwrap().unwrap();
+    let name = Input::open(&path)
+        .unwrap()
+        .identity(view, &options)
+        .unwrap()
+        .unwrap();
     let mut prefix = Prefix::new(File::open(&path).unwrap());
-    let mark = Mark { offset: 70_000, line: 4_000, digest: prefix.digest(70_000).unwrap(), ..Mark::default() };
+    let mark = Mark {
+        offset: 70_000,
+        line: 4_000,
+        digest: prefix.digest(70_000).unwrap(),
+        ..Mark::default()
+    };
     let found = async |text: &[u8]| {
         std::fs::write(&path, text).unwrap();
         let input = Input::open(&path).unwrap();
-        assert_eq!(input.identity(view, &options).unwrap().unwrap(), name, "the beginning is the same");
+        assert_eq!(
+            input.identity(view, &options).unwrap().unwrap(),
+            name,
+            "the beginning is the same"
+        );
         mark::find(&*bench.backend, &name, &input).await.unwrap()
     };
     assert_eq!(found(&text).await, None);
-    bench.backend.set_mark(&name, Some(serde_json::to_string(&mark).unwrap())).await.unwrap();
+    bench
+        .backend
+        .set_mark(&name, Some(serde_json::to_string(&mark).unwrap()))
+        .await
+        .unwrap();
     assert_eq!(found(&text).await, Some(mark.clone()));
-    assert_eq!(found(&[&text[..], b"more,1,1\n"].concat()).await, Some(mark), "a file may grow");
+    assert_eq!(
+        found(&[&text[..], b"more,1,1\n"].concat()).await,
+        Some(mark),
+        "a file may grow"
+    );
     let mut changed = text.clone();
     changed[69_999] ^= 1;
     assert_eq!(found(&changed).await, None, "but not change");
     assert_eq!(found(&text[..66_000]).await, None);
-    bench.backend.set_mark(&name, Some("{}".to_owned())).await.unwrap();
+    bench
+        .backend
+        .set_mark(&name, Some("{}".to_owned()))
+        .await
+        .unwrap();
     assert_eq!(found(&text).await, None, "of another version");
-    let other = ReadOptions { map: vec![("x".to_owned(), "n".to_owned())], ..options.clone() };
+    let other = ReadOptions {
+        map: vec![("x".to_owned(), "n".to_owned())],
+        ..options.clone()
+    };
     assert_ne!(
-        Input::open(&path).unwrap().identity(view, &other).unwrap().unwrap(),
+        Input::open(&path)
+            .unwrap()
+            .identity(view, &other)
+            .unwrap()
+            .unwrap(),
         name,
         "other options, another mark"
     );
@@ -419,14 +685,26 @@ async fn batches_overlap_but_rows_of_one_entity_do_not() {
     let view = &bench.views.all()[0];
     let options = options("2026-06-01", &[]);
     let text = io::Cursor::new(format!("id,x,n\n{}", distinct.join("\n")));
-    let report = write_all(Arc::clone(&gated) as _, view, text, &options).await.unwrap();
+    let report = write_all(Arc::clone(&gated) as _, view, text, &options)
+        .await
+        .unwrap();
     assert_eq!(report.rows.written, 6_000);
-    assert!(gated.most.load(Ordering::SeqCst) > 1, "several batches were under way");
+    assert!(
+        gated.most.load(Ordering::SeqCst) > 1,
+        "several batches were under way"
+    );
 
     // The same three entities again and again, all of one time: the last one stays.
     let same: Vec<String> = (0..6_000).map(|at| format!("e{},1,{at}", at % 3)).collect();
     let text = io::Cursor::new(format!("id,x,n\n{}", same.join("\n")));
-    let report = write_all(Gated::new(&bench.backend, 4, usize::MAX), view, text, &options).await.unwrap();
+    let report = write_all(
+        Gated::new(&bench.backend, 4, usize::MAX),
+        view,
+        text,
+        &options,
+    )
+    .await
+    .unwrap();
     assert_eq!(report.rows.written, 6_000);
     for at in 0..3 {
         let row = bench.read(&format!("e{at}")).await.unwrap();
@@ -439,14 +717,35 @@ async fn a_store_that_is_away_for_a_moment_is_waited_for() {
     let bench = two_columns();
     let gated = Gated::new(&bench.backend, 2, usize::MAX);
     let (view, options) = (&bench.views.all()[0], options("2026-06-01", &[]));
-    let rows = || Rows::new(view, Box::new(&b"id,x,n\na,1,1\n"[..]), None, &options, None).unwrap();
+    let rows = || {
+        Rows::new(
+            view,
+            Box::new(&b"id,x,n\na,1,1\n"[..]),
+            None,
+            &options,
+            None,
+        )
+        .unwrap()
+    };
     gated.failures.store(2, Ordering::SeqCst);
-    let run = pump(&bench, Arc::clone(&gated) as _, "a").run(rows(), Mark::default(), std::future::pending());
-    let Ended::Whole(report) = run.await.unwrap() else { panic!("nobody stopped it") };
+    let run = pump(&bench, Arc::clone(&gated) as _, "a").run(
+        rows(),
+        Mark::default(),
+        std::future::pending(),
+    );
+    let Ended::Whole(report) = run.await.unwrap() else {
+        panic!("nobody stopped it")
+    };
     assert_eq!(report.rows.written, 1);
     gated.failures.store(usize::MAX, Ordering::SeqCst);
     let mut pump = pump(&bench, Arc::clone(&gated) as _, "a");
     pump.patience = Duration::from_millis(100);
-    let error = pump.run(rows(), Mark::default(), std::future::pending()).await.unwrap_err();
-    assert!(matches!(error, MaterializeError::Store(_)), "but not for ever: {error:?}");
+    let error = pump
+        .run(rows(), Mark::default(), std::future::pending())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, MaterializeError::Store(_)),
+        "but not for ever: {error:?}"
+    );
 }

@@ -38,7 +38,11 @@ impl Gate {
 impl FeatureBackend for Gated {
     fn engine(&self) -> Engine {
         let call = |one| Call { one, batch: one };
-        Engine { system: "memory", read: call("READ"), write: call("WRITE") }
+        Engine {
+            system: "memory",
+            read: call("READ"),
+            write: call("WRITE"),
+        }
     }
 
     fn mark<'a>(&'a self, _: &'a str) -> Pending<'a, Option<String>> {
@@ -49,23 +53,37 @@ impl FeatureBackend for Gated {
         Box::pin(async { Ok(()) })
     }
 
-    fn read<'a>(&'a self, _: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, Vec<Option<Row>>> {
+    fn read<'a>(
+        &'a self,
+        _: &'a Arc<FeatureView>,
+        keys: &'a [EntityKey],
+    ) -> Pending<'a, Vec<Option<Row>>> {
         Box::pin(async move {
             self.reads.fetch_add(1, Ordering::SeqCst);
-            let rows = keys.iter().map(|key| self.rows.lock().unwrap().get(key).cloned()).collect();
+            let rows = keys
+                .iter()
+                .map(|key| self.rows.lock().unwrap().get(key).cloned())
+                .collect();
             let gate = self.hold_read.lock().unwrap().take();
             Gate::pass(gate).await;
             Ok(rows)
         })
     }
 
-    fn write<'a>(&'a self, _: &'a Arc<FeatureView>, rows: Vec<(EntityKey, Row)>) -> Pending<'a, Written> {
+    fn write<'a>(
+        &'a self,
+        _: &'a Arc<FeatureView>,
+        rows: Vec<(EntityKey, Row)>,
+    ) -> Pending<'a, Written> {
         Box::pin(async move {
             let written = rows.len() as u64;
             self.rows.lock().unwrap().extend(rows);
             let gate = self.hold_write.lock().unwrap().take();
             Gate::pass(gate).await;
-            Ok(Written { written, outdated: 0 })
+            Ok(Written {
+                written,
+                outdated: 0,
+            })
         })
     }
 }
@@ -80,14 +98,25 @@ fn bench() -> Bench {
     let backend = Arc::new(Gated::default());
     let (clock, _) = Clock::manual(at(0));
     let view = Arc::clone(views().view("Order").unwrap());
-    let store =
-        Store::new(views(), Arc::clone(&backend) as Arc<dyn FeatureBackend>, RowCache::new(100, 1_000_000), clock);
-    Bench { store: Arc::new(store), backend, view }
+    let store = Store::new(
+        views(),
+        Arc::clone(&backend) as Arc<dyn FeatureBackend>,
+        RowCache::new(100, 1_000_000),
+        clock,
+    );
+    Bench {
+        store: Arc::new(store),
+        backend,
+        view,
+    }
 }
 
 impl Bench {
     async fn write(&self, value: i64) {
-        self.store.write(&self.view, vec![(key("a"), number(value, value))]).await.unwrap();
+        self.store
+            .write(&self.view, vec![(key("a"), number(value, value))])
+            .await
+            .unwrap();
     }
 
     /// The value and whether the cache had it.
@@ -98,7 +127,9 @@ impl Bench {
 }
 
 fn value(row: &Row) -> i64 {
-    let Some(FeatureValue::Int(value)) = row.values[0] else { panic!("an integer was written") };
+    let Some(FeatureValue::Int(value)) = row.values[0] else {
+        panic!("an integer was written")
+    };
     value
 }
 
@@ -110,7 +141,11 @@ async fn the_second_read_is_a_hit() {
     assert_eq!(bench.read().await, (1, true));
     assert_eq!(bench.backend.reads.load(Ordering::SeqCst), 1);
     bench.write(2).await;
-    assert_eq!(bench.read().await, (2, false), "a write makes the cached row go");
+    assert_eq!(
+        bench.read().await,
+        (2, false),
+        "a write makes the cached row go"
+    );
 }
 
 #[tokio::test]
@@ -119,8 +154,15 @@ async fn only_what_is_missing_is_asked_for_and_unknown_entities_are_not_kept() {
     bench.write(1).await;
     bench.read().await;
     for _ in 0..2 {
-        let found = bench.store.read(&bench.view, &[key("nobody"), key("a"), key("a")]).await.unwrap();
-        assert_eq!((found.hits, found.rows), (2, vec![None, Some(number(1, 1)), Some(number(1, 1))]));
+        let found = bench
+            .store
+            .read(&bench.view, &[key("nobody"), key("a"), key("a")])
+            .await
+            .unwrap();
+        assert_eq!(
+            (found.hits, found.rows),
+            (2, vec![None, Some(number(1, 1)), Some(number(1, 1))])
+        );
     }
     assert_eq!(bench.backend.reads.load(Ordering::SeqCst), 3);
 }
@@ -132,11 +174,23 @@ async fn a_slow_read_does_not_bring_an_old_row_back() {
     let gate = Arc::new(Gate::default());
     *bench.backend.hold_read.lock().unwrap() = Some(Arc::clone(&gate));
     let (store, view) = (Arc::clone(&bench.store), Arc::clone(&bench.view));
-    let slow = task::spawn(async move { store.read(&view, &[key("a")]).await.unwrap().rows.remove(0).unwrap() });
+    let slow = task::spawn(async move {
+        store
+            .read(&view, &[key("a")])
+            .await
+            .unwrap()
+            .rows
+            .remove(0)
+            .unwrap()
+    });
     gate.reached.notified().await;
     bench.write(2).await;
     gate.open.notify_one();
-    assert_eq!(value(&slow.await.unwrap()), 1, "this read began before the write");
+    assert_eq!(
+        value(&slow.await.unwrap()),
+        1,
+        "this read began before the write"
+    );
     assert_eq!(bench.read().await, (2, false));
     assert_eq!(bench.read().await, (2, true));
 }
@@ -148,10 +202,19 @@ async fn nobody_caches_a_row_that_is_being_written() {
     let gate = Arc::new(Gate::default());
     *bench.backend.hold_write.lock().unwrap() = Some(Arc::clone(&gate));
     let (store, view) = (Arc::clone(&bench.store), Arc::clone(&bench.view));
-    let slow = task::spawn(async move { store.write(&view, vec![(key("a"), number(2, 2))]).await.unwrap() });
+    let slow = task::spawn(async move {
+        store
+            .write(&view, vec![(key("a"), number(2, 2))])
+            .await
+            .unwrap()
+    });
     gate.reached.notified().await;
     assert_eq!(bench.read().await, (2, false));
-    assert_eq!(bench.read().await, (2, false), "until the write is acknowledged every read asks the engine");
+    assert_eq!(
+        bench.read().await,
+        (2, false),
+        "until the write is acknowledged every read asks the engine"
+    );
     gate.open.notify_one();
     slow.await.unwrap();
     assert_eq!(bench.read().await, (2, false));
@@ -177,7 +240,9 @@ async fn a_caller_that_leaves_does_not_unguard_its_write() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), cached).await.expect("the write ends and the cache fills again");
+    tokio::time::timeout(Duration::from_secs(10), cached)
+        .await
+        .expect("the write ends and the cache fills again");
     assert_eq!(bench.read().await, (2, true));
 }
 
@@ -200,7 +265,10 @@ async fn readers_never_see_less_than_what_was_acknowledged() {
             while last < 500 {
                 let floor = acknowledged.load(Ordering::SeqCst);
                 let (value, hit) = bench.read().await;
-                assert!(value >= floor, "{value} was read after {floor} was acknowledged");
+                assert!(
+                    value >= floor,
+                    "{value} was read after {floor} was acknowledged"
+                );
                 assert!(value >= last, "{value} was read after {last}");
                 last = value;
                 hits += usize::from(hit);

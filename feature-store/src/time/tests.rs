@@ -15,8 +15,19 @@ fn reads_iso_times_with_and_without_offset() {
     ] {
         assert_eq!(EventTime::parse(text), Some(noon), "{text}");
     }
-    assert_eq!(EventTime::parse("2026-06-01"), EventTime::parse("2026-06-01T00:00:00Z"));
-    for text in ["", "noon", "2026-13-01T00:00:00Z", "1780315200", "-000001-01-01T00:00:00Z", "12:00", "NaT"] {
+    assert_eq!(
+        EventTime::parse("2026-06-01"),
+        EventTime::parse("2026-06-01T00:00:00Z")
+    );
+    for text in [
+        "",
+        "noon",
+        "2026-13-01T00:00:00Z",
+        "1780315200",
+        "-000001-01-01T00:00:00Z",
+        "12:00",
+        "NaT",
+    ] {
         assert_eq!(EventTime::parse(text), None, "{text}");
     }
 }
@@ -35,7 +46,11 @@ fn writes_as_many_digits_as_it_takes() {
         assert_eq!(time.to_rfc3339(), text);
         assert_eq!(EventTime::parse(text), Some(time));
     }
-    assert_eq!(EventTime::from_micros(-62_135_596_800_000_001), None, "before the year 1");
+    assert_eq!(
+        EventTime::from_micros(-62_135_596_800_000_001),
+        None,
+        "before the year 1"
+    );
     assert_eq!(EventTime::from_micros(i64::MAX), None);
     assert_eq!(EventTime::from_micros(i64::MIN), None);
 }
@@ -45,13 +60,19 @@ fn a_manual_clock_stands_still() {
     let (clock, hands) = Clock::manual(EventTime(5));
     assert_eq!(clock.now(), EventTime(5));
     hands.advance(Duration::from_secs(2));
-    assert_eq!((clock.now(), clock.clone().now()), (EventTime(2_000_005), EventTime(2_000_005)));
+    assert_eq!(
+        (clock.now(), clock.clone().now()),
+        (EventTime(2_000_005), EventTime(2_000_005))
+    );
 }
 
 #[test]
 fn the_systems_clock_is_of_this_century() {
     let now = Clock::system().now();
-    assert!(EventTime::parse("2025-01-01") < Some(now) && Some(now) < EventTime::parse("2125-01-01"), "{now:?}");
+    assert!(
+        EventTime::parse("2025-01-01") < Some(now) && Some(now) < EventTime::parse("2125-01-01"),
+        "{now:?}"
+    );
 }
 
 #[test]

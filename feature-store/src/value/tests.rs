@@ -5,11 +5,15 @@ use serde_json::json;
 use super::*;
 
 fn from_json(dtype: Dtype, value: &Value) -> Result<Value, WrongType> {
-    dtype.from_json(value).map(|value| value.map_or(Value::Null, |value| value.to_json()))
+    dtype
+        .from_json(value)
+        .map(|value| value.map_or(Value::Null, |value| value.to_json()))
 }
 
 fn from_text(dtype: Dtype, text: &str) -> Result<Value, WrongType> {
-    dtype.from_text(text).map(|value| value.map_or(Value::Null, |value| value.to_json()))
+    dtype
+        .from_text(text)
+        .map(|value| value.map_or(Value::Null, |value| value.to_json()))
 }
 
 #[test]
@@ -35,8 +39,18 @@ fn json_comes_back_as_it_was() {
         Ok(json!(0.123_456_79)),
         "as near as an f32 comes"
     );
-    assert_eq!(from_json(Dtype::Int64, &json!(5.0)), Ok(json!(5)), "pandas writes integers so beside nulls");
-    for dtype in [Dtype::Float64, Dtype::Int64, Dtype::String, Dtype::Bool, Dtype::Bytes] {
+    assert_eq!(
+        from_json(Dtype::Int64, &json!(5.0)),
+        Ok(json!(5)),
+        "pandas writes integers so beside nulls"
+    );
+    for dtype in [
+        Dtype::Float64,
+        Dtype::Int64,
+        Dtype::String,
+        Dtype::Bool,
+        Dtype::Bytes,
+    ] {
         assert_eq!(from_json(dtype, &Value::Null), Ok(Value::Null));
     }
 }
@@ -77,9 +91,12 @@ fn text_is_read_by_the_dtype() {
     ] {
         assert_eq!(from_text(dtype, text), Ok(value), "{text:?}");
     }
-    for (dtype, text) in
-        [(Dtype::Float64, "a"), (Dtype::Int64, "1.5"), (Dtype::Int32, "3000000000"), (Dtype::Bool, "yes")]
-    {
+    for (dtype, text) in [
+        (Dtype::Float64, "a"),
+        (Dtype::Int64, "1.5"),
+        (Dtype::Int32, "3000000000"),
+        (Dtype::Bool, "yes"),
+    ] {
         assert_eq!(from_text(dtype, text), Err(WrongType(dtype)), "{text:?}");
     }
 }

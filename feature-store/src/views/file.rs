@@ -103,24 +103,59 @@ impl Views {
 
 fn view(id: usize, key: &str, mut entry: ViewEntry) -> Result<FeatureView, ViewsError> {
     let mut taken = HashSet::new();
-    check_columns(&format!("{key} join_keys"), entry.join_keys.iter(), &mut taken)?;
-    check_columns(&format!("{key} features"), entry.features.iter().map(|feature| &feature.name), &mut taken)?;
+    check_columns(
+        &format!("{key} join_keys"),
+        entry.join_keys.iter(),
+        &mut taken,
+    )?;
+    check_columns(
+        &format!("{key} features"),
+        entry.features.iter().map(|feature| &feature.name),
+        &mut taken,
+    )?;
     if entry.push_source.as_deref() == Some("") {
         return Err(invalid(format!("{key} push_source"), "is empty"));
     }
     let ttl = match &entry.ttl {
         None => None,
         Some(text) => {
-            let reason =
-                || invalid(format!("{key} ttl"), format!("{text:?} is not a time such as 30d, 12h, 45m, 10s or 500ms"));
+            let reason = || {
+                invalid(
+                    format!("{key} ttl"),
+                    format!("{text:?} is not a time such as 30d, 12h, 45m, 10s or 500ms"),
+                )
+            };
             Some(serving::duration(text).map_err(|_| reason())?)
         }
     };
-    let features: Vec<Feature> =
-        entry.features.drain(..).map(|feature| Feature { name: feature.name, dtype: feature.dtype }).collect();
-    let by_name: HashMap<_, _> = features.iter().enumerate().map(|(at, feature)| (feature.name.clone(), at)).collect();
-    let ViewEntry { name, join_keys, push_source, .. } = entry;
-    Ok(FeatureView { id, name: name.into(), join_keys, features, ttl, push_source, by_name })
+    let features: Vec<Feature> = entry
+        .features
+        .drain(..)
+        .map(|feature| Feature {
+            name: feature.name,
+            dtype: feature.dtype,
+        })
+        .collect();
+    let by_name: HashMap<_, _> = features
+        .iter()
+        .enumerate()
+        .map(|(at, feature)| (feature.name.clone(), at))
+        .collect();
+    let ViewEntry {
+        name,
+        join_keys,
+        push_source,
+        ..
+    } = entry;
+    Ok(FeatureView {
+        id,
+        name: name.into(),
+        join_keys,
+        features,
+        ttl,
+        push_source,
+        by_name,
+    })
 }
 
 fn service(views: &Views, key: &str, references: &[String]) -> Result<Vec<FeatureRef>, ViewsError> {
@@ -130,14 +165,29 @@ fn service(views: &Views, key: &str, references: &[String]) -> Result<Vec<Featur
             Some((view, feature)) => (view, Some(feature)),
             None => (reference.as_str(), None),
         };
-        let unknown = || invalid(format!("{key} features"), format!("there is no {reference:?}"));
+        let unknown = || {
+            invalid(
+                format!("{key} features"),
+                format!("there is no {reference:?}"),
+            )
+        };
         let view = views.view(view).ok_or_else(unknown)?;
         match feature {
-            Some(name) => features.push(FeatureRef { view: view.id, feature: view.feature(name).ok_or_else(unknown)? }),
-            None => features.extend((0..view.features.len()).map(|feature| FeatureRef { view: view.id, feature })),
+            Some(name) => features.push(FeatureRef {
+                view: view.id,
+                feature: view.feature(name).ok_or_else(unknown)?,
+            }),
+            None => features.extend((0..view.features.len()).map(|feature| FeatureRef {
+                view: view.id,
+                feature,
+            })),
         }
     }
-    if features.is_empty() { Err(invalid(format!("{key} features"), "is empty")) } else { Ok(features) }
+    if features.is_empty() {
+        Err(invalid(format!("{key} features"), "is empty"))
+    } else {
+        Ok(features)
+    }
 }
 
 fn check_columns<'a>(
@@ -162,17 +212,25 @@ fn check_columns<'a>(
 
 /// Names become columns and keys of engines and parts of `view:feature` and `view__feature`, so they are plain identifiers.
 fn check_name(key: &str, name: &str) -> Result<(), ViewsError> {
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let starts_well = name.bytes().next().is_some_and(|first| !first.is_ascii_digit()) && !name.starts_with("__");
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let starts_well = name
+        .bytes()
+        .next()
+        .is_some_and(|first| !first.is_ascii_digit())
+        && !name.starts_with("__");
     if plain && starts_well && name.len() <= 63 {
         Ok(())
     } else {
-        let rule =
-            "is not a name: up to 63 letters, digits and underscores, not beginning with a digit or two underscores";
+        let rule = "is not a name: up to 63 letters, digits and underscores, not beginning with a digit or two underscores";
         Err(invalid(key, format!("{name:?} {rule}")))
     }
 }
 
 fn invalid(key: impl Into<String>, reason: impl Into<String>) -> ViewsError {
-    ViewsError::Invalid { key: key.into(), reason: reason.into() }
+    ViewsError::Invalid {
+        key: key.into(),
+        reason: reason.into(),
+    }
 }

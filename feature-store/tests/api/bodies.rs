@@ -16,7 +16,10 @@ async fn with_two_drivers() -> Server {
 
 /// The text of an error body that Feast's client turns into an exception.
 fn exception(class: &str, message: &str) -> String {
-    json!(format!(r#"{{"module": "feast.errors", "class": "{class}", "message": "{message}"}}"#)).to_string()
+    json!(format!(
+        r#"{{"module": "feast.errors", "class": "{class}", "message": "{message}"}}"#
+    ))
+    .to_string()
 }
 
 async fn refused(server: &Server, path: &str, body: Value) -> Reply {
@@ -54,8 +57,14 @@ async fn the_content_type_is_never_looked_at() {
         "content-type: application/x-www-form-urlencoded\r\n",
         "content-type: text/plain; charset=utf-8\r\n",
     ] {
-        let reply = server.post_with("/get-online-features", headers, body).await;
-        assert_eq!((reply.status, &reply.json()["results"][1]["values"]), (200, &json!([49])), "{headers:?}");
+        let reply = server
+            .post_with("/get-online-features", headers, body)
+            .await;
+        assert_eq!(
+            (reply.status, &reply.json()["results"][1]["values"]),
+            (200, &json!([49])),
+            "{headers:?}"
+        );
     }
 }
 
@@ -67,12 +76,31 @@ async fn compressed_bodies_are_read() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(body).unwrap();
     let gzip = gzip.finish().unwrap();
-    let reply = server.post_with("/get-online-features", "content-encoding: gzip\r\n", &gzip).await;
-    assert_eq!((reply.status, &reply.json()["results"][1]["values"]), (200, &json!([49])));
-    let broken = server.post_with("/get-online-features", "content-encoding: gzip\r\n", &gzip[..20]).await;
-    assert_eq!((broken.status, &broken.json()["detail"][0]["type"]), (400, &json!("unreadable")));
-    let unknown = server.post_with("/get-online-features", "content-encoding: br\r\n", body).await;
-    assert_eq!(unknown.status, 200, "an encoding that is not known is left to the reader of JSON");
+    let reply = server
+        .post_with("/get-online-features", "content-encoding: gzip\r\n", &gzip)
+        .await;
+    assert_eq!(
+        (reply.status, &reply.json()["results"][1]["values"]),
+        (200, &json!([49]))
+    );
+    let broken = server
+        .post_with(
+            "/get-online-features",
+            "content-encoding: gzip\r\n",
+            &gzip[..20],
+        )
+        .await;
+    assert_eq!(
+        (broken.status, &broken.json()["detail"][0]["type"]),
+        (400, &json!("unreadable"))
+    );
+    let unknown = server
+        .post_with("/get-online-features", "content-encoding: br\r\n", body)
+        .await;
+    assert_eq!(
+        unknown.status, 200,
+        "an encoding that is not known is left to the reader of JSON"
+    );
 }
 
 #[tokio::test]
@@ -92,10 +120,19 @@ async fn names_are_full_and_views_are_told_when_asked_for() {
 #[tokio::test]
 async fn a_feature_service_stands_for_its_features() {
     let server = with_two_drivers().await;
-    let answer = server.lookup(json!({"feature_service": "driver_service", "entities": {"driver_id": [1002]}})).await;
-    assert_eq!(answer["metadata"]["feature_names"], json!(["driver_id", "photo", "conv_rate", "trips"]));
-    let statuses: Vec<&Value> =
-        answer["results"].as_array().unwrap().iter().map(|column| &column["statuses"][0]).collect();
+    let answer = server
+        .lookup(json!({"feature_service": "driver_service", "entities": {"driver_id": [1002]}}))
+        .await;
+    assert_eq!(
+        answer["metadata"]["feature_names"],
+        json!(["driver_id", "photo", "conv_rate", "trips"])
+    );
+    let statuses: Vec<&Value> = answer["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|column| &column["statuses"][0])
+        .collect();
     assert_eq!(statuses, ["PRESENT", "NOT_FOUND", "PRESENT", "PRESENT"]);
 }
 
@@ -115,13 +152,18 @@ async fn composite_keys_and_every_dtype_come_back() {
         {"values": [0.1, "NaN", null, null], "statuses": ["PRESENT", "PRESENT", "NULL_VALUE", "NOT_FOUND"], "event_timestamps": [NOW, NOW, NOW, EPOCH]},
         {"values": [true, false, null, null], "statuses": ["PRESENT", "PRESENT", "NULL_VALUE", "NOT_FOUND"], "event_timestamps": [NOW, NOW, NOW, EPOCH]}],
         "metadata": {"feature_names": ["target", "origin", "note", "minutes", "open"]}});
-    assert_eq!(answer, expected, "a number and its text are the same entity");
+    assert_eq!(
+        answer, expected,
+        "a number and its text are the same entity"
+    );
 }
 
 #[tokio::test]
 async fn a_lookup_of_no_entity_is_an_empty_table() {
     let server = Server::start().await;
-    let answer = server.lookup(json!({"features": ["driver_stats:trips"], "entities": {"driver_id": []}})).await;
+    let answer = server
+        .lookup(json!({"features": ["driver_stats:trips"], "entities": {"driver_id": []}}))
+        .await;
     let empty = json!({"values": [], "statuses": [], "event_timestamps": []});
     assert_eq!(answer["results"], json!([empty, empty]));
 }
@@ -182,7 +224,10 @@ async fn unknown_names_are_exceptions_of_feast() {
         ),
     ] {
         let reply = refused(&server, path, body).await;
-        assert_eq!((reply.status, reply.text()), (status, exception(class, message)));
+        assert_eq!(
+            (reply.status, reply.text()),
+            (status, exception(class, message))
+        );
     }
 }
 
@@ -192,11 +237,31 @@ async fn bodies_of_another_form_are_told_where() {
     let lookup = "/get-online-features";
     let many: Vec<u32> = (0..1_001).collect();
     for (body, kind, loc) in [
-        (json!({"entities": {"driver_id": [1]}}), "value_error", json!(["body"])),
-        (json!({"features": [], "feature_service": "s", "entities": {}}), "value_error", json!(["body"])),
-        (json!({"features": [], "entities": {}}), "too_short", json!(["body", "features"])),
-        (json!({"features": ["trips"], "entities": {}}), "value_error", json!(["body", "features"])),
-        (json!({"features": ["driver_stats:trips"]}), "value_error", json!(["body"])),
+        (
+            json!({"entities": {"driver_id": [1]}}),
+            "value_error",
+            json!(["body"]),
+        ),
+        (
+            json!({"features": [], "feature_service": "s", "entities": {}}),
+            "value_error",
+            json!(["body"]),
+        ),
+        (
+            json!({"features": [], "entities": {}}),
+            "too_short",
+            json!(["body", "features"]),
+        ),
+        (
+            json!({"features": ["trips"], "entities": {}}),
+            "value_error",
+            json!(["body", "features"]),
+        ),
+        (
+            json!({"features": ["driver_stats:trips"]}),
+            "value_error",
+            json!(["body"]),
+        ),
         (
             json!({"features": ["driver_stats:trips"], "entities": {}}),
             "missing",
@@ -225,7 +290,11 @@ async fn bodies_of_another_form_are_told_where() {
     ] {
         let reply = refused(&server, lookup, body.clone()).await;
         let detail = &reply.json()["detail"][0];
-        assert_eq!((reply.status, &detail["type"], &detail["loc"]), (422, &json!(kind), &loc), "{body}: {detail}");
+        assert_eq!(
+            (reply.status, &detail["type"], &detail["loc"]),
+            (422, &json!(kind), &loc),
+            "{body}: {detail}"
+        );
         assert!(!detail["msg"].as_str().unwrap().is_empty());
     }
     let reply = server.post(lookup, b"{").await;
@@ -238,9 +307,14 @@ async fn a_thousand_entities_are_answered() {
     let server = with_two_drivers().await;
     let ids: Vec<u32> = (1_000..2_000).collect();
     for _ in 0..2 {
-        let answer = server.lookup(json!({"features": ["driver_stats:trips"], "entities": {"driver_id": ids}})).await;
+        let answer = server
+            .lookup(json!({"features": ["driver_stats:trips"], "entities": {"driver_id": ids}}))
+            .await;
         let values = answer["results"][1]["values"].as_array().unwrap();
-        assert_eq!((values.len(), &values[1], &values[2], &values[3]), (1_000, &json!(49), &json!(837), &Value::Null));
+        assert_eq!(
+            (values.len(), &values[1], &values[2], &values[3]),
+            (1_000, &json!(49), &json!(837), &Value::Null)
+        );
     }
 }
 
@@ -248,13 +322,26 @@ async fn a_thousand_entities_are_answered() {
 async fn health_is_empty_and_paths_are_json() {
     let mut server = Server::start().await;
     let health = server.get("/health").await;
-    assert_eq!((health.status, health.text().as_str(), health.header("traceresponse")), (200, "", None));
+    assert_eq!(
+        (
+            health.status,
+            health.text().as_str(),
+            health.header("traceresponse")
+        ),
+        (200, "", None)
+    );
     assert_eq!(server.get("/livez").await.status, 200);
     assert_eq!(server.get("/readyz").await.json()["ready"], json!(true));
     let nowhere = server.get("/search").await;
-    assert_eq!((nowhere.status, nowhere.text().as_str()), (404, r#"{"detail":"Not Found"}"#));
+    assert_eq!(
+        (nowhere.status, nowhere.text().as_str()),
+        (404, r#"{"detail":"Not Found"}"#)
+    );
     let method = server.get("/push").await;
-    assert_eq!((method.status, method.text().as_str()), (405, r#"{"detail":"Method Not Allowed"}"#));
+    assert_eq!(
+        (method.status, method.text().as_str()),
+        (405, r#"{"detail":"Method Not Allowed"}"#)
+    );
     assert_eq!(method.header("allow"), Some("post"));
     server.stop().await;
 }

@@ -31,10 +31,14 @@ fn check(reply: &Reply) {
     assert!(reply.status < 500, "{} {}", reply.status, reply.text());
     if reply.status != 200 {
         let body = reply.json();
-        let exception = body
-            .as_str()
-            .is_some_and(|text| serde_json::from_str::<Value>(text).is_ok_and(|inner| inner["class"].is_string()));
-        assert!(exception || !body["detail"].is_null(), "{} {body}", reply.status);
+        let exception = body.as_str().is_some_and(|text| {
+            serde_json::from_str::<Value>(text).is_ok_and(|inner| inner["class"].is_string())
+        });
+        assert!(
+            exception || !body["detail"].is_null(),
+            "{} {body}",
+            reply.status
+        );
         assert_eq!(reply.header("content-type"), Some("application/json"));
     }
 }
@@ -43,7 +47,11 @@ fn check(reply: &Reply) {
 async fn valid_bodies_are_valid() {
     let server = Server::start().await;
     for (path, body) in VALID {
-        assert_eq!(server.post(path, body.as_bytes()).await.status, 200, "{path}: the flood below starts from these");
+        assert_eq!(
+            server.post(path, body.as_bytes()).await.status,
+            200,
+            "{path}: the flood below starts from these"
+        );
     }
 }
 
@@ -52,7 +60,10 @@ async fn a_flood_of_malformed_requests_never_breaks_it() {
     let server = Server::start().await;
     let edit = (any::<prop::sample::Index>(), any::<u8>(), 0_u8..4);
     let requests = (0..VALID.len(), proptest::collection::vec(edit, 1..5));
-    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let mut runner = TestRunner::new_with_rng(
+        Config::default(),
+        TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+    );
     let mut refused = 0;
     for _ in 0..1_500 {
         let (which, edits) = requests.new_tree(&mut runner).unwrap().current();
@@ -71,8 +82,14 @@ async fn a_flood_of_malformed_requests_never_breaks_it() {
         check(&reply);
         refused += u32::from(reply.status != 200);
     }
-    assert!(refused > 1_000, "only {refused} of the mutated requests were refused");
-    assert_eq!(server.post(VALID[0].0, VALID[0].1.as_bytes()).await.status, 200);
+    assert!(
+        refused > 1_000,
+        "only {refused} of the mutated requests were refused"
+    );
+    assert_eq!(
+        server.post(VALID[0].0, VALID[0].1.as_bytes()).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -98,7 +115,9 @@ async fn odd_values_never_break_it() {
             format!(r#"{{"features":{value},"entities":{{"driver_id":[1]}}}}"#),
             format!(r#"{{"features":["driver_stats:trips"],"entities":{value}}}"#),
             format!(r#"{{"features":["driver_stats:trips"],"entities":{{"driver_id":{value}}}}}"#),
-            format!(r#"{{"features":["driver_stats:trips"],"entities":{{"driver_id":[{value}]}}}}"#),
+            format!(
+                r#"{{"features":["driver_stats:trips"],"entities":{{"driver_id":[{value}]}}}}"#
+            ),
             format!(r#"{{"feature_service":{value},"entities":{{"driver_id":[1]}}}}"#),
             format!(r#"{{"push_source_name":"driver_push","df":{value}}}"#),
             format!(r#"{{"feature_view_name":{value},"df":{{}}}}"#),
@@ -129,14 +148,27 @@ async fn bodies_have_a_limit_before_and_after_decompression() {
         let padding = length - body.len();
         [body, vec![b' '; padding]].concat()
     };
-    assert_eq!(server.post("/get-online-features", &padded(1024 * 1024)).await.status, 200);
-    let large = server.post("/get-online-features", &padded(1024 * 1024 + 1)).await;
-    assert_eq!((large.status, &large.json()["detail"][0]["type"]), (413, &json!("too_large")));
+    assert_eq!(
+        server
+            .post("/get-online-features", &padded(1024 * 1024))
+            .await
+            .status,
+        200
+    );
+    let large = server
+        .post("/get-online-features", &padded(1024 * 1024 + 1))
+        .await;
+    assert_eq!(
+        (large.status, &large.json()["detail"][0]["type"]),
+        (413, &json!("too_large"))
+    );
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     bomb.write_all(&padded(64 * 1024 * 1024)).unwrap();
     let bomb = bomb.finish().unwrap();
     assert!(bomb.len() < 100_000);
-    let reply = server.post_with("/get-online-features", "content-encoding: gzip\r\n", &bomb).await;
+    let reply = server
+        .post_with("/get-online-features", "content-encoding: gzip\r\n", &bomb)
+        .await;
     assert_eq!(reply.status, 413, "{}", reply.text());
     check(&reply);
 }
@@ -149,16 +181,30 @@ async fn too_many_rows_are_refused() {
             "event_timestamp": vec![NOW; count]});
         json!({"feature_view_name": "driver_stats", "df": df}).to_string()
     };
-    assert_eq!(server.post("/write-to-online-store", rows(1_000).as_bytes()).await.status, 200);
-    let reply = server.post("/write-to-online-store", rows(1_001).as_bytes()).await;
-    assert_eq!((reply.status, &reply.json()["detail"][0]["type"]), (422, &json!("too_long")));
+    assert_eq!(
+        server
+            .post("/write-to-online-store", rows(1_000).as_bytes())
+            .await
+            .status,
+        200
+    );
+    let reply = server
+        .post("/write-to-online-store", rows(1_001).as_bytes())
+        .await;
+    assert_eq!(
+        (reply.status, &reply.json()["detail"][0]["type"]),
+        (422, &json!("too_long"))
+    );
 }
 
 #[tokio::test]
 async fn overload_and_lateness_are_told_in_feasts_words() {
-    let class = |reply: &Reply| serde_json::from_str::<Value>(reply.json().as_str().unwrap()).unwrap()["class"].clone();
+    let class = |reply: &Reply| {
+        serde_json::from_str::<Value>(reply.json().as_str().unwrap()).unwrap()["class"].clone()
+    };
     let full = Server::start_with(&["--max-in-flight", "1"]).await;
-    let head = "POST /push HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
+    let head =
+        "POST /push HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
     let mut holding = TcpStream::connect(full.address).await.unwrap();
     holding.write_all(head.as_bytes()).await.unwrap();
     let refused = async {
@@ -169,11 +215,18 @@ async fn overload_and_lateness_are_told_in_feasts_words() {
             }
         }
     };
-    let reply = tokio::time::timeout(Duration::from_secs(10), refused).await.expect("the one place is taken");
-    assert_eq!((reply.status, reply.header("retry-after"), class(&reply)), (429, Some("1"), json!("FeastError")));
+    let reply = tokio::time::timeout(Duration::from_secs(10), refused)
+        .await
+        .expect("the one place is taken");
+    assert_eq!(
+        (reply.status, reply.header("retry-after"), class(&reply)),
+        (429, Some("1"), json!("FeastError"))
+    );
     // The body never comes, so the request cannot be answered in time.
     let late = Server::start_with(&["--request-timeout", "50ms"]).await;
-    let reply = tokio::time::timeout(Duration::from_secs(10), late.send(head, b"{")).await.expect("no request hangs");
+    let reply = tokio::time::timeout(Duration::from_secs(10), late.send(head, b"{"))
+        .await
+        .expect("no request hangs");
     assert_eq!((reply.status, class(&reply)), (504, json!("FeastError")));
 }
 
@@ -184,12 +237,24 @@ async fn an_engine_that_fails_is_a_json_error_and_not_the_end() {
     server.write("driver_stats", df.clone()).await;
     server.write("driver_profile", df).await;
     // What is stored does not fit the new dtype, so the engine cannot read it.
-    server.restart_with(&VIEWS.replacen("dtype = \"int64\"", "dtype = \"bytes\"", 1)).await;
-    let lookup =
-        |view: &str| json!({"features": [format!("{view}:trips")], "entities": {"driver_id": [7]}}).to_string();
-    let reply = server.post("/get-online-features", lookup("driver_stats").as_bytes()).await;
+    server
+        .restart_with(&VIEWS.replacen("dtype = \"int64\"", "dtype = \"bytes\"", 1))
+        .await;
+    let lookup = |view: &str| {
+        json!({"features": [format!("{view}:trips")], "entities": {"driver_id": [7]}}).to_string()
+    };
+    let reply = server
+        .post("/get-online-features", lookup("driver_stats").as_bytes())
+        .await;
     let message = "the feature store cannot reach its features";
-    let expected = format!(r#"{{"module": "feast.errors", "class": "FeastError", "message": "{message}"}}"#);
+    let expected =
+        format!(r#"{{"module": "feast.errors", "class": "FeastError", "message": "{message}"}}"#);
     assert_eq!((reply.status, reply.json()), (500, json!(expected)));
-    assert_eq!(server.post("/get-online-features", lookup("driver_profile").as_bytes()).await.status, 200);
+    assert_eq!(
+        server
+            .post("/get-online-features", lookup("driver_profile").as_bytes())
+            .await
+            .status,
+        200
+    );
 }

@@ -16,14 +16,22 @@ pub(crate) struct RedisServer {
 impl RedisServer {
     /// A server with these options of redis-server.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("throughline-redis-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("throughline-redis-")
+            .tempdir()
+            .expect("a temporary folder");
         Self::start_in(folder, options)
     }
 
     /// The same in a folder where there is something already.
     pub(crate) fn start_in(folder: tempfile::TempDir, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut server = Self { folder, port: 0, group: Mutex::default(), options };
+        let mut server = Self {
+            folder,
+            port: 0,
+            group: Mutex::default(),
+            options,
+        };
         server.port = server.start_again();
         server
     }
@@ -31,10 +39,20 @@ impl RedisServer {
     /// Starts it at the address that it had; its port.
     pub(crate) fn start_again(&self) -> u16 {
         let mut command = Command::new(components().join("start"));
-        command.arg("redis").arg(self.folder.path()).args(&self.options);
-        command.env("THROUGHLINE_COMPONENTS_OWNER", std::process::id().to_string());
+        command
+            .arg("redis")
+            .arg(self.folder.path())
+            .args(&self.options);
+        command.env(
+            "THROUGHLINE_COMPONENTS_OWNER",
+            std::process::id().to_string(),
+        );
         let said = text(&mut command);
-        let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).expect("start tells it");
+        let value = |name: &str| {
+            said.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .expect("start tells it")
+        };
         value("REDIS_PID=").clone_into(&mut self.group.lock().expect("no test panics in here"));
         value("REDIS_PORT=").parse().expect("a port")
     }
@@ -53,7 +71,11 @@ impl RedisServer {
 
     /// What `redis-cli` says to a command.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
-        text(Command::new("redis-cli").args(["--no-auth-warning", "-p", &self.port.to_string()]).args(arguments))
+        text(
+            Command::new("redis-cli")
+                .args(["--no-auth-warning", "-p", &self.port.to_string()])
+                .args(arguments),
+        )
     }
 
     /// Its address.
@@ -65,7 +87,9 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         // A test that has failed must not leave it behind, not even frozen.
-        let _ = Command::new(components().join("stop")).arg(self.folder.path()).status();
+        let _ = Command::new(components().join("stop"))
+            .arg(self.folder.path())
+            .status();
     }
 }
 
@@ -81,9 +105,15 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// The standard output of a command that must succeed.
 pub(crate) fn text(command: &mut Command) -> String {
-    let output = command.output().expect("the command is installed: .ci/components/get redis");
+    let output = command
+        .output()
+        .expect("the command is installed: .ci/components/get redis");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{command:?}: {errors}{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -75,8 +75,13 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("views.toml"), VIEWS).expect("the folder is writable");
         let (clock, hands) = Clock::manual(EventTime::parse(NOW).expect("a time"));
-        let mut server =
-            Self { address: ([127, 0, 0, 1], 0).into(), clock: hands, folder, trigger: None, running: None };
+        let mut server = Self {
+            address: ([127, 0, 0, 1], 0).into(),
+            clock: hands,
+            folder,
+            trigger: None,
+            running: None,
+        };
         server.run(clock, options).await;
         server
     }
@@ -84,7 +89,8 @@ impl Server {
     /// Stops, and starts again on the same database with the clock where it was at first.
     pub(crate) async fn restart_with(&mut self, views: &str) {
         self.stop().await;
-        std::fs::write(self.folder.path().join("views.toml"), views).expect("the folder is writable");
+        std::fs::write(self.folder.path().join("views.toml"), views)
+            .expect("the folder is writable");
         let (clock, hands) = Clock::manual(EventTime::parse(NOW).expect("a time"));
         self.clock = hands;
         self.run(clock, &[]).await;
@@ -104,7 +110,11 @@ impl Server {
 
     async fn run(&mut self, clock: Clock, options: &[&str]) {
         let (database, views) = (self.database(), self.folder.path().join("views.toml"));
-        let mut arguments = vec!["feature-store".as_ref(), "--database".as_ref(), database.as_os_str()];
+        let mut arguments = vec![
+            "feature-store".as_ref(),
+            "--database".as_ref(),
+            database.as_os_str(),
+        ];
         arguments.extend(["--feature-views".as_ref(), views.as_os_str()]);
         arguments.extend(options.iter().map(std::ffi::OsStr::new));
         let config = Arguments::parse_from(arguments).config;
@@ -112,11 +122,17 @@ impl Server {
         self.address = listener.local_addr().expect("it is bound");
         let (trigger, shutdown) = Shutdown::pair();
         self.trigger = Some(trigger);
-        self.running = Some(task::spawn(feature_store::run_with_clock(config, clock, listener, shutdown)));
+        self.running = Some(task::spawn(feature_store::run_with_clock(
+            config, clock, listener, shutdown,
+        )));
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"), b"").await
+        self.send(
+            &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"),
+            b"",
+        )
+        .await
     }
 
     /// As Feast's old client does: no content type.
@@ -135,8 +151,13 @@ impl Server {
 
     /// Sends these bytes on a new connection and reads until it is closed.
     pub(crate) async fn send(&self, head: &str, body: &[u8]) -> Reply {
-        let mut stream = TcpStream::connect(self.address).await.expect("the server listens");
-        stream.write_all(head.as_bytes()).await.expect("the server reads");
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("the server listens");
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .expect("the server reads");
         // A server that refuses a large body may close before it has all of it.
         let _ = stream.write_all(body).await;
         let mut answer = Vec::new();
@@ -146,7 +167,9 @@ impl Server {
 
     /// The answer to a lookup that must succeed.
     pub(crate) async fn lookup(&self, request: Value) -> Value {
-        let reply = self.post("/get-online-features", request.to_string().as_bytes()).await;
+        let reply = self
+            .post("/get-online-features", request.to_string().as_bytes())
+            .await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.json()
     }
@@ -154,22 +177,44 @@ impl Server {
     /// A write that must succeed.
     pub(crate) async fn write(&self, view: &str, df: Value) {
         let body = serde_json::json!({"feature_view_name": view, "df": df});
-        let reply = self.post("/write-to-online-store", body.to_string().as_bytes()).await;
+        let reply = self
+            .post("/write-to-online-store", body.to_string().as_bytes())
+            .await;
         assert_eq!((reply.status, reply.text().as_str()), (200, "null"));
     }
 }
 
 impl Reply {
     fn parse(answer: &[u8]) -> Self {
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("an HTTP head");
-        let head = String::from_utf8(answer[..end].to_vec()).expect("heads are ASCII").to_ascii_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        Self { status, head, body: answer[end + 4..].to_vec() }
+        let end = answer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .expect("an HTTP head");
+        let head = String::from_utf8(answer[..end].to_vec())
+            .expect("heads are ASCII")
+            .to_ascii_lowercase();
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .expect("a status line");
+        Self {
+            status,
+            head,
+            body: answer[end + 4..].to_vec(),
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(header, _)| *header == name).map(|(_, value)| value)
+        let lines = self
+            .head
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_once(": "));
+        lines
+            .into_iter()
+            .find(|(header, _)| *header == name)
+            .map(|(_, value)| value)
     }
 
     pub(crate) fn text(&self) -> String {
@@ -177,6 +222,7 @@ impl Reply {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }

@@ -26,16 +26,32 @@ async fn a_push_goes_into_every_view_of_the_source() {
     let request = json!({"features": ["driver_stats:trips", "driver_profile:trips", "driver_profile:photo"],
         "entities": {"driver_id": [7]}, "full_feature_names": true});
     let answer = server.lookup(request).await;
-    let values: Vec<&Value> = answer["results"].as_array().unwrap().iter().map(|column| &column["values"][0]).collect();
+    let values: Vec<&Value> = answer["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|column| &column["values"][0])
+        .collect();
     assert_eq!(values, [&json!(7), &json!(3), &json!(3), &json!("AP8=")]);
 }
 
 #[tokio::test]
 async fn a_push_that_fits_one_view_only_writes_none() {
     let server = Server::start().await;
-    let df = json!({"driver_id": ["7"], "conv_rate": [0.5], "trips": [3], "event_timestamp": [NOW]});
-    let reply = server.post("/push", json!({"push_source_name": "driver_push", "df": df}).to_string().as_bytes()).await;
-    assert_eq!((reply.status, &reply.json()["detail"][0]["loc"]), (422, &json!(["body", "df", "photo"])));
+    let df =
+        json!({"driver_id": ["7"], "conv_rate": [0.5], "trips": [3], "event_timestamp": [NOW]});
+    let reply = server
+        .post(
+            "/push",
+            json!({"push_source_name": "driver_push", "df": df})
+                .to_string()
+                .as_bytes(),
+        )
+        .await;
+    assert_eq!(
+        (reply.status, &reply.json()["detail"][0]["loc"]),
+        (422, &json!(["body", "df", "photo"]))
+    );
     assert_eq!(trips(&server, "7").await, Value::Null);
 }
 
@@ -68,7 +84,11 @@ async fn an_older_event_never_overwrites_a_newer_one() {
     server.write("driver_stats", df("7", 2, EARLIER)).await;
     assert_eq!(trips(&server, "7").await, json!(1));
     server.write("driver_stats", df("7", 3, NOW)).await;
-    assert_eq!(trips(&server, "7").await, json!(3), "a correction of the same event counts");
+    assert_eq!(
+        trips(&server, "7").await,
+        json!(3),
+        "a correction of the same event counts"
+    );
 }
 
 #[tokio::test]
@@ -85,7 +105,11 @@ async fn a_write_of_another_process_is_seen_when_the_cached_row_is_old() {
     server.write("driver_stats", df("7", 1, NOW)).await;
     assert_eq!(trips(&server, "7").await, json!(1));
     let changed = load_past_the_cache(&server);
-    assert_eq!(trips(&server, "7").await, json!(1), "{changed} row was changed behind the cache");
+    assert_eq!(
+        trips(&server, "7").await,
+        json!(1),
+        "{changed} row was changed behind the cache"
+    );
     server.clock.advance(std::time::Duration::from_secs(6));
     assert_eq!(trips(&server, "7").await, json!(2));
 }
@@ -94,19 +118,33 @@ async fn a_write_of_another_process_is_seen_when_the_cached_row_is_old() {
 fn load_past_the_cache(server: &Server) -> u64 {
     let views = feature_store::views::Views::parse(VIEWS).expect("they are well-formed");
     let database = server.database();
-    let backend = feature_store::backend::sqlite::SqliteBackend::open(&database, &views).expect("the file is there");
+    let backend = feature_store::backend::sqlite::SqliteBackend::open(&database, &views)
+        .expect("the file is there");
     let view = std::sync::Arc::clone(views.view("driver_stats").expect("it is declared"));
-    let text = std::io::Cursor::new(format!("driver_id,conv_rate,trips,event_timestamp\n7,0.5,2,{LATER}\n"));
+    let text = std::io::Cursor::new(format!(
+        "driver_id,conv_rate,trips,event_timestamp\n7,0.5,2,{LATER}\n"
+    ));
     let options = feature_store::materialize::ReadOptions {
         format: feature_store::materialize::Format::Csv,
         map: Vec::new(),
         event_time: feature_store::time::EventTime::parse(NOW).expect("a time"),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     let load = std::thread::spawn(move || {
-        runtime.block_on(feature_store::materialize::write_all(std::sync::Arc::new(backend), &view, text, &options))
+        runtime.block_on(feature_store::materialize::write_all(
+            std::sync::Arc::new(backend),
+            &view,
+            text,
+            &options,
+        ))
     });
-    load.join().expect("no panic").expect("the file loads").rows.written
+    load.join()
+        .expect("no panic")
+        .expect("the file loads")
+        .rows
+        .written
 }
 
 #[tokio::test]
@@ -124,25 +162,67 @@ async fn tables_of_another_form_are_told_where() {
         df
     };
     for (df, kind, loc) in [
-        (without("driver_id"), "missing", json!(["body", "df", "driver_id"])),
-        (without("event_timestamp"), "missing", json!(["body", "df", "event_timestamp"])),
+        (
+            without("driver_id"),
+            "missing",
+            json!(["body", "df", "driver_id"]),
+        ),
+        (
+            without("event_timestamp"),
+            "missing",
+            json!(["body", "df", "event_timestamp"]),
+        ),
         (without("trips"), "missing", json!(["body", "df", "trips"])),
-        (with("trips", json!([1, 2])), "value_error", json!(["body", "df", "trips"])),
-        (with("trips", json!([1.5])), "type_error", json!(["body", "df", "trips", "0"])),
-        (with("conv_rate", json!(["much"])), "type_error", json!(["body", "df", "conv_rate", "0"])),
-        (with("event_timestamp", json!(["noon"])), "datetime_parsing", json!(["body", "df", "event_timestamp", "0"])),
+        (
+            with("trips", json!([1, 2])),
+            "value_error",
+            json!(["body", "df", "trips"]),
+        ),
+        (
+            with("trips", json!([1.5])),
+            "type_error",
+            json!(["body", "df", "trips", "0"]),
+        ),
+        (
+            with("conv_rate", json!(["much"])),
+            "type_error",
+            json!(["body", "df", "conv_rate", "0"]),
+        ),
+        (
+            with("event_timestamp", json!(["noon"])),
+            "datetime_parsing",
+            json!(["body", "df", "event_timestamp", "0"]),
+        ),
         (
             with("event_timestamp", json!([1_780_315_200_i64])),
             "datetime_parsing",
             json!(["body", "df", "event_timestamp", "0"]),
         ),
-        (with("created", json!(["noon"])), "datetime_parsing", json!(["body", "df", "created", "0"])),
-        (with("driver_id", json!([[1]])), "entity_type", json!(["body", "df", "driver_id", "0"])),
+        (
+            with("created", json!(["noon"])),
+            "datetime_parsing",
+            json!(["body", "df", "created", "0"]),
+        ),
+        (
+            with("driver_id", json!([[1]])),
+            "entity_type",
+            json!(["body", "df", "driver_id", "0"]),
+        ),
     ] {
         let body = json!({"feature_view_name": "driver_stats", "df": df});
-        let reply = server.post("/write-to-online-store", body.to_string().as_bytes()).await;
+        let reply = server
+            .post("/write-to-online-store", body.to_string().as_bytes())
+            .await;
         let detail = &reply.json()["detail"][0];
-        assert_eq!((reply.status, &detail["type"], &detail["loc"]), (422, &json!(kind), &loc), "{body}: {detail}");
+        assert_eq!(
+            (reply.status, &detail["type"], &detail["loc"]),
+            (422, &json!(kind), &loc),
+            "{body}: {detail}"
+        );
     }
-    assert_eq!(trips(&server, "7").await, Value::Null, "nothing of all this was written");
+    assert_eq!(
+        trips(&server, "7").await,
+        Value::Null,
+        "nothing of all this was written"
+    );
 }

@@ -18,7 +18,10 @@ type Down = Vec<(Variant, Arc<ModelError>)>;
 
 impl Outages {
     pub(super) fn new(health: Health) -> Self {
-        Self { health, down: Mutex::default() }
+        Self {
+            health,
+            down: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Down> {
@@ -35,7 +38,9 @@ impl Outages {
     /// Whether none of these services answers.
     pub(super) fn are_all(&self, services: &[Variant]) -> bool {
         let down = self.lock();
-        services.iter().all(|service| down.iter().any(|(known, _)| known.is_at(service)))
+        services
+            .iter()
+            .all(|service| down.iter().any(|(known, _)| known.is_at(service)))
     }
 
     /// A service did not answer; `services` are all that there are.
@@ -70,7 +75,9 @@ impl Outages {
 
     /// Of services that are none any more nothing is told.
     pub(super) fn keep_only(&self, services: &[Variant]) {
-        self.forget(services, |known| services.iter().any(|service| service.is_at(known)));
+        self.forget(services, |known| {
+            services.iter().any(|service| service.is_at(known))
+        });
     }
 
     fn forget(&self, services: &[Variant], keep: impl Fn(&Variant) -> bool) -> bool {
@@ -91,7 +98,8 @@ impl Outages {
             _ => format!("{} is down ({})", service.name, error.code()),
         });
         let what = what.collect::<Vec<_>>().join(", ");
-        let text = (!down.is_empty()).then(|| format!("{what}: only stored predictions are answered"));
+        let text =
+            (!down.is_empty()).then(|| format!("{what}: only stored predictions are answered"));
         self.health.detail("model_service", text);
     }
 }

@@ -25,12 +25,17 @@ impl Wish {
         let mut this = Self::default();
         let mut left = MAX_HEADER;
         for value in headers.get_all("baggage") {
-            let Some(rest) = left.checked_sub(value.len()) else { break };
+            let Some(rest) = left.checked_sub(value.len()) else {
+                break;
+            };
             left = rest;
             let Ok(text) = value.to_str() else { continue };
             for member in text.split(',') {
                 // What follows a semicolon are properties of the value, and none are ours.
-                let pair = member.split(';').next().and_then(|pair| pair.split_once('='));
+                let pair = member
+                    .split(';')
+                    .next()
+                    .and_then(|pair| pair.split_once('='));
                 let place = match pair.map(|(name, _)| name.trim()) {
                     Some("ml.variant") => &mut this.forced,
                     Some("user.id") => &mut this.user,
@@ -49,5 +54,7 @@ impl Wish {
 /// standard has it, and what is no escape stands for itself.
 fn decode(value: &str) -> Option<String> {
     let text = percent_decode_str(value).decode_utf8_lossy();
-    (1..=MAX_VALUE).contains(&text.len()).then(|| text.into_owned())
+    (1..=MAX_VALUE)
+        .contains(&text.len())
+        .then(|| text.into_owned())
 }

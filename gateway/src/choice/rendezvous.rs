@@ -11,7 +11,9 @@ use crate::routes::{Route, Variant};
 
 /// The variant of a key; `None` if none gets traffic.
 pub(super) fn best(route: &Route, key: &str) -> Option<usize> {
-    draws(route, key).min_by(|left, right| left.1.total_cmp(&right.1)).map(|(at, _)| at)
+    draws(route, key)
+        .min_by(|left, right| left.1.total_cmp(&right.1))
+        .map(|(at, _)| at)
 }
 
 /// All variants that get traffic, the best one first.
@@ -23,7 +25,12 @@ pub(super) fn ranked(route: &Route, key: &str) -> Vec<usize> {
 
 fn draws(route: &Route, key: &str) -> impl Iterator<Item = (usize, f64)> {
     let draw = move |(at, variant): (usize, &Variant)| {
-        variant.answers().then(|| (at, -unit(&route.salt, &variant.name, key).ln() / f64::from(variant.weight)))
+        variant.answers().then(|| {
+            (
+                at,
+                -unit(&route.salt, &variant.name, key).ln() / f64::from(variant.weight),
+            )
+        })
     };
     route.variants.iter().enumerate().filter_map(draw)
 }
@@ -36,6 +43,9 @@ pub(super) fn unit(salt: &str, variant: &str, key: &str) -> f64 {
         hash.update(part);
     }
     let digest = hash.finalize();
-    let bits = digest[..8].iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)) >> 11;
+    let bits = digest[..8]
+        .iter()
+        .fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte))
+        >> 11;
     (bits as f64 + 0.5) / (1_u64 << 53) as f64
 }

@@ -15,14 +15,19 @@ fn ids(count: usize) -> Vec<String> {
 
 /// The variant of each id, by name.
 fn split(route: &Route, ids: &[String]) -> Vec<String> {
-    ids.iter().map(|id| (*route.variants[best(route, id).unwrap()].name).to_owned()).collect()
+    ids.iter()
+        .map(|id| (*route.variants[best(route, id).unwrap()].name).to_owned())
+        .collect()
 }
 
 /// Five standard deviations of a binomial count: a fair split misses this once in two million salts.
 fn assert_share(count: usize, total: usize, share: f64) {
     let (n, mean) = (total as f64, total as f64 * share);
     let bound = 5.0 * (n * share * (1.0 - share)).sqrt();
-    assert!((count as f64 - mean).abs() <= bound, "{count} of {total} is not {share}");
+    assert!(
+        (count as f64 - mean).abs() <= bound,
+        "{count} of {total} is not {share}"
+    );
 }
 
 #[test]
@@ -30,14 +35,21 @@ fn ten_thousand_ids_are_split_as_the_weights_say() {
     for (weights, shares) in [
         (&[("primary", 90), ("canary", 10)][..], &[0.9, 0.1][..]),
         (&[("primary", 1), ("canary", 1)], &[0.5, 0.5]),
-        (&[("a", 1), ("b", 2), ("c", 5), ("d", 0)], &[0.125, 0.25, 0.625, 0.0]),
+        (
+            &[("a", 1), ("b", 2), ("c", 5), ("d", 0)],
+            &[0.125, 0.25, 0.625, 0.0],
+        ),
         (&[("a", 1_000_000), ("b", 1)], &[0.999_999, 0.000_001]),
     ] {
         for salt in ["wine_quality", "autumn", ""] {
             let route = route(salt, false, weights);
             let split = split(&route, &ids(10_000));
             for ((name, _), share) in weights.iter().zip(shares) {
-                assert_share(split.iter().filter(|variant| variant == name).count(), 10_000, *share);
+                assert_share(
+                    split.iter().filter(|variant| variant == name).count(),
+                    10_000,
+                    *share,
+                );
             }
         }
     }
@@ -46,9 +58,15 @@ fn ten_thousand_ids_are_split_as_the_weights_say() {
 #[test]
 fn another_salt_is_another_split() {
     let weights = [("primary", 50), ("canary", 50)];
-    let (one, other) =
-        (split(&route("one", false, &weights), &ids(10_000)), split(&route("other", false, &weights), &ids(10_000)));
-    let same = one.iter().zip(&other).filter(|(one, other)| one == other).count();
+    let (one, other) = (
+        split(&route("one", false, &weights), &ids(10_000)),
+        split(&route("other", false, &weights), &ids(10_000)),
+    );
+    let same = one
+        .iter()
+        .zip(&other)
+        .filter(|(one, other)| one == other)
+        .count();
     assert_share(same, 10_000, 0.5);
 }
 
@@ -57,17 +75,33 @@ fn a_changed_weight_moves_only_to_the_one_that_grew() {
     let ids = ids(10_000);
     let split = |weights: &[(&str, u32)]| split(&route("wine_quality", false, weights), &ids);
     let moves_between = |before: &[String], after: &[String]| {
-        let moved = before.iter().zip(after).filter(|(before, after)| before != after);
-        moved.map(|(before, after)| (before.clone(), after.clone())).collect::<Vec<_>>()
+        let moved = before
+            .iter()
+            .zip(after)
+            .filter(|(before, after)| before != after);
+        moved
+            .map(|(before, after)| (before.clone(), after.clone()))
+            .collect::<Vec<_>>()
     };
     let before = split(&[("primary", 90), ("canary", 10)]);
-    assert_eq!(before, split(&[("canary", 1), ("primary", 9)]), "neither order nor scale matters");
+    assert_eq!(
+        before,
+        split(&[("canary", 1), ("primary", 9)]),
+        "neither order nor scale matters"
+    );
 
     let moved = moves_between(&before, &split(&[("primary", 80), ("canary", 20)]));
     assert_share(moved.len(), 10_000, 0.1);
-    assert!(moved.iter().all(|(from, to)| from == "primary" && to == "canary"));
+    assert!(
+        moved
+            .iter()
+            .all(|(from, to)| from == "primary" && to == "canary")
+    );
 
-    let moved = moves_between(&before, &split(&[("primary", 90), ("canary", 10), ("third", 25)]));
+    let moved = moves_between(
+        &before,
+        &split(&[("primary", 90), ("canary", 10), ("third", 25)]),
+    );
     assert_share(moved.len(), 10_000, 0.2);
     assert!(moved.iter().all(|(_, to)| to == "third"));
 
@@ -94,14 +128,20 @@ fn the_hash_is_for_ever() {
         );
     }
     let route = route("wine_quality", false, &[("primary", 90), ("canary", 10)]);
-    let canaries: Vec<String> =
-        ids(100).into_iter().filter(|id| split(&route, std::slice::from_ref(id)) == ["canary"]).collect();
+    let canaries: Vec<String> = ids(100)
+        .into_iter()
+        .filter(|id| split(&route, std::slice::from_ref(id)) == ["canary"])
+        .collect();
     assert_eq!(canaries.join(" ").replace("wine-", ""), GOLDEN_CANARIES);
 }
 
 /// Worked out in Python, with hashlib and math.log.
-const GOLDEN_UNITS: [f64; 4] =
-    [0.670_365_833_250_166_7, 0.251_113_559_711_251, 0.720_647_564_258_114, 0.615_152_645_350_662_8];
+const GOLDEN_UNITS: [f64; 4] = [
+    0.670_365_833_250_166_7,
+    0.251_113_559_711_251,
+    0.720_647_564_258_114,
+    0.615_152_645_350_662_8,
+];
 const GOLDEN_CANARIES: &str = "0003 0010 0041 0042 0054 0056 0064 0086 0087";
 
 proptest! {
@@ -130,7 +170,10 @@ proptest! {
 fn wish(values: &[&str]) -> Wish {
     let mut headers = HeaderMap::new();
     for value in values {
-        headers.append("baggage", HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        headers.append(
+            "baggage",
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
     }
     Wish::read(&headers)
 }
@@ -142,13 +185,21 @@ fn baggage_is_read_as_the_standard_has_it() {
     let cases: [(&[&str], Option<&str>, Option<&str>); 14] = [
         (&[], None, None),
         (&["ml.variant=canary"], Some("canary"), None),
-        (&["fault=gateway:error, ml.variant = canary ;ttl=3, user.id=u-1"], Some("canary"), Some("u-1")),
+        (
+            &["fault=gateway:error, ml.variant = canary ;ttl=3, user.id=u-1"],
+            Some("canary"),
+            Some("u-1"),
+        ),
         (&["user.id=a%20b%2Cc%3D%25"], None, Some("a b,c=%")),
         (&["user.id=Am%C3%A9lie"], None, Some("Amélie")),
         (&["user.id=%FF"], None, Some("\u{fffd}")),
         (&["user.id=50%"], None, Some("50%")),
         (&["user.id=%zz%1"], None, Some("%zz%1")),
-        (&["user.id=a", "user.id=b", "ml.variant=c"], Some("c"), Some("a")),
+        (
+            &["user.id=a", "user.id=b", "ml.variant=c"],
+            Some("c"),
+            Some("a"),
+        ),
         (&["user.id=", "user.id=b"], None, Some("b")),
         (&["ml.variant", "=", ",,;,", "USER.ID=x"], None, None),
         (&[&long], None, None),
@@ -157,7 +208,11 @@ fn baggage_is_read_as_the_standard_has_it() {
     ];
     for (values, forced, user) in cases {
         let wish = wish(values);
-        assert_eq!((wish.forced.as_deref(), wish.user.as_deref()), (forced, user), "{values:?}");
+        assert_eq!(
+            (wish.forced.as_deref(), wish.user.as_deref()),
+            (forced, user),
+            "{values:?}"
+        );
     }
 }
 
@@ -166,21 +221,36 @@ fn a_wish_goes_before_the_split() {
     let route = route("m", true, &[("primary", 90), ("canary", 10), ("rest", 0)]);
     let ids = ids(100);
     let choose = |wish: Wish| Choice::of(&route, "m", wish, &ids);
-    let forced = |name: &str| Wish { forced: Some(name.to_owned()), user: Some("somebody".to_owned()) };
+    let forced = |name: &str| Wish {
+        forced: Some(name.to_owned()),
+        user: Some("somebody".to_owned()),
+    };
     let choice = choose(forced("rest")).unwrap();
     assert_eq!(
         (choice.reason, choice.of),
         (Reason::TargetingMatch, vec![2; 100]),
         "a weight of 0 answers who asks for it"
     );
-    let users = (0..100).map(|n| choose(Wish { forced: None, user: Some(format!("user-{n}")) }).unwrap());
+    let users = (0..100).map(|n| {
+        choose(Wish {
+            forced: None,
+            user: Some(format!("user-{n}")),
+        })
+        .unwrap()
+    });
     let firsts: Vec<usize> = users
         .map(|choice| {
-            assert!(choice.of.iter().all(|of| *of == choice.of[0]), "one variant for everything that a user asks");
+            assert!(
+                choice.of.iter().all(|of| *of == choice.of[0]),
+                "one variant for everything that a user asks"
+            );
             choice.of[0]
         })
         .collect();
-    assert!(firsts.contains(&0) && firsts.contains(&1) && !firsts.contains(&2), "{firsts:?}");
+    assert!(
+        firsts.contains(&0) && firsts.contains(&1) && !firsts.contains(&2),
+        "{firsts:?}"
+    );
     let choice = choose(Wish::default()).unwrap();
     assert!(choice.reason == Reason::Split && choice.of.contains(&1));
     for (name, text) in [
@@ -189,7 +259,10 @@ fn a_wish_goes_before_the_split() {
         (&"x".repeat(65), "no variant of model `m` that"),
     ] {
         let error = choose(forced(name)).unwrap_err();
-        assert!(matches!(error, ApiError::UnknownVariant { .. }) && error.to_string().contains(text), "{error}");
+        assert!(
+            matches!(error, ApiError::UnknownVariant { .. }) && error.to_string().contains(text),
+            "{error}"
+        );
     }
 }
 
@@ -206,7 +279,11 @@ fn the_next_variant_is_the_next_of_the_same_key() {
         assert_eq!(choice.next(&split, &id, &order[..3]), None);
         seconds.insert(order[1]);
     }
-    assert_eq!(seconds.len(), 3, "the load of a variant that is down is spread");
+    assert_eq!(
+        seconds.len(),
+        3,
+        "the load of a variant that is down is spread"
+    );
     let forced = Choice::of(&split, "m", wish(&["ml.variant=a"]), &ids(1)).unwrap();
     assert!(
         forced.next(&split, "wine-0001", &[0]).is_none() && !forced.has_next(&split),

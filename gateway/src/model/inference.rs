@@ -56,8 +56,14 @@ impl RowFailure {
 
 impl Inference {
     pub(super) fn read(response: &Response<Bytes>, rows: usize) -> Result<Self, ModelError> {
-        let length = response.headers().get(oip::HEADER_LENGTH).map(|value| oip::parse_header_length(value.as_bytes()));
-        let body = InferResponse::decode(response.body(), length.transpose().map_err(ModelError::Malformed)?);
+        let length = response
+            .headers()
+            .get(oip::HEADER_LENGTH)
+            .map(|value| oip::parse_header_length(value.as_bytes()));
+        let body = InferResponse::decode(
+            response.body(),
+            length.transpose().map_err(ModelError::Malformed)?,
+        );
         let body = body.map_err(ModelError::Malformed)?;
         Ok(Self {
             rows: read_rows(&body, rows)?,
@@ -81,22 +87,40 @@ impl Inference {
         let failure = RowFailure::from_code(code);
         let timing = UpstreamTiming::default();
         let rows = vec![Err(failure); rows];
-        (failure != RowFailure::Other).then_some(Self { version: None, run_id: None, computed_by: None, rows, timing })
+        (failure != RowFailure::Other).then_some(Self {
+            version: None,
+            run_id: None,
+            computed_by: None,
+            rows,
+            timing,
+        })
     }
 }
 
-fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, RowFailure>>, ModelError> {
-    let texts = |name| body.output(name).map(oip::Tensor::as_texts).transpose().map_err(ModelError::Malformed);
+fn read_rows(
+    body: &InferResponse,
+    rows: usize,
+) -> Result<Vec<Result<Row, RowFailure>>, ModelError> {
+    let texts = |name| {
+        body.output(name)
+            .map(oip::Tensor::as_texts)
+            .transpose()
+            .map_err(ModelError::Malformed)
+    };
     let numbers = |name| body.output(name).and_then(numbers);
     let labels = texts("label")?.ok_or(ModelError::Unusable("has no output `label`"))?;
-    let confidences =
-        numbers("confidence").ok_or(ModelError::Unusable("has no output `confidence` of FP32 or FP64"))?;
+    let confidences = numbers("confidence").ok_or(ModelError::Unusable(
+        "has no output `confidence` of FP32 or FP64",
+    ))?;
     let probabilities = numbers("probabilities").unwrap_or_default();
     let errors = texts("error")?.unwrap_or_default();
     let classes = probabilities.len() / rows.max(1);
-    let fits = labels.len() == rows && confidences.len() == rows && classes * rows == probabilities.len();
+    let fits =
+        labels.len() == rows && confidences.len() == rows && classes * rows == probabilities.len();
     if !fits || !(errors.is_empty() || errors.len() == rows) {
-        return Err(ModelError::Unusable("has another number of rows than was asked for"));
+        return Err(ModelError::Unusable(
+            "has another number of rows than was asked for",
+        ));
     }
     let row = |at: usize| match errors.get(at) {
         Some(code) if !code.is_empty() => Err(RowFailure::from_code(code)),
@@ -121,7 +145,11 @@ fn numbers(tensor: &oip::Tensor) -> Option<Cow<'_, [f32]>> {
 /// The span that a `traceparent` names, if it was sampled: a link to a span that nobody has leads nowhere.
 fn recorded(traceparent: &str) -> Option<SpanRef> {
     let flags = u8::from_str_radix(traceparent.split('-').nth(3)?, 16).ok()?;
-    if flags & 1 == 1 { SpanRef::from_traceparent(traceparent) } else { None }
+    if flags & 1 == 1 {
+        SpanRef::from_traceparent(traceparent)
+    } else {
+        None
+    }
 }
 
 /// The time that is kept back from a call, so that its failure can still be told within the request's own deadline.

@@ -25,15 +25,25 @@ impl Metadata {
         struct Input {
             name: Option<String>,
         }
-        let Told { versions, inputs } = serde_json::from_slice(body).map_err(ModelError::NotJson)?;
+        let Told { versions, inputs } =
+            serde_json::from_slice(body).map_err(ModelError::NotJson)?;
         let version = |version| match version {
             Value::String(text) => Some(text),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         };
         Ok(Self {
-            versions: versions.into_iter().flatten().filter_map(version).filter(|text| !text.is_empty()).collect(),
-            inputs: inputs.into_iter().flatten().filter_map(|input| input.name).collect(),
+            versions: versions
+                .into_iter()
+                .flatten()
+                .filter_map(version)
+                .filter(|text| !text.is_empty())
+                .collect(),
+            inputs: inputs
+                .into_iter()
+                .flatten()
+                .filter_map(|input| input.name)
+                .collect(),
         })
     }
 }

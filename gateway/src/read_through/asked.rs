@@ -42,9 +42,13 @@ impl Asked {
     /// Entities.
     pub(crate) fn data_ids(model: String, ids: Vec<String>) -> Result<Self, ApiError> {
         check_count("data_ids", ids.len())?;
-        let bad = |id: &String| id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control);
+        let bad = |id: &String| {
+            id.is_empty() || id.len() > MAX_ID_BYTES || id.chars().any(char::is_control)
+        };
         if let Some(at) = ids.iter().position(bad) {
-            let text = format!("data_ids[{at}] must have 1 to {MAX_ID_BYTES} bytes and no control characters");
+            let text = format!(
+                "data_ids[{at}] must have 1 to {MAX_ID_BYTES} bytes and no control characters"
+            );
             return Err(ApiError::Invalid(text));
         }
         let (ids, order) = unique(ids);
@@ -53,7 +57,10 @@ impl Asked {
 
     /// One entity or text, by its id.
     pub(crate) fn one(model: String, id: String) -> Result<Self, ApiError> {
-        Ok(Self { items: Items::Either, ..Self::data_ids(model, vec![id])? })
+        Ok(Self {
+            items: Items::Either,
+            ..Self::data_ids(model, vec![id])?
+        })
     }
 
     /// Texts; the id of each is made from its hash, so that the text itself need not be kept.
@@ -67,20 +74,34 @@ impl Asked {
             None => texts,
             Some(order) => {
                 let mut kept = vec![String::new(); ids.len()];
-                order.iter().zip(texts).for_each(|(at, text)| kept[*at] = text);
+                order
+                    .iter()
+                    .zip(texts)
+                    .for_each(|(at, text)| kept[*at] = text);
                 kept
             }
         };
         Self::new(model, ids, order, Items::Texts(texts))
     }
 
-    fn new(model: String, ids: Vec<String>, order: Option<Vec<usize>>, items: Items) -> Result<Self, ApiError> {
-        if model.is_empty() || model.len() > MAX_MODEL_BYTES || model.chars().any(char::is_control) {
+    fn new(
+        model: String,
+        ids: Vec<String>,
+        order: Option<Vec<usize>>,
+        items: Items,
+    ) -> Result<Self, ApiError> {
+        if model.is_empty() || model.len() > MAX_MODEL_BYTES || model.chars().any(char::is_control)
+        {
             return Err(ApiError::Invalid(format!(
                 "model must have 1 to {MAX_MODEL_BYTES} bytes and no control characters"
             )));
         }
-        Ok(Self { model, ids, order, items })
+        Ok(Self {
+            model,
+            ids,
+            order,
+            items,
+        })
     }
 
     /// Things asked for, duplicates counted.
@@ -91,7 +112,9 @@ impl Asked {
     /// Decides what the ids are now that the model is known; an error if it does not take what is asked.
     pub(super) fn settle(&mut self, takes: Takes) -> Result<(), ApiError> {
         let (fits, asked, other) = match self.items {
-            Items::Either if !takes.data_ids && self.ids.iter().all(|id| id.starts_with(TEXT_PREFIX)) => {
+            Items::Either
+                if !takes.data_ids && self.ids.iter().all(|id| id.starts_with(TEXT_PREFIX)) =>
+            {
                 self.items = Items::TextIds;
                 return Ok(());
             }
@@ -107,7 +130,10 @@ impl Asked {
         } else {
             format!("ask at /v2/models/{}/infer", self.model)
         };
-        Err(ApiError::Invalid(format!("model `{}` does not take `{asked}`; {hint}", self.model)))
+        Err(ApiError::Invalid(format!(
+            "model `{}` does not take `{asked}`; {hint}",
+            self.model
+        )))
     }
 }
 
@@ -127,7 +153,9 @@ fn check_count(field: &str, count: usize) -> Result<(), ApiError> {
     if (1..=MAX_ITEMS).contains(&count) {
         return Ok(());
     }
-    Err(ApiError::Invalid(format!("{field} must have 1 to {MAX_ITEMS} items and has {count}")))
+    Err(ApiError::Invalid(format!(
+        "{field} must have 1 to {MAX_ITEMS} items and has {count}"
+    )))
 }
 
 /// `text-` and the first 16 hex digits of the SHA-256 of the text.

@@ -46,15 +46,38 @@ pub(super) struct Job {
 
 impl Job {
     /// The things at `indices` of a request.
-    pub(super) fn new(round: &Round, variant: usize, indices: &[usize], budget: Duration, store: bool) -> Self {
-        let ids: Vec<String> = indices.iter().map(|at| round.asked.ids[*at].clone()).collect();
+    pub(super) fn new(
+        round: &Round,
+        variant: usize,
+        indices: &[usize],
+        budget: Duration,
+        store: bool,
+    ) -> Self {
+        let ids: Vec<String> = indices
+            .iter()
+            .map(|at| round.asked.ids[*at].clone())
+            .collect();
         let input = match &round.asked.items {
-            Items::Texts(texts) => Input::Texts(indices.iter().map(|at| texts[*at].clone()).collect()),
+            Items::Texts(texts) => {
+                Input::Texts(indices.iter().map(|at| texts[*at].clone()).collect())
+            }
             Items::DataIds | Items::Either | Items::TextIds => Input::DataIds(ids.clone()),
         };
-        let (model, route, version) =
-            (round.asked.model.clone(), Arc::clone(&round.route), round.version(variant).to_owned());
-        Self { model, route, variant, version, ids, input, budget, store }
+        let (model, route, version) = (
+            round.asked.model.clone(),
+            Arc::clone(&round.route),
+            round.version(variant).to_owned(),
+        );
+        Self {
+            model,
+            route,
+            variant,
+            version,
+            ids,
+            input,
+            budget,
+            store,
+        }
     }
 
     /// The same for another variant.
@@ -84,9 +107,14 @@ impl Computed {
     }
 
     /// The row of an entity, why it has none, or why there are no rows at all.
-    pub(super) fn row(&self, data_id: &str) -> Result<Result<&StoredPrediction, &RowFailure>, &Arc<ModelError>> {
+    pub(super) fn row(
+        &self,
+        data_id: &str,
+    ) -> Result<Result<&StoredPrediction, &RowFailure>, &Arc<ModelError>> {
         let rows = self.rows.as_ref()?;
-        Ok(rows.get(data_id).map_or(Err(&RowFailure::Other), Result::as_ref))
+        Ok(rows
+            .get(data_id)
+            .map_or(Err(&RowFailure::Other), Result::as_ref))
     }
 
     /// Whether there was an answer.
@@ -110,12 +138,29 @@ impl ReadThrough {
     }
 
     pub(super) async fn compute(&self, job: Job) -> Computed {
-        let Job { model, route, variant, version, ids, input, budget, store } = job;
+        let Job {
+            model,
+            route,
+            variant,
+            version,
+            ids,
+            input,
+            budget,
+            store,
+        } = job;
         let variant = &route.variants[variant];
         let started = Instant::now();
-        let inferred = self.parts.client.infer(variant, &model, input, budget).await;
-        let end = inferred.as_ref().map_or_else(CallEnd::of_error, |_| CallEnd::Answered);
-        self.parts.statistics.called(&model, &variant.name, started.elapsed(), end);
+        let inferred = self
+            .parts
+            .client
+            .infer(variant, &model, input, budget)
+            .await;
+        let end = inferred
+            .as_ref()
+            .map_or_else(CallEnd::of_error, |_| CallEnd::Answered);
+        self.parts
+            .statistics
+            .called(&model, &variant.name, started.elapsed(), end);
         let mut inference = match inferred {
             Ok(inference) => inference,
             Err(error) => {
@@ -132,7 +177,9 @@ impl ReadThrough {
             }
         };
         let answered = inference.version.clone().unwrap_or_else(|| version.clone());
-        self.parts.catalogue.answered(&model, variant, &version, &answered);
+        self.parts
+            .catalogue
+            .answered(&model, variant, &version, &answered);
         tracing::debug!(
             name: "prediction.computed",
             { "ml.model_name" = model, "ml.model_version" = answered, "ml.variant" = &*variant.name, "ml.batch_size" = ids.len(), duration_ms = started.elapsed().as_secs_f64() * 1_000.0 },
@@ -141,17 +188,27 @@ impl ReadThrough {
             variant.name
         );
         // A service that does not tell its span was called below this request's: that leads to the computation, too.
-        inference.computed_by = inference.computed_by.or_else(|| telemetry::current().span_ref());
+        inference.computed_by = inference
+            .computed_by
+            .or_else(|| telemetry::current().span_ref());
         let (worker, timing) = (inference.computed_by.clone(), inference.timing);
         let rows = self.predictions(&model, &answered, &variant.name, ids, inference);
         let began = Instant::now();
         let stored = if store {
-            self.parts.statistics.saw(&model, rows.values().filter_map(|row| row.as_ref().ok()));
+            self.parts
+                .statistics
+                .saw(&model, rows.values().filter_map(|row| row.as_ref().ok()));
             self.write(&rows).await
         } else {
             None
         };
-        Computed { rows: Ok(rows), worker, stored, write: began.elapsed(), timing }
+        Computed {
+            rows: Ok(rows),
+            worker,
+            stored,
+            write: began.elapsed(),
+            timing,
+        }
     }
 
     /// The rows as they are kept and answered.
@@ -164,7 +221,12 @@ impl ReadThrough {
         inference: Inference,
     ) -> HashMap<String, Result<StoredPrediction, RowFailure>> {
         let computed_at = whole_micros((self.clock)());
-        let Inference { run_id, computed_by, rows, .. } = inference;
+        let Inference {
+            run_id,
+            computed_by,
+            rows,
+            ..
+        } = inference;
         let prediction = |data_id: &str, row: Row| StoredPrediction {
             key: Key {
                 model: model.to_owned(),
@@ -186,8 +248,14 @@ impl ReadThrough {
         rows.collect()
     }
 
-    async fn write(&self, rows: &HashMap<String, Result<StoredPrediction, RowFailure>>) -> Option<bool> {
-        let predictions: Vec<StoredPrediction> = rows.values().filter_map(|row| row.as_ref().ok().cloned()).collect();
+    async fn write(
+        &self,
+        rows: &HashMap<String, Result<StoredPrediction, RowFailure>>,
+    ) -> Option<bool> {
+        let predictions: Vec<StoredPrediction> = rows
+            .values()
+            .filter_map(|row| row.as_ref().ok().cloned())
+            .collect();
         if predictions.is_empty() {
             return None;
         }

@@ -77,7 +77,11 @@ impl Round {
     pub(super) fn new(asked: Asked, route: Arc<Route>, choice: Choice) -> Self {
         Self {
             known: vec![None; route.variants.len()],
-            slots: asked.ids.iter().map(|_| Slot::Open(Reason::Missing)).collect(),
+            slots: asked
+                .ids
+                .iter()
+                .map(|_| Slot::Open(Reason::Missing))
+                .collect(),
             asked,
             route,
             tally: Tally::default(),
@@ -139,7 +143,8 @@ impl Round {
     /// Once, before anything goes to another variant.
     fn tell_choice(&mut self) {
         if !std::mem::replace(&mut self.told, true) {
-            self.choice.tell(&self.route, &self.asked.model, &self.asked.ids);
+            self.choice
+                .tell(&self.route, &self.asked.model, &self.asked.ids);
         }
     }
 
@@ -154,7 +159,9 @@ impl Round {
 
     /// The version of a variant that was resolved.
     pub(super) fn version(&self, variant: usize) -> &str {
-        self.known[variant].as_ref().map_or("", |known| &known.version)
+        self.known[variant]
+            .as_ref()
+            .map_or("", |known| &known.version)
     }
 
     pub(super) fn key(&self, at: usize) -> Key {
@@ -168,7 +175,10 @@ impl Round {
     }
 
     pub(super) fn open_all(&mut self, groups: &[(usize, Vec<usize>)], reason: Reason) {
-        groups.iter().flat_map(|(_, ids)| ids).for_each(|at| self.slots[*at] = Slot::Open(reason));
+        groups
+            .iter()
+            .flat_map(|(_, ids)| ids)
+            .for_each(|at| self.slots[*at] = Slot::Open(reason));
         self.count(groups);
     }
 
@@ -177,7 +187,10 @@ impl Round {
         for (variant, ids) in groups {
             let mut tally = Tally::default();
             for at in ids {
-                let counted = self.failed.get_mut(at).is_some_and(|tried| std::mem::replace(&mut tried.counted, true));
+                let counted = self
+                    .failed
+                    .get_mut(at)
+                    .is_some_and(|tried| std::mem::replace(&mut tried.counted, true));
                 let totals = [&mut tally, &mut self.tally];
                 for total in totals.into_iter().take(if counted { 1 } else { 2 }) {
                     match self.slots[*at] {
@@ -185,7 +198,9 @@ impl Round {
                         Slot::Open(Reason::Stale) => total.stale += 1,
                         Slot::Open(Reason::Requested) => total.requested += 1,
                         Slot::Open(Reason::StoreDown) => total.bypassed += 1,
-                        Slot::Stored(_) | Slot::Computed(_) | Slot::Failed(_) | Slot::Broken(_) => total.hits += 1,
+                        Slot::Stored(_) | Slot::Computed(_) | Slot::Failed(_) | Slot::Broken(_) => {
+                            total.hits += 1
+                        }
                     }
                 }
             }
@@ -197,8 +212,14 @@ impl Round {
                 ("error", tally.bypassed),
             ];
             for (result, count) in results.into_iter().filter(|(_, count)| *count > 0) {
-                let variant = KeyValue::new(attr::ML_VARIANT, Arc::clone(&self.route.variants[*variant].name));
-                REQUESTS.add(count as u64, &[KeyValue::new(attr::CACHE_RESULT, result), variant]);
+                let variant = KeyValue::new(
+                    attr::ML_VARIANT,
+                    Arc::clone(&self.route.variants[*variant].name),
+                );
+                REQUESTS.add(
+                    count as u64,
+                    &[KeyValue::new(attr::CACHE_RESULT, result), variant],
+                );
             }
         }
     }
@@ -206,7 +227,12 @@ impl Round {
     /// Gives everything that is still open an error instead of a computation.
     pub(super) fn leave_out(&mut self, error: EntryError, detail: &'static str) {
         let Tally { hits, ttl, .. } = self.tally;
-        self.tally = Tally { hits, ttl, left_out: self.tally.left_out, ..Tally::default() };
+        self.tally = Tally {
+            hits,
+            ttl,
+            left_out: self.tally.left_out,
+            ..Tally::default()
+        };
         for slot in self.slots.iter_mut().filter(|slot| is_open(slot)) {
             *slot = Slot::Failed(error);
             self.tally.left_out = Some(detail);
@@ -228,9 +254,23 @@ impl Round {
 
     /// The part of the time that one call may take: half of it while there is another variant to ask after it.
     pub(super) fn share(&self, left: Duration) -> Duration {
-        let tried = self.failed.values().map(|tried| tried.variants.len()).max().unwrap_or(0);
-        let answering = self.route.variants.iter().filter(|variant| variant.answers()).count();
-        if self.choice.has_next(&self.route) && tried + 1 < answering { left / 2 } else { left }
+        let tried = self
+            .failed
+            .values()
+            .map(|tried| tried.variants.len())
+            .max()
+            .unwrap_or(0);
+        let answering = self
+            .route
+            .variants
+            .iter()
+            .filter(|variant| variant.answers())
+            .count();
+        if self.choice.has_next(&self.route) && tried + 1 < answering {
+            left / 2
+        } else {
+            left
+        }
     }
 
     /// Gives what a variant failed at to the next one, where the routes say so and there is time left; tells it, and gives the
@@ -241,7 +281,9 @@ impl Round {
             return Vec::new();
         }
         for at in 0..self.slots.len() {
-            let Slot::Broken(error) = &self.slots[at] else { continue };
+            let Slot::Broken(error) = &self.slots[at] else {
+                continue;
+            };
             if !error.is_outage() {
                 continue;
             }
@@ -251,15 +293,28 @@ impl Round {
             let tried = self.failed.entry(at).or_default();
             tried.variants.push(from);
             tried.counted |= looked_up;
-            if let Some(to) = self.choice.next(&self.route, &self.asked.ids[at], &tried.variants) {
+            if let Some(to) = self
+                .choice
+                .next(&self.route, &self.asked.ids[at], &tried.variants)
+            {
                 self.slots[at] = Slot::Open(Reason::Missing);
                 self.choice.of[at] = to;
-                moved.entry((from, to)).or_insert_with(|| (Vec::new(), error_type)).0.push(at);
+                moved
+                    .entry((from, to))
+                    .or_insert_with(|| (Vec::new(), error_type))
+                    .0
+                    .push(at);
             }
         }
         for ((from, to), (ids, error_type)) in &moved {
             let ids: Vec<String> = ids.iter().map(|at| self.asked.ids[*at].clone()).collect();
-            self.choice.tell_fail_over(&self.route, &self.asked.model, (*from, *to), &ids, error_type);
+            self.choice.tell_fail_over(
+                &self.route,
+                &self.asked.model,
+                (*from, *to),
+                &ids,
+                error_type,
+            );
         }
         moved.into_values().flat_map(|(ids, _)| ids).collect()
     }

@@ -16,8 +16,13 @@ use crate::routes::Variant;
 /// Calls of shadows at the same time, all models together.
 const MOST: usize = 64;
 
-static CALLS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| counter(attr::metric::ML_SHADOW_CALLS, "{call}", "Calls of shadow variants, by result"));
+static CALLS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::ML_SHADOW_CALLS,
+        "{call}",
+        "Calls of shadow variants, by result",
+    )
+});
 
 /// The places for calls of shadows; cloning shares them.
 #[derive(Clone, Debug)]
@@ -34,7 +39,9 @@ pub(crate) struct ShadowCall {
 
 impl Shadows {
     pub(crate) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(MOST)) }
+        Self {
+            places: Arc::new(Semaphore::new(MOST)),
+        }
     }
 
     /// A place for a call; without one the call is dropped and counted.
@@ -43,7 +50,10 @@ impl Shadows {
         if place.is_err() {
             count(&variant.name, "dropped");
         }
-        Some(ShadowCall { variant: Arc::clone(&variant.name), _place: place.ok()? })
+        Some(ShadowCall {
+            variant: Arc::clone(&variant.name),
+            _place: place.ok()?,
+        })
     }
 }
 
@@ -54,7 +64,10 @@ impl ShadowCall {
 }
 
 fn count(variant: &Arc<str>, result: &'static str) {
-    let labels = [KeyValue::new(attr::ML_VARIANT, Arc::clone(variant)), KeyValue::new(attr::ML_SHADOW_RESULT, result)];
+    let labels = [
+        KeyValue::new(attr::ML_VARIANT, Arc::clone(variant)),
+        KeyValue::new(attr::ML_SHADOW_RESULT, result),
+    ];
     CALLS.add(1, &labels);
 }
 
@@ -62,10 +75,17 @@ impl ReadThrough {
     /// Has the shadows of a model compute the same as `job`; it returns at once.
     pub(super) fn call_shadows(self: &Arc<Self>, job: &Job) {
         for shadow in job.route.shadows() {
-            let Some(call) = self.parts.shadows.begin(&job.route.variants[shadow]) else { continue };
-            let known = self.parts.catalogue.get(&job.model, &job.route.variants[shadow]);
+            let Some(call) = self.parts.shadows.begin(&job.route.variants[shadow]) else {
+                continue;
+            };
+            let known = self
+                .parts
+                .catalogue
+                .get(&job.model, &job.route.variants[shadow]);
             let (this, job) = (Arc::clone(self), job.of_shadow(shadow, known.as_deref()));
-            drop(telemetry::task::spawn(async move { call.end(this.compute(job).await.is_fine()) }));
+            drop(telemetry::task::spawn(async move {
+                call.end(this.compute(job).await.is_fine())
+            }));
         }
     }
 }

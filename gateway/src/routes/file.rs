@@ -67,34 +67,60 @@ struct VariantSection {
 }
 
 /// Reads the text of a routes file. `services` are the addresses that a variant without `url` means.
-pub(super) fn read(path: &Path, text: &[u8], services: &[ServiceAddress]) -> Result<Routes, RoutesError> {
-    let wrong = |what| RoutesError::Wrong { path: path.to_owned(), what };
+pub(super) fn read(
+    path: &Path,
+    text: &[u8],
+    services: &[ServiceAddress],
+) -> Result<Routes, RoutesError> {
+    let wrong = |what| RoutesError::Wrong {
+        path: path.to_owned(),
+        what,
+    };
     let text = std::str::from_utf8(text).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
     let file: File = toml::from_str(text).map_err(|error| wrong(explain(text, &error)))?;
     if file.models.is_empty() {
         // An editor that empties a file before it writes must not send all traffic elsewhere for a moment.
         return Err(wrong("it names no model".to_owned()));
     }
-    let set: Arc<str> = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
+    let set: Arc<str> = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into();
     let mut models = BTreeMap::new();
     for (model, section) in file.models {
-        let route = route(&model, section, services, &set).map_err(|what| wrong(format!("model `{model}`: {what}")))?;
+        let route = route(&model, section, services, &set)
+            .map_err(|what| wrong(format!("model `{model}`: {what}")))?;
         models.insert(model, route);
     }
     Ok(Routes::with(services, models))
 }
 
-fn route(model: &str, section: ModelSection, services: &[ServiceAddress], set: &Arc<str>) -> Result<Route, String> {
-    let ModelSection { salt, fail_over, variants: sections } = section;
+fn route(
+    model: &str,
+    section: ModelSection,
+    services: &[ServiceAddress],
+    set: &Arc<str>,
+) -> Result<Route, String> {
+    let ModelSection {
+        salt,
+        fail_over,
+        variants: sections,
+    } = section;
     if !is_name(model) {
         return Err("the name must have letters, digits, `_`, `-` and `.` only".to_owned());
     }
     let salt = salt.unwrap_or_else(|| model.to_owned());
     if salt.len() > MAX_SALT || salt.chars().any(char::is_control) {
-        return Err(format!("salt must have at most {MAX_SALT} bytes and no control characters"));
+        return Err(format!(
+            "salt must have at most {MAX_SALT} bytes and no control characters"
+        ));
     }
     if sections.len() > MAX_VARIANTS {
-        return Err(format!("it has {} variants and may have {MAX_VARIANTS}", sections.len()));
+        return Err(format!(
+            "it has {} variants and may have {MAX_VARIANTS}",
+            sections.len()
+        ));
     }
     let mut variants: Vec<Variant> = Vec::with_capacity(sections.len());
     for section in sections {
@@ -111,31 +137,58 @@ fn route(model: &str, section: ModelSection, services: &[ServiceAddress], set: &
     if !variants.iter().any(Variant::answers) {
         return Err("no active variant has a weight above 0, so nothing could answer".to_owned());
     }
-    Ok(Route::new(variants, Rule { salt, fail_over, implied: false, set: Arc::clone(set) }))
+    Ok(Route::new(
+        variants,
+        Rule {
+            salt,
+            fail_over,
+            implied: false,
+            set: Arc::clone(set),
+        },
+    ))
 }
 
 fn variant(section: VariantSection, services: &[ServiceAddress]) -> Result<Variant, String> {
-    let VariantSection { name, url, weight, mode } = section;
+    let VariantSection {
+        name,
+        url,
+        weight,
+        mode,
+    } = section;
     if !is_variant_name(&name) {
-        return Err(format!("a name has 1 to {MAX_VARIANT_NAME} letters, digits, `_`, `-` and `.`"));
+        return Err(format!(
+            "a name has 1 to {MAX_VARIANT_NAME} letters, digits, `_`, `-` and `.`"
+        ));
     }
     let weight = match (mode, weight) {
         (Mode::Shadow, None) => 0,
-        (Mode::Shadow, Some(_)) => return Err("a shadow never answers, so it has no `weight`".to_owned()),
-        (Mode::Active, None) => return Err("`weight` is missing; 0 answers only who asks for it by name".to_owned()),
+        (Mode::Shadow, Some(_)) => {
+            return Err("a shadow never answers, so it has no `weight`".to_owned());
+        }
+        (Mode::Active, None) => {
+            return Err("`weight` is missing; 0 answers only who asks for it by name".to_owned());
+        }
         (Mode::Active, Some(weight)) => u32::try_from(weight)
             .ok()
             .filter(|weight| *weight <= MAX_WEIGHT)
             .ok_or_else(|| format!("weight {weight} is not 0 to {MAX_WEIGHT}"))?,
     };
-    Ok(Variant { service: address(&name, url.as_deref(), services)?, name: name.into(), weight, mode })
+    Ok(Variant {
+        service: address(&name, url.as_deref(), services)?,
+        name: name.into(),
+        weight,
+        mode,
+    })
 }
 
 fn address(name: &str, url: Option<&str>, services: &[ServiceAddress]) -> Result<Url, String> {
     if let Some(url) = url {
         return http_url(url);
     }
-    let service = services.iter().find(|service| service.name == name).map(|service| service.url.clone());
+    let service = services
+        .iter()
+        .find(|service| service.name == name)
+        .map(|service| service.url.clone());
     service.ok_or_else(|| format!("`url` is missing, and no --model-service {name}=URL gives one"))
 }
 
@@ -147,6 +200,13 @@ pub(crate) fn is_variant_name(text: &str) -> bool {
 /// What the parser says, on one line, with the number of the line that it means.
 fn explain(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join(" ");
-    let line = |at: usize| text.get(..at).map_or(0, |before| before.matches('\n').count()) + 1;
-    error.span().map_or_else(|| message.clone(), |span| format!("line {}: {message}", line(span.start)))
+    let line = |at: usize| {
+        text.get(..at)
+            .map_or(0, |before| before.matches('\n').count())
+            + 1
+    };
+    error.span().map_or_else(
+        || message.clone(),
+        |span| format!("line {}: {message}", line(span.start)),
+    )
 }

@@ -37,25 +37,43 @@ pub(crate) fn route(salt: &str, fail_over: bool, weights: &[(&str, u32)]) -> Rou
         weight: *weight,
         mode: Mode::Active,
     };
-    let rule = Rule { salt: salt.to_owned(), fail_over, implied: false, set: "routes.toml".into() };
+    let rule = Rule {
+        salt: salt.to_owned(),
+        fail_over,
+        implied: false,
+        set: "routes.toml".into(),
+    };
     Route::new(weights.iter().map(variant).collect(), rule)
 }
 
 fn services() -> Vec<ServiceAddress> {
-    ["http://127.0.0.1:8000", "canary=http://127.0.0.1:8009"].map(|text| text.parse().unwrap()).to_vec()
+    ["http://127.0.0.1:8000", "canary=http://127.0.0.1:8009"]
+        .map(|text| text.parse().unwrap())
+        .to_vec()
 }
 
 fn read(text: &str) -> Result<Routes, String> {
-    file::read(Path::new("/etc/throughline/routes.toml"), text.as_bytes(), &services())
-        .map_err(|error| serving::chain(&error))
+    file::read(
+        Path::new("/etc/throughline/routes.toml"),
+        text.as_bytes(),
+        &services(),
+    )
+    .map_err(|error| serving::chain(&error))
 }
 
 #[test]
 fn a_file_says_who_answers() {
     let routes = read(GOOD).unwrap();
     let route = routes.of("wine_quality");
-    assert_eq!((route.salt.as_str(), route.fail_over, &*route.set), ("autumn", true, "routes.toml"));
-    let variants: Vec<_> = route.variants.iter().map(|v| (&*v.name, v.service.as_str(), v.weight, v.mode)).collect();
+    assert_eq!(
+        (route.salt.as_str(), route.fail_over, &*route.set),
+        ("autumn", true, "routes.toml")
+    );
+    let variants: Vec<_> = route
+        .variants
+        .iter()
+        .map(|v| (&*v.name, v.service.as_str(), v.weight, v.mode))
+        .collect();
     assert_eq!(
         variants,
         [
@@ -64,27 +82,52 @@ fn a_file_says_who_answers() {
             ("kserve", "http://127.0.0.1:8085/", 0, Mode::Shadow),
         ]
     );
-    assert_eq!((route.only, route.first(), route.shadows().collect::<Vec<_>>()), (None, 0, vec![2]));
+    assert_eq!(
+        (
+            route.only,
+            route.first(),
+            route.shadows().collect::<Vec<_>>()
+        ),
+        (None, 0, vec![2])
+    );
     assert_eq!(route.describe(), "primary 90, canary 10, kserve shadow");
     // Of other models the command line decides; `canary` at its own address is another service there.
     let other = routes.of("text_sentiment");
-    assert_eq!((other.only, other.describe().as_str(), &*other.set), (Some(0), "primary 1, canary 0", "command line"));
+    assert_eq!(
+        (other.only, other.describe().as_str(), &*other.set),
+        (Some(0), "primary 1, canary 0", "command line")
+    );
     assert_eq!(routes.services().len(), 4);
 }
 
 #[test]
 fn without_a_file_the_one_called_primary_has_all() {
-    let services =
-        |texts: &[&str]| Routes::of_services(&texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
-    assert_eq!(services(&["a=http://x", "http://y"]).of("m").describe(), "a 0, primary 1");
-    assert_eq!(services(&["a=http://x", "b=http://y"]).of("m").describe(), "a 1, b 0");
+    let services = |texts: &[&str]| {
+        Routes::of_services(
+            &texts
+                .iter()
+                .map(|text| text.parse().unwrap())
+                .collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(
+        services(&["a=http://x", "http://y"]).of("m").describe(),
+        "a 0, primary 1"
+    );
+    assert_eq!(
+        services(&["a=http://x", "b=http://y"]).of("m").describe(),
+        "a 1, b 0"
+    );
 }
 
 #[test]
 fn the_version_of_a_rule_changes_exactly_with_the_rule() {
     let version = |text: &str| read(text).unwrap().of("wine_quality").version.clone();
     let first = version(GOOD);
-    assert_eq!((first.len(), version(&format!("# a word\n{GOOD}"))), (12, first.clone()));
+    assert_eq!(
+        (first.len(), version(&format!("# a word\n{GOOD}"))),
+        (12, first.clone())
+    );
     let others = [
         GOOD.replace("90", "80"),
         GOOD.replace("autumn", "winter"),
@@ -92,7 +135,11 @@ fn the_version_of_a_rule_changes_exactly_with_the_rule() {
         GOOD.replace("8085", "8086"),
         GOOD.replace("mode = \"shadow\"", "weight = 0"),
     ];
-    let versions: BTreeSet<_> = others.iter().map(|text| version(text)).chain([first]).collect();
+    let versions: BTreeSet<_> = others
+        .iter()
+        .map(|text| version(text))
+        .chain([first])
+        .collect();
     assert_eq!(versions.len(), 6);
 }
 
@@ -104,33 +151,75 @@ fn what_is_wrong_is_named_with_its_place() {
         ("models = 3", "line 1: invalid type"),
         ("[models.wine]\nvariants = [", "line 2: "),
         ("[model.wine]", "line 1: unknown field `model`"),
-        ("[models.wine]\nfailover = true", "line 2: unknown field `failover`"),
+        (
+            "[models.wine]\nfailover = true",
+            "line 2: unknown field `failover`",
+        ),
         ("[models.wine]", "model `wine`: it has no active variant"),
         ("[models.\"a/b\"]", "model `a/b`: the name must"),
-        ("[models.wine]\nsalt = \"a\\u0000b\"\nvariants = []", "model `wine`: salt must"),
-        (&variant("weight = 1"), "missing field `name`"),
-        (&variant("name = \"primary\""), "variant `primary`: `weight` is missing"),
-        (&variant("name = \"primary\"\nweight = -1"), "variant `primary`: weight -1 is not"),
-        (&variant("name = \"primary\"\nweight = 1000001"), "variant `primary`: weight 1000001 is not"),
-        (&variant("name = \"primary\"\nweight = 1.5"), "invalid type"),
-        (&variant("name = \"primary\"\nweight = 0"), "model `wine`: no active variant has a weight above 0"),
-        (&variant("name = \"primary\"\nmode = \"shadow\""), "model `wine`: it has no active variant"),
-        (&variant("name = \"primary\"\nmode = \"shadow\"\nweight = 1"), "variant `primary`: a shadow never answers"),
-        (&variant("name = \"primary\"\nmode = \"mirror\"\nweight = 1"), "unknown variant `mirror`"),
-        (&variant("name = \"nobody\"\nweight = 1"), "variant `nobody`: `url` is missing"),
-        (&variant("name = \"x\"\nweight = 1\nurl = \"ftp://x\""), "variant `x`: `ftp://x` is no http"),
-        (&variant("name = \"a b\"\nweight = 1"), "variant `a b`: a name has"),
         (
-            &variant("name = \"primary\"\nweight = 1\n[[models.wine.variants]]\nname = \"primary\"\nweight = 1"),
+            "[models.wine]\nsalt = \"a\\u0000b\"\nvariants = []",
+            "model `wine`: salt must",
+        ),
+        (&variant("weight = 1"), "missing field `name`"),
+        (
+            &variant("name = \"primary\""),
+            "variant `primary`: `weight` is missing",
+        ),
+        (
+            &variant("name = \"primary\"\nweight = -1"),
+            "variant `primary`: weight -1 is not",
+        ),
+        (
+            &variant("name = \"primary\"\nweight = 1000001"),
+            "variant `primary`: weight 1000001 is not",
+        ),
+        (&variant("name = \"primary\"\nweight = 1.5"), "invalid type"),
+        (
+            &variant("name = \"primary\"\nweight = 0"),
+            "model `wine`: no active variant has a weight above 0",
+        ),
+        (
+            &variant("name = \"primary\"\nmode = \"shadow\""),
+            "model `wine`: it has no active variant",
+        ),
+        (
+            &variant("name = \"primary\"\nmode = \"shadow\"\nweight = 1"),
+            "variant `primary`: a shadow never answers",
+        ),
+        (
+            &variant("name = \"primary\"\nmode = \"mirror\"\nweight = 1"),
+            "unknown variant `mirror`",
+        ),
+        (
+            &variant("name = \"nobody\"\nweight = 1"),
+            "variant `nobody`: `url` is missing",
+        ),
+        (
+            &variant("name = \"x\"\nweight = 1\nurl = \"ftp://x\""),
+            "variant `x`: `ftp://x` is no http",
+        ),
+        (
+            &variant("name = \"a b\"\nweight = 1"),
+            "variant `a b`: a name has",
+        ),
+        (
+            &variant(
+                "name = \"primary\"\nweight = 1\n[[models.wine.variants]]\nname = \"primary\"\nweight = 1",
+            ),
             "model `wine`: variant `primary`: it is there twice",
         ),
     ];
     for (text, expected) in cases {
         let error = read(text).unwrap_err();
-        assert!(error.contains("/etc/throughline/routes.toml") && error.contains(expected), "{text}: {error}");
+        assert!(
+            error.contains("/etc/throughline/routes.toml") && error.contains(expected),
+            "{text}: {error}"
+        );
         assert!(!error.contains('\n'), "{error}");
     }
-    let one = |n| format!("[[models.wine.variants]]\nname = \"v{n}\"\nweight = 1\nurl = \"http://x\"\n");
+    let one =
+        |n| format!("[[models.wine.variants]]\nname = \"v{n}\"\nweight = 1\nurl = \"http://x\"\n");
     let many = (0..17).map(one).collect::<Vec<_>>().concat();
     assert!(read(&many).unwrap_err().contains("it has 17 variants"));
     let bytes = file::read(Path::new("r.toml"), b"\xff", &services()).unwrap_err();
@@ -151,7 +240,9 @@ impl Watched {
         let path = folder.path().join("routes.toml");
         std::fs::write(&path, GOOD).unwrap();
         let (health, changes) = (Health::new(), Arc::<AtomicUsize>::default());
-        let watcher = Watcher::start(Some(path.clone()), services(), health.clone()).await.unwrap();
+        let watcher = Watcher::start(Some(path.clone()), services(), health.clone())
+            .await
+            .unwrap();
         let (routes, count) = (watcher.routes(), Arc::clone(&changes));
         telemetry::task::spawn(async move {
             let counted = || {
@@ -160,7 +251,13 @@ impl Watched {
             };
             watcher.keep_fresh(Duration::from_millis(5), counted).await;
         });
-        Self { path, routes, health, changes, _folder: folder }
+        Self {
+            path,
+            routes,
+            health,
+            changes,
+            _folder: folder,
+        }
     }
 
     async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
@@ -173,15 +270,27 @@ impl Watched {
 
     /// Waits until the file was looked at: what is wrong with it is told.
     async fn until_told(&self, expected: &str) {
-        self.until(expected, async || self.detail().await.contains(expected)).await;
+        self.until(expected, async || self.detail().await.contains(expected))
+            .await;
     }
 
     async fn detail(&self) -> String {
         use http_body_util::BodyExt as _;
         use tower::ServiceExt as _;
-        let request = http::Request::get("/readyz").body(axum::body::Body::empty()).unwrap();
+        let request = http::Request::get("/readyz")
+            .body(axum::body::Body::empty())
+            .unwrap();
         let answer = self.health.routes().oneshot(request).await.unwrap();
-        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+        String::from_utf8(
+            answer
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .to_vec(),
+        )
+        .unwrap()
     }
 
     fn weights(&self) -> String {
@@ -193,9 +302,21 @@ impl Watched {
 async fn a_changed_file_is_followed_and_a_bad_one_is_not() {
     let watched = Watched::start().await;
     let before = watched.routes.load();
-    std::fs::write(&watched.path, GOOD.replace("90", "80").replace("= 10", "= 20")).unwrap();
-    watched.until("80/20", async || watched.weights() == "primary 80, canary 20, kserve shadow").await;
-    assert_eq!(before.of("wine_quality").describe(), "primary 90, canary 10, kserve shadow", "a request keeps its own");
+    std::fs::write(
+        &watched.path,
+        GOOD.replace("90", "80").replace("= 10", "= 20"),
+    )
+    .unwrap();
+    watched
+        .until("80/20", async || {
+            watched.weights() == "primary 80, canary 20, kserve shadow"
+        })
+        .await;
+    assert_eq!(
+        before.of("wine_quality").describe(),
+        "primary 90, canary 10, kserve shadow",
+        "a request keeps its own"
+    );
 
     std::fs::write(&watched.path, GOOD.replace("weight = 10", "weight = ten")).unwrap();
     watched.until_told("the routes of before are kept").await;
@@ -211,11 +332,23 @@ async fn a_changed_file_is_followed_and_a_bad_one_is_not() {
     watched.until_told("larger than 1 MiB").await;
 
     // The same as before the trouble: well again, and nothing has changed.
-    std::fs::write(&watched.path, GOOD.replace("90", "80").replace("= 10", "= 20")).unwrap();
-    watched.until("well again", async || !watched.detail().await.contains("routes")).await;
+    std::fs::write(
+        &watched.path,
+        GOOD.replace("90", "80").replace("= 10", "= 20"),
+    )
+    .unwrap();
+    watched
+        .until("well again", async || {
+            !watched.detail().await.contains("routes")
+        })
+        .await;
     assert_eq!(watched.changes.load(Ordering::Relaxed), 1);
     std::fs::write(&watched.path, GOOD).unwrap();
-    watched.until("90/10", async || watched.weights() == "primary 90, canary 10, kserve shadow").await;
+    watched
+        .until("90/10", async || {
+            watched.weights() == "primary 90, canary 10, kserve shadow"
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -235,20 +368,25 @@ async fn readers_see_old_or_new_routes_and_nothing_between() {
             })
         })
         .collect();
-    for (text, weights) in
-        [(&new, "primary 70, canary 30, kserve shadow"), (&GOOD.to_owned(), "primary 90, canary 10, kserve shadow")]
-    {
+    for (text, weights) in [
+        (&new, "primary 70, canary 30, kserve shadow"),
+        (&GOOD.to_owned(), "primary 90, canary 10, kserve shadow"),
+    ] {
         // Renamed into place, as an editor or a platform does it.
         let other = watched.path.with_extension("new");
         std::fs::write(&other, text).unwrap();
         std::fs::rename(&other, &watched.path).unwrap();
-        watched.until(weights, async || watched.weights() == weights).await;
+        watched
+            .until(weights, async || watched.weights() == weights)
+            .await;
     }
     done.store(1, Ordering::Relaxed);
     for reader in readers {
         let seen = reader.join().unwrap();
         assert!(
-            seen.iter().all(|one| one.starts_with("primary 90, canary 10") || one.starts_with("primary 70, canary 30")),
+            seen.iter()
+                .all(|one| one.starts_with("primary 90, canary 10")
+                    || one.starts_with("primary 70, canary 30")),
             "{seen:?}"
         );
     }
@@ -258,7 +396,11 @@ async fn readers_see_old_or_new_routes_and_nothing_between() {
 async fn at_the_start_a_bad_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("routes.toml");
-    let start = async || Watcher::start(Some(path.clone()), services(), Health::new()).await.unwrap_err();
+    let start = async || {
+        Watcher::start(Some(path.clone()), services(), Health::new())
+            .await
+            .unwrap_err()
+    };
     assert!(matches!(start().await, RoutesError::Read { .. }));
     std::fs::write(&path, "models = 1").unwrap();
     assert!(matches!(start().await, RoutesError::Wrong { .. }));

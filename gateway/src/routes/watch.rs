@@ -25,7 +25,9 @@ pub(crate) struct SharedRoutes {
 
 impl SharedRoutes {
     fn new(routes: Routes) -> Self {
-        Self { current: Arc::new(RwLock::new(Arc::new(routes))) }
+        Self {
+            current: Arc::new(RwLock::new(Arc::new(routes))),
+        }
     }
 
     /// The routes of now. A request asks once and keeps what it got.
@@ -66,7 +68,14 @@ impl Watcher {
                 (content, routes)
             }
         };
-        Ok(Self { path, services, health, shared: SharedRoutes::new(routes), seen, wrong: None })
+        Ok(Self {
+            path,
+            services,
+            health,
+            shared: SharedRoutes::new(routes),
+            seen,
+            wrong: None,
+        })
     }
 
     pub(crate) fn routes(&self) -> SharedRoutes {
@@ -74,8 +83,14 @@ impl Watcher {
     }
 
     /// Looks at the file again and again, for ever, and calls `changed` after each change of the routes.
-    pub(crate) async fn keep_fresh<F: Future<Output = ()>>(mut self, every: Duration, changed: impl Fn() -> F) {
-        let Some(path) = self.path.clone() else { return std::future::pending().await };
+    pub(crate) async fn keep_fresh<F: Future<Output = ()>>(
+        mut self,
+        every: Duration,
+        changed: impl Fn() -> F,
+    ) {
+        let Some(path) = self.path.clone() else {
+            return std::future::pending().await;
+        };
         loop {
             tokio::time::sleep(every).await;
             let mut read = content(path.clone()).await;
@@ -126,9 +141,12 @@ impl Watcher {
         }
         let routes = Arc::new(routes);
         self.shared.store(Arc::clone(&routes));
-        for model in
-            before.models().keys().chain(routes.models().keys().filter(|name| !before.models().contains_key(*name)))
-        {
+        for model in before.models().keys().chain(
+            routes
+                .models()
+                .keys()
+                .filter(|name| !before.models().contains_key(*name)),
+        ) {
             let (old, new) = (before.of(model), routes.of(model));
             if old.version != new.version {
                 tracing::info!(
@@ -145,7 +163,10 @@ impl Watcher {
     fn refuse(&mut self, error: &RoutesError) {
         let told = serving::chain(error);
         if self.wrong.as_ref() != Some(&told) {
-            self.health.detail(DETAIL, Some(format!("the routes of before are kept: {told}")));
+            self.health.detail(
+                DETAIL,
+                Some(format!("the routes of before are kept: {told}")),
+            );
             tracing::warn!(name: "routes.refused", error = told, "the routes of before are kept: {told}");
             self.wrong = Some(told);
         }
@@ -165,6 +186,11 @@ async fn content(path: PathBuf) -> Result<Vec<u8>, RoutesError> {
             Ok(content)
         }
     });
-    let read = read.await.unwrap_or_else(|_| Err(std::io::Error::other("the gateway is stopping")));
-    read.map_err(|source| RoutesError::Read { path: unread, source })
+    let read = read
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::other("the gateway is stopping")));
+    read.map_err(|source| RoutesError::Read {
+        path: unread,
+        source,
+    })
 }

@@ -30,9 +30,15 @@ struct Seen {
 
 impl Record {
     pub(super) fn put(&mut self, id: u64, variant: &str, label: &str, confidence: f32) {
-        let Some(variant) = place(&mut self.variants, variant, MAX_VARIANTS) else { return };
+        let Some(variant) = place(&mut self.variants, variant, MAX_VARIANTS) else {
+            return;
+        };
         let label = place(&mut self.labels, label, MAX_LABELS).unwrap_or(MAX_LABELS as u8);
-        let seen = Seen { variant, label, confidence };
+        let seen = Seen {
+            variant,
+            label,
+            confidence,
+        };
         if let Some(known) = self.ids.get_mut(&id) {
             match known.iter_mut().find(|known| known.variant == variant) {
                 Some(before) => *before = seen,
@@ -51,8 +57,15 @@ impl Record {
 
     /// What `variant` said, and how often `reference` said the same of the same id.
     pub(super) fn tell(&self, variant: &str, reference: &str, told: &mut Told) {
-        let at = |name: &str| self.variants.iter().position(|known| **known == *name).map(|at| at as u8);
-        let (Some(variant), reference) = (at(variant), at(reference)) else { return };
+        let at = |name: &str| {
+            self.variants
+                .iter()
+                .position(|known| **known == *name)
+                .map(|at| at as u8)
+        };
+        let (Some(variant), reference) = (at(variant), at(reference)) else {
+            return;
+        };
         let mut labels = [0_u64; MAX_LABELS + 1];
         let mut confidence = 0.0;
         for seen in self.ids.values() {
@@ -61,15 +74,26 @@ impl Record {
             told.predictions += 1;
             labels[usize::from(own.label)] += 1;
             confidence += f64::from(own.confidence);
-            if let Some(other) = reference.filter(|reference| *reference != variant).and_then(of) {
+            if let Some(other) = reference
+                .filter(|reference| *reference != variant)
+                .and_then(of)
+            {
                 told.pairs += 1;
                 told.agreed += u64::from(own.label == other.label);
             }
         }
         let share = |count: u64| count as f64 / told.predictions as f64;
         told.confidence_mean = (told.predictions > 0).then(|| confidence / told.predictions as f64);
-        let name = |at: usize| self.labels.get(at).map_or(OTHER_LABELS, |label| label).to_owned();
-        let shares = labels.into_iter().enumerate().filter(|(_, count)| *count > 0);
+        let name = |at: usize| {
+            self.labels
+                .get(at)
+                .map_or(OTHER_LABELS, |label| label)
+                .to_owned()
+        };
+        let shares = labels
+            .into_iter()
+            .enumerate()
+            .filter(|(_, count)| *count > 0);
         told.label_shares = shares.map(|(at, count)| (name(at), share(count))).collect();
     }
 }

@@ -12,8 +12,16 @@ use crate::store::{Key, StoredPrediction};
 
 fn by(variant: &str, data_id: &str, label: &str, confidence: f32) -> StoredPrediction {
     let old = prediction("m", "1", data_id, 0);
-    let key = Key { variant: variant.to_owned(), ..old.key.clone() };
-    StoredPrediction { key, label: label.to_owned(), confidence, ..old }
+    let key = Key {
+        variant: variant.to_owned(),
+        ..old.key.clone()
+    };
+    StoredPrediction {
+        key,
+        label: label.to_owned(),
+        confidence,
+        ..old
+    }
 }
 
 fn statistics() -> Statistics {
@@ -54,7 +62,11 @@ fn quantiles_are_within_five_percent() {
     }
     // Nothing is too short or too long to be counted.
     let latency = Latency::default();
-    for took in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(1_000_000)] {
+    for took in [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_secs(1_000_000),
+    ] {
         latency.record(took);
     }
     let [short, long] = latency.quantiles([0.5, 1.0]).map(Option::unwrap);
@@ -64,17 +76,41 @@ fn quantiles_are_within_five_percent() {
 #[test]
 fn variants_are_compared_on_the_ids_that_both_have_answered() {
     let statistics = statistics();
-    saw(&statistics, &[by("a", "1", "high", 0.9), by("a", "2", "low", 0.6), by("a", "3", "low", 0.6)]);
-    saw(&statistics, &[by("b", "1", "high", 0.8), by("b", "2", "high", 0.4), by("b", "4", "low", 0.6)]);
+    saw(
+        &statistics,
+        &[
+            by("a", "1", "high", 0.9),
+            by("a", "2", "low", 0.6),
+            by("a", "3", "low", 0.6),
+        ],
+    );
+    saw(
+        &statistics,
+        &[
+            by("b", "1", "high", 0.8),
+            by("b", "2", "high", 0.4),
+            by("b", "4", "low", 0.6),
+        ],
+    );
     // Again, and by hits of the store: an id counts once, with what was said of it last.
-    saw(&statistics, &[by("a", "1", "high", 0.9), by("a", "3", "high", 0.9)]);
+    saw(
+        &statistics,
+        &[by("a", "1", "high", 0.9), by("a", "3", "high", 0.9)],
+    );
     let told = statistics.tell("m", "b", "a");
     assert_eq!((told.predictions, told.pairs, told.agreed), (3, 2, 1));
     assert!((told.confidence_mean.unwrap() - 0.6).abs() < 1e-6);
-    let shares: Vec<_> = told.label_shares.iter().map(|(label, share)| format!("{label} {share:.3}")).collect();
+    let shares: Vec<_> = told
+        .label_shares
+        .iter()
+        .map(|(label, share)| format!("{label} {share:.3}"))
+        .collect();
     assert_eq!(shares, ["high 0.667", "low 0.333"]);
     let told = statistics.tell("m", "a", "a");
-    assert_eq!((told.predictions, told.pairs, told.label_shares["high"]), (3, 0, 2.0 / 3.0));
+    assert_eq!(
+        (told.predictions, told.pairs, told.label_shares["high"]),
+        (3, 0, 2.0 / 3.0)
+    );
     assert_eq!(statistics.tell("m", "nobody", "a"), Told::default());
     assert_eq!(statistics.tell("nobody", "a", "a"), Told::default());
     // A variant is compared with one that has answered nothing yet.
@@ -89,7 +125,11 @@ fn calls_are_counted_by_what_became_of_them() {
             "m",
             "a",
             Duration::from_millis(10),
-            if n == 3 { CallEnd::Failed } else { CallEnd::Answered },
+            if n == 3 {
+                CallEnd::Failed
+            } else {
+                CallEnd::Answered
+            },
         );
     }
     statistics.called("m", "b", Duration::from_secs(9), CallEnd::Failed);
@@ -98,21 +138,42 @@ fn calls_are_counted_by_what_became_of_them() {
     assert_eq!((told.calls, told.errors), (10, 1));
     assert!((told.p95.unwrap() / 0.01 - 1.0).abs() < 0.05);
     let told = statistics.tell("m", "b", "a");
-    assert_eq!((told.calls, told.errors, told.p50), (2, 1, None), "how long a failure took says nothing of the model");
+    assert_eq!(
+        (told.calls, told.errors, told.p50),
+        (2, 1, None),
+        "how long a failure took says nothing of the model"
+    );
 }
 
 #[test]
 fn the_record_is_bounded_and_the_oldest_ids_leave_first() {
     let statistics = statistics();
-    let all: Vec<_> = (0..MAX_IDS + 10).map(|n| by("a", &n.to_string(), &format!("label-{}", n % 100), 0.5)).collect();
+    let all: Vec<_> = (0..MAX_IDS + 10)
+        .map(|n| by("a", &n.to_string(), &format!("label-{}", n % 100), 0.5))
+        .collect();
     saw(&statistics, &all);
     let told = statistics.tell("m", "a", "a");
     assert_eq!(told.predictions, MAX_IDS as u64);
-    assert_eq!((told.label_shares.len(), told.label_shares["(others)"]), (65, 0.36));
-    saw(&statistics, &[by("b", "0", "label-0", 0.5), by("b", "11", "label-11", 0.5)]);
-    assert_eq!(statistics.tell("m", "b", "a").pairs, 1, "0 has left, 11 has not");
+    assert_eq!(
+        (told.label_shares.len(), told.label_shares["(others)"]),
+        (65, 0.36)
+    );
+    saw(
+        &statistics,
+        &[by("b", "0", "label-0", 0.5), by("b", "11", "label-11", 0.5)],
+    );
+    assert_eq!(
+        statistics.tell("m", "b", "a").pairs,
+        1,
+        "0 has left, 11 has not"
+    );
     for n in 0..2_000 {
-        statistics.called(&format!("model-{n}"), "a", Duration::ZERO, CallEnd::Answered);
+        statistics.called(
+            &format!("model-{n}"),
+            "a",
+            Duration::ZERO,
+            CallEnd::Answered,
+        );
     }
     assert_eq!(statistics.models.read().unwrap().len(), 1_000);
 }

@@ -6,7 +6,10 @@ use telemetry::SpanRef;
 use super::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
 
 /// Runs the whole suite. `settle` makes what was written visible to searches, for engines that need to be told.
-pub(crate) async fn check<F: Future<Output = ()>>(store: &dyn PredictionStore, settle: impl Fn() -> F) {
+pub(crate) async fn check<F: Future<Output = ()>>(
+    store: &dyn PredictionStore,
+    settle: impl Fn() -> F,
+) {
     an_empty_store_knows_nothing(store).await;
     what_is_stored_is_found_again_exactly(store).await;
     a_lookup_keeps_the_order_and_marks_what_is_missing(store).await;
@@ -27,7 +30,12 @@ pub(crate) async fn check<F: Future<Output = ()>>(store: &dyn PredictionStore, s
 }
 
 /// A prediction `seconds` after a fixed moment.
-pub(crate) fn prediction(model: &str, version: &str, data_id: &str, seconds: i64) -> StoredPrediction {
+pub(crate) fn prediction(
+    model: &str,
+    version: &str,
+    data_id: &str,
+    seconds: i64,
+) -> StoredPrediction {
     StoredPrediction {
         key: Key {
             model: model.to_owned(),
@@ -50,17 +58,30 @@ fn at(seconds: i64) -> Timestamp {
 
 /// The same by another variant.
 fn by(variant: &str, prediction: StoredPrediction) -> StoredPrediction {
-    StoredPrediction { key: Key { variant: variant.to_owned(), ..prediction.key }, ..prediction }
+    StoredPrediction {
+        key: Key {
+            variant: variant.to_owned(),
+            ..prediction.key
+        },
+        ..prediction
+    }
 }
 
 /// Looks up predictions of the variant `primary`.
 pub(crate) fn lookup(model: &str, version: &str, data_ids: &[&str]) -> Lookup {
-    Lookup { model: model.to_owned(), parts: vec![part("primary", version, data_ids)] }
+    Lookup {
+        model: model.to_owned(),
+        parts: vec![part("primary", version, data_ids)],
+    }
 }
 
 fn part(variant: &str, version: &str, data_ids: &[&str]) -> LookupPart {
     let data_ids = data_ids.iter().map(|id| (*id).to_owned()).collect();
-    LookupPart { variant: variant.to_owned(), version: version.to_owned(), data_ids }
+    LookupPart {
+        variant: variant.to_owned(),
+        version: version.to_owned(),
+        data_ids,
+    }
 }
 
 async fn put(store: &dyn PredictionStore, predictions: &[StoredPrediction]) {
@@ -69,15 +90,36 @@ async fn put(store: &dyn PredictionStore, predictions: &[StoredPrediction]) {
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 
-async fn get(store: &dyn PredictionStore, model: &str, version: &str, data_id: &str) -> Option<StoredPrediction> {
-    store.get_many(lookup(model, version, &[data_id])).await.unwrap().remove(0)
+async fn get(
+    store: &dyn PredictionStore,
+    model: &str,
+    version: &str,
+    data_id: &str,
+) -> Option<StoredPrediction> {
+    store
+        .get_many(lookup(model, version, &[data_id]))
+        .await
+        .unwrap()
+        .remove(0)
 }
 
 async fn an_empty_store_knows_nothing(store: &dyn PredictionStore) {
-    assert_eq!(store.get_many(lookup("m", "1", &["a", "b"])).await.unwrap(), [None, None]);
+    assert_eq!(
+        store.get_many(lookup("m", "1", &["a", "b"])).await.unwrap(),
+        [None, None]
+    );
     assert_eq!(store.get_many(lookup("m", "1", &[])).await.unwrap(), []);
     assert_eq!(store.put_many(Vec::new()).await.unwrap().len(), 0);
-    assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap(), Page::default());
+    assert_eq!(
+        store
+            .search(Search {
+                limit: 10,
+                ..Search::default()
+            })
+            .await
+            .unwrap(),
+        Page::default()
+    );
     assert_eq!(store.latest_version("m", "primary").await.unwrap(), None);
     assert_eq!(store.remove_older(at(0)).await.unwrap(), 0);
 }
@@ -92,14 +134,29 @@ async fn what_is_stored_is_found_again_exactly(store: &dyn PredictionStore) {
         ..prediction("exact", "1", "b", 1)
     };
     put(store, &[full.clone(), odd.clone()]).await;
-    assert_eq!(store.get_many(lookup("exact", "1", &["a", "b"])).await.unwrap(), [Some(full), Some(odd)]);
+    assert_eq!(
+        store
+            .get_many(lookup("exact", "1", &["a", "b"]))
+            .await
+            .unwrap(),
+        [Some(full), Some(odd)]
+    );
 }
 
 async fn a_lookup_keeps_the_order_and_marks_what_is_missing(store: &dyn PredictionStore) {
-    let all: Vec<_> = ["c", "a", "b"].iter().map(|id| prediction("order", "1", id, 0)).collect();
+    let all: Vec<_> = ["c", "a", "b"]
+        .iter()
+        .map(|id| prediction("order", "1", id, 0))
+        .collect();
     put(store, &all).await;
-    let found = store.get_many(lookup("order", "1", &["b", "x", "c", "a"])).await.unwrap();
-    let ids: Vec<_> = found.iter().map(|found| found.as_ref().map(|found| found.key.data_id.as_str())).collect();
+    let found = store
+        .get_many(lookup("order", "1", &["b", "x", "c", "a"]))
+        .await
+        .unwrap();
+    let ids: Vec<_> = found
+        .iter()
+        .map(|found| found.as_ref().map(|found| found.key.data_id.as_str()))
+        .collect();
     assert_eq!(ids, [Some("b"), None, Some("c"), Some("a")]);
 }
 
@@ -113,12 +170,21 @@ async fn versions_and_models_do_not_answer_for_each_other(store: &dyn Prediction
 
 async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
     // Without versions, too, and with names that would make one of the other if they were put together.
-    for (variant, version) in [("primary", ""), ("canary", ""), ("canary", "1"), ("canary/1", ""), ("a@b", "1")] {
+    for (variant, version) in [
+        ("primary", ""),
+        ("canary", ""),
+        ("canary", "1"),
+        ("canary/1", ""),
+        ("a@b", "1"),
+    ] {
         put(
             store,
             &[by(
                 variant,
-                StoredPrediction { label: format!("{variant} {version}"), ..prediction("of", version, "a", 0) },
+                StoredPrediction {
+                    label: format!("{variant} {version}"),
+                    ..prediction("of", version, "a", 0)
+                },
             )],
         )
         .await;
@@ -133,26 +199,53 @@ async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
         ("kserve", "", None),
         ("b", "1", None),
     ] {
-        let of = Lookup { model: "of".to_owned(), parts: vec![part(variant, version, &["a"])] };
+        let of = Lookup {
+            model: "of".to_owned(),
+            parts: vec![part(variant, version, &["a"])],
+        };
         let found = store.get_many(of).await.unwrap().remove(0);
-        assert_eq!(found.as_ref().map(|found| found.label.as_str()), label, "{variant} {version}");
-        assert!(found.is_none_or(|found| found.key.variant == variant && found.key.version == version));
+        assert_eq!(
+            found.as_ref().map(|found| found.label.as_str()),
+            label,
+            "{variant} {version}"
+        );
+        assert!(
+            found.is_none_or(|found| found.key.variant == variant && found.key.version == version)
+        );
     }
 }
 
 async fn one_lookup_is_for_several_variants(store: &dyn PredictionStore) {
-    let all = [prediction("parts", "1", "a", 0), by("canary", prediction("parts", "7", "b", 0))];
+    let all = [
+        prediction("parts", "1", "a", 0),
+        by("canary", prediction("parts", "7", "b", 0)),
+    ];
     put(store, &all).await;
-    let parts = vec![part("canary", "7", &["x", "b"]), part("kserve", "1", &[]), part("primary", "1", &["a", "b"])];
-    let found = store.get_many(Lookup { model: "parts".to_owned(), parts }).await.unwrap();
+    let parts = vec![
+        part("canary", "7", &["x", "b"]),
+        part("kserve", "1", &[]),
+        part("primary", "1", &["a", "b"]),
+    ];
+    let found = store
+        .get_many(Lookup {
+            model: "parts".to_owned(),
+            parts,
+        })
+        .await
+        .unwrap();
     let [a, b] = all;
     assert_eq!(found, [None, Some(b), Some(a), None]);
 }
 
-async fn a_newer_computation_replaces_an_older_one_and_not_the_reverse(store: &dyn PredictionStore) {
+async fn a_newer_computation_replaces_an_older_one_and_not_the_reverse(
+    store: &dyn PredictionStore,
+) {
     let (old, new) = (
         prediction("newest", "1", "a", 1),
-        StoredPrediction { label: "low".to_owned(), ..prediction("newest", "1", "a", 2) },
+        StoredPrediction {
+            label: "low".to_owned(),
+            ..prediction("newest", "1", "a", 2)
+        },
     );
     put(store, std::slice::from_ref(&new)).await;
     put(store, &[old]).await;
@@ -163,8 +256,22 @@ async fn a_newer_computation_replaces_an_older_one_and_not_the_reverse(store: &d
 }
 
 async fn ids_are_taken_literally(store: &dyn PredictionStore) {
-    let ids = ["a' OR 1=1 --", "a/b", "%", "_", "naïve ☕", "a\"b\\c", " a", "A", &"x".repeat(256), &"é".repeat(400)];
-    let all: Vec<_> = ids.iter().map(|id| prediction("literal", "1", id, 0)).collect();
+    let ids = [
+        "a' OR 1=1 --",
+        "a/b",
+        "%",
+        "_",
+        "naïve ☕",
+        "a\"b\\c",
+        " a",
+        "A",
+        &"x".repeat(256),
+        &"é".repeat(400),
+    ];
+    let all: Vec<_> = ids
+        .iter()
+        .map(|id| prediction("literal", "1", id, 0))
+        .collect();
     put(store, &all).await;
     let found = store.get_many(lookup("literal", "1", &ids)).await.unwrap();
     assert_eq!(found, all.into_iter().map(Some).collect::<Vec<_>>());
@@ -172,7 +279,9 @@ async fn ids_are_taken_literally(store: &dyn PredictionStore) {
 }
 
 async fn concurrent_writes_are_all_kept(store: &dyn PredictionStore) {
-    let writes = (0..40).map(|n| async move { put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await });
+    let writes = (0..40).map(|n| async move {
+        put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await
+    });
     futures_util::future::join_all(writes).await;
     let ids: Vec<String> = (0..40).map(|n| format!("id-{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
@@ -182,13 +291,23 @@ async fn concurrent_writes_are_all_kept(store: &dyn PredictionStore) {
 
 /// What the searches below find; written before all of them, since an engine may have to settle.
 async fn store_what_is_searched(store: &dyn PredictionStore) {
-    let latest =
-        [prediction("latest", "9", "a", 10), prediction("latest", "10", "a", 20), prediction("latest", "8", "a", 15)];
+    let latest = [
+        prediction("latest", "9", "a", 10),
+        prediction("latest", "10", "a", 20),
+        prediction("latest", "8", "a", 15),
+    ];
     put(store, &latest).await;
     put(store, &[by("canary", prediction("latest", "3", "a", 30))]).await;
     let one = |id: &str, label: &str, variant: &str, confidence, seconds| {
         let label = label.to_owned();
-        by(variant, StoredPrediction { label, confidence, ..prediction("search", "1", id, seconds) })
+        by(
+            variant,
+            StoredPrediction {
+                label,
+                confidence,
+                ..prediction("search", "1", id, seconds)
+            },
+        )
     };
     let search = [
         one("a", "high", "primary", 0.9, 10),
@@ -197,9 +316,19 @@ async fn store_what_is_searched(store: &dyn PredictionStore) {
     ];
     put(store, &search).await;
     // Equal times, so that the order within them must come from the key.
-    let pages: Vec<_> = ["a", "b", "c", "d", "e"].iter().map(|id| prediction("pages", "1", id, 50)).collect();
+    let pages: Vec<_> = ["a", "b", "c", "d", "e"]
+        .iter()
+        .map(|id| prediction("pages", "1", id, 50))
+        .collect();
     put(store, &pages).await;
-    put(store, &[prediction("pages", "1", "f", 60), prediction("pages", "2", "a", 50)]).await;
+    put(
+        store,
+        &[
+            prediction("pages", "1", "f", 60),
+            prediction("pages", "2", "a", 50),
+        ],
+    )
+    .await;
     put(store, &[by("canary", prediction("pages", "9", "c", 50))]).await;
 }
 
@@ -210,24 +339,91 @@ async fn the_latest_version_is_that_of_the_newest_prediction(store: &dyn Predict
         ("latest", "kserve", None),
         ("nobody", "primary", None),
     ] {
-        assert_eq!(store.latest_version(model, variant).await.unwrap().as_deref(), version, "{model} {variant}");
+        assert_eq!(
+            store
+                .latest_version(model, variant)
+                .await
+                .unwrap()
+                .as_deref(),
+            version,
+            "{model} {variant}"
+        );
     }
 }
 
 async fn searches_filter(store: &dyn PredictionStore) {
-    let base = Search { model: Some("search".to_owned()), limit: 10, ..Search::default() };
+    let base = Search {
+        model: Some("search".to_owned()),
+        limit: 10,
+        ..Search::default()
+    };
     let text = |text: &str| Some(text.to_owned());
     let cases = [
         (base.clone(), "c b a"),
-        (Search { label: text("high"), ..base.clone() }, "c a"),
-        (Search { variant: text("primary"), ..base.clone() }, "b a"),
-        (Search { label: text("high"), variant: text("primary"), ..base.clone() }, "a"),
-        (Search { min_confidence: Some(0.9), ..base.clone() }, "a"),
-        (Search { min_confidence: Some(0.8), ..base.clone() }, "b a"),
-        (Search { since: Some(at(20)), ..base.clone() }, "c b"),
-        (Search { since: Some(at(31)), ..base.clone() }, ""),
-        (Search { model: text("nobody"), ..base.clone() }, ""),
-        (Search { label: text("HIGH"), ..base.clone() }, ""),
+        (
+            Search {
+                label: text("high"),
+                ..base.clone()
+            },
+            "c a",
+        ),
+        (
+            Search {
+                variant: text("primary"),
+                ..base.clone()
+            },
+            "b a",
+        ),
+        (
+            Search {
+                label: text("high"),
+                variant: text("primary"),
+                ..base.clone()
+            },
+            "a",
+        ),
+        (
+            Search {
+                min_confidence: Some(0.9),
+                ..base.clone()
+            },
+            "a",
+        ),
+        (
+            Search {
+                min_confidence: Some(0.8),
+                ..base.clone()
+            },
+            "b a",
+        ),
+        (
+            Search {
+                since: Some(at(20)),
+                ..base.clone()
+            },
+            "c b",
+        ),
+        (
+            Search {
+                since: Some(at(31)),
+                ..base.clone()
+            },
+            "",
+        ),
+        (
+            Search {
+                model: text("nobody"),
+                ..base.clone()
+            },
+            "",
+        ),
+        (
+            Search {
+                label: text("HIGH"),
+                ..base.clone()
+            },
+            "",
+        ),
     ];
     for (search, expected) in cases {
         let page = store.search(search.clone()).await.unwrap();
@@ -237,7 +433,11 @@ async fn searches_filter(store: &dyn PredictionStore) {
 }
 
 async fn pages_follow_each_other_without_gaps(store: &dyn PredictionStore) {
-    let mut search = Search { model: Some("pages".to_owned()), limit: 3, ..Search::default() };
+    let mut search = Search {
+        model: Some("pages".to_owned()),
+        limit: 3,
+        ..Search::default()
+    };
     let mut pages = Vec::new();
     loop {
         let page = store.search(search.clone()).await.unwrap();
@@ -253,13 +453,33 @@ async fn pages_follow_each_other_without_gaps(store: &dyn PredictionStore) {
 
 async fn what_is_removed_is_gone(store: &dyn PredictionStore) {
     assert_eq!(get(store, "exact", "1", "a").await, None);
-    assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap(), Page::default());
-    put(store, &[prediction("gone", "1", "old", 0), prediction("gone", "1", "new", 10)]).await;
+    assert_eq!(
+        store
+            .search(Search {
+                limit: 10,
+                ..Search::default()
+            })
+            .await
+            .unwrap(),
+        Page::default()
+    );
+    put(
+        store,
+        &[
+            prediction("gone", "1", "old", 0),
+            prediction("gone", "1", "new", 10),
+        ],
+    )
+    .await;
     assert_eq!(store.remove_older(at(10)).await.unwrap(), 1);
     assert_eq!(get(store, "gone", "1", "old").await, None);
     assert!(get(store, "gone", "1", "new").await.is_some());
 }
 
 fn ids(page: &Page) -> String {
-    page.predictions.iter().map(|found| found.key.data_id.as_str()).collect::<Vec<_>>().join(" ")
+    page.predictions
+        .iter()
+        .map(|found| found.key.data_id.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -46,7 +46,9 @@ const TIDY_PAGE: usize = 1_000;
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// `--prediction-store elasticsearch` alone, or addresses that are none.
-    #[error("no usable address of Elasticsearch; set ELASTICSEARCH_URL to http(s)://HOST:PORT, several with commas")]
+    #[error(
+        "no usable address of Elasticsearch; set ELASTICSEARCH_URL to http(s)://HOST:PORT, several with commas"
+    )]
     NoAddress,
     /// A file that an option names.
     #[error("cannot read {}", path.display())]
@@ -63,7 +65,9 @@ pub enum SetupError {
     #[error("ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD (or its file) belong together")]
     HalfUser,
     /// More than one way to authenticate.
-    #[error("more than one of password, API key and bearer token for Elasticsearch, or one both by value and by file")]
+    #[error(
+        "more than one of password, API key and bearer token for Elasticsearch, or one both by value and by file"
+    )]
     TwoCredentials,
     /// A secret that fits into no header.
     #[error("a password, API key or bearer token for Elasticsearch is empty or no plain text")]
@@ -96,7 +100,12 @@ impl ElasticsearchStore {
         let cluster = Arc::new(Cluster::new(&settings)?);
         let alias = settings.alias;
         let index = Arc::new(Index::new(alias.clone()));
-        let bulks = Bulks::new(Arc::clone(&cluster), Arc::clone(&index), &alias, settings.retries);
+        let bulks = Bulks::new(
+            Arc::clone(&cluster),
+            Arc::clone(&index),
+            &alias,
+            settings.retries,
+        );
         Ok(Self {
             // An index that is not there yet holds nothing; but a shard that does not answer is no empty page.
             search: cluster.endpoint(
@@ -116,7 +125,11 @@ impl ElasticsearchStore {
     /// Makes the index if it is missing. A cluster that cannot be reached now is asked again by the first write.
     pub(crate) async fn prepare(&self) {
         let (alias, nodes) = (&self.alias, self.cluster.names());
-        match self.index.ensure(&self.cluster, Instant::now() + START_PATIENCE).await {
+        match self
+            .index
+            .ensure(&self.cluster, Instant::now() + START_PATIENCE)
+            .await
+        {
             Ok(()) => {
                 tracing::info!(name: "prediction_store.ready", "predictions are kept in {alias} of Elasticsearch at {nodes}");
             }
@@ -134,8 +147,13 @@ impl ElasticsearchStore {
     }
 
     /// One call of a search, and what its answer means.
-    async fn find<T>(&self, body: Bytes, read: impl FnOnce(&[u8]) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        self.call(&self.search, body, self.cluster.patience, read).await
+    async fn find<T>(
+        &self,
+        body: Bytes,
+        read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.call(&self.search, body, self.cluster.patience, read)
+            .await
     }
 
     async fn call<T>(
@@ -146,9 +164,15 @@ impl ElasticsearchStore {
         read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let call: Call = self.cluster.start(endpoint);
-        let sent = self.cluster.send(endpoint, &call, body, Instant::now() + patience).await;
+        let sent = self
+            .cluster
+            .send(endpoint, &call, body, Instant::now() + patience)
+            .await;
         sent.describe(&call, sent.resent);
-        let result = sent.result.map_err(StoreError::from).and_then(|answer| read(&answer.body));
+        let result = sent
+            .result
+            .map_err(StoreError::from)
+            .and_then(|answer| read(&answer.body));
         if let Err(error) = &result {
             call.span.fail(error, error.error_type());
         }
@@ -163,10 +187,16 @@ impl PredictionStore for ElasticsearchStore {
             return Ok(Vec::new());
         }
         let body = query::lookup(&lookup);
-        self.call(&self.mget, body, self.cluster.patience, |body| query::found(lookup, body)).await
+        self.call(&self.mget, body, self.cluster.patience, |body| {
+            query::found(lookup, body)
+        })
+        .await
     }
 
-    async fn put_many(&self, predictions: Vec<StoredPrediction>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn put_many(
+        &self,
+        predictions: Vec<StoredPrediction>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         if predictions.is_empty() {
             return Ok(Vec::new());
         }
@@ -174,29 +204,52 @@ impl PredictionStore for ElasticsearchStore {
     }
 
     async fn search(&self, search: Search) -> Result<Page, StoreError> {
-        self.find(query::search(&search), |body| query::page(search.limit, body)).await
+        self.find(query::search(&search), |body| {
+            query::page(search.limit, body)
+        })
+        .await
     }
 
-    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
-        self.find(query::latest_version(model, variant), query::version).await
+    async fn latest_version(
+        &self,
+        model: &str,
+        variant: &str,
+    ) -> Result<Option<String>, StoreError> {
+        self.find(query::latest_version(model, variant), query::version)
+            .await
     }
 
     /// By search and bulk delete, which every distribution has and which tells a document that was written anew apart.
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {
         // A search sees what was stored before the last refresh. Without the right to ask for one it is only a little behind.
         let refresh = format!("{}/_refresh?ignore_unavailable=true", self.alias);
-        drop(self.cluster.manage(Method::Post, &refresh, None, Instant::now() + TIDY_PATIENCE).await);
+        drop(
+            self.cluster
+                .manage(Method::Post, &refresh, None, Instant::now() + TIDY_PATIENCE)
+                .await,
+        );
         let (mut removed, mut after) = (0, None);
         loop {
             let body = query::older(before, after.as_ref(), TIDY_PAGE);
-            let old = self.call(&self.search, body, TIDY_PATIENCE, query::old).await?;
-            let Some(last) = old.last() else { return Ok(removed) };
+            let old = self
+                .call(&self.search, body, TIDY_PATIENCE, query::old)
+                .await?;
+            let Some(last) = old.last() else {
+                return Ok(removed);
+            };
             let (count, end) = (old.len(), last.sort.clone());
             let mut lines = Vec::new();
-            for Old { index, id, version, .. } in &old {
+            for Old {
+                index, id, version, ..
+            } in &old
+            {
                 bulk::delete(&mut lines, index, id, *version);
             }
-            let outcomes = self.call(&self.tidy, lines.into(), TIDY_PATIENCE, |body| bulk::items(count, body)).await?;
+            let outcomes = self
+                .call(&self.tidy, lines.into(), TIDY_PATIENCE, |body| {
+                    bulk::items(count, body)
+                })
+                .await?;
             for outcome in outcomes {
                 match outcome {
                     Outcome::Done => removed += 1,

@@ -31,8 +31,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Readers hardly ever meet a lock in WAL mode, and a short lookup must not wait for one on a thread that others need.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 const TABLE: &str = "predictions";
-const COLUMNS: &str =
-    "model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id";
+const COLUMNS: &str = "model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id";
 const GET: &str =
     "SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id
     FROM predictions WHERE model = ?1 AND variant = ?2 AND version = ?3 AND data_id = ?4";
@@ -82,19 +81,42 @@ pub(crate) struct SqliteStore {
 impl SqliteStore {
     /// Opens the file, or makes it with its folder. It blocks: call it before requests are answered.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder { path: path.to_owned(), source })?;
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
+                path: path.to_owned(),
+                source,
+            })?;
         }
-        let refused = |source| OpenError::File { path: path.to_owned(), source };
+        let refused = |source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        };
         let writer = connect(path).map_err(refused)?;
         let found = schema::prepare(&writer).map_err(refused)?;
         if found > SCHEMA_VERSION {
-            return Err(OpenError::Schema { path: path.to_owned(), found });
+            return Err(OpenError::Schema {
+                path: path.to_owned(),
+                found,
+            });
         }
-        let reader = || connect(path).and_then(|reader| reader.busy_timeout(READ_BUSY_TIMEOUT).map(|()| reader));
-        let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(refused)?;
-        let readers = Readers { idle: Mutex::new(readers), permits: Arc::new(Semaphore::new(READERS)) };
-        Ok(Self { readers: Arc::new(readers), writer: Arc::new(Writer::new(writer)) })
+        let reader = || {
+            connect(path).and_then(|reader| reader.busy_timeout(READ_BUSY_TIMEOUT).map(|()| reader))
+        };
+        let readers = (0..READERS)
+            .map(|_| reader())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(refused)?;
+        let readers = Readers {
+            idle: Mutex::new(readers),
+            permits: Arc::new(Semaphore::new(READERS)),
+        };
+        Ok(Self {
+            readers: Arc::new(readers),
+            writer: Arc::new(Writer::new(writer)),
+        })
     }
 
     /// Runs `query` on a reader in the blocking pool, in the span of a SELECT.
@@ -121,20 +143,31 @@ impl PredictionStore for SqliteStore {
         self.read(|connection| look_up(connection, lookup)).await
     }
 
-    async fn put_many(&self, predictions: Vec<StoredPrediction>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn put_many(
+        &self,
+        predictions: Vec<StoredPrediction>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         let span = start("INSERT", predictions.len());
         let result = self.writer.submit(predictions).with_span(&span).await;
-        if let Ok(Some(error)) = result.as_ref().map(|items| items.iter().find_map(|item| item.as_ref().err())) {
+        if let Ok(Some(error)) = result
+            .as_ref()
+            .map(|items| items.iter().find_map(|item| item.as_ref().err()))
+        {
             span.fail(error, error.error_type());
         }
         finish(&span, result)
     }
 
     async fn search(&self, search: Search) -> Result<Page, StoreError> {
-        self.read(move |connection| run_search(connection, &search)).await
+        self.read(move |connection| run_search(connection, &search))
+            .await
     }
 
-    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
+    async fn latest_version(
+        &self,
+        model: &str,
+        variant: &str,
+    ) -> Result<Option<String>, StoreError> {
         let key = [model.to_owned(), variant.to_owned()];
         self.read(move |connection| {
             // The index by time knows no variants. Where a variant has nothing at all, it is not walked in vain.
@@ -154,7 +187,10 @@ impl PredictionStore for SqliteStore {
         let writer = Arc::clone(&self.writer);
         let work = telemetry::task::spawn_blocking(move || {
             let connection = lock(&writer.connection);
-            connection.execute("DELETE FROM predictions WHERE computed_at < ?1", [before.as_microsecond()])
+            connection.execute(
+                "DELETE FROM predictions WHERE computed_at < ?1",
+                [before.as_microsecond()],
+            )
         });
         let result = work.with_span(&span).await.map_err(|_| StoreError::Closed);
         let result = result.and_then(|removed| removed.map_err(StoreError::from));
@@ -177,7 +213,10 @@ struct Reader {
 
 impl Readers {
     async fn wait(this: &Arc<Self>) -> Result<Reader, StoreError> {
-        let permit = Arc::clone(&this.permits).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let permit = Arc::clone(&this.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
         Ok(this.lend(permit))
     }
 
@@ -188,12 +227,19 @@ impl Readers {
     }
 
     fn lend(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Reader {
-        Reader { connection: lock(&self.idle).pop(), readers: Arc::clone(self), _permit: permit }
+        Reader {
+            connection: lock(&self.idle).pop(),
+            readers: Arc::clone(self),
+            _permit: permit,
+        }
     }
 }
 
 impl Reader {
-    fn run<T>(&self, query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, StoreError> {
+    fn run<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StoreError> {
         // A permit stands for an idle connection, so there always is one.
         let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
         query(connection).map_err(StoreError::from)
@@ -231,7 +277,10 @@ struct Job {
 
 impl Writer {
     fn new(connection: Connection) -> Self {
-        Self { connection: Mutex::new(connection), waiting: Mutex::default() }
+        Self {
+            connection: Mutex::new(connection),
+            waiting: Mutex::default(),
+        }
     }
 
     async fn submit(self: &Arc<Self>, predictions: Vec<StoredPrediction>) -> ItemResults {
@@ -262,26 +311,38 @@ impl Writer {
             };
             let written = commit(&mut lock(&self.connection), &jobs);
             match written {
-                Ok(results) => jobs.into_iter().zip(results).for_each(|(job, items)| drop(job.done.send(Ok(items)))),
+                Ok(results) => jobs
+                    .into_iter()
+                    .zip(results)
+                    .for_each(|(job, items)| drop(job.done.send(Ok(items)))),
                 // The error has no copy; each job gets the engine's word and text.
-                Err(error) => jobs.into_iter().for_each(|job| drop(job.done.send(Err(StoreError::from(&error))))),
+                Err(error) => jobs
+                    .into_iter()
+                    .for_each(|job| drop(job.done.send(Err(StoreError::from(&error))))),
             }
         }
     }
 }
 
 /// One transaction; a prediction that the engine refuses does not take the others with it.
-fn commit(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Vec<Result<(), StoreError>>>, rusqlite::Error> {
+fn commit(
+    connection: &mut Connection,
+    jobs: &[Job],
+) -> Result<Vec<Vec<Result<(), StoreError>>>, rusqlite::Error> {
     let transaction = connection.transaction()?;
     let results = {
         let mut statement = transaction.prepare_cached(PUT)?;
         let mut put = |prediction: &StoredPrediction| match insert(&mut statement, prediction) {
             // Only a constraint is about the one prediction; anything else is about the file and ends the transaction.
-            Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => Err(error),
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => {
+                Err(error)
+            }
             result => Ok(result.map_err(StoreError::from)),
         };
-        let results: Result<Vec<Vec<_>>, _> =
-            jobs.iter().map(|job| job.predictions.iter().map(&mut put).collect()).collect();
+        let results: Result<Vec<Vec<_>>, _> = jobs
+            .iter()
+            .map(|job| job.predictions.iter().map(&mut put).collect())
+            .collect();
         results?
     };
     transaction.commit()?;
@@ -289,14 +350,28 @@ fn commit(connection: &mut Connection, jobs: &[Job]) -> Result<Vec<Vec<Result<()
 }
 
 /// The predictions of a lookup, all as of one moment: in one transaction, which also takes the lock of the file only once.
-fn look_up(connection: &Connection, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, rusqlite::Error> {
-    let together = (lookup.len() > 1).then(|| connection.unchecked_transaction()).transpose()?;
+fn look_up(
+    connection: &Connection,
+    lookup: Lookup,
+) -> Result<Vec<Option<StoredPrediction>>, rusqlite::Error> {
+    let together = (lookup.len() > 1)
+        .then(|| connection.unchecked_transaction())
+        .transpose()?;
     let mut statement = connection.prepare_cached(GET)?;
     let Lookup { model, parts } = lookup;
     let mut found = Vec::new();
-    for LookupPart { variant, version, data_ids } in parts {
+    for LookupPart {
+        variant,
+        version,
+        data_ids,
+    } in parts
+    {
         for data_id in data_ids {
-            found.push(statement.query_row(params![model, variant, version, data_id], read_row).optional()?);
+            found.push(
+                statement
+                    .query_row(params![model, variant, version, data_id], read_row)
+                    .optional()?,
+            );
         }
     }
     drop(statement);
@@ -304,9 +379,16 @@ fn look_up(connection: &Connection, lookup: Lookup) -> Result<Vec<Option<StoredP
     Ok(found)
 }
 
-fn insert(statement: &mut rusqlite::Statement<'_>, prediction: &StoredPrediction) -> Result<(), rusqlite::Error> {
+fn insert(
+    statement: &mut rusqlite::Statement<'_>,
+    prediction: &StoredPrediction,
+) -> Result<(), rusqlite::Error> {
     let by = prediction.computed_by.as_ref();
-    let probabilities: Vec<u8> = prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()).collect();
+    let probabilities: Vec<u8> = prediction
+        .probabilities
+        .iter()
+        .flat_map(|p| p.to_le_bytes())
+        .collect();
     statement.execute(params![
         prediction.key.model,
         prediction.key.variant,
@@ -332,17 +414,33 @@ fn run_search(connection: &Connection, search: &Search) -> Result<Page, rusqlite
             values.push(value);
         }
     };
-    let text = |value: &Option<String>| value.clone().map(|value| Box::new(value) as Box<dyn ToSql>);
+    let text =
+        |value: &Option<String>| value.clone().map(|value| Box::new(value) as Box<dyn ToSql>);
     narrow("model = ?", text(&search.model));
     narrow("label = ?", text(&search.label));
     narrow("variant = ?", text(&search.variant));
-    narrow("confidence >= ?", search.min_confidence.map(|least| Box::new(f64::from(least)) as _));
-    narrow("computed_at >= ?", search.since.map(|since| Box::new(since.as_microsecond()) as _));
+    narrow(
+        "confidence >= ?",
+        search
+            .min_confidence
+            .map(|least| Box::new(f64::from(least)) as _),
+    );
+    narrow(
+        "computed_at >= ?",
+        search
+            .since
+            .map(|since| Box::new(since.as_microsecond()) as _),
+    );
     if let Some(after) = &search.after {
         let at = after.computed_at.as_microsecond();
         // The first comparison lets the index by time find the place; the rest breaks ties.
         clauses.push("computed_at <= ? AND (computed_at < ? OR (model, variant, version, data_id) > (?, ?, ?, ?))");
-        let Key { model, variant, version, data_id } = after.key.clone();
+        let Key {
+            model,
+            variant,
+            version,
+            data_id,
+        } = after.key.clone();
         values.extend([
             Box::new(at) as Box<dyn ToSql>,
             Box::new(at),
@@ -352,32 +450,51 @@ fn run_search(connection: &Connection, search: &Search) -> Result<Page, rusqlite
             Box::new(data_id),
         ]);
     }
-    let filter = if clauses.is_empty() { String::new() } else { format!("WHERE {}", clauses.join(" AND ")) };
+    let filter = if clauses.is_empty() {
+        String::new()
+    } else {
+        format!("WHERE {}", clauses.join(" AND "))
+    };
     // One more than asked for tells whether there is a next page.
-    values.push(Box::new(i64::try_from(search.limit).unwrap_or(i64::MAX - 1) + 1));
+    values.push(Box::new(
+        i64::try_from(search.limit).unwrap_or(i64::MAX - 1) + 1,
+    ));
     let order = "ORDER BY computed_at DESC, model, variant, version, data_id LIMIT ?";
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLE} {filter} {order}"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {TABLE} {filter} {order}"))?;
     let rows = statement.query_map(params_from_iter(values), read_row)?;
     let mut predictions = rows.collect::<Result<Vec<_>, _>>()?;
     let more = predictions.len() > search.limit;
     predictions.truncate(search.limit);
-    let next = predictions.last().filter(|_| more).map(StoredPrediction::position);
+    let next = predictions
+        .last()
+        .filter(|_| more)
+        .map(StoredPrediction::position);
     Ok(Page { predictions, next })
 }
 
 fn read_row(row: &Row<'_>) -> Result<StoredPrediction, rusqlite::Error> {
     let ids: (Option<String>, Option<String>) = (row.get(8)?, row.get(9)?);
     let probabilities = row.get_ref(6)?.as_blob()?.chunks_exact(4);
-    let unreadable = || rusqlite::Error::InvalidColumnType(7, "computed_at".to_owned(), Type::Integer);
+    let unreadable =
+        || rusqlite::Error::InvalidColumnType(7, "computed_at".to_owned(), Type::Integer);
     Ok(StoredPrediction {
-        key: Key { model: row.get(0)?, variant: row.get(1)?, version: row.get(2)?, data_id: row.get(3)? },
+        key: Key {
+            model: row.get(0)?,
+            variant: row.get(1)?,
+            version: row.get(2)?,
+            data_id: row.get(3)?,
+        },
         label: row.get(4)?,
         confidence: row.get::<_, f64>(5)? as f32,
         probabilities: probabilities
             .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
             .collect(),
         computed_at: Timestamp::from_microsecond(row.get(7)?).map_err(|_| unreadable())?,
-        computed_by: ids.0.zip(ids.1).and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
+        computed_by: ids
+            .0
+            .zip(ids.1)
+            .and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
         run_id: row.get(10)?,
     })
 }
@@ -391,10 +508,18 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 fn start(operation: &'static str, batch: usize) -> DbSpan {
-    let operation = db::Operation { system: "sqlite", operation, collection: TABLE.to_owned(), namespace: None };
+    let operation = db::Operation {
+        system: "sqlite",
+        operation,
+        collection: TABLE.to_owned(),
+        namespace: None,
+    };
     match i64::try_from(batch) {
         // By the conventions a batch of one is no batch.
-        Ok(size) if size > 1 => db::start_with(operation, vec![KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size)]),
+        Ok(size) if size > 1 => db::start_with(
+            operation,
+            vec![KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size)],
+        ),
         _ => db::start(operation),
     }
 }
@@ -413,17 +538,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error {
-            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..) => {
                 Self::Unreadable { what: "a column" }
             }
-            other => Self::Engine { error_type: error_type(&other), source: Box::new(other) },
+            other => Self::Engine {
+                error_type: error_type(&other),
+                source: Box::new(other),
+            },
         }
     }
 }
 
 impl From<&rusqlite::Error> for StoreError {
     fn from(error: &rusqlite::Error) -> Self {
-        Self::Engine { error_type: error_type(error), source: error.to_string().into() }
+        Self::Engine {
+            error_type: error_type(error),
+            source: error.to_string().into(),
+        }
     }
 }
 

@@ -24,21 +24,40 @@ async fn sqlite_conforms() {
 async fn a_file_outlives_the_process_and_its_folder_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/er/predictions.db");
-    open(&path).put_many(vec![prediction("m", "1", "a", 0)]).await.unwrap();
-    assert_eq!(open(&path).get_many(lookup()).await.unwrap(), [Some(prediction("m", "1", "a", 0))]);
+    open(&path)
+        .put_many(vec![prediction("m", "1", "a", 0)])
+        .await
+        .unwrap();
+    assert_eq!(
+        open(&path).get_many(lookup()).await.unwrap(),
+        [Some(prediction("m", "1", "a", 0))]
+    );
 }
 
 #[test]
 fn a_file_that_is_no_database_or_of_a_later_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
-    std::fs::write(&path, "this is a text and not a database, however long it may be".repeat(100)).unwrap();
+    std::fs::write(
+        &path,
+        "this is a text and not a database, however long it may be".repeat(100),
+    )
+    .unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, OpenError::File { .. }) && error.to_string().contains("predictions.db"), "{error}");
+    assert!(
+        matches!(error, OpenError::File { .. }) && error.to_string().contains("predictions.db"),
+        "{error}"
+    );
 
     let path = folder.path().join("later.db");
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 3).unwrap();
-    assert!(matches!(SqliteStore::open(&path), Err(OpenError::Schema { found: 3, .. })));
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .pragma_update(None, "user_version", 3)
+        .unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path),
+        Err(OpenError::Schema { found: 3, .. })
+    ));
     let error = SqliteStore::open(Path::new("/proc/nowhere/predictions.db")).unwrap_err();
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
 }
@@ -62,18 +81,53 @@ const SCHEMA_1: &str = "
 async fn a_file_of_the_release_before_is_brought_along_with_what_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
-    rusqlite::Connection::open(&path).unwrap().execute_batch(SCHEMA_1).unwrap();
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch(SCHEMA_1)
+        .unwrap();
     for _ in 0..2 {
         let store = open(&path);
-        assert_eq!(store.get_many(lookup()).await.unwrap(), [Some(prediction("m", "1", "a", 0))]);
-        assert_eq!(store.search(Search { limit: 10, ..Search::default() }).await.unwrap().predictions.len(), 2);
-        assert_eq!(store.latest_version("m", "primary").await.unwrap().as_deref(), Some(""));
+        assert_eq!(
+            store.get_many(lookup()).await.unwrap(),
+            [Some(prediction("m", "1", "a", 0))]
+        );
+        assert_eq!(
+            store
+                .search(Search {
+                    limit: 10,
+                    ..Search::default()
+                })
+                .await
+                .unwrap()
+                .predictions
+                .len(),
+            2
+        );
+        assert_eq!(
+            store
+                .latest_version("m", "primary")
+                .await
+                .unwrap()
+                .as_deref(),
+            Some("")
+        );
     }
     let store = open(&path);
-    store.put_many(vec![prediction("m", "1", "new", 5)]).await.unwrap().remove(0).unwrap();
+    store
+        .put_many(vec![prediction("m", "1", "new", 5)])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     let names = "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE name LIKE 'pred%' ORDER BY name)";
-    let names: String = rusqlite::Connection::open(&path).unwrap().query_row(names, [], |row| row.get(0)).unwrap();
-    assert_eq!(names, "predictions,predictions_by_model,predictions_by_time");
+    let names: String = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row(names, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(
+        names,
+        "predictions,predictions_by_model,predictions_by_time"
+    );
 }
 
 #[tokio::test]
@@ -82,9 +136,17 @@ async fn a_file_that_cannot_be_brought_along_stays_as_it_was() {
     let path = folder.path().join("predictions.db");
     let old = rusqlite::Connection::open(&path).unwrap();
     // What is in the way: a table of the name that the old one gets for a moment.
-    old.execute_batch(&format!("{SCHEMA_1} CREATE TABLE predictions_1 (x);")).unwrap();
-    assert!(matches!(SqliteStore::open(&path), Err(OpenError::File { .. })));
-    let count: i64 = old.query_row("SELECT count(version) FROM predictions", [], |row| row.get(0)).unwrap();
+    old.execute_batch(&format!("{SCHEMA_1} CREATE TABLE predictions_1 (x);"))
+        .unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path),
+        Err(OpenError::File { .. })
+    ));
+    let count: i64 = old
+        .query_row("SELECT count(version) FROM predictions", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
     assert_eq!(count, 2);
     old.execute_batch("DROP TABLE predictions_1").unwrap();
     assert!(open(&path).get_many(lookup()).await.unwrap()[0].is_some());
@@ -96,11 +158,31 @@ async fn a_broken_table_is_an_error_and_works_again_when_mended() {
     let path = folder.path().join("predictions.db");
     let store = open(&path);
     let other = rusqlite::Connection::open(&path).unwrap();
-    other.execute_batch("ALTER TABLE predictions RENAME TO hidden").unwrap();
-    assert!(matches!(store.get_many(lookup()).await, Err(StoreError::Engine { error_type: "SQLITE_ERROR", .. })));
-    assert!(store.put_many(vec![prediction("m", "1", "a", 0)]).await.is_err());
-    other.execute_batch("ALTER TABLE hidden RENAME TO predictions").unwrap();
-    store.put_many(vec![prediction("m", "1", "a", 0)]).await.unwrap().remove(0).unwrap();
+    other
+        .execute_batch("ALTER TABLE predictions RENAME TO hidden")
+        .unwrap();
+    assert!(matches!(
+        store.get_many(lookup()).await,
+        Err(StoreError::Engine {
+            error_type: "SQLITE_ERROR",
+            ..
+        })
+    ));
+    assert!(
+        store
+            .put_many(vec![prediction("m", "1", "a", 0)])
+            .await
+            .is_err()
+    );
+    other
+        .execute_batch("ALTER TABLE hidden RENAME TO predictions")
+        .unwrap();
+    store
+        .put_many(vec![prediction("m", "1", "a", 0)])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     assert!(store.get_many(lookup()).await.unwrap()[0].is_some());
 }
 
@@ -109,11 +191,18 @@ async fn one_refused_prediction_does_not_take_the_others_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
     let store = open(&path);
-    let trigger =
-        "CREATE TRIGGER no BEFORE INSERT ON predictions WHEN NEW.data_id = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END";
-    rusqlite::Connection::open(&path).unwrap().execute_batch(trigger).unwrap();
-    let all = ["a", "bad", "b"].map(|id| prediction("m", "1", id, 0)).to_vec();
+    let trigger = "CREATE TRIGGER no BEFORE INSERT ON predictions WHEN NEW.data_id = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute_batch(trigger)
+        .unwrap();
+    let all = ["a", "bad", "b"]
+        .map(|id| prediction("m", "1", id, 0))
+        .to_vec();
     let results = store.put_many(all).await.unwrap();
-    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(
+        results.iter().map(Result::is_ok).collect::<Vec<_>>(),
+        [true, false, true]
+    );
     assert!(store.get_many(lookup()).await.unwrap()[0].is_some());
 }

@@ -23,15 +23,32 @@ pub(crate) struct WatchedStore {
 
 impl WatchedStore {
     pub(crate) fn new(inner: Arc<dyn PredictionStore>, timeout: Duration, health: &Health) -> Self {
-        let watch = |key, what| Watch { key, what, health: health.clone(), down: Arc::default() };
-        let reads =
-            watch("prediction_store_reads", "reads of the prediction store fail; predictions come from the model");
-        let writes =
-            watch("prediction_store_writes", "writes of the prediction store fail; new predictions are not kept");
-        Self { inner, timeout, reads, writes }
+        let watch = |key, what| Watch {
+            key,
+            what,
+            health: health.clone(),
+            down: Arc::default(),
+        };
+        let reads = watch(
+            "prediction_store_reads",
+            "reads of the prediction store fail; predictions come from the model",
+        );
+        let writes = watch(
+            "prediction_store_writes",
+            "writes of the prediction store fail; new predictions are not kept",
+        );
+        Self {
+            inner,
+            timeout,
+            reads,
+            writes,
+        }
     }
 
-    pub(crate) async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
+    pub(crate) async fn get_many(
+        &self,
+        lookup: Lookup,
+    ) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
         self.read(self.inner.get_many(lookup)).await
     }
 
@@ -47,7 +64,11 @@ impl WatchedStore {
         self.read(self.inner.search(search)).await
     }
 
-    pub(crate) async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
+    pub(crate) async fn latest_version(
+        &self,
+        model: &str,
+        variant: &str,
+    ) -> Result<Option<String>, StoreError> {
         self.read(self.inner.latest_version(model, variant)).await
     }
 
@@ -56,14 +77,22 @@ impl WatchedStore {
         self.inner.remove_older(before).await
     }
 
-    async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn read<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let result = self.in_time(work).await;
         self.reads.tell(&result);
         result
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.timeout, work).await.unwrap_or(Err(StoreError::TimedOut))
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(self.timeout, work)
+            .await
+            .unwrap_or(Err(StoreError::TimedOut))
     }
 }
 
@@ -95,7 +124,10 @@ impl Watch {
 
     fn went_down(&self, error: &StoreError) {
         if !self.down.swap(true, Ordering::Relaxed) {
-            self.health.detail(self.key, Some(format!("{} ({})", self.what, error.error_type())));
+            self.health.detail(
+                self.key,
+                Some(format!("{} ({})", self.what, error.error_type())),
+            );
             tracing::warn!(
                 name: "prediction_store.down",
                 { "error.type" = error.error_type() },

@@ -18,8 +18,17 @@ async fn a_prediction_has_all_its_fields() {
     });
     assert_eq!(reply.json(), json!({"predictions": [expected]}));
     expected["cached"] = json!(true);
-    assert_eq!(gateway.predict(&["wine-0001"]).await.json(), json!({"predictions": [expected]}));
-    assert_eq!(gateway.get("/v1/predictions/wine_quality/wine-0001").await.json(), expected);
+    assert_eq!(
+        gateway.predict(&["wine-0001"]).await.json(),
+        json!({"predictions": [expected]})
+    );
+    assert_eq!(
+        gateway
+            .get("/v1/predictions/wine_quality/wine-0001")
+            .await
+            .json(),
+        expected
+    );
 }
 
 #[tokio::test]
@@ -28,19 +37,55 @@ async fn the_order_is_that_asked_and_duplicates_are_computed_once() {
     gateway.predict(&["b"]).await;
     let reply = gateway.predict(&["c", "b", "a", "c", "b"]).await;
     assert_eq!(reply.each("data_id"), ["c", "b", "a", "c", "b"]);
-    assert_eq!(reply.each("cached"), [json!(false), json!(true), json!(false), json!(false), json!(true)]);
+    assert_eq!(
+        reply.each("cached"),
+        [
+            json!(false),
+            json!(true),
+            json!(false),
+            json!(false),
+            json!(true)
+        ]
+    );
     assert_eq!(gateway.fake.calls()[1].values, ["c", "a"]);
-    assert_eq!(*gateway.store.lookups.lock().unwrap(), [1, 3], "one lookup for each request");
-    assert_eq!(*gateway.store.writes.lock().unwrap(), [1, 2], "one write for each request");
+    assert_eq!(
+        *gateway.store.lookups.lock().unwrap(),
+        [1, 3],
+        "one lookup for each request"
+    );
+    assert_eq!(
+        *gateway.store.writes.lock().unwrap(),
+        [1, 2],
+        "one write for each request"
+    );
 }
 
 #[tokio::test]
 async fn an_entity_that_fails_leaves_the_others_alone() {
     let gateway = Gateway::start().await;
-    let reply = gateway.predict(&["a", "not_found-1", "outside_max_age-1", "missing_features-1"]).await;
+    let reply = gateway
+        .predict(&[
+            "a",
+            "not_found-1",
+            "outside_max_age-1",
+            "missing_features-1",
+        ])
+        .await;
     assert_eq!(reply.status, 200);
-    let codes: Vec<Value> = reply.each("error").iter().map(|error| error["code"].clone()).collect();
-    assert_eq!(codes, [json!(null), json!("not_found"), json!("outside_max_age"), json!("missing_features")]);
+    let codes: Vec<Value> = reply
+        .each("error")
+        .iter()
+        .map(|error| error["code"].clone())
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            json!(null),
+            json!("not_found"),
+            json!("outside_max_age"),
+            json!("missing_features")
+        ]
+    );
     let error = &reply.each("error")[1];
     assert_eq!(error["status"], 404);
     assert!(error["title"].is_string());
@@ -56,17 +101,37 @@ async fn when_all_fail_the_status_says_so() {
     let cases: [(&[&str], u16, &str); 4] = [
         (&["not_found-1", "not_found-2"], 404, "not_found"),
         (&["outside_max_age-1"], 422, "outside_max_age"),
-        (&["missing_features-1", "outside_max_age-1"], 422, "none_succeeded"),
-        (&["not_found-1", "missing_features-1"], 422, "none_succeeded"),
+        (
+            &["missing_features-1", "outside_max_age-1"],
+            422,
+            "none_succeeded",
+        ),
+        (
+            &["not_found-1", "missing_features-1"],
+            422,
+            "none_succeeded",
+        ),
     ];
     for (ids, status, code) in cases {
         let reply = gateway.predict(ids).await;
         assert_eq!(reply.problem(status), code);
         let errors = reply.json()["errors"].as_array().unwrap().clone();
-        assert_eq!(errors.iter().map(|entry| entry["data_id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
+        assert_eq!(
+            errors
+                .iter()
+                .map(|entry| entry["data_id"].as_str().unwrap())
+                .collect::<Vec<_>>(),
+            ids
+        );
         assert_eq!(reply.cache_status(), "throughline; fwd=miss");
     }
-    assert_eq!(gateway.get("/v1/predictions/wine_quality/not_found-1").await.problem(404), "not_found");
+    assert_eq!(
+        gateway
+            .get("/v1/predictions/wine_quality/not_found-1")
+            .await
+            .problem(404),
+        "not_found"
+    );
     assert_eq!(gateway.predict(&["a"]).await.status, 200);
 }
 
@@ -81,12 +146,28 @@ async fn texts_are_known_by_their_hash_only() {
     assert_eq!(reply.each("data_id")[0], id);
     assert_eq!(reply.each("data_id")[2], id);
     let call = &gateway.fake.calls()[0];
-    assert_eq!((call.model.as_str(), call.input.as_str()), ("text_sentiment", "text"));
+    assert_eq!(
+        (call.model.as_str(), call.input.as_str()),
+        ("text_sentiment", "text")
+    );
     assert_eq!(call.values, ["good", "bad"]);
-    assert_eq!(gateway.post("/v1/predictions", &[], body).await.cache_status(), "throughline; hit");
-    let stored = gateway.get(&format!("/v1/predictions/text_sentiment/{id}")).await;
-    assert_eq!((stored.status.as_u16(), stored.json()["cached"].clone()), (200, json!(true)));
-    let missing = gateway.get("/v1/predictions/text_sentiment/text-0000000000000000").await;
+    assert_eq!(
+        gateway
+            .post("/v1/predictions", &[], body)
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
+    let stored = gateway
+        .get(&format!("/v1/predictions/text_sentiment/{id}"))
+        .await;
+    assert_eq!(
+        (stored.status.as_u16(), stored.json()["cached"].clone()),
+        (200, json!(true))
+    );
+    let missing = gateway
+        .get("/v1/predictions/text_sentiment/text-0000000000000000")
+        .await;
     assert_eq!(missing.problem(404), "not_found");
     assert_eq!(gateway.fake.calls().len(), 1);
     let found = gateway.get("/v1/predictions?model=text_sentiment").await;
@@ -104,7 +185,13 @@ async fn a_model_takes_only_its_own_kind() {
         let reply = gateway.post("/v1/predictions", &[], body.to_string()).await;
         assert_eq!(reply.problem(422), "invalid_request", "{body}");
     }
-    assert_eq!(gateway.get("/v1/predictions/text_sentiment/wine-0001").await.problem(422), "invalid_request");
+    assert_eq!(
+        gateway
+            .get("/v1/predictions/text_sentiment/wine-0001")
+            .await
+            .problem(422),
+        "invalid_request"
+    );
     assert_eq!(gateway.fake.calls().len(), 0);
 }
 
@@ -113,35 +200,65 @@ async fn an_unknown_model_is_not_found() {
     let gateway = Gateway::start().await;
     for model in ["nobody", "../../etc", "a b", "unknown/x"] {
         let body = json!({"model": model, "data_ids": ["a"]}).to_string();
-        assert_eq!(gateway.post("/v1/predictions", &[], body).await.problem(404), "unknown_model", "{model}");
+        assert_eq!(
+            gateway
+                .post("/v1/predictions", &[], body)
+                .await
+                .problem(404),
+            "unknown_model",
+            "{model}"
+        );
     }
-    assert_eq!(gateway.get("/v1/predictions/nobody/a").await.problem(404), "unknown_model");
+    assert_eq!(
+        gateway.get("/v1/predictions/nobody/a").await.problem(404),
+        "unknown_model"
+    );
 }
 
 #[tokio::test]
 async fn ids_in_paths_are_decoded() {
     let gateway = Gateway::start().await;
-    let reply = gateway.get("/v1/predictions/wine_quality/a%2Fb%20%C3%BC").await;
+    let reply = gateway
+        .get("/v1/predictions/wine_quality/a%2Fb%20%C3%BC")
+        .await;
     assert_eq!(reply.json()["data_id"], "a/b ü");
-    assert_eq!(gateway.get("/v1/predictions/wine_quality/%FF").await.problem(422), "invalid_request");
+    assert_eq!(
+        gateway
+            .get("/v1/predictions/wine_quality/%FF")
+            .await
+            .problem(422),
+        "invalid_request"
+    );
 }
 
 #[tokio::test]
 async fn the_models_are_listed_with_their_health() {
     let mut gateway = Gateway::start().await;
     let wine = |models: &Value| {
-        models["models"].as_array().unwrap().iter().find(|model| model["name"] == "wine_quality").unwrap().clone()
+        models["models"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|model| model["name"] == "wine_quality")
+            .unwrap()
+            .clone()
     };
     let reply = gateway.get("/v1/models").await;
     let mut found = wine(&reply.json());
-    let statistics = found["variants"][0].as_object_mut().unwrap().remove("statistics").unwrap();
-    let variant =
-        json!({"name": "primary", "mode": "active", "weight": 1, "version": "1", "versions": ["1"], "health": "ready"});
+    let statistics = found["variants"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("statistics")
+        .unwrap();
+    let variant = json!({"name": "primary", "mode": "active", "weight": 1, "version": "1", "versions": ["1"], "health": "ready"});
     assert_eq!(
         found,
         json!({"name": "wine_quality", "inputs": ["data_ids"], "fail_over": false, "variants": [variant]})
     );
-    assert_eq!((&statistics["calls"], &statistics["agreement"]), (&json!(0), &Value::Null));
+    assert_eq!(
+        (&statistics["calls"], &statistics["agreement"]),
+        (&json!(0), &Value::Null)
+    );
     gateway.fake.stop().await;
     gateway
         .eventually("unavailable", async || {

@@ -9,10 +9,25 @@ use super::harness::{Gateway, Setup};
 #[tokio::test]
 async fn a_miss_then_a_hit_then_a_part() {
     let gateway = Gateway::start().await;
-    assert_eq!(gateway.predict(&["a", "b"]).await.cache_status(), "throughline; fwd=miss; stored");
-    assert_eq!(gateway.predict(&["a", "b"]).await.cache_status(), "throughline; hit");
-    assert_eq!(gateway.predict(&["a", "c"]).await.cache_status(), "throughline; fwd=partial; stored");
-    assert_eq!(gateway.get("/v1/predictions/wine_quality/c").await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway.predict(&["a", "b"]).await.cache_status(),
+        "throughline; fwd=miss; stored"
+    );
+    assert_eq!(
+        gateway.predict(&["a", "b"]).await.cache_status(),
+        "throughline; hit"
+    );
+    assert_eq!(
+        gateway.predict(&["a", "c"]).await.cache_status(),
+        "throughline; fwd=partial; stored"
+    );
+    assert_eq!(
+        gateway
+            .get("/v1/predictions/wine_quality/c")
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
 }
 
 #[tokio::test]
@@ -21,7 +36,10 @@ async fn no_cache_computes_anew_and_stores() {
     gateway.predict(&["a"]).await;
     gateway.pass(5);
     let reply = gateway.predict_with(&["a"], "no-cache").await;
-    assert_eq!((reply.cache_status(), reply.each("cached")), ("throughline; fwd=request; stored", vec![json!(false)]));
+    assert_eq!(
+        (reply.cache_status(), reply.each("cached")),
+        ("throughline; fwd=request; stored", vec![json!(false)])
+    );
     assert_eq!(reply.each("computed_at"), ["2026-01-31T12:00:05Z"]);
     let reply = gateway.predict(&["a"]).await;
     assert_eq!(
@@ -35,12 +53,30 @@ async fn no_cache_computes_anew_and_stores() {
 async fn no_store_keeps_nothing_and_reads_what_is_there() {
     let gateway = Gateway::start().await;
     for _ in 0..2 {
-        assert_eq!(gateway.predict_with(&["a"], "no-store").await.cache_status(), "throughline; fwd=miss");
+        assert_eq!(
+            gateway
+                .predict_with(&["a"], "no-store")
+                .await
+                .cache_status(),
+            "throughline; fwd=miss"
+        );
     }
     assert_eq!(gateway.store.writes.lock().unwrap().len(), 0);
     gateway.predict(&["a"]).await;
-    assert_eq!(gateway.predict_with(&["a"], "no-store").await.cache_status(), "throughline; hit");
-    assert_eq!(gateway.predict_with(&["a"], "no-store, no-cache").await.cache_status(), "throughline; fwd=request");
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "no-store")
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "no-store, no-cache")
+            .await
+            .cache_status(),
+        "throughline; fwd=request"
+    );
     assert_eq!(gateway.store.writes.lock().unwrap().len(), 1);
 }
 
@@ -49,16 +85,54 @@ async fn max_age_takes_only_what_is_young_enough() {
     let gateway = Gateway::start().await;
     gateway.predict(&["a"]).await;
     gateway.pass(10);
-    assert_eq!(gateway.predict_with(&["a"], "max-age=10").await.cache_status(), "throughline; hit");
-    assert_eq!(gateway.predict_with(&["a"], "Max-Age=\"60\"").await.cache_status(), "throughline; hit");
-    let huge = gateway.predict_with(&["a"], "max-age=99999999999999999999999").await;
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "max-age=10")
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "Max-Age=\"60\"")
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
+    let huge = gateway
+        .predict_with(&["a"], "max-age=99999999999999999999999")
+        .await;
     assert_eq!(huge.cache_status(), "throughline; hit");
-    assert_eq!(gateway.predict_with(&["a"], "max-age=9").await.cache_status(), "throughline; fwd=stale; stored");
-    assert_eq!(gateway.predict_with(&["a"], "max-age=9").await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "max-age=9")
+            .await
+            .cache_status(),
+        "throughline; fwd=stale; stored"
+    );
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "max-age=9")
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
     gateway.pass(1);
-    assert_eq!(gateway.predict_with(&["a"], "max-age=soon").await.cache_status(), "throughline; fwd=stale; stored");
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "max-age=soon")
+            .await
+            .cache_status(),
+        "throughline; fwd=stale; stored"
+    );
     gateway.pass(1);
-    assert_eq!(gateway.predict_with(&["a", "b"], "max-age=0").await.cache_status(), "throughline; fwd=miss; stored");
+    assert_eq!(
+        gateway
+            .predict_with(&["a", "b"], "max-age=0")
+            .await
+            .cache_status(),
+        "throughline; fwd=miss; stored"
+    );
 }
 
 #[tokio::test]
@@ -69,28 +143,63 @@ async fn only_if_cached_never_asks_the_model() {
     assert_eq!(reply.cache_status(), "throughline; detail=only-if-cached");
     assert_eq!(gateway.fake.calls().len(), 0);
     gateway.predict(&["a"]).await;
-    assert_eq!(gateway.predict_with(&["a"], "only-if-cached").await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "only-if-cached")
+            .await
+            .cache_status(),
+        "throughline; hit"
+    );
     let reply = gateway.predict_with(&["a", "b"], "only-if-cached").await;
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; hit; detail=only-if-cached"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; hit; detail=only-if-cached")
+    );
     assert_eq!(reply.each("error")[1]["code"], "not_cached");
     gateway.pass(10);
-    assert_eq!(gateway.predict_with(&["a"], "only-if-cached, max-age=5").await.problem(504), "not_cached");
+    assert_eq!(
+        gateway
+            .predict_with(&["a"], "only-if-cached, max-age=5")
+            .await
+            .problem(504),
+        "not_cached"
+    );
     assert_eq!(gateway.fake.calls().len(), 1);
 }
 
 #[tokio::test]
 async fn predictions_age_when_they_have_a_time_to_live() {
-    let gateway = Gateway::with(Setup { ttl: Some(Duration::from_mins(1)), ..Setup::default() }).await;
+    let gateway = Gateway::with(Setup {
+        ttl: Some(Duration::from_mins(1)),
+        ..Setup::default()
+    })
+    .await;
     gateway.predict(&["a"]).await;
-    assert_eq!(gateway.predict(&["a"]).await.cache_status(), "throughline; hit; ttl=60");
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; hit; ttl=60"
+    );
     gateway.pass(59);
     gateway.predict(&["b"]).await;
-    assert_eq!(gateway.predict(&["b", "a"]).await.cache_status(), "throughline; hit; ttl=1");
+    assert_eq!(
+        gateway.predict(&["b", "a"]).await.cache_status(),
+        "throughline; hit; ttl=1"
+    );
     gateway.pass(1);
     let found = gateway.get("/v1/predictions").await;
-    assert_eq!(found.each("data_id"), ["b", "a"], "a search finds what is exactly as old as may be");
-    assert_eq!(gateway.predict(&["a"]).await.cache_status(), "throughline; fwd=stale; stored");
-    assert_eq!(gateway.predict(&["a"]).await.cache_status(), "throughline; hit; ttl=60");
+    assert_eq!(
+        found.each("data_id"),
+        ["b", "a"],
+        "a search finds what is exactly as old as may be"
+    );
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; fwd=stale; stored"
+    );
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; hit; ttl=60"
+    );
     gateway.pass(60);
     assert_eq!(gateway.get("/v1/predictions").await.each("data_id"), ["a"]);
 }
@@ -103,7 +212,11 @@ async fn a_new_version_never_answers_with_an_old_prediction() {
     gateway
         .eventually("the gateway knows version 2", async || {
             let models = gateway.get("/v1/models").await.json();
-            models["models"].as_array().unwrap().iter().all(|model| model["variants"][0]["version"] == "2")
+            models["models"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|model| model["variants"][0]["version"] == "2")
         })
         .await;
     let reply = gateway.predict(&["a"]).await;
@@ -128,19 +241,28 @@ async fn the_answer_of_an_inference_tells_the_version_at_once() {
     gateway.predict(&["a"]).await;
     gateway.fake.close_gate();
     let (reply, ()) = tokio::join!(gateway.predict(&["b"]), async {
-        gateway.eventually("the call arrived", async || gateway.fake.calls().len() == 2).await;
+        gateway
+            .eventually("the call arrived", async || gateway.fake.calls().len() == 2)
+            .await;
         gateway.fake.set_version("2");
         gateway.fake.open_gate();
     });
     assert_eq!(reply.each("model_version"), ["2"]);
     assert_eq!(gateway.predict(&["a"]).await.each("model_version"), ["2"]);
-    assert_eq!(gateway.predict(&["b"]).await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway.predict(&["b"]).await.cache_status(),
+        "throughline; hit"
+    );
 }
 
 #[tokio::test]
 async fn the_time_of_the_parts_is_told() {
     let gateway = Gateway::start().await;
-    let timing = gateway.predict(&["a"]).await.header("server-timing").to_owned();
+    let timing = gateway
+        .predict(&["a"])
+        .await
+        .header("server-timing")
+        .to_owned();
     let parts: Vec<(&str, f64)> = timing
         .split(", ")
         .map(|part| part.split_once(";dur=").unwrap())
@@ -151,7 +273,17 @@ async fn the_time_of_the_parts_is_told() {
         ["store", "model", "features", "queue", "compute"]
     );
     assert!(parts[0].1 > 0.0 && parts[1].1 > 0.0, "{timing}");
-    assert!(timing.ends_with(", features;dur=1.500, queue;dur=0.250, compute;dur=0.125"), "{timing}");
-    let timing = gateway.predict(&["a"]).await.header("server-timing").to_owned();
-    assert!(timing.starts_with("store;dur=") && !timing.contains(','), "{timing}");
+    assert!(
+        timing.ends_with(", features;dur=1.500, queue;dur=0.250, compute;dur=0.125"),
+        "{timing}"
+    );
+    let timing = gateway
+        .predict(&["a"])
+        .await
+        .header("server-timing")
+        .to_owned();
+    assert!(
+        timing.starts_with("store;dur=") && !timing.contains(','),
+        "{timing}"
+    );
 }

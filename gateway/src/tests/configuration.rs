@@ -17,29 +17,64 @@ struct Arguments {
 
 fn parse(arguments: &[&str]) -> Result<Config, String> {
     let parsed = Arguments::try_parse_from(["gateway"].iter().chain(arguments));
-    parsed.map(|arguments| arguments.config).map_err(|error| error.to_string())
+    parsed
+        .map(|arguments| arguments.config)
+        .map_err(|error| error.to_string())
 }
 
 #[test]
 fn flags_are_read_and_nonsense_is_explained() {
-    let config = parse(&["--prediction-ttl", "2h", "--model-service", "http://models:8000/base"]).unwrap();
+    let config = parse(&[
+        "--prediction-ttl",
+        "2h",
+        "--model-service",
+        "http://models:8000/base",
+    ])
+    .unwrap();
     assert_eq!(config.prediction_ttl, Some(Duration::from_hours(2)));
-    let [service] = config.model_service.as_slice() else { panic!("{:?}", config.model_service) };
-    assert_eq!((service.name.as_str(), service.url.as_str()), ("primary", "http://models:8000/base/"));
-    assert_eq!(config.prediction_store, StoreAddress::Sqlite(Path::new(".throughline/predictions.db").to_owned()));
-    let plain = parse(&["--prediction-store", "/tmp/x.db"]).unwrap().prediction_store;
-    assert_eq!(plain, StoreAddress::Sqlite(Path::new("/tmp/x.db").to_owned()));
-    for (address, text) in
-        [("redis://u:hunter2@x", "`redis` is no prediction store"), ("sqlite:", "path of the file is missing")]
-    {
-        let store = parse(&["--prediction-store", address]).unwrap().prediction_store;
-        let StoreAddress::Wrong(reason) = store else { panic!("{address} is used") };
-        assert!(reason.contains(text) && !reason.contains("hunter2"), "{reason}");
+    let [service] = config.model_service.as_slice() else {
+        panic!("{:?}", config.model_service)
+    };
+    assert_eq!(
+        (service.name.as_str(), service.url.as_str()),
+        ("primary", "http://models:8000/base/")
+    );
+    assert_eq!(
+        config.prediction_store,
+        StoreAddress::Sqlite(Path::new(".throughline/predictions.db").to_owned())
+    );
+    let plain = parse(&["--prediction-store", "/tmp/x.db"])
+        .unwrap()
+        .prediction_store;
+    assert_eq!(
+        plain,
+        StoreAddress::Sqlite(Path::new("/tmp/x.db").to_owned())
+    );
+    for (address, text) in [
+        ("redis://u:hunter2@x", "`redis` is no prediction store"),
+        ("sqlite:", "path of the file is missing"),
+    ] {
+        let store = parse(&["--prediction-store", address])
+            .unwrap()
+            .prediction_store;
+        let StoreAddress::Wrong(reason) = store else {
+            panic!("{address} is used")
+        };
+        assert!(
+            reason.contains(text) && !reason.contains("hunter2"),
+            "{reason}"
+        );
     }
     let wrong = [
         (["--model-service", "ftp://x"], "no http or https address"),
-        (["--model-service", "models:8000"], "no http or https address"),
-        (["--model-service", "a b=http://x"], "`a b` names no variant"),
+        (
+            ["--model-service", "models:8000"],
+            "no http or https address",
+        ),
+        (
+            ["--model-service", "a b=http://x"],
+            "`a b` names no variant",
+        ),
         (["--model-service", "=http://x"], "`` names no variant"),
         (["--model-service", "http://x,,"], "is no address"),
         (["--routes-refresh", "0s"], "must be more than 0"),
@@ -57,27 +92,68 @@ fn flags_are_read_and_nonsense_is_explained() {
 fn services_have_names_and_may_be_several() {
     let named = |arguments: &[&str]| {
         let services = parse(arguments).unwrap().model_service;
-        services.iter().map(|service| format!("{}={}", service.name, service.url)).collect::<Vec<_>>().join(" ")
+        services
+            .iter()
+            .map(|service| format!("{}={}", service.name, service.url))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     assert_eq!(named(&[]), "primary=http://127.0.0.1:8000/");
     let both = "primary=http://a/ canary=http://b/x/";
-    assert_eq!(named(&["--model-service", "http://a,canary=http://b/x"]), both);
-    assert_eq!(named(&["--model-service", "http://a", "--model-service", "canary=http://b/x"]), both);
-    assert_eq!(named(&["--model-service", "http://a/?x=y"]), "primary=http://a/?x=y");
+    assert_eq!(
+        named(&["--model-service", "http://a,canary=http://b/x"]),
+        both
+    );
+    assert_eq!(
+        named(&[
+            "--model-service",
+            "http://a",
+            "--model-service",
+            "canary=http://b/x"
+        ]),
+        both
+    );
+    assert_eq!(
+        named(&["--model-service", "http://a/?x=y"]),
+        "primary=http://a/?x=y"
+    );
 }
 
 #[tokio::test]
 async fn services_of_one_name_and_bad_routes_are_told_before_anything_is_served() {
     let folder = tempfile::tempdir().unwrap();
-    let (store, routes) = (folder.path().join("p.db"), folder.path().join("routes.toml"));
-    std::fs::write(&routes, "[models.wine]\n[[models.wine.variants]]\nname = \"x\"\nweight = 1\n").unwrap();
+    let (store, routes) = (
+        folder.path().join("p.db"),
+        folder.path().join("routes.toml"),
+    );
+    std::fs::write(
+        &routes,
+        "[models.wine]\n[[models.wine.variants]]\nname = \"x\"\nweight = 1\n",
+    )
+    .unwrap();
     let cases = [
-        (["--model-service", "http://a,http://b"], "more than one address of `primary`"),
-        (["--routes", routes.to_str().unwrap()], "model `wine`: variant `x`: `url` is missing"),
-        (["--routes", "/nowhere/routes.toml"], "cannot read the routes file /nowhere/routes.toml"),
+        (
+            ["--model-service", "http://a,http://b"],
+            "more than one address of `primary`",
+        ),
+        (
+            ["--routes", routes.to_str().unwrap()],
+            "model `wine`: variant `x`: `url` is missing",
+        ),
+        (
+            ["--routes", "/nowhere/routes.toml"],
+            "cannot read the routes file /nowhere/routes.toml",
+        ),
     ];
     for (arguments, expected) in cases {
-        let config = parse(&[&["--prediction-store", store.to_str().unwrap()], &arguments[..]].concat()).unwrap();
+        let config = parse(
+            &[
+                &["--prediction-store", store.to_str().unwrap()],
+                &arguments[..],
+            ]
+            .concat(),
+        )
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_stop, shutdown) = Shutdown::pair();
         let error = run(config, listener, shutdown).await.unwrap_err();
@@ -91,9 +167,10 @@ async fn a_store_that_cannot_be_used_is_told_before_anything_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("no.db");
     std::fs::write(&file, "no database".repeat(1_000)).unwrap();
-    for (store, expected) in
-        [(file.to_str().unwrap(), "--prediction-store"), ("elasticsearch", "cannot keep predictions in Elasticsearch")]
-    {
+    for (store, expected) in [
+        (file.to_str().unwrap(), "--prediction-store"),
+        ("elasticsearch", "cannot keep predictions in Elasticsearch"),
+    ] {
         let config = parse(&["--prediction-store", store]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_stop, shutdown) = Shutdown::pair();

@@ -18,17 +18,32 @@ async fn without_the_store_the_model_answers() {
     gateway.predict(&["a"]).await;
     gateway.store.reads_fail.store(true, Ordering::Relaxed);
     let reply = gateway.predict(&["a"]).await;
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=bypass"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=bypass")
+    );
     assert_eq!(reply.each("cached"), [false]);
     let ready = gateway.get("/readyz").await;
     assert_eq!(ready.status, 200);
     let detail = ready.json()["detail"].clone();
-    assert!(detail["prediction_store_reads"].as_str().unwrap().contains("SQLITE_IOERR"), "{detail}");
+    assert!(
+        detail["prediction_store_reads"]
+            .as_str()
+            .unwrap()
+            .contains("SQLITE_IOERR"),
+        "{detail}"
+    );
     assert!(detail["prediction_store_writes"].is_null(), "{detail}");
     let search = gateway.get("/v1/predictions").await;
-    assert_eq!((search.problem(503), search.header("retry-after")), ("store_unavailable".to_owned(), "1"));
+    assert_eq!(
+        (search.problem(503), search.header("retry-after")),
+        ("store_unavailable".to_owned(), "1")
+    );
     gateway.store.reads_fail.store(false, Ordering::Relaxed);
-    assert_eq!(gateway.predict(&["a"]).await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; hit"
+    );
     assert_eq!(gateway.get("/readyz").await.json()["detail"], json!({}));
 }
 
@@ -38,22 +53,44 @@ async fn what_could_not_be_stored_is_not_told_to_be() {
     gateway.store.writes_fail.store(true, Ordering::Relaxed);
     for _ in 0..2 {
         let reply = gateway.predict(&["a"]).await;
-        assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=miss; detail=store-failed"));
+        assert_eq!(
+            (reply.status.as_u16(), reply.cache_status()),
+            (200, "throughline; fwd=miss; detail=store-failed")
+        );
     }
     let detail = gateway.get("/readyz").await.json()["detail"].clone();
-    assert!(detail["prediction_store_writes"].as_str().unwrap().contains("not kept"), "{detail}");
+    assert!(
+        detail["prediction_store_writes"]
+            .as_str()
+            .unwrap()
+            .contains("not kept"),
+        "{detail}"
+    );
     assert!(detail["prediction_store_reads"].is_null(), "{detail}");
     gateway.store.writes_fail.store(false, Ordering::Relaxed);
-    assert_eq!(gateway.predict(&["a"]).await.cache_status(), "throughline; fwd=miss; stored");
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; fwd=miss; stored"
+    );
 }
 
 #[tokio::test]
 async fn a_store_that_hangs_is_left_alone() {
-    let gateway = Gateway::with(Setup { store_timeout: Duration::from_millis(50), ..Setup::default() }).await;
+    let gateway = Gateway::with(Setup {
+        store_timeout: Duration::from_millis(50),
+        ..Setup::default()
+    })
+    .await;
     gateway.store.reads_hang.store(true, Ordering::Relaxed);
     let reply = gateway.predict(&["a"]).await;
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=bypass"));
-    assert_eq!(gateway.get("/v1/predictions").await.problem(503), "store_unavailable");
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=bypass")
+    );
+    assert_eq!(
+        gateway.get("/v1/predictions").await.problem(503),
+        "store_unavailable"
+    );
 }
 
 #[tokio::test]
@@ -61,21 +98,34 @@ async fn without_the_model_service_stored_predictions_answer() {
     let mut gateway = Gateway::start().await;
     gateway.predict(&["a"]).await;
     gateway.fake.stop().await;
-    assert_eq!(gateway.predict(&["a"]).await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; hit"
+    );
     let reply = gateway.predict(&["b"]).await;
-    assert_eq!((reply.problem(503), reply.header("retry-after")), ("model_unavailable".to_owned(), "1"));
+    assert_eq!(
+        (reply.problem(503), reply.header("retry-after")),
+        ("model_unavailable".to_owned(), "1")
+    );
     let reply = gateway.predict(&["b", "a"]).await;
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=partial"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=partial")
+    );
     assert_eq!(reply.each("error")[0]["code"], "model_unavailable");
     assert_eq!(reply.each("cached")[1], true);
     gateway
-        .eventually("it is told", async || !gateway.get("/readyz").await.json()["detail"]["model_service"].is_null())
+        .eventually("it is told", async || {
+            !gateway.get("/readyz").await.json()["detail"]["model_service"].is_null()
+        })
         .await;
     assert_eq!(gateway.get("/readyz").await.status, 200);
     gateway.fake.restart().await;
     assert_eq!(gateway.predict(&["b"]).await.status, 200);
     gateway
-        .eventually("it is told", async || gateway.get("/readyz").await.json()["detail"]["model_service"].is_null())
+        .eventually("it is told", async || {
+            gateway.get("/readyz").await.json()["detail"]["model_service"].is_null()
+        })
         .await;
 }
 
@@ -96,35 +146,98 @@ async fn a_start_without_the_model_service_takes_the_version_of_the_newest_predi
         computed_by: None,
         run_id: None,
     };
-    let both = vec![stored("7", "2026-01-30T12:00:00Z"), stored("6", "2026-01-29T12:00:00Z")];
-    store.put_many(both).await.unwrap().into_iter().for_each(|result| result.unwrap());
-    let mut gateway = Gateway::with(Setup { store, model_down: true, ..Setup::default() }).await;
-    assert_eq!(gateway.get("/v1/models").await.problem(503), "model_unavailable");
+    let both = vec![
+        stored("7", "2026-01-30T12:00:00Z"),
+        stored("6", "2026-01-29T12:00:00Z"),
+    ];
+    store
+        .put_many(both)
+        .await
+        .unwrap()
+        .into_iter()
+        .for_each(|result| result.unwrap());
+    let mut gateway = Gateway::with(Setup {
+        store,
+        model_down: true,
+        ..Setup::default()
+    })
+    .await;
+    assert_eq!(
+        gateway.get("/v1/models").await.problem(503),
+        "model_unavailable"
+    );
     let reply = gateway.predict(&["a"]).await;
-    assert_eq!((reply.cache_status(), reply.each("model_version")), ("throughline; hit", vec![json!("7")]));
+    assert_eq!(
+        (reply.cache_status(), reply.each("model_version")),
+        ("throughline; hit", vec![json!("7")])
+    );
     assert_eq!(reply.each("computed_by"), [json!(null)]);
-    assert_eq!(gateway.predict(&["b"]).await.problem(503), "model_unavailable");
+    assert_eq!(
+        gateway.predict(&["b"]).await.problem(503),
+        "model_unavailable"
+    );
     let body = json!({"model": "text_sentiment", "texts": ["x"]}).to_string();
-    assert_eq!(gateway.post("/v1/predictions", &[], body).await.problem(503), "model_unavailable");
+    assert_eq!(
+        gateway
+            .post("/v1/predictions", &[], body)
+            .await
+            .problem(503),
+        "model_unavailable"
+    );
     gateway.fake.restart().await;
     gateway
-        .eventually("version 1 answers", async || gateway.predict(&["a"]).await.each("model_version") == ["1"])
+        .eventually("version 1 answers", async || {
+            gateway.predict(&["a"]).await.each("model_version") == ["1"]
+        })
         .await;
 }
 
 #[tokio::test]
 async fn errors_of_the_model_service_are_told_in_our_words() {
     let gateway = Gateway::start().await;
-    let refuse = |status, body, retry_after| Behaviour::Refuse { status, body, retry_after };
+    let refuse = |status, body, retry_after| Behaviour::Refuse {
+        status,
+        body,
+        retry_after,
+    };
     let cases = [
-        (refuse(400, r#"{"error":"bad tensor"}"#, None), 422, "model_refused", ""),
-        (refuse(404, r#"{"error":"gone","code":"model_not_found"}"#, None), 404, "unknown_model", ""),
-        (refuse(404, r#"{"error":"none","code":"not_found"}"#, None), 404, "not_found", ""),
-        (refuse(429, r#"{"error":"full"}"#, Some("7")), 429, "overloaded", "7"),
-        (refuse(500, r#"{"error":"boom"}"#, None), 502, "model_failed", ""),
+        (
+            refuse(400, r#"{"error":"bad tensor"}"#, None),
+            422,
+            "model_refused",
+            "",
+        ),
+        (
+            refuse(404, r#"{"error":"gone","code":"model_not_found"}"#, None),
+            404,
+            "unknown_model",
+            "",
+        ),
+        (
+            refuse(404, r#"{"error":"none","code":"not_found"}"#, None),
+            404,
+            "not_found",
+            "",
+        ),
+        (
+            refuse(429, r#"{"error":"full"}"#, Some("7")),
+            429,
+            "overloaded",
+            "7",
+        ),
+        (
+            refuse(500, r#"{"error":"boom"}"#, None),
+            502,
+            "model_failed",
+            "",
+        ),
         (refuse(500, "<html>", None), 502, "model_failed", ""),
         (
-            refuse(503, r#"{"error":"x","code":"feature_store_unavailable"}"#, Some("3")),
+            refuse(
+                503,
+                r#"{"error":"x","code":"feature_store_unavailable"}"#,
+                Some("3"),
+            ),
             503,
             "feature_store_unavailable",
             "3",
@@ -132,7 +245,12 @@ async fn errors_of_the_model_service_are_told_in_our_words() {
         (refuse(503, "", None), 503, "model_unavailable", "1"),
         (refuse(504, "", None), 504, "model_timeout", ""),
         (refuse(200, "not json", None), 502, "model_failed", ""),
-        (refuse(200, r#"{"model_name":"wine_quality","outputs":[]}"#, None), 502, "model_failed", ""),
+        (
+            refuse(200, r#"{"model_name":"wine_quality","outputs":[]}"#, None),
+            502,
+            "model_failed",
+            "",
+        ),
         (refuse(302, "", None), 502, "model_failed", ""),
     ];
     for (behaviour, status, code, retry_after) in cases {
@@ -146,8 +264,15 @@ async fn errors_of_the_model_service_are_told_in_our_words() {
 
 #[tokio::test]
 async fn a_model_service_that_hangs_is_504_in_time() {
-    let process = ProcessOptions { request_timeout: Duration::from_millis(300), ..ProcessOptions::default() };
-    let gateway = Gateway::with(Setup { process, ..Setup::default() }).await;
+    let process = ProcessOptions {
+        request_timeout: Duration::from_millis(300),
+        ..ProcessOptions::default()
+    };
+    let gateway = Gateway::with(Setup {
+        process,
+        ..Setup::default()
+    })
+    .await;
     gateway.predict(&["a"]).await;
     gateway.fake.close_gate();
     let reply = gateway.predict(&["b"]).await;
@@ -160,13 +285,25 @@ async fn a_model_service_that_hangs_is_504_in_time() {
 
 #[tokio::test]
 async fn too_many_requests_are_refused_in_the_form_of_each_api() {
-    let process = ProcessOptions { max_in_flight: 1, ..ProcessOptions::default() };
-    let gateway = Gateway::with(Setup { process, ..Setup::default() }).await;
+    let process = ProcessOptions {
+        max_in_flight: 1,
+        ..ProcessOptions::default()
+    };
+    let gateway = Gateway::with(Setup {
+        process,
+        ..Setup::default()
+    })
+    .await;
     gateway.fake.close_gate();
     let (reply, ()) = tokio::join!(gateway.predict(&["a"]), async {
-        gateway.eventually("the call arrived", async || gateway.fake.calls().len() == 1).await;
+        gateway
+            .eventually("the call arrived", async || gateway.fake.calls().len() == 1)
+            .await;
         let refused = gateway.predict(&["b"]).await;
-        assert_eq!((refused.problem(429), refused.header("retry-after")), ("too_many_requests".to_owned(), "1"));
+        assert_eq!(
+            (refused.problem(429), refused.header("retry-after")),
+            ("too_many_requests".to_owned(), "1")
+        );
         gateway.fake.open_gate();
     });
     assert_eq!(reply.status, 200);

@@ -18,15 +18,27 @@ use server::Server;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 async fn gateway(scratch: &Scratch) -> Gateway {
-    let process = ProcessOptions { request_timeout: DEADLINE, ..ProcessOptions::default() };
+    let process = ProcessOptions {
+        request_timeout: DEADLINE,
+        ..ProcessOptions::default()
+    };
     let elasticsearch = Some((scratch.addresses.clone(), scratch.options.clone()));
     let store_timeout = Duration::from_secs(1);
-    Gateway::with(Setup { process, store_timeout, elasticsearch, ..Setup::default() }).await
+    Gateway::with(Setup {
+        process,
+        store_timeout,
+        elasticsearch,
+        ..Setup::default()
+    })
+    .await
 }
 
 async fn details(gateway: &Gateway) -> String {
     let ready = gateway.get("/readyz").await;
-    assert_eq!(ready.status, 200, "a store that is down does not make the gateway unready");
+    assert_eq!(
+        ready.status, 200,
+        "a store that is down does not make the gateway unready"
+    );
     ready.json()["detail"].to_string()
 }
 
@@ -52,11 +64,21 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
 
     let gateway = gateway(&scratch).await;
     let reply = gateway.predict(&["before"]).await;
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=bypass"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=bypass")
+    );
     assert!(details(&gateway).await.contains("prediction_store_reads"));
-    assert_eq!(gateway.get("/v1/predictions").await.problem(503), "store_unavailable");
+    assert_eq!(
+        gateway.get("/v1/predictions").await.problem(503),
+        "store_unavailable"
+    );
     server.start().await;
-    tell("stopped before start", recovered(&gateway, "late").await, &load::Seen::default());
+    tell(
+        "stopped before start",
+        recovered(&gateway, "late").await,
+        &load::Seen::default(),
+    );
 
     let load = Load::start(&gateway.url, "killed");
     load.until_stored(50).await;
@@ -64,7 +86,11 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
     load.until_answered(200).await;
     server.start().await;
     let back = recovered(&gateway, "after-kill").await;
-    tell("stopped (SIGKILL) under load", back, &load.stop(&scratch).await);
+    tell(
+        "stopped (SIGKILL) under load",
+        back,
+        &load.stop(&scratch).await,
+    );
 
     let load = Load::start(&gateway.url, "restarted");
     load.until_stored(50).await;
@@ -81,7 +107,11 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
     assert!(details(&gateway).await.contains("prediction_store_reads"));
     server.signal("CONT");
     let back = recovered(&gateway, "after-frost").await;
-    tell("frozen (SIGSTOP) under load", back, &load.stop(&scratch).await);
+    tell(
+        "frozen (SIGSTOP) under load",
+        back,
+        &load.stop(&scratch).await,
+    );
     server.stop().await;
 }
 
@@ -93,16 +123,40 @@ async fn a_full_disk_makes_the_index_read_only() {
     recovered(&gateway, "stored").await;
     let load = Load::start(&gateway.url, "full");
     load.until_stored(50).await;
-    scratch.call("PUT", "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":true}"#).await;
+    scratch
+        .call(
+            "PUT",
+            "ALIAS-v1/_settings",
+            r#"{"index.blocks.read_only_allow_delete":true}"#,
+        )
+        .await;
     load.until_answered(50).await;
     // What is stored still answers; what is new is computed, and told not to be stored.
-    assert_eq!(gateway.predict(&["stored"]).await.cache_status(), "throughline; hit");
+    assert_eq!(
+        gateway.predict(&["stored"]).await.cache_status(),
+        "throughline; hit"
+    );
     let start = Instant::now();
-    assert_eq!(gateway.predict(&["new"]).await.cache_status(), "throughline; fwd=miss; detail=store-failed");
-    assert!(start.elapsed() < Duration::from_millis(500), "a full disk is not tried again");
+    assert_eq!(
+        gateway.predict(&["new"]).await.cache_status(),
+        "throughline; fwd=miss; detail=store-failed"
+    );
+    assert!(
+        start.elapsed() < Duration::from_millis(500),
+        "a full disk is not tried again"
+    );
     let detail = details(&gateway).await;
-    assert!(detail.contains("cluster_block_exception") && !detail.contains("reads"), "{detail}");
-    scratch.call("PUT", "ALIAS-v1/_settings", r#"{"index.blocks.read_only_allow_delete":null}"#).await;
+    assert!(
+        detail.contains("cluster_block_exception") && !detail.contains("reads"),
+        "{detail}"
+    );
+    scratch
+        .call(
+            "PUT",
+            "ALIAS-v1/_settings",
+            r#"{"index.blocks.read_only_allow_delete":null}"#,
+        )
+        .await;
     let back = recovered(&gateway, "after-full").await;
     tell("read-only index", back, &load.stop(&scratch).await);
     scratch.remove().await;
@@ -131,7 +185,9 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
     recovered(&gateway, "a").await;
     // Another gateway whose clock is ahead has computed it an hour later.
     let newer = (jiff::Timestamp::now() + Duration::from_hours(1)).to_string();
-    let found = scratch.call("GET", "ALIAS/_doc/wine_quality%2F1%2Fa", "").await;
+    let found = scratch
+        .call("GET", "ALIAS/_doc/wine_quality%2F1%2Fa", "")
+        .await;
     let mut document = found["_source"].clone();
     document["computed_at"] = newer.clone().into();
     document["label"] = "newer".into();
@@ -139,7 +195,10 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
     let path = format!("ALIAS/_doc/wine_quality%2F1%2Fa?version={version}&version_type=external");
     scratch.call("PUT", &path, &document.to_string()).await;
     let reply = gateway.predict_with(&["a"], "no-cache").await;
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=request; stored"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=request; stored")
+    );
     assert_eq!(gateway.predict(&["a"]).await.each("label"), ["newer"]);
     assert_eq!(details(&gateway).await, "{}");
     scratch.remove().await;
@@ -148,13 +207,17 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_credentials_are_told_and_predictions_come_from_the_model() {
     let stub = Stub::start().await;
-    let refusal = r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
+    let refusal =
+        r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
     stub.always(Some((401, refusal)));
     let scratch = Scratch::at(&format!("http://elastic:wr0ng@{}", stub.address));
     let gateway = gateway(&scratch).await;
     for id in ["a", "b"] {
         let reply = gateway.predict(&[id]).await;
-        assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=bypass"));
+        assert_eq!(
+            (reply.status.as_u16(), reply.cache_status()),
+            (200, "throughline; fwd=bypass")
+        );
     }
     let detail = details(&gateway).await;
     assert_eq!(detail.matches("security_exception").count(), 2, "{detail}");
@@ -163,11 +226,17 @@ async fn wrong_credentials_are_told_and_predictions_come_from_the_model() {
     assert!(!format!("{:?} {detail}", search.body).contains("wr0ng"));
     // Somebody mends the password in the cluster.
     stub.always(None);
-    assert_eq!(gateway.predict(&["c"]).await.cache_status(), "throughline; fwd=miss; stored");
+    assert_eq!(
+        gateway.predict(&["c"]).await.cache_status(),
+        "throughline; fwd=miss; stored"
+    );
     assert_eq!(details(&gateway).await, "{}");
 }
 
 /// One line for the table in docs/elasticsearch.md, shown with `--nocapture`.
 fn tell(fault: &str, back: Duration, load: &load::Seen) {
-    println!("{fault}: {load}; stored again {} ms after the server was back", back.as_millis());
+    println!(
+        "{fault}: {load}; stored again {} ms after the server was back",
+        back.as_millis()
+    );
 }

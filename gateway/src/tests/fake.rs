@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use protocol::oip::{
-    Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, Tensor, TensorFormat,
-    TensorMetadata,
+    Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, Tensor,
+    TensorFormat, TensorMetadata,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -53,7 +53,11 @@ pub(crate) struct Told {
 #[derive(Clone)]
 pub(crate) enum Behaviour {
     Answer,
-    Refuse { status: u16, body: &'static str, retry_after: Option<&'static str> },
+    Refuse {
+        status: u16,
+        body: &'static str,
+        retry_after: Option<&'static str>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +82,11 @@ impl Fake {
             echoed: Mutex::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut fake = Self { address: listener.local_addr().unwrap(), told: Arc::new(told), running: None };
+        let mut fake = Self {
+            address: listener.local_addr().unwrap(),
+            told: Arc::new(told),
+            running: None,
+        };
         fake.serve(listener);
         fake
     }
@@ -134,7 +142,11 @@ impl Fake {
         let router = Router::new()
             .route(
                 "/v2/models",
-                get(async || axum::Json(serde_json::json!({"models": ["wine_quality", "text_sentiment", "echo"]}))),
+                get(async || {
+                    axum::Json(
+                        serde_json::json!({"models": ["wine_quality", "text_sentiment", "echo"]}),
+                    )
+                }),
             )
             .route("/v2/models/stats", get(other))
             .route("/v2/models/{model}", get(metadata))
@@ -142,11 +154,17 @@ impl Fake {
             .route("/v2/models/{model}/infer", post(infer))
             .route("/v2/models/{model}/versions/{version}/infer", post(echo))
             .fallback(other)
-            .layer(axum::middleware::from_fn_with_state(Arc::clone(&self.told), unusual))
+            .layer(axum::middleware::from_fn_with_state(
+                Arc::clone(&self.told),
+                unusual,
+            ))
             .with_state(Arc::clone(&self.told));
         let task = telemetry::task::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            axum::serve(listener, router).with_graceful_shutdown(stopped).await.unwrap();
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stopped)
+                .await
+                .unwrap();
         });
         self.running = Some((stop, task));
     }
@@ -154,8 +172,18 @@ impl Fake {
 
 /// The answers to reads that a test has chosen.
 async fn unusual(State(told): State<Arc<Told>>, request: Request, next: Next) -> Response {
-    told.looks.fetch_add(usize::from(request.uri().path() == "/v2/models"), Ordering::Relaxed);
-    let chosen = told.reads.lock().unwrap().iter().rev().find(|(path, ..)| *path == request.uri().path()).copied();
+    told.looks.fetch_add(
+        usize::from(request.uri().path() == "/v2/models"),
+        Ordering::Relaxed,
+    );
+    let chosen = told
+        .reads
+        .lock()
+        .unwrap()
+        .iter()
+        .rev()
+        .find(|(path, ..)| *path == request.uri().path())
+        .copied();
     match chosen {
         Some((_, status, body)) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
         None => next.run(request).await,
@@ -169,10 +197,20 @@ async fn metadata(State(told): State<Arc<Told>>, Path(model): Path<String>) -> R
         "echo" => ("x", Datatype::Fp32),
         _ => return unknown_model(),
     };
-    let inputs = vec![TensorMetadata { name: input.to_owned(), datatype, shape: vec![-1] }];
+    let inputs = vec![TensorMetadata {
+        name: input.to_owned(),
+        datatype,
+        shape: vec![-1],
+    }];
     let versions = told.versions.lock().unwrap().clone();
-    axum::Json(ModelMetadata { name: model, versions, platform: "fake".to_owned(), inputs, outputs: Vec::new() })
-        .into_response()
+    axum::Json(ModelMetadata {
+        name: model,
+        versions,
+        platform: "fake".to_owned(),
+        inputs,
+        outputs: Vec::new(),
+    })
+    .into_response()
 }
 
 async fn ready(Path(model): Path<String>) -> Response {
@@ -197,21 +235,36 @@ async fn infer(
     }
     let request = InferRequest::decode(&body, None).unwrap();
     let tensor = &request.inputs[0].tensor;
-    let values: Vec<String> = tensor.as_texts().unwrap().into_iter().map(str::to_owned).collect();
+    let values: Vec<String> = tensor
+        .as_texts()
+        .unwrap()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     let call = Call {
         model: model.clone(),
         input: tensor.name.clone(),
         values: values.clone(),
-        timeout_micros: request.timeout().unwrap().map_or(0, |timeout| timeout.as_micros()),
+        timeout_micros: request
+            .timeout()
+            .unwrap()
+            .map_or(0, |timeout| timeout.as_micros()),
         headers,
     };
     told.calls.lock().unwrap().push(call);
     told.gate.subscribe().wait_for(|open| *open).await.unwrap();
     let behaviour = told.behaviour.lock().unwrap().clone();
-    if let Behaviour::Refuse { status, body, retry_after } = behaviour {
+    if let Behaviour::Refuse {
+        status,
+        body,
+        retry_after,
+    } = behaviour
+    {
         let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
         if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         return response;
     }
@@ -222,19 +275,40 @@ async fn infer(
 /// Ids that begin with the word of a failure fail in that way.
 fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) -> Response {
     let code = |value: &String| {
-        ["not_found", "outside_max_age", "missing_features"].into_iter().find(|code| value.starts_with(code))
+        ["not_found", "outside_max_age", "missing_features"]
+            .into_iter()
+            .find(|code| value.starts_with(code))
     };
-    let codes: Vec<&str> = values.iter().map(|value| code(value).unwrap_or("")).collect();
+    let codes: Vec<&str> = values
+        .iter()
+        .map(|value| code(value).unwrap_or(""))
+        .collect();
     if codes.iter().all(|code| *code == "not_found") {
-        return (StatusCode::NOT_FOUND, ErrorBody::new("no such rows", "not_found").to_json()).into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            ErrorBody::new("no such rows", "not_found").to_json(),
+        )
+            .into_response();
     }
     let rows = values.len();
-    let confidence: Vec<f32> = codes.iter().map(|code| if code.is_empty() { 0.75 } else { 0.0 }).collect();
+    let confidence: Vec<f32> = codes
+        .iter()
+        .map(|code| if code.is_empty() { 0.75 } else { 0.0 })
+        .collect();
     let mut outputs = vec![
-        Tensor::from_texts("label", codes.iter().map(|code| if code.is_empty() { label } else { "" })),
+        Tensor::from_texts(
+            "label",
+            codes
+                .iter()
+                .map(|code| if code.is_empty() { label } else { "" }),
+        ),
         Tensor::from_fp32("confidence", vec![rows], confidence.clone()).unwrap(),
-        Tensor::from_fp32("probabilities", vec![rows, 2], confidence.iter().flat_map(|p| [1.0 - p, *p]).collect())
-            .unwrap(),
+        Tensor::from_fp32(
+            "probabilities",
+            vec![rows, 2],
+            confidence.iter().flat_map(|p| [1.0 - p, *p]).collect(),
+        )
+        .unwrap(),
     ];
     if codes.iter().any(|code| !code.is_empty()) {
         outputs.push(Tensor::from_texts("error", codes));
@@ -246,17 +320,29 @@ fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) 
         ..InferResponse::default()
     };
     response.parameters.insert("run_id", RUN_ID);
-    response.parameters.insert("traceparent", format!("00-{TRACE_ID}-{SPAN_ID}-01"));
+    response
+        .parameters
+        .insert("traceparent", format!("00-{TRACE_ID}-{SPAN_ID}-01"));
     let encoded = response.encode(TensorFormat::Json).unwrap();
     let timing = "features;dur=1.5, queue;dur=0.25, compute;dur=0.125";
-    ([(header::CONTENT_TYPE, encoded.content_type()), (HeaderName::from_static("server-timing"), timing)], encoded.body)
+    (
+        [
+            (header::CONTENT_TYPE, encoded.content_type()),
+            (HeaderName::from_static("server-timing"), timing),
+        ],
+        encoded.body,
+    )
         .into_response()
 }
 
 /// Gives back what it got: the bytes, and the headers that say how to read them.
 async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let mut response = (StatusCode::OK, body).into_response();
-    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, HeaderName::from_static(HEADER_LENGTH)] {
+    for name in [
+        header::CONTENT_TYPE,
+        header::CONTENT_ENCODING,
+        HeaderName::from_static(HEADER_LENGTH),
+    ] {
         response.headers_mut().remove(&name);
         if let Some(value) = headers.get(&name) {
             response.headers_mut().insert(name, value.clone());
@@ -264,7 +350,9 @@ async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Resp
     }
     // What it saw of the request goes where the gateway lets it pass.
     let seen = format!("{method};desc=\"{uri}\"");
-    response.headers_mut().insert("server-timing", HeaderValue::from_str(&seen).unwrap());
+    response
+        .headers_mut()
+        .insert("server-timing", HeaderValue::from_str(&seen).unwrap());
     response
 }
 
@@ -272,7 +360,8 @@ async fn other(method: Method, uri: Uri) -> Response {
     if uri.path().contains("unknown") {
         return unknown_model();
     }
-    axum::Json(serde_json::json!({"method": method.as_str(), "uri": uri.to_string()})).into_response()
+    axum::Json(serde_json::json!({"method": method.as_str(), "uri": uri.to_string()}))
+        .into_response()
 }
 
 fn unknown_model() -> Response {

@@ -18,14 +18,21 @@ async fn concurrent_misses_make_one_call() {
     gateway.fake.close_gate();
     let requests = join_all((0..20).map(|_| gateway.predict(&["a"])));
     let (replies, ()) = tokio::join!(requests, async {
-        gateway.eventually("the call arrived", async || !gateway.fake.calls().is_empty()).await;
+        gateway
+            .eventually("the call arrived", async || {
+                !gateway.fake.calls().is_empty()
+            })
+            .await;
         gateway.fake.open_gate();
     });
     assert_eq!(gateway.fake.calls().len(), 1);
     let mut statuses: Vec<&str> = replies.iter().map(Reply::cache_status).collect();
     statuses.sort_unstable();
     statuses.dedup();
-    assert!(statuses.contains(&"throughline; fwd=miss; stored"), "{statuses:?}");
+    assert!(
+        statuses.contains(&"throughline; fwd=miss; stored"),
+        "{statuses:?}"
+    );
     assert!(replies.iter().all(|reply| reply.status == 200));
     assert_eq!(gateway.store.writes.lock().unwrap().len(), 1);
 }
@@ -37,19 +44,28 @@ async fn a_waiter_is_told_to_have_been_collapsed() {
     let (first, second, ()) = tokio::join!(
         gateway.predict(&["a", "b"]),
         async {
-            gateway.eventually("the first call arrived", async || gateway.fake.calls().len() == 1).await;
+            gateway
+                .eventually("the first call arrived", async || {
+                    gateway.fake.calls().len() == 1
+                })
+                .await;
             gateway.predict(&["b"]).await
         },
         async {
             gateway
-                .eventually("the second lookup was made", async || gateway.store.lookups.lock().unwrap().len() == 2)
+                .eventually("the second lookup was made", async || {
+                    gateway.store.lookups.lock().unwrap().len() == 2
+                })
                 .await;
             gateway.fake.open_gate();
         }
     );
     assert_eq!(first.cache_status(), "throughline; fwd=miss; stored");
     // The lookup saw nothing, since nothing was stored before the gate opened.
-    assert_eq!(second.cache_status(), "throughline; fwd=miss; collapsed; stored");
+    assert_eq!(
+        second.cache_status(),
+        "throughline; fwd=miss; collapsed; stored"
+    );
     assert_eq!(second.each("data_id"), ["b"]);
 }
 
@@ -60,11 +76,19 @@ async fn batches_that_overlap_share_the_part_they_have_in_common() {
     let (first, second, ()) = tokio::join!(
         gateway.predict(&["a", "b"]),
         async {
-            gateway.eventually("the first call arrived", async || gateway.fake.calls().len() == 1).await;
+            gateway
+                .eventually("the first call arrived", async || {
+                    gateway.fake.calls().len() == 1
+                })
+                .await;
             gateway.predict(&["c", "b"]).await
         },
         async {
-            gateway.eventually("the second call arrived", async || gateway.fake.calls().len() == 2).await;
+            gateway
+                .eventually("the second call arrived", async || {
+                    gateway.fake.calls().len() == 2
+                })
+                .await;
             gateway.fake.open_gate();
         }
     );
@@ -82,40 +106,62 @@ async fn a_client_that_leaves_strands_nobody() {
     let address = gateway.url.strip_prefix("http://").unwrap();
     let mut leaving = TcpStream::connect(address).await.unwrap();
     let body = r#"{"model":"wine_quality","data_ids":["a"]}"#;
-    let request =
-        format!("POST /v1/predictions HTTP/1.1\r\nhost: gateway\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST /v1/predictions HTTP/1.1\r\nhost: gateway\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
     leaving.write_all(request.as_bytes()).await.unwrap();
-    gateway.eventually("the call arrived", async || gateway.fake.calls().len() == 1).await;
+    gateway
+        .eventually("the call arrived", async || gateway.fake.calls().len() == 1)
+        .await;
     leaving.shutdown().await.unwrap();
     // The gateway closes the connection when it has dropped the request.
     assert_eq!(leaving.read(&mut [0; 16]).await.unwrap(), 0);
     let (reply, ()) = tokio::join!(gateway.predict(&["a"]), async {
         gateway
-            .eventually("the second lookup was made", async || gateway.store.lookups.lock().unwrap().len() == 2)
+            .eventually("the second lookup was made", async || {
+                gateway.store.lookups.lock().unwrap().len() == 2
+            })
             .await;
         gateway.fake.open_gate();
     });
-    assert_eq!((reply.status.as_u16(), reply.cache_status()), (200, "throughline; fwd=miss; collapsed; stored"));
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=miss; collapsed; stored")
+    );
     assert_eq!(gateway.fake.calls().len(), 1);
 }
 
 #[tokio::test]
 async fn errors_are_shared_and_not_kept() {
     let gateway = Gateway::start().await;
-    gateway.fake.behave(Behaviour::Refuse { status: 500, body: r#"{"error":"boom"}"#, retry_after: None });
+    gateway.fake.behave(Behaviour::Refuse {
+        status: 500,
+        body: r#"{"error":"boom"}"#,
+        retry_after: None,
+    });
     gateway.fake.close_gate();
     let (first, second, ()) = tokio::join!(
         gateway.predict(&["a"]),
         async {
-            gateway.eventually("the call arrived", async || gateway.fake.calls().len() == 1).await;
+            gateway
+                .eventually("the call arrived", async || gateway.fake.calls().len() == 1)
+                .await;
             gateway.predict(&["a"]).await
         },
         async {
-            gateway.eventually("both looked", async || gateway.store.lookups.lock().unwrap().len() == 2).await;
+            gateway
+                .eventually("both looked", async || {
+                    gateway.store.lookups.lock().unwrap().len() == 2
+                })
+                .await;
             gateway.fake.open_gate();
         }
     );
-    assert_eq!((first.problem(502), second.problem(502)), ("model_failed".to_owned(), "model_failed".to_owned()));
+    assert_eq!(
+        (first.problem(502), second.problem(502)),
+        ("model_failed".to_owned(), "model_failed".to_owned())
+    );
     gateway.fake.behave(Behaviour::Answer);
     assert_eq!(gateway.predict(&["a"]).await.status, 200);
 }
@@ -127,22 +173,38 @@ async fn no_cache_shares_no_computation() {
     let (first, second, ()) = tokio::join!(
         gateway.predict(&["a"]),
         async {
-            gateway.eventually("the first call arrived", async || gateway.fake.calls().len() == 1).await;
+            gateway
+                .eventually("the first call arrived", async || {
+                    gateway.fake.calls().len() == 1
+                })
+                .await;
             gateway.predict_with(&["a"], "no-cache").await
         },
         async {
-            gateway.eventually("the second call arrived", async || gateway.fake.calls().len() == 2).await;
+            gateway
+                .eventually("the second call arrived", async || {
+                    gateway.fake.calls().len() == 2
+                })
+                .await;
             gateway.fake.open_gate();
         }
     );
     assert_eq!(
         (first.cache_status(), second.cache_status()),
-        ("throughline; fwd=miss; stored", "throughline; fwd=request; stored")
+        (
+            "throughline; fwd=miss; stored",
+            "throughline; fwd=request; stored"
+        )
     );
 }
 
 fn key(id: &str) -> Key {
-    Key { model: "m".to_owned(), variant: "primary".to_owned(), version: "1".to_owned(), data_id: id.to_owned() }
+    Key {
+        model: "m".to_owned(),
+        variant: "primary".to_owned(),
+        version: "1".to_owned(),
+        data_id: id.to_owned(),
+    }
 }
 
 #[tokio::test]
@@ -169,5 +231,8 @@ async fn a_pilot_that_is_lost_lets_others_fly() {
     assert_eq!(waiter.wait().await, None);
     let (_, pilot) = flights.board(&[key("a")], looked).lead.unwrap();
     pilot.land(1, false);
-    assert!(flights.board(&[key("a")], looked).lead.is_some(), "an outcome that is not kept answers nobody later");
+    assert!(
+        flights.board(&[key("a")], looked).lead.is_some(),
+        "an outcome that is not kept answers nobody later"
+    );
 }

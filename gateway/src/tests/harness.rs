@@ -82,10 +82,18 @@ impl Gateway {
         let real = setup.elasticsearch.is_some();
         let (prediction_store, elasticsearch) = match setup.elasticsearch {
             Some((nodes, options)) => (StoreAddress::Elasticsearch(Some(nodes)), options),
-            None => (StoreAddress::Sqlite("unused".into()), ElasticsearchOptions::default()),
+            None => (
+                StoreAddress::Sqlite("unused".into()),
+                ElasticsearchOptions::default(),
+            ),
         };
         let mut model_service = vec![format!("http://{}/", fake.address).parse().unwrap()];
-        model_service.extend(setup.services.iter().map(|service| service.parse().unwrap()));
+        model_service.extend(
+            setup
+                .services
+                .iter()
+                .map(|service| service.parse().unwrap()),
+        );
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             prediction_store,
@@ -105,7 +113,8 @@ impl Gateway {
         let seconds = Arc::new(AtomicI64::new(0));
         let time = Arc::clone(&seconds);
         let start: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        let clock = Arc::new(move || start + SignedDuration::from_secs(time.load(Ordering::Relaxed)));
+        let clock =
+            Arc::new(move || start + SignedDuration::from_secs(time.load(Ordering::Relaxed)));
         let store = Arc::clone(&setup.store);
         telemetry::task::spawn(async move {
             let ran = if real {
@@ -116,8 +125,16 @@ impl Gateway {
             ran.unwrap();
         });
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let this = Self { url, fake, store: setup.store, client, seconds, _stop: stop };
-        this.eventually("ready", async || this.get("/readyz").await.status == 200).await;
+        let this = Self {
+            url,
+            fake,
+            store: setup.store,
+            client,
+            seconds,
+            _stop: stop,
+        };
+        this.eventually("ready", async || this.get("/readyz").await.status == 200)
+            .await;
         this
     }
 
@@ -129,7 +146,11 @@ impl Gateway {
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
         let response = self.client.request(request).await.unwrap();
         let (head, body) = response.into_parts();
-        Reply { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -137,11 +158,18 @@ impl Gateway {
     }
 
     pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
-        self.send(self.request("GET", path, headers, Bytes::new())).await
+        self.send(self.request("GET", path, headers, Bytes::new()))
+            .await
     }
 
-    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
-        self.send(self.request("POST", path, headers, body.into())).await
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        self.send(self.request("POST", path, headers, body.into()))
+            .await
     }
 
     pub(crate) fn request(
@@ -151,7 +179,9 @@ impl Gateway {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Request<Full<Bytes>> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -167,7 +197,16 @@ impl Gateway {
     pub(crate) async fn predict_with(&self, ids: &[&str], cache_control: &str) -> Reply {
         let body = json!({"model": "wine_quality", "data_ids": ids}).to_string();
         let headers = [("cache-control", cache_control)];
-        self.post("/v1/predictions", if cache_control.is_empty() { &[] } else { &headers }, body).await
+        self.post(
+            "/v1/predictions",
+            if cache_control.is_empty() {
+                &[]
+            } else {
+                &headers
+            },
+            body,
+        )
+        .await
     }
 
     /// Waits for a condition with a deadline.
@@ -182,11 +221,14 @@ impl Gateway {
 
 impl Reply {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub(crate) fn cache_status(&self) -> &str {
@@ -195,7 +237,12 @@ impl Reply {
 
     /// A field of each entry, in order.
     pub(crate) fn each(&self, field: &str) -> Vec<Value> {
-        self.json()["predictions"].as_array().unwrap().iter().map(|entry| entry[field].clone()).collect()
+        self.json()["predictions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry[field].clone())
+            .collect()
     }
 
     /// Checks that this is a problem of RFC 9457 and gives its code.
@@ -207,7 +254,10 @@ impl Reply {
         let code = problem["code"].as_str().unwrap().to_owned();
         assert_eq!(problem["type"], format!("urn:throughline:problem:{code}"));
         assert_eq!(problem["status"], status);
-        assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
+        assert!(
+            !problem["title"].as_str().unwrap().is_empty()
+                && !problem["detail"].as_str().unwrap().is_empty()
+        );
         code
     }
 }

@@ -30,26 +30,78 @@ async fn a_request_that_is_not_one_is_explained() {
         ("null", 422, "invalid type"),
         (r#"{"model":"wine_quality"}"#, 422, "data_ids or texts"),
         (r#"{"data_ids":["a"]}"#, 422, "missing field `model`"),
-        (r#"{"model":"wine_quality","data_ids":["a"],"texts":["b"]}"#, 422, "cannot both"),
-        (r#"{"model":"wine_quality","data_ids":[]}"#, 422, "1 to 1000"),
-        (r#"{"model":"wine_quality","data_ids":[""]}"#, 422, "data_ids[0]"),
-        (r#"{"model":"wine_quality","data_ids":["a","b\u0000"]}"#, 422, "data_ids[1]"),
-        (r#"{"model":"wine_quality","data_ids":"a"}"#, 422, "expected a sequence"),
-        (r#"{"model":"wine_quality","data_ids":[1]}"#, 422, "expected a string"),
-        (r#"{"model":"wine_quality","ids":["a"]}"#, 422, "unknown field `ids`"),
-        (r#"{"model":"wine_quality","data_ids":["a"],"data_ids":["b"]}"#, 422, "duplicate field"),
+        (
+            r#"{"model":"wine_quality","data_ids":["a"],"texts":["b"]}"#,
+            422,
+            "cannot both",
+        ),
+        (
+            r#"{"model":"wine_quality","data_ids":[]}"#,
+            422,
+            "1 to 1000",
+        ),
+        (
+            r#"{"model":"wine_quality","data_ids":[""]}"#,
+            422,
+            "data_ids[0]",
+        ),
+        (
+            r#"{"model":"wine_quality","data_ids":["a","b\u0000"]}"#,
+            422,
+            "data_ids[1]",
+        ),
+        (
+            r#"{"model":"wine_quality","data_ids":"a"}"#,
+            422,
+            "expected a sequence",
+        ),
+        (
+            r#"{"model":"wine_quality","data_ids":[1]}"#,
+            422,
+            "expected a string",
+        ),
+        (
+            r#"{"model":"wine_quality","ids":["a"]}"#,
+            422,
+            "unknown field `ids`",
+        ),
+        (
+            r#"{"model":"wine_quality","data_ids":["a"],"data_ids":["b"]}"#,
+            422,
+            "duplicate field",
+        ),
         (r#"{"model":"","data_ids":["a"]}"#, 422, "model must"),
-        (r#"{"model":"text_sentiment","texts":[""]}"#, 422, "texts[0]"),
+        (
+            r#"{"model":"text_sentiment","texts":[""]}"#,
+            422,
+            "texts[0]",
+        ),
     ];
     for (body, status, detail) in cases {
         let reply = gateway.post("/v1/predictions", &[], body).await;
         reply.problem(status);
-        assert!(reply.json()["detail"].as_str().unwrap().contains(detail), "{body}: {}", reply.json()["detail"]);
+        assert!(
+            reply.json()["detail"].as_str().unwrap().contains(detail),
+            "{body}: {}",
+            reply.json()["detail"]
+        );
     }
     let body = json!({"model": "wine_quality", "data_ids": many}).to_string();
-    assert_eq!(gateway.post("/v1/predictions", &[], body).await.problem(422), "invalid_request");
+    assert_eq!(
+        gateway
+            .post("/v1/predictions", &[], body)
+            .await
+            .problem(422),
+        "invalid_request"
+    );
     let body = json!({"model": "wine_quality", "data_ids": ["x".repeat(257)]}).to_string();
-    assert_eq!(gateway.post("/v1/predictions", &[], body).await.problem(422), "invalid_request");
+    assert_eq!(
+        gateway
+            .post("/v1/predictions", &[], body)
+            .await
+            .problem(422),
+        "invalid_request"
+    );
     let body = json!({"model": "wine_quality", "data_ids": many[..1_000]}).to_string();
     assert_eq!(gateway.post("/v1/predictions", &[], body).await.status, 200);
 }
@@ -59,26 +111,58 @@ async fn bodies_may_be_compressed_and_stay_within_the_limit() {
     let gateway = Gateway::start().await;
     let body = r#"{"model":"wine_quality","data_ids":["a"]}"#;
     assert_eq!(
-        gateway.post("/v1/predictions", &[("content-encoding", "gzip")], gzip(body.as_bytes())).await.status,
+        gateway
+            .post(
+                "/v1/predictions",
+                &[("content-encoding", "gzip")],
+                gzip(body.as_bytes())
+            )
+            .await
+            .status,
         200
     );
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
     zlib.write_all(body.as_bytes()).unwrap();
     assert_eq!(
-        gateway.post("/v1/predictions", &[("content-encoding", "deflate")], zlib.finish().unwrap()).await.status,
+        gateway
+            .post(
+                "/v1/predictions",
+                &[("content-encoding", "deflate")],
+                zlib.finish().unwrap()
+            )
+            .await
+            .status,
         200
     );
     let large = format!("{body}{}", " ".repeat(1 << 20));
-    assert_eq!(gateway.post("/v1/predictions", &[], large.clone()).await.problem(413), "too_large");
+    assert_eq!(
+        gateway
+            .post("/v1/predictions", &[], large.clone())
+            .await
+            .problem(413),
+        "too_large"
+    );
     let bomb = gzip(large.repeat(30).as_bytes());
     assert!(bomb.len() < 100_000);
-    assert_eq!(gateway.post("/v1/predictions", &[("content-encoding", "gzip")], bomb).await.problem(413), "too_large");
     assert_eq!(
-        gateway.post("/v1/predictions", &[("content-encoding", "gzip")], body).await.problem(400),
+        gateway
+            .post("/v1/predictions", &[("content-encoding", "gzip")], bomb)
+            .await
+            .problem(413),
+        "too_large"
+    );
+    assert_eq!(
+        gateway
+            .post("/v1/predictions", &[("content-encoding", "gzip")], body)
+            .await
+            .problem(400),
         "bad_request"
     );
     assert_eq!(
-        gateway.post("/v1/predictions", &[("content-encoding", "br")], body).await.problem(415),
+        gateway
+            .post("/v1/predictions", &[("content-encoding", "br")], body)
+            .await
+            .problem(415),
         "unsupported_encoding"
     );
 }
@@ -95,7 +179,10 @@ async fn unknown_paths_and_methods_are_problems() {
         ("BREW", "/v1/predictions", 405),
         ("POST", "/openapi.json", 405),
     ] {
-        gateway.send(gateway.request(method, path, &[], bytes::Bytes::new())).await.problem(status);
+        gateway
+            .send(gateway.request(method, path, &[], bytes::Bytes::new()))
+            .await
+            .problem(status);
     }
 }
 
@@ -116,11 +203,13 @@ async fn a_flood_of_malformed_requests_never_is_a_5xx() {
     // Half of the bodies are noise, half are a good request with one byte changed or cut short.
     let bodies = prop_oneof![
         bytes,
-        (any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(move |(at, byte, cut)| {
-            let (mut body, at) = (valid.clone(), at.index(valid.len()));
-            body[at] = byte;
-            if cut { body[..at].to_vec() } else { body }
-        })
+        (any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(
+            move |(at, byte, cut)| {
+                let (mut body, at) = (valid.clone(), at.index(valid.len()));
+                body[at] = byte;
+                if cut { body[..at].to_vec() } else { body }
+            }
+        )
     ];
     let values = prop_oneof![
         Just("gzip"),
@@ -142,7 +231,9 @@ async fn a_flood_of_malformed_requests_never_is_a_5xx() {
     let requests = (methods, paths, headers, values, bodies);
     for _ in 0..400 {
         let (method, path, header, value, body) = requests.new_tree(&mut runner).unwrap().current();
-        let reply = gateway.send(gateway.request(method, path, &[(header, value)], body.clone().into())).await;
+        let reply = gateway
+            .send(gateway.request(method, path, &[(header, value)], body.clone().into()))
+            .await;
         assert!(
             reply.status.as_u16() < 500,
             "{method} {path} {header}: {value} {body:?}: {} {:?}",

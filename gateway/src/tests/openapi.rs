@@ -12,10 +12,22 @@ use crate::router;
 async fn every_route_is_described_and_nothing_else() {
     let gateway = Gateway::start().await;
     let document = gateway.get("/openapi.json").await.json();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
-    let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert!(
+        document["openapi"].as_str().unwrap().starts_with("3.1"),
+        "{}",
+        document["openapi"]
+    );
+    let described: BTreeSet<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     let v1: Vec<&str> = router::v1_routes().iter().map(|(path, _)| *path).collect();
-    let routed: BTreeSet<&str> = v1.into_iter().chain(router::v2_routes().iter().map(|(path, _)| *path)).collect();
+    let routed: BTreeSet<&str> = v1
+        .into_iter()
+        .chain(router::v2_routes().iter().map(|(path, _)| *path))
+        .collect();
     assert_eq!(described, routed);
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in ["get", "put", "post", "delete", "patch"] {
@@ -24,8 +36,15 @@ async fn every_route_is_described_and_nothing_else() {
                 .replace("{model_name}", "echo")
                 .replace("{version}", "1")
                 .replace("{data_id}", "a");
-            let reply = gateway.send(gateway.request(&method.to_uppercase(), &url, &[], bytes::Bytes::new())).await;
-            assert_eq!(reply.status != 405, item.get(method).is_some(), "{method} {path}: {}", reply.status);
+            let reply = gateway
+                .send(gateway.request(&method.to_uppercase(), &url, &[], bytes::Bytes::new()))
+                .await;
+            assert_eq!(
+                reply.status != 405,
+                item.get(method).is_some(),
+                "{method} {path}: {}",
+                reply.status
+            );
         }
     }
 }
@@ -60,62 +79,161 @@ async fn real_answers_are_as_described() {
         assert!(response.is_object(), "{method} {path} has no {status}");
         let content_type = reply.header("content-type");
         let schema = &response["content"][content_type]["schema"];
-        assert!(schema.is_object(), "{method} {path} {status} has no {content_type}: {response}");
-        validate(&document, schema, &reply.json(), &format!("{method} {path} {status}"));
+        assert!(
+            schema.is_object(),
+            "{method} {path} {status} has no {content_type}: {response}"
+        );
+        validate(
+            &document,
+            schema,
+            &reply.json(),
+            &format!("{method} {path} {status}"),
+        );
     };
     let (predictions, one) = ("/v1/predictions", "/v1/predictions/{model}/{data_id}");
-    check(predictions, "post", &gateway.predict(&["a", "not_found-1"]).await);
-    check(predictions, "post", &gateway.predict(&["not_found-1"]).await);
-    check(predictions, "post", &gateway.predict(&["missing_features-1"]).await);
-    check(predictions, "post", &gateway.predict_with(&["zz"], "only-if-cached").await);
-    check(predictions, "post", &gateway.post(predictions, &[], "{").await);
-    check(predictions, "post", &gateway.post(predictions, &[("content-encoding", "br")], "x").await);
-    check(predictions, "post", &gateway.post(predictions, &[], vec![b' '; 2 << 20]).await);
+    check(
+        predictions,
+        "post",
+        &gateway.predict(&["a", "not_found-1"]).await,
+    );
+    check(
+        predictions,
+        "post",
+        &gateway.predict(&["not_found-1"]).await,
+    );
+    check(
+        predictions,
+        "post",
+        &gateway.predict(&["missing_features-1"]).await,
+    );
+    check(
+        predictions,
+        "post",
+        &gateway.predict_with(&["zz"], "only-if-cached").await,
+    );
+    check(
+        predictions,
+        "post",
+        &gateway.post(predictions, &[], "{").await,
+    );
+    check(
+        predictions,
+        "post",
+        &gateway
+            .post(predictions, &[("content-encoding", "br")], "x")
+            .await,
+    );
+    check(
+        predictions,
+        "post",
+        &gateway.post(predictions, &[], vec![b' '; 2 << 20]).await,
+    );
     check(predictions, "get", &gateway.get(predictions).await);
-    check(predictions, "get", &gateway.get("/v1/predictions?limit=1").await);
-    check(predictions, "get", &gateway.get("/v1/predictions?limit=0").await);
-    check(one, "get", &gateway.get("/v1/predictions/wine_quality/a").await);
+    check(
+        predictions,
+        "get",
+        &gateway.get("/v1/predictions?limit=1").await,
+    );
+    check(
+        predictions,
+        "get",
+        &gateway.get("/v1/predictions?limit=0").await,
+    );
+    check(
+        one,
+        "get",
+        &gateway.get("/v1/predictions/wine_quality/a").await,
+    );
     check(one, "get", &gateway.get("/v1/predictions/nobody/a").await);
     check("/v1/models", "get", &gateway.get("/v1/models").await);
     let forced = [("baggage", "ml.variant=nobody")];
-    check(one, "get", &gateway.get_with("/v1/predictions/wine_quality/a", &forced).await);
-    check("/v2/models/{model_name}", "get", &gateway.get_with("/v2/models/wine_quality", &forced).await);
+    check(
+        one,
+        "get",
+        &gateway
+            .get_with("/v1/predictions/wine_quality/a", &forced)
+            .await,
+    );
+    check(
+        "/v2/models/{model_name}",
+        "get",
+        &gateway.get_with("/v2/models/wine_quality", &forced).await,
+    );
     check("/openapi.json", "get", &gateway.get("/openapi.json").await);
     check("/v2", "get", &gateway.get("/v2").await);
-    check("/v2/models/{model_name}", "get", &gateway.get("/v2/models/wine_quality").await);
-    check("/v2/models/{model_name}", "get", &gateway.get("/v2/models/..%2Fx").await);
-    gateway.fake.behave(Behaviour::Refuse { status: 500, body: "", retry_after: None });
+    check(
+        "/v2/models/{model_name}",
+        "get",
+        &gateway.get("/v2/models/wine_quality").await,
+    );
+    check(
+        "/v2/models/{model_name}",
+        "get",
+        &gateway.get("/v2/models/..%2Fx").await,
+    );
+    gateway.fake.behave(Behaviour::Refuse {
+        status: 500,
+        body: "",
+        retry_after: None,
+    });
     check(predictions, "post", &gateway.predict(&["new"]).await);
     gateway.fake.stop().await;
     check(predictions, "post", &gateway.predict(&["new"]).await);
-    check("/v2/models/{model_name}", "get", &gateway.get("/v2/models/wine_quality").await);
+    check(
+        "/v2/models/{model_name}",
+        "get",
+        &gateway.get("/v2/models/wine_quality").await,
+    );
 }
 
 #[tokio::test]
 async fn the_comparison_of_variants_is_as_described() {
     let canary = Fake::predicting("low").await;
     let services = vec![format!("canary=http://{}", canary.address)];
-    let gateway = Gateway::with(Setup { services, ..Setup::default() }).await;
+    let gateway = Gateway::with(Setup {
+        services,
+        ..Setup::default()
+    })
+    .await;
     for baggage in ["ml.variant=primary", "ml.variant=canary"] {
-        gateway.get_with("/v1/predictions/wine_quality/a", &[("baggage", baggage)]).await;
+        gateway
+            .get_with("/v1/predictions/wine_quality/a", &[("baggage", baggage)])
+            .await;
     }
-    let (document, models) = (gateway.get("/openapi.json").await.json(), gateway.get("/v1/models").await.json());
-    assert_eq!(models["models"][2]["variants"][1]["statistics"]["agreement"]["pairs"], 1);
-    let schema = &document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    let (document, models) = (
+        gateway.get("/openapi.json").await.json(),
+        gateway.get("/v1/models").await.json(),
+    );
+    assert_eq!(
+        models["models"][2]["variants"][1]["statistics"]["agreement"]["pairs"],
+        1
+    );
+    let schema = &document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]
+        ["schema"];
     validate(&document, schema, &models, "/v1/models");
 }
 
 /// As much of JSON Schema as the document uses. An object may have only the fields that are described.
 fn validate(document: &Value, schema: &Value, value: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
-        return validate(document, document.pointer(&reference[1..]).unwrap(), value, at);
+        return validate(
+            document,
+            document.pointer(&reference[1..]).unwrap(),
+            value,
+            at,
+        );
     }
     if let Some(choices) = schema["oneOf"].as_array() {
         let fits = choices.iter().filter(|choice| {
             let (document, choice, value) = (document.clone(), (*choice).clone(), value.clone());
-            std::panic::catch_unwind(move || validate(&document, &choice, &value, "a choice")).is_ok()
+            std::panic::catch_unwind(move || validate(&document, &choice, &value, "a choice"))
+                .is_ok()
         });
-        assert_eq!(fits.count(), 1, "{at}: {value} must fit exactly one of {schema}");
+        assert_eq!(
+            fits.count(),
+            1,
+            "{at}: {value} must fit exactly one of {schema}"
+        );
         return;
     }
     let types: Vec<&str> = match &schema["type"] {
@@ -132,22 +250,32 @@ fn validate(document: &Value, schema: &Value, value: &Value, at: &str) {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    assert!(types.contains(&kind) || (kind == "integer" && types.contains(&"number")), "{at}: {value} is no {types:?}");
+    assert!(
+        types.contains(&kind) || (kind == "integer" && types.contains(&"number")),
+        "{at}: {value} is no {types:?}"
+    );
     if let Some(allowed) = schema["enum"].as_array() {
-        assert!(allowed.contains(value), "{at}: {value} is none of {allowed:?}");
+        assert!(
+            allowed.contains(value),
+            "{at}: {value} is none of {allowed:?}"
+        );
     }
     if let Value::Array(items) = value {
-        items
-            .iter()
-            .enumerate()
-            .for_each(|(index, item)| validate(document, &schema["items"], item, &format!("{at}[{index}]")));
+        items.iter().enumerate().for_each(|(index, item)| {
+            validate(document, &schema["items"], item, &format!("{at}[{index}]"))
+        });
     }
     if let (Value::Object(fields), Some(properties)) = (value, schema["properties"].as_object()) {
         for name in schema["required"].as_array().unwrap_or(&Vec::new()) {
-            assert!(fields.contains_key(name.as_str().unwrap()), "{at} lacks {name}");
+            assert!(
+                fields.contains_key(name.as_str().unwrap()),
+                "{at} lacks {name}"
+            );
         }
         for (name, field) in fields {
-            let property = properties.get(name).unwrap_or_else(|| panic!("{at}: {name} is not described"));
+            let property = properties
+                .get(name)
+                .unwrap_or_else(|| panic!("{at}: {name} is not described"));
             validate(document, property, field, &format!("{at}.{name}"));
         }
     }

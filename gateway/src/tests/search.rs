@@ -13,8 +13,14 @@ async fn filters_narrow_and_the_newest_comes_first() {
     }
     let cases = [
         ("", "c b a"),
-        ("?model=wine_quality&label=high&variant=primary&min_confidence=0.75", "c b a"),
-        ("?model=&label=&variant=&min_confidence=&since=&limit=&cursor=", "c b a"),
+        (
+            "?model=wine_quality&label=high&variant=primary&min_confidence=0.75",
+            "c b a",
+        ),
+        (
+            "?model=&label=&variant=&min_confidence=&since=&limit=&cursor=",
+            "c b a",
+        ),
         ("?model=nobody", ""),
         ("?label=low", ""),
         ("?variant=canary", ""),
@@ -26,7 +32,11 @@ async fn filters_narrow_and_the_newest_comes_first() {
     for (query, expected) in cases {
         let reply = gateway.get(&format!("/v1/predictions{query}")).await;
         assert_eq!(reply.status, 200, "{query}: {:?}", reply.body);
-        let ids: Vec<String> = reply.each("data_id").iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+        let ids: Vec<String> = reply
+            .each("data_id")
+            .iter()
+            .map(|id| id.as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(ids.join(" "), expected, "{query}");
         assert!(reply.each("cached").iter().all(|cached| *cached == true));
     }
@@ -36,13 +46,20 @@ async fn filters_narrow_and_the_newest_comes_first() {
 async fn pages_follow_by_cursor() {
     let gateway = Gateway::start().await;
     let ids: Vec<String> = (0..25).map(|n| format!("id-{n:02}")).collect();
-    gateway.predict(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    gateway
+        .predict(&ids.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
     let (mut seen, mut query) = (Vec::new(), "limit=10".to_owned());
     let mut sizes = Vec::new();
     loop {
         let reply = gateway.get(&format!("/v1/predictions?{query}")).await;
         sizes.push(reply.each("data_id").len());
-        seen.extend(reply.each("data_id").into_iter().map(|id| id.as_str().unwrap().to_owned()));
+        seen.extend(
+            reply
+                .each("data_id")
+                .into_iter()
+                .map(|id| id.as_str().unwrap().to_owned()),
+        );
         match &reply.json()["next_cursor"] {
             Value::String(cursor) => query = format!("limit=10&cursor={cursor}"),
             _ => break,
@@ -71,6 +88,13 @@ async fn senseless_parameters_are_422() {
         "colour=red",
         "model=a&model=b",
     ] {
-        assert_eq!(gateway.get(&format!("/v1/predictions?{query}")).await.problem(422), "invalid_request", "{query}");
+        assert_eq!(
+            gateway
+                .get(&format!("/v1/predictions?{query}"))
+                .await
+                .problem(422),
+            "invalid_request",
+            "{query}"
+        );
     }
 }

@@ -40,12 +40,19 @@ impl Troubled {
         if self.reads_hang.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        if self.reads_fail.load(Ordering::Relaxed) { Err(broken()) } else { Ok(()) }
+        if self.reads_fail.load(Ordering::Relaxed) {
+            Err(broken())
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn broken() -> StoreError {
-    StoreError::Engine { error_type: "SQLITE_IOERR", source: "broken on purpose".into() }
+    StoreError::Engine {
+        error_type: "SQLITE_IOERR",
+        source: "broken on purpose".into(),
+    }
 }
 
 #[async_trait]
@@ -59,7 +66,10 @@ impl PredictionStore for Troubled {
         found
     }
 
-    async fn put_many(&self, predictions: Vec<StoredPrediction>) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn put_many(
+        &self,
+        predictions: Vec<StoredPrediction>,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         self.writes.lock().unwrap().push(predictions.len());
         if self.writes_fail.load(Ordering::Relaxed) {
             return Err(broken());
@@ -72,7 +82,11 @@ impl PredictionStore for Troubled {
         self.inner.search(search).await
     }
 
-    async fn latest_version(&self, model: &str, variant: &str) -> Result<Option<String>, StoreError> {
+    async fn latest_version(
+        &self,
+        model: &str,
+        variant: &str,
+    ) -> Result<Option<String>, StoreError> {
         self.reading().await?;
         self.inner.latest_version(model, variant).await
     }

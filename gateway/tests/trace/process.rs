@@ -51,10 +51,18 @@ pub(crate) async fn collector() -> (String, Received, Received) {
     let (spans, metrics) = (Received::default(), Received::default());
     let keep = |received: &Received| {
         let received = Arc::clone(received);
-        post(async move |body: Bytes| received.lock().unwrap().push(serde_json::from_slice(&body).unwrap()))
+        post(async move |body: Bytes| {
+            received
+                .lock()
+                .unwrap()
+                .push(serde_json::from_slice(&body).unwrap())
+        })
     };
     let (traces, counts) = (keep(&spans), keep(&metrics));
-    let router = Router::new().route("/v1/traces", traces).route("/v1/metrics", counts).fallback(async || "{}");
+    let router = Router::new()
+        .route("/v1/traces", traces)
+        .route("/v1/metrics", counts)
+        .fallback(async || "{}");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     telemetry::task::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -71,7 +79,14 @@ impl Process {
     pub(crate) async fn with(fake: &Fake, folder: tempfile::TempDir, store: &[&str]) -> Self {
         let (collector, spans, metrics) = collector().await;
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(["--listen", "127.0.0.1:0", "--exit-with-parent", "--model-refresh", "50ms", "--allow-faults"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--exit-with-parent",
+                "--model-refresh",
+                "50ms",
+                "--allow-faults",
+            ])
             .args(["--model-service", &format!("http://{}", fake.address)])
             .args(store)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector)
@@ -102,7 +117,15 @@ impl Process {
                 log.push_str(&line.unwrap());
             }
         });
-        Self { child, url, log, reader, spans, metrics, _folder: folder }
+        Self {
+            child,
+            url,
+            log,
+            reader,
+            spans,
+            metrics,
+            _folder: folder,
+        }
     }
 
     /// Sends one request and gives status, body and the trace of the answer.
@@ -113,21 +136,39 @@ impl Process {
         headers: &[(&str, &str)],
         body: String,
     ) -> (u16, Value, String) {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
-        let trace =
-            response.headers().get("traceresponse").map_or("", |value| &value.to_str().unwrap()[3..35]).to_owned();
+        let response = client
+            .request(request.body(Full::new(body.into())).unwrap())
+            .await
+            .unwrap();
+        let trace = response
+            .headers()
+            .get("traceresponse")
+            .map_or("", |value| &value.to_str().unwrap()[3..35])
+            .to_owned();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or(Value::Null), trace)
+        (
+            status,
+            serde_json::from_slice(&body).unwrap_or(Value::Null),
+            trace,
+        )
     }
 
     pub(crate) async fn predict(&self, ids: &[&str]) -> (u16, Value, String) {
-        self.send("POST", "/v1/predictions", &[], json!({"model": "wine_quality", "data_ids": ids}).to_string()).await
+        self.send(
+            "POST",
+            "/v1/predictions",
+            &[],
+            json!({"model": "wine_quality", "data_ids": ids}).to_string(),
+        )
+        .await
     }
 
     /// Stops it as its parent's end would, and gives what it exported and logged.
@@ -144,7 +185,13 @@ impl Process {
         self.reader.join().unwrap();
         let log = std::mem::take(&mut *self.log.lock().unwrap());
         assert!(status.success(), "{status}: {log}");
-        let spans = self.spans.lock().unwrap().iter().flat_map(read_spans).collect();
+        let spans = self
+            .spans
+            .lock()
+            .unwrap()
+            .iter()
+            .flat_map(read_spans)
+            .collect();
         (spans, log)
     }
 }
@@ -155,13 +202,26 @@ fn read_spans(export: &Value) -> Vec<Span> {
         .unwrap()
         .iter()
         .flat_map(|resource| resource["scopeSpans"].as_array().unwrap());
-    scopes.flat_map(|scope| scope["spans"].as_array().unwrap()).map(read_span).collect()
+    scopes
+        .flat_map(|scope| scope["spans"].as_array().unwrap())
+        .map(read_span)
+        .collect()
 }
 
 fn read_span(span: &Value) -> Span {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let attribute =
-        |pair: &Value| (text(&pair["key"]), pair["value"].as_object().unwrap().values().next().unwrap().clone());
+    let attribute = |pair: &Value| {
+        (
+            text(&pair["key"]),
+            pair["value"]
+                .as_object()
+                .unwrap()
+                .values()
+                .next()
+                .unwrap()
+                .clone(),
+        )
+    };
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     Span {
         trace: text(&span["traceId"]),
@@ -171,7 +231,10 @@ fn read_span(span: &Value) -> Span {
         kind: span["kind"].as_u64().unwrap(),
         error: span["status"]["code"] == 2,
         attributes: list(&span["attributes"]).iter().map(attribute).collect(),
-        links: list(&span["links"]).iter().map(|link| (text(&link["traceId"]), text(&link["spanId"]))).collect(),
+        links: list(&span["links"])
+            .iter()
+            .map(|link| (text(&link["traceId"]), text(&link["spanId"])))
+            .collect(),
     }
 }
 
@@ -181,17 +244,41 @@ pub(crate) fn counts(metrics: &Received, name: &str) -> BTreeMap<String, u64> {
     let last = metrics.last().expect("metrics leave at the end");
     let points = |export: &Value| -> Vec<Value> {
         let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let scopes =
-            items(&export["resourceMetrics"]).into_iter().flat_map(|resource| items(&resource["scopeMetrics"]));
-        let metrics = scopes.flat_map(|scope| items(&scope["metrics"])).filter(|metric| metric["name"] == name);
-        metrics.flat_map(|metric| items(&metric["sum"]["dataPoints"])).collect()
+        let scopes = items(&export["resourceMetrics"])
+            .into_iter()
+            .flat_map(|resource| items(&resource["scopeMetrics"]));
+        let metrics = scopes
+            .flat_map(|scope| items(&scope["metrics"]))
+            .filter(|metric| metric["name"] == name);
+        metrics
+            .flat_map(|metric| items(&metric["sum"]["dataPoints"]))
+            .collect()
     };
     let read = |point: Value| {
-        let text = |value: &Value| value.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        let pair = |pair: &Value| format!("{}={}", pair["key"].as_str().unwrap(), text(&pair["value"]));
-        let mut pairs: Vec<String> = point["attributes"].as_array().unwrap().iter().map(pair).collect();
+        let text = |value: &Value| {
+            value
+                .as_object()
+                .unwrap()
+                .values()
+                .next()
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
+        let pair =
+            |pair: &Value| format!("{}={}", pair["key"].as_str().unwrap(), text(&pair["value"]));
+        let mut pairs: Vec<String> = point["attributes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(pair)
+            .collect();
         pairs.sort();
-        (pairs.join(" "), point["asInt"].as_str().unwrap().parse().unwrap())
+        (
+            pairs.join(" "),
+            point["asInt"].as_str().unwrap().parse().unwrap(),
+        )
     };
     points(last).into_iter().map(read).collect()
 }
@@ -199,7 +286,10 @@ pub(crate) fn counts(metrics: &Received, name: &str) -> BTreeMap<String, u64> {
 /// The tree of one trace, one line for each span, siblings in the order of their start.
 pub(crate) fn tree(spans: &[Span], trace: &str) -> String {
     fn write(spans: &[Span], trace: &str, parent: &str, depth: usize, text: &mut String) {
-        for span in spans.iter().filter(|span| span.trace == trace && span.parent == parent) {
+        for span in spans
+            .iter()
+            .filter(|span| span.trace == trace && span.parent == parent)
+        {
             let kind = ["?", "INTERNAL", "SERVER", "CLIENT"][usize::try_from(span.kind).unwrap()];
             let error = if span.error { " ERROR" } else { "" };
             writeln!(text, "{}{} {kind}{error}", "  ".repeat(depth), span.name).unwrap();
@@ -208,7 +298,11 @@ pub(crate) fn tree(spans: &[Span], trace: &str) -> String {
     }
     let mut text = String::new();
     write(spans, trace, "", 0, &mut text);
-    assert_eq!(text.lines().count(), spans.iter().filter(|span| span.trace == trace).count(), "an orphan in {text}");
+    assert_eq!(
+        text.lines().count(),
+        spans.iter().filter(|span| span.trace == trace).count(),
+        "an orphan in {text}"
+    );
     text
 }
 
@@ -221,5 +315,8 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 pub(crate) fn server<'a>(spans: &'a [Span], trace: &str) -> &'a Span {
-    spans.iter().find(|span| span.trace == trace && span.kind == 2).unwrap()
+    spans
+        .iter()
+        .find(|span| span.trace == trace && span.kind == 2)
+        .unwrap()
 }

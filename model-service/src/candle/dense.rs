@@ -22,7 +22,9 @@ impl Dense {
 
     /// Applies the layer for inference only.
     pub(super) fn plain(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
-        let dense = Self { input_gradient: false };
+        let dense = Self {
+            input_gradient: false,
+        };
         x.apply_op3_no_bwd(w, b, &dense)
     }
 }
@@ -44,9 +46,18 @@ impl CustomOp3 for Dense {
         let (rows, inputs) = x_layout.shape().dims2()?;
         let (w_inputs, outputs) = w_layout.shape().dims2()?;
         if inputs != w_inputs || b_layout.shape().elem_count() != outputs {
-            bail!("dense: {:?} · {:?} + {:?}", x_layout.shape(), w_layout.shape(), b_layout.shape());
+            bail!(
+                "dense: {:?} · {:?} + {:?}",
+                x_layout.shape(),
+                w_layout.shape(),
+                b_layout.shape()
+            );
         }
-        let (x, w, b) = (contiguous(x, x_layout)?, contiguous(w, w_layout)?, contiguous(b, b_layout)?);
+        let (x, w, b) = (
+            contiguous(x, x_layout)?,
+            contiguous(w, w_layout)?,
+            contiguous(b, b_layout)?,
+        );
         let mut y = Vec::with_capacity(rows * outputs);
         for row in x.chunks_exact(inputs) {
             let start = y.len();
@@ -71,7 +82,11 @@ impl CustomOp3 for Dense {
         let device = x.device();
         let gradient = gradient.contiguous()?;
         let (dx, dw, db) = with_slices([x, w, &gradient], |[x, w, g]| {
-            let mut dx = Vec::with_capacity(if self.input_gradient { rows * inputs } else { 0 });
+            let mut dx = Vec::with_capacity(if self.input_gradient {
+                rows * inputs
+            } else {
+                0
+            });
             let mut dw = vec![0.0; inputs * outputs];
             let mut db = vec![0.0; outputs];
             for (row, g) in x.chunks_exact(inputs).zip(g.chunks_exact(outputs)) {
@@ -85,8 +100,16 @@ impl CustomOp3 for Dense {
             }
             (dx, dw, db)
         })?;
-        let dx = if self.input_gradient { Some(Tensor::from_vec(dx, (rows, inputs), device)?) } else { None };
-        Ok((dx, Some(Tensor::from_vec(dw, (inputs, outputs), device)?), Some(Tensor::from_vec(db, outputs, device)?)))
+        let dx = if self.input_gradient {
+            Some(Tensor::from_vec(dx, (rows, inputs), device)?)
+        } else {
+            None
+        };
+        Ok((
+            dx,
+            Some(Tensor::from_vec(dw, (inputs, outputs), device)?),
+            Some(Tensor::from_vec(db, outputs, device)?),
+        ))
     }
 }
 
@@ -118,7 +141,10 @@ fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]>
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
-fn with_slices<T, const N: usize>(tensors: [&Tensor; N], compute: impl FnOnce([&[f32]; N]) -> T) -> Result<T> {
+fn with_slices<T, const N: usize>(
+    tensors: [&Tensor; N],
+    compute: impl FnOnce([&[f32]; N]) -> T,
+) -> Result<T> {
     let storages = tensors.map(Tensor::storage_and_layout);
     let mut slices: [&[f32]; N] = [&[]; N];
     for (slice, (storage, layout)) in slices.iter_mut().zip(&storages) {

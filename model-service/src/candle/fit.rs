@@ -45,16 +45,26 @@ impl Fit {
             // Uniform within 1/√inputs keeps the size of the values from layer to layer
             // (LeCun et al. 1998, section 4.6).
             let bound = 1.0 / (inputs as f32).sqrt();
-            let mut uniform =
-                |count: usize| -> Vec<f32> { (0..count).map(|_| random.random_range(-bound..bound)).collect() };
-            let weight = Tensor::from_vec(uniform(inputs * outputs), (inputs, outputs), &Device::Cpu)?;
+            let mut uniform = |count: usize| -> Vec<f32> {
+                (0..count)
+                    .map(|_| random.random_range(-bound..bound))
+                    .collect()
+            };
+            let weight =
+                Tensor::from_vec(uniform(inputs * outputs), (inputs, outputs), &Device::Cpu)?;
             let bias = Tensor::from_vec(uniform(outputs), outputs, &Device::Cpu)?;
             Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
         });
         let layers = layers.collect::<Result<Vec<_>>>().map_err(compute)?;
-        let parameters =
-            ParamsAdamW { lr: options.learning_rate, weight_decay: options.weight_decay, ..ParamsAdamW::default() };
-        let variables = layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]).collect();
+        let parameters = ParamsAdamW {
+            lr: options.learning_rate,
+            weight_decay: options.weight_decay,
+            ..ParamsAdamW::default()
+        };
+        let variables = layers
+            .iter()
+            .flat_map(|(w, b)| [w.clone(), b.clone()])
+            .collect();
         Ok(Self {
             optimizer: AdamW::new(variables, parameters).map_err(compute)?,
             widths: options.widths.clone(),
@@ -81,7 +91,10 @@ impl Fit {
         let mut tensors = Vec::new();
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             let name = layer_name(index);
-            tensors.push((format!("{name}.weight"), plain(&weight.t().map_err(compute)?)?));
+            tensors.push((
+                format!("{name}.weight"),
+                plain(&weight.t().map_err(compute)?)?,
+            ));
             tensors.push((format!("{name}.bias"), plain(bias)?));
         }
         let mut views = Vec::new();
@@ -99,7 +112,9 @@ impl Fit {
             if index > 0 {
                 x = x.relu()?;
             }
-            let dense = Dense { input_gradient: index > 0 };
+            let dense = Dense {
+                input_gradient: index > 0,
+            };
             x = dense.tracked(&x, weight, bias)?;
         }
         let classes = Tensor::from_slice(classes, classes.len(), &Device::Cpu)?;
@@ -113,14 +128,22 @@ impl Fit {
             }
         }
         self.optimizer.step(&gradients)?;
-        Ok(Step { loss: loss.to_dtype(DType::F64)?.to_scalar()?, gradient_norm: squares.sqrt() })
+        Ok(Step {
+            loss: loss.to_dtype(DType::F64)?.to_scalar()?,
+            gradient_norm: squares.sqrt(),
+        })
     }
 }
 
 /// Shape and little-endian bytes of a tensor.
 fn plain(tensor: &Tensor) -> std::result::Result<(Vec<usize>, Vec<u8>), ModelError> {
-    let values = tensor.flatten_all().and_then(|values| values.to_vec1::<f32>());
-    let bytes = values.map_err(compute)?.into_iter().flat_map(f32::to_le_bytes);
+    let values = tensor
+        .flatten_all()
+        .and_then(|values| values.to_vec1::<f32>());
+    let bytes = values
+        .map_err(compute)?
+        .into_iter()
+        .flat_map(f32::to_le_bytes);
     Ok((tensor.dims().to_vec(), bytes.collect()))
 }
 

@@ -84,7 +84,10 @@ impl Mlp {
         apply: impl Fn(&Layer, &Tensor) -> candle_core::Result<Tensor>,
     ) -> Result<Probabilities, ModelError> {
         if rows.width() != self.inputs {
-            return Err(ModelError::Width { expected: self.inputs, actual: rows.width() });
+            return Err(ModelError::Width {
+                expected: self.inputs,
+                actual: rows.width(),
+            });
         }
         let shape = (rows.len(), rows.width());
         let mut x = Tensor::from_slice(rows.values(), shape, &Device::Cpu).map_err(compute)?;
@@ -92,8 +95,13 @@ impl Mlp {
             x = apply(layer, &x).map_err(compute)?;
         }
         let logits = x.flatten_all().and_then(|logits| logits.to_vec1());
-        let probabilities = Probabilities::from_logits(logits.map_err(compute)?, self.classes.max(1));
-        if probabilities.rows().flatten().all(|value| value.is_finite()) {
+        let probabilities =
+            Probabilities::from_logits(logits.map_err(compute)?, self.classes.max(1));
+        if probabilities
+            .rows()
+            .flatten()
+            .all(|value| value.is_finite())
+        {
             Ok(probabilities)
         } else {
             Err(ModelError::NotFinite)
@@ -114,7 +122,9 @@ pub(super) fn layer_name(index: usize) -> String {
 }
 
 fn is_finite(tensor: &Tensor) -> bool {
-    let values = tensor.flatten_all().and_then(|values| values.to_vec1::<f32>());
+    let values = tensor
+        .flatten_all()
+        .and_then(|values| values.to_vec1::<f32>());
     values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
 }
 

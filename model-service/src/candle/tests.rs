@@ -26,12 +26,22 @@ fn dense_and_its_gradients_are_those_of_matmul() {
     let x = Var::from_tensor(&tensor(&wave(15), (5, 3))).unwrap();
     let w = Var::from_tensor(&tensor(&wave(12), (3, 4))).unwrap();
     let b = Var::from_tensor(&Tensor::from_vec(wave(4), 4, &Device::Cpu).unwrap()).unwrap();
-    let ours = Dense { input_gradient: true }.tracked(&x, &w, &b).unwrap();
+    let ours = Dense {
+        input_gradient: true,
+    }
+    .tracked(&x, &w, &b)
+    .unwrap();
     let candles = x.matmul(&w).unwrap().broadcast_add(&b).unwrap();
     assert_close(&ours, &candles);
     assert_close(&Dense::plain(&x, &w, &b).unwrap(), &candles);
     let ours = ours.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-    let candles = candles.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+    let candles = candles
+        .sqr()
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap();
     for variable in [&x, &w, &b] {
         assert_close(ours.get(variable).unwrap(), candles.get(variable).unwrap());
     }
@@ -46,7 +56,13 @@ fn dense_refuses_shapes_that_do_not_fit() {
 }
 
 fn fit(widths: &[usize]) -> Fit {
-    Fit::new(&FitOptions { widths: widths.to_vec(), learning_rate: 0.1, weight_decay: 0.0, seed: 1 }).unwrap()
+    Fit::new(&FitOptions {
+        widths: widths.to_vec(),
+        learning_rate: 0.1,
+        weight_decay: 0.0,
+        seed: 1,
+    })
+    .unwrap()
 }
 
 #[test]
@@ -61,9 +77,15 @@ fn a_network_learns_what_no_line_can_split() {
     let last = fit.step(&rows, &xor).unwrap();
     assert!(last.loss < 0.05 && first.loss > 0.3, "{first:?} {last:?}");
     let probabilities = fit.model().unwrap().probabilities(&rows).unwrap();
-    let classes = probabilities.rows().map(|row| crate::model::most_likely(row).0 as u32);
+    let classes = probabilities
+        .rows()
+        .map(|row| crate::model::most_likely(row).0 as u32);
     assert_eq!(classes.collect::<Vec<_>>(), xor);
-    assert!(probabilities.rows().all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-6));
+    assert!(
+        probabilities
+            .rows()
+            .all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-6)
+    );
 }
 
 #[test]
@@ -71,7 +93,10 @@ fn weights_that_do_not_fit_are_refused() {
     let weights = fit(&[3, 4, 2]).weights().unwrap();
     assert!(Mlp::from_safetensors(&weights, &[3, 4, 2]).is_ok());
     for widths in [&[3, 5, 2][..], &[3, 4, 4, 2], &[4, 4, 2]] {
-        assert!(matches!(Mlp::from_safetensors(&weights, widths), Err(ModelError::Layer(_))));
+        assert!(matches!(
+            Mlp::from_safetensors(&weights, widths),
+            Err(ModelError::Layer(_))
+        ));
     }
     for cut in [0, 4, weights.len() / 2, weights.len() - 1] {
         let refused = Mlp::from_safetensors(&weights[..cut], &[3, 4, 2]);
@@ -80,12 +105,21 @@ fn weights_that_do_not_fit_are_refused() {
     let mut not_a_number = weights.clone();
     let end = not_a_number.len();
     not_a_number[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    assert!(matches!(Mlp::from_safetensors(&not_a_number, &[3, 4, 2]), Err(ModelError::Layer(_))));
+    assert!(matches!(
+        Mlp::from_safetensors(&not_a_number, &[3, 4, 2]),
+        Err(ModelError::Layer(_))
+    ));
 }
 
 #[test]
 fn rows_of_another_width_are_refused() {
     let model = fit(&[3, 4, 2]).model().unwrap();
     let rows = Rows::new(vec![0.0; 4], 4).unwrap();
-    assert!(matches!(model.probabilities(&rows), Err(ModelError::Width { expected: 3, actual: 4 })));
+    assert!(matches!(
+        model.probabilities(&rows),
+        Err(ModelError::Width {
+            expected: 3,
+            actual: 4
+        })
+    ));
 }

@@ -14,7 +14,10 @@ impl Gate {
     pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<()>, mpsc::Sender<()>) {
         let (begun, begins) = mpsc::channel();
         let (open, go_on) = mpsc::channel();
-        let gate = Self { begun, go_on: Mutex::new(go_on) };
+        let gate = Self {
+            begun,
+            go_on: Mutex::new(go_on),
+        };
         (Arc::new(gate), begins, open)
     }
 }
@@ -43,13 +46,21 @@ impl Model for Faulty {
 }
 
 fn job(model: Arc<dyn Model>, budget: Duration) -> Job {
-    Job { model, rows: Rows::new(vec![0.0; 4], 2).unwrap(), deadline: Deadline::after(budget), context: Context::new() }
+    Job {
+        model,
+        rows: Rows::new(vec![0.0; 4], 2).unwrap(),
+        deadline: Deadline::after(budget),
+        context: Context::new(),
+    }
 }
 
 const LONG: Duration = Duration::from_mins(1);
 
 fn engine(queue_capacity: usize) -> Arc<Engine> {
-    let options = EngineOptions { threads: 1, queue_capacity };
+    let options = EngineOptions {
+        threads: 1,
+        queue_capacity,
+    };
     Arc::new(Engine::start(options).unwrap())
 }
 
@@ -76,17 +87,29 @@ async fn a_full_queue_refuses_and_recovers() {
         }
         tokio::task::yield_now().await;
     };
-    assert!(matches!(refused.await.unwrap(), Err(EngineError::QueueFull)));
+    assert!(matches!(
+        refused.await.unwrap(),
+        Err(EngineError::QueueFull)
+    ));
     open.send(()).unwrap();
     open.send(()).unwrap();
-    assert_eq!(running.await.unwrap().unwrap().probabilities.rows().count(), 2);
+    assert_eq!(
+        running.await.unwrap().unwrap().probabilities.rows().count(),
+        2
+    );
     assert!(others.remove(0).await.unwrap().is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_threads_compute_at_the_same_time() {
     let (gate, begins, open) = Gate::new();
-    let engine = Arc::new(Engine::start(EngineOptions { threads: 2, queue_capacity: 8 }).unwrap());
+    let engine = Arc::new(
+        Engine::start(EngineOptions {
+            threads: 2,
+            queue_capacity: 8,
+        })
+        .unwrap(),
+    );
     let jobs: Vec<_> = (0..2)
         .map(|_| {
             let (engine, job) = (Arc::clone(&engine), job(gate.clone(), LONG));
@@ -118,14 +141,19 @@ async fn work_nobody_waits_for_is_skipped() {
         _ = gone => unreachable!("the gate is shut"),
         () = std::future::ready(()) => {}
     }
-    let late = engine.compute(job(gate.clone(), Duration::from_millis(1))).await;
+    let late = engine
+        .compute(job(gate.clone(), Duration::from_millis(1)))
+        .await;
     assert!(matches!(late, Err(EngineError::DeadlinePassed)));
     open.send(()).unwrap();
     assert!(running.await.unwrap().is_ok());
     open.send(()).unwrap();
     assert!(engine.compute(job(gate, LONG)).await.is_ok());
     wait(&begins);
-    assert!(begins.try_recv().is_err(), "neither the caller who left nor the late one was computed");
+    assert!(
+        begins.try_recv().is_err(),
+        "neither the caller who left nor the late one was computed"
+    );
 }
 
 #[tokio::test]
@@ -136,5 +164,8 @@ async fn a_panic_is_one_requests_failure() {
         assert!(matches!(panicked, Err(EngineError::Panicked)));
     }
     let failed = engine.compute(job(Arc::new(Faulty::Fails), LONG)).await;
-    assert!(matches!(failed, Err(EngineError::Model(ModelError::NotFinite))));
+    assert!(matches!(
+        failed,
+        Err(EngineError::Model(ModelError::NotFinite))
+    ));
 }

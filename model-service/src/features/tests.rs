@@ -29,7 +29,16 @@ fn features_are_found_by_name_and_rows_by_status() {
     let input = input(&manifest(), 5, &answer).unwrap();
     assert_eq!(input.values, [1.0, 2.5]);
     let missing = Some(RowError::MissingFeatures);
-    assert_eq!(input.failures, [None, Some(RowError::NotFound), Some(RowError::OutsideMaxAge), missing, missing]);
+    assert_eq!(
+        input.failures,
+        [
+            None,
+            Some(RowError::NotFound),
+            Some(RowError::OutsideMaxAge),
+            missing,
+            missing
+        ]
+    );
     assert_eq!(input.missing, [0, 2]);
     assert!(!input.is_all_unknown());
 }
@@ -54,8 +63,14 @@ fn the_request_names_view_and_join_key() {
     let base = "http://store.test:6566/base/".parse().unwrap();
     let store = FeatureStore::new(HttpClient::new().unwrap(), &base, Duration::from_secs(1));
     let request = store.request(&manifest(), &["w1", "w2"]);
-    assert_eq!(request.uri(), "http://store.test:6566/base/get-online-features");
+    assert_eq!(
+        request.uri(),
+        "http://store.test:6566/base/get-online-features"
+    );
     let body: Value = serde_json::from_slice(request.body()).unwrap();
-    assert_eq!(body["features"], json!(["wine_features:a", "wine_features:b"]));
+    assert_eq!(
+        body["features"],
+        json!(["wine_features:a", "wine_features:b"])
+    );
     assert_eq!(body["entities"], json!({"wine_id": ["w1", "w2"]}));
 }

@@ -18,7 +18,11 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn begin(manifest: &'a Manifest, variant: &'a str) -> Self {
-        Self { manifest, variant, begin: Instant::now() }
+        Self {
+            manifest,
+            variant,
+            begin: Instant::now(),
+        }
     }
 
     /// The inference has ended; call it inside its span, so that exemplars can point there.
@@ -90,21 +94,46 @@ impl<'a> Call<'a> {
     }
 }
 
-static CALLS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| counter(attr::metric::AI_INFERENCE_CALLS, "{call}", "Inference calls"));
+static CALLS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::AI_INFERENCE_CALLS,
+        "{call}",
+        "Inference calls",
+    )
+});
 static LATENCY: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     let description = "Duration of inference calls, from the features to the probabilities";
-    histogram(attr::metric::AI_INFERENCE_LATENCY, "s", description, COMPUTE_SECONDS)
+    histogram(
+        attr::metric::AI_INFERENCE_LATENCY,
+        "s",
+        description,
+        COMPUTE_SECONDS,
+    )
 });
 static CONFIDENCE: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     let boundaries: Vec<f64> = (1..20).map(|step| f64::from(step) / 20.0).collect();
     let description = "Probability of the predicted class";
-    histogram(attr::metric::ML_PREDICTION_CONFIDENCE, "1", description, boundaries)
+    histogram(
+        attr::metric::ML_PREDICTION_CONFIDENCE,
+        "1",
+        description,
+        boundaries,
+    )
 });
-static LABELS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| counter(attr::metric::ML_PREDICTION_LABELS, "{prediction}", "Predictions by class"));
-static MISSING: LazyLock<Counter<u64>> =
-    LazyLock::new(|| counter(attr::metric::ML_INPUT_MISSING, "{value}", "Missing input values by feature"));
+static LABELS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::ML_PREDICTION_LABELS,
+        "{prediction}",
+        "Predictions by class",
+    )
+});
+static MISSING: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::ML_INPUT_MISSING,
+        "{value}",
+        "Missing input values by feature",
+    )
+});
 static OUT_OF_RANGE: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let description = "Input values outside the range of the training data by feature";
     counter(attr::metric::ML_INPUT_OUT_OF_RANGE, "{value}", description)

@@ -82,19 +82,28 @@ enum LoadError {
 impl Catalog {
     /// An empty catalog of the repository at `root`, which need not exist yet; [`Catalog::refresh`] fills it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), models: RwLock::default(), refreshing: Mutex::new(()) }
+        Self {
+            root: root.into(),
+            models: RwLock::default(),
+            refreshing: Mutex::new(()),
+        }
     }
 
     /// Picks up what is new in the folder and lets go of what was removed. Blocks on the file system.
     ///
     /// Versions that are known are not read again: a version never changes. Returns whether anything is served.
     pub fn refresh(&self) -> io::Result<bool> {
-        let _one = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = self
+            .refreshing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let before = self.models();
         let mut models = Models::new();
         let names = match model_names(&self.root) {
             // Not there yet is a start; gone is a volume that went away, and what is loaded goes on being served.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && before.is_empty() => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && before.is_empty() => {
+                Vec::new()
+            }
             names => names?,
         };
         for name in names {
@@ -113,19 +122,31 @@ impl Catalog {
     /// The version asked for, or the highest one.
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Loaded>, NotServed> {
         let models = self.models();
-        let entry = models.get(name).ok_or_else(|| NotServed::UnknownModel(name.to_owned()))?;
-        let not_ready = |reason: &str| NotServed::NotReady { model: name.to_owned(), reason: reason.to_owned() };
+        let entry = models
+            .get(name)
+            .ok_or_else(|| NotServed::UnknownModel(name.to_owned()))?;
+        let not_ready = |reason: &str| NotServed::NotReady {
+            model: name.to_owned(),
+            reason: reason.to_owned(),
+        };
         let Some(version) = version else {
             let latest = entry.versions.last_key_value();
-            return latest.map(|(_, loaded)| Arc::clone(loaded)).ok_or_else(|| not_ready(&entry.reason()));
+            return latest
+                .map(|(_, loaded)| Arc::clone(loaded))
+                .ok_or_else(|| not_ready(&entry.reason()));
         };
         let number = version_number(version);
         let found = number.and_then(|number| entry.versions.get(&number));
         let broken = number.and_then(|number| entry.broken.get(&number));
         match (found, broken) {
             (Some(loaded), _) => Ok(Arc::clone(loaded)),
-            (None, Some(broken)) => Err(not_ready(&format!("version {version}: {}", broken.reason))),
-            (None, None) => Err(NotServed::UnknownVersion { model: name.to_owned(), version: version.to_owned() }),
+            (None, Some(broken)) => {
+                Err(not_ready(&format!("version {version}: {}", broken.reason)))
+            }
+            (None, None) => Err(NotServed::UnknownVersion {
+                model: name.to_owned(),
+                version: version.to_owned(),
+            }),
         }
     }
 
@@ -133,10 +154,16 @@ impl Catalog {
     #[cfg(test)]
     pub(crate) fn of(loaded: Loaded) -> Self {
         let catalog = Self::new("");
-        let (name, number) = (loaded.manifest.name.clone(), loaded.manifest.version.parse());
+        let (name, number) = (
+            loaded.manifest.name.clone(),
+            loaded.manifest.version.parse(),
+        );
         let mut entry = Entry::default();
         entry.versions.insert(number.unwrap_or(1), Arc::new(loaded));
-        *catalog.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new([(name, entry)].into());
+        *catalog
+            .models
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new([(name, entry)].into());
         catalog
     }
 
@@ -154,7 +181,9 @@ impl Entry {
 
     /// Versions that cannot be served, with the reason.
     pub fn broken(&self) -> impl Iterator<Item = (u64, &str)> {
-        self.broken.iter().map(|(version, broken)| (*version, broken.reason.as_str()))
+        self.broken
+            .iter()
+            .map(|(version, broken)| (*version, broken.reason.as_str()))
     }
 
     /// Whether there are versions, and all are for another service: then the model is not one of this service's.
@@ -184,7 +213,11 @@ impl Entry {
             }
             let place = folder.join(version.to_string());
             let seen = fingerprint(&place);
-            if self.broken.get(&version).is_some_and(|broken| broken.seen == seen) {
+            if self
+                .broken
+                .get(&version)
+                .is_some_and(|broken| broken.seen == seen)
+            {
                 continue;
             }
             self.take(name, version, load(name, version, &place), seen);
@@ -193,7 +226,13 @@ impl Entry {
     }
 
     /// Files a version that was just looked at under what became of it, and tells.
-    fn take(&mut self, name: &str, version: u64, loaded: Result<Loaded, LoadError>, seen: Fingerprint) {
+    fn take(
+        &mut self,
+        name: &str,
+        version: u64,
+        loaded: Result<Loaded, LoadError>,
+        seen: Fingerprint,
+    ) {
         self.broken.remove(&version);
         match loaded {
             Ok(loaded) => {
@@ -222,7 +261,11 @@ impl Entry {
 
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Loaded({} {})", self.manifest.name, self.manifest.version)
+        write!(
+            formatter,
+            "Loaded({} {})",
+            self.manifest.name, self.manifest.version
+        )
     }
 }
 
@@ -231,7 +274,10 @@ fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, LoadError> {
     let manifest = read(MANIFEST)?;
     // Looked at first: what else another framework's manifest holds is its own affair.
     let maker: Maker = serde_json::from_slice(&manifest).map_err(LoadError::Json)?;
-    if maker.framework.is_some_and(|framework| framework != FRAMEWORK) {
+    if maker
+        .framework
+        .is_some_and(|framework| framework != FRAMEWORK)
+    {
         return Err(LoadError::Foreign);
     }
     let manifest: Manifest = serde_json::from_slice(&manifest).map_err(LoadError::Json)?;
@@ -245,7 +291,10 @@ fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, LoadError> {
         return Err(LoadError::Hash);
     }
     let model = Mlp::from_safetensors(&weights, &manifest.widths()).map_err(LoadError::Model)?;
-    Ok(Loaded { manifest, model: Arc::new(model) })
+    Ok(Loaded {
+        manifest,
+        model: Arc::new(model),
+    })
 }
 
 /// As much of any manifest as tells whose it is.
@@ -259,7 +308,11 @@ fn model_names(root: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(root)? {
         let entry = entry?;
-        let name = entry.file_name().into_string().ok().filter(|name| is_name(name));
+        let name = entry
+            .file_name()
+            .into_string()
+            .ok()
+            .filter(|name| is_name(name));
         if let Some(name) = name
             && entry.path().is_dir()
         {

@@ -129,7 +129,9 @@ impl Manifest {
         ];
         for (field, actual, expected) in lengths {
             if actual != expected {
-                return Err(format!("{field} has {actual} values for {expected} features"));
+                return Err(format!(
+                    "{field} has {actual} values for {expected} features"
+                ));
             }
         }
         let profiled = self.reference.features.iter().map(|profile| &profile.name);
@@ -139,7 +141,11 @@ impl Manifest {
         if width == 0 || self.classes.len() < 2 {
             return Err("a model needs features and at least two classes".to_owned());
         }
-        let mut numbers = self.normalisation.mean.iter().chain(&self.normalisation.std);
+        let mut numbers = self
+            .normalisation
+            .mean
+            .iter()
+            .chain(&self.normalisation.std);
         if numbers.any(|number| !number.is_finite()) || self.normalisation.std.contains(&0.0) {
             return Err("normalisation holds a value that cannot be used".to_owned());
         }
@@ -148,6 +154,7 @@ impl Manifest {
 
     /// Values per row at the input and after each layer.
     pub fn widths(&self) -> Vec<usize> {
-        self.hyperparameters.widths(self.features.len(), self.classes.len())
+        self.hyperparameters
+            .widths(self.features.len(), self.classes.len())
     }
 }

@@ -12,7 +12,10 @@ fn sample() -> &'static (Manifest, Vec<u8>) {
     static SAMPLE: OnceLock<(Manifest, Vec<u8>)> = OnceLock::new();
     SAMPLE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
+        let data = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../data/wine_quality/winequality-red.csv"
+        );
         let mut options = TrainOptions::new(data, folder.path());
         options.hyperparameters.epochs = 1;
         let report = train(&options).unwrap();
@@ -34,7 +37,9 @@ fn refreshed(root: &Path) -> Catalog {
 }
 
 fn latest(catalog: &Catalog) -> Result<String, NotServed> {
-    catalog.find("wine_quality", None).map(|loaded| loaded.manifest.version.clone())
+    catalog
+        .find("wine_quality", None)
+        .map(|loaded| loaded.manifest.version.clone())
 }
 
 #[test]
@@ -45,7 +50,10 @@ fn a_manifest_is_read_as_it_was_written() {
     let (sample, _) = sample();
     // Floats may differ in the last bit after JSON, so the parts that decide are compared one by one.
     assert_eq!(read.version, "1");
-    assert_eq!((&read.run_id, &read.features, &read.classes), (&sample.run_id, &sample.features, &sample.classes));
+    assert_eq!(
+        (&read.run_id, &read.features, &read.classes),
+        (&sample.run_id, &sample.features, &sample.classes)
+    );
     assert_eq!(read.hyperparameters, sample.hyperparameters);
     assert_eq!(read.normalisation, sample.normalisation);
     assert_eq!(read.dataset, sample.dataset);
@@ -61,7 +69,14 @@ fn versions_count_up_and_stay() {
     let catalog = refreshed(root.path());
     assert_eq!(latest(&catalog), Ok("3".to_owned()));
     for version in ["1", "2", "3"] {
-        assert_eq!(catalog.find("wine_quality", Some(version)).unwrap().manifest.version, version);
+        assert_eq!(
+            catalog
+                .find("wine_quality", Some(version))
+                .unwrap()
+                .manifest
+                .version,
+            version
+        );
     }
 }
 
@@ -71,7 +86,11 @@ fn after_version_nine_comes_ten() {
     for _ in 0..10 {
         write(root.path());
     }
-    assert_eq!(latest(&refreshed(root.path())), Ok("10".to_owned()), "versions are numbers, not texts");
+    assert_eq!(
+        latest(&refreshed(root.path())),
+        Ok("10".to_owned()),
+        "versions are numbers, not texts"
+    );
 }
 
 #[test]
@@ -90,10 +109,17 @@ fn concurrent_writers_all_get_whole_versions() {
     });
     let catalog = refreshed(root.path());
     let models = catalog.models();
-    let versions = models["wine_quality"].versions().map(|loaded| loaded.manifest.version.clone());
-    assert_eq!(versions.collect::<Vec<_>>(), ["1", "2", "3", "4", "5", "6", "7", "8"]);
+    let versions = models["wine_quality"]
+        .versions()
+        .map(|loaded| loaded.manifest.version.clone());
+    assert_eq!(
+        versions.collect::<Vec<_>>(),
+        ["1", "2", "3", "4", "5", "6", "7", "8"]
+    );
     assert_eq!(models["wine_quality"].broken().count(), 0);
-    let left: Vec<_> = fs::read_dir(root.path().join("wine_quality")).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(root.path().join("wine_quality"))
+        .unwrap()
+        .collect();
     assert_eq!(left.len(), 8, "no temporary folder is left: {left:?}");
 }
 
@@ -110,10 +136,19 @@ fn a_half_written_version_is_ignored() {
     let catalog = refreshed(root.path());
     assert_eq!(latest(&catalog), Ok("1".to_owned()));
     let models = catalog.models();
-    let broken: Vec<u64> = models["wine_quality"].broken().map(|(version, _)| version).collect();
+    let broken: Vec<u64> = models["wine_quality"]
+        .broken()
+        .map(|(version, _)| version)
+        .collect();
     assert_eq!(broken, [2, 3]);
-    assert!(matches!(catalog.find("wine_quality", Some("2")), Err(NotServed::NotReady { .. })));
-    assert!(write(root.path()).ends_with("4"), "a number is never used twice");
+    assert!(matches!(
+        catalog.find("wine_quality", Some("2")),
+        Err(NotServed::NotReady { .. })
+    ));
+    assert!(
+        write(root.path()).ends_with("4"),
+        "a number is never used twice"
+    );
 }
 
 /// A version as the Python worker writes it.
@@ -132,21 +167,40 @@ fn versions_of_another_framework_count_but_are_passed_over() {
     let root = tempfile::tempdir().unwrap();
     write_foreign(root.path(), "1");
     let catalog = refreshed(root.path());
-    assert!(matches!(latest(&catalog), Err(NotServed::UnknownModel(_))), "it is no model of this service's yet");
-    assert!(write(root.path()).ends_with("2"), "a number means one version in all languages");
+    assert!(
+        matches!(latest(&catalog), Err(NotServed::UnknownModel(_))),
+        "it is no model of this service's yet"
+    );
+    assert!(
+        write(root.path()).ends_with("2"),
+        "a number means one version in all languages"
+    );
     write_foreign(root.path(), "3");
     catalog.refresh().unwrap();
     assert_eq!(latest(&catalog), Ok("2".to_owned()));
-    assert!(matches!(catalog.find("wine_quality", Some("3")), Err(NotServed::UnknownVersion { .. })));
-    assert_eq!(catalog.models()["wine_quality"].broken().count(), 0, "nothing is wrong with it");
+    assert!(matches!(
+        catalog.find("wine_quality", Some("3")),
+        Err(NotServed::UnknownVersion { .. })
+    ));
+    assert_eq!(
+        catalog.models()["wine_quality"].broken().count(),
+        0,
+        "nothing is wrong with it"
+    );
 }
 
 #[test]
 fn damage_is_noticed_and_said() {
     type Damage = fn(&Path);
     let cases: [(Damage, &str); 5] = [
-        (|place| fs::write(place.join(MANIFEST), "{").unwrap(), "not a manifest"),
-        (|place| fs::remove_file(place.join(WEIGHTS)).unwrap(), "cannot be read"),
+        (
+            |place| fs::write(place.join(MANIFEST), "{").unwrap(),
+            "not a manifest",
+        ),
+        (
+            |place| fs::remove_file(place.join(WEIGHTS)).unwrap(),
+            "cannot be read",
+        ),
         (
             |place| {
                 let mut weights = fs::read(place.join(WEIGHTS)).unwrap();
@@ -186,8 +240,14 @@ fn damage_is_noticed_and_said() {
 fn a_refresh_sees_what_is_new_mended_and_gone() {
     let root = tempfile::tempdir().unwrap();
     let catalog = Catalog::new(root.path().join("later"));
-    assert!(!catalog.refresh().unwrap(), "a repository may not exist yet");
-    assert_eq!(latest(&catalog), Err(NotServed::UnknownModel("wine_quality".to_owned())));
+    assert!(
+        !catalog.refresh().unwrap(),
+        "a repository may not exist yet"
+    );
+    assert_eq!(
+        latest(&catalog),
+        Err(NotServed::UnknownModel("wine_quality".to_owned()))
+    );
     let root = root.path().join("later");
     let first = write(&root);
     let weights = fs::read(first.join(WEIGHTS)).unwrap();
@@ -202,10 +262,17 @@ fn a_refresh_sees_what_is_new_mended_and_gone() {
     fs::remove_dir_all(root.join("wine_quality/2")).unwrap();
     catalog.refresh().unwrap();
     let again = catalog.find("wine_quality", None).unwrap();
-    assert!(std::sync::Arc::ptr_eq(&held, &again), "a known version is not read again");
+    assert!(
+        std::sync::Arc::ptr_eq(&held, &again),
+        "a known version is not read again"
+    );
     fs::remove_dir_all(&root).unwrap();
     assert!(catalog.refresh().is_err());
-    assert_eq!(latest(&catalog), Ok("1".to_owned()), "a volume that went away takes no model along");
+    assert_eq!(
+        latest(&catalog),
+        Ok("1".to_owned()),
+        "a volume that went away takes no model along"
+    );
 }
 
 #[test]
@@ -213,8 +280,14 @@ fn names_that_would_leave_the_folder_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let (manifest, weights) = sample();
     for name in ["", "..", "../up", "a/b", ".hidden", "a b", "a\0b"] {
-        let manifest = Manifest { name: name.to_owned(), ..manifest.clone() };
-        assert!(matches!(write_version(root.path(), manifest, weights), Err(WriteError::Name(_))));
+        let manifest = Manifest {
+            name: name.to_owned(),
+            ..manifest.clone()
+        };
+        assert!(matches!(
+            write_version(root.path(), manifest, weights),
+            Err(WriteError::Name(_))
+        ));
     }
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }
@@ -224,8 +297,19 @@ fn only_plain_numbers_are_versions() {
     let root = tempfile::tempdir().unwrap();
     write(root.path());
     let catalog = refreshed(root.path());
-    for version in ["0", "01", "+1", "-1", "v1", "latest", "99999999999999999999"] {
+    for version in [
+        "0",
+        "01",
+        "+1",
+        "-1",
+        "v1",
+        "latest",
+        "99999999999999999999",
+    ] {
         let found = catalog.find("wine_quality", Some(version));
-        assert!(matches!(found, Err(NotServed::UnknownVersion { .. })), "{version}");
+        assert!(
+            matches!(found, Err(NotServed::UnknownVersion { .. })),
+            "{version}"
+        );
     }
 }

@@ -29,7 +29,11 @@ pub enum WriteError {
 ///
 /// The files are made in a hidden folder beside the versions, flushed to the disk and then renamed: no reader ever sees
 /// a part, and of two writers with the same number the second takes the next one.
-pub fn write_version(root: &Path, mut manifest: Manifest, weights: &[u8]) -> Result<Manifest, WriteError> {
+pub fn write_version(
+    root: &Path,
+    mut manifest: Manifest,
+    weights: &[u8],
+) -> Result<Manifest, WriteError> {
     if !is_name(&manifest.name) {
         return Err(WriteError::Name(manifest.name));
     }
@@ -44,7 +48,12 @@ pub fn write_version(root: &Path, mut manifest: Manifest, weights: &[u8]) -> Res
     fs::create_dir(&temporary.0).map_err(at(&temporary.0))?;
     write_synced(&temporary.0.join(WEIGHTS), weights).map_err(at(&temporary.0))?;
     for _ in 0..ATTEMPTS {
-        let next = versions(&folder).map_err(at(&folder))?.into_iter().max().unwrap_or(0) + 1;
+        let next = versions(&folder)
+            .map_err(at(&folder))?
+            .into_iter()
+            .max()
+            .unwrap_or(0)
+            + 1;
         manifest.version = next.to_string();
         let json = serde_json::to_vec_pretty(&manifest).map_err(WriteError::Manifest)?;
         write_synced(&temporary.0.join(MANIFEST), &json).map_err(at(&temporary.0))?;
@@ -98,7 +107,10 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 fn is_taken(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
+    )
 }
 
 /// Removes the folder unless it was renamed.

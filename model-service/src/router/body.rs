@@ -16,7 +16,10 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 ///
 /// It is decompressed here and not in a layer because binary requests give the length of the uncompressed JSON, so that
 /// the whole has to be in memory anyway, and because wrong encodings must be answered in the protocol's own form.
-pub(super) fn decoded(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes, RequestError> {
+pub(super) fn decoded(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Bytes, RequestError> {
     let body = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => RequestError::Unreadable,
@@ -24,7 +27,13 @@ pub(super) fn decoded(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) 
     let Some(encoding) = headers.get(header::CONTENT_ENCODING) else {
         return Ok(body);
     };
-    match encoding.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+    match encoding
+        .to_str()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+        .as_str()
+    {
         "" | "identity" => Ok(body),
         "gzip" | "x-gzip" => inflate(MultiGzDecoder::new(&body[..])),
         // By RFC 9110 deflate is the zlib format, which is also what tritonclient sends.

@@ -11,8 +11,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use protocol::oip::{
-    HEADER_LENGTH, InferOutput, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor, TensorData,
-    parse_header_length,
+    HEADER_LENGTH, InferOutput, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor,
+    TensorData, parse_header_length,
 };
 use serving::Deadline;
 
@@ -73,30 +73,47 @@ pub(super) async fn infer(
         Asked::Entities(tensor) => {
             let begin = Instant::now();
             let ids = tensor.as_texts().map_err(RequestError::Decode)?;
-            let input = inference.features.lookup(&loaded.manifest, &ids, deadline).await;
+            let input = inference
+                .features
+                .lookup(&loaded.manifest, &ids, deadline)
+                .await;
             features_ms = Some(begin.elapsed().as_secs_f64() * 1e3);
             let input = input.map_err(RequestError::Features)?;
             if input.is_all_unknown() {
                 return Err(RequestError::AllUnknown);
             }
-            let single = if let [id] = ids[..] { Some(id.to_owned()) } else { None };
+            let single = if let [id] = ids[..] {
+                Some(id.to_owned())
+            } else {
+                None
+            };
             (input, single)
         }
     };
     let failures = error_output(&input);
-    let predicted = inference.predictor.predict(&loaded, input, data_id.as_deref(), deadline).await;
+    let predicted = inference
+        .predictor
+        .predict(&loaded, input, data_id.as_deref(), deadline)
+        .await;
     let prediction = predicted.map_err(RequestError::Engine)?;
     let timing = server_timing(features_ms, &prediction);
     respond(request, &loaded, prediction, failures, timing)
 }
 
-fn decode(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<InferRequest, RequestError> {
-    let length = headers.get(&HEADER_LENGTH_NAME).map(|value| parse_header_length(value.as_bytes()));
+fn decode(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<InferRequest, RequestError> {
+    let length = headers
+        .get(&HEADER_LENGTH_NAME)
+        .map(|value| parse_header_length(value.as_bytes()));
     let length = length.transpose().map_err(RequestError::Decode)?;
     let body = body::decoded(headers, body)?;
     let request = InferRequest::decode(&body, length).map_err(RequestError::Decode)?;
     let outputs = [LABEL, CONFIDENCE, PROBABILITIES, ERROR];
-    request.check_outputs(&outputs).map_err(RequestError::Decode)?;
+    request
+        .check_outputs(&outputs)
+        .map_err(RequestError::Decode)?;
     Ok(request)
 }
 
@@ -105,14 +122,21 @@ fn asked(request: &mut InferRequest, loaded: &Loaded) -> Result<Asked, RequestEr
     let wrong = |text: String| Err(RequestError::Input(text));
     let tensor = match (request.inputs.pop(), request.inputs.is_empty()) {
         (Some(input), true) => input.tensor,
-        _ => return wrong(format!("exactly one input is needed: {DATA_ID} or {FEATURES}")),
+        _ => {
+            return wrong(format!(
+                "exactly one input is needed: {DATA_ID} or {FEATURES}"
+            ));
+        }
     };
     let rows = tensor.shape.first().copied().unwrap_or(0);
     if rows == 0 {
         return wrong("the batch has no rows".to_owned());
     }
     if rows > MAX_ROWS {
-        return Err(RequestError::TooManyRows { rows, limit: MAX_ROWS });
+        return Err(RequestError::TooManyRows {
+            rows,
+            limit: MAX_ROWS,
+        });
     }
     let width = loaded.manifest.features.len();
     match (tensor.name.as_str(), &tensor.shape[..]) {
@@ -122,7 +146,9 @@ fn asked(request: &mut InferRequest, loaded: &Loaded) -> Result<Asked, RequestEr
             Some(values) => Ok(Asked::Features(Input::from_values(values, width))),
             None => wrong(format!("input {FEATURES} must be FP32")),
         },
-        (FEATURES, _) => wrong(format!("input {FEATURES} must be FP32 of shape [n, {width}]")),
+        (FEATURES, _) => wrong(format!(
+            "input {FEATURES} must be FP32 of shape [n, {width}]"
+        )),
         _ => wrong(format!("the only inputs are {DATA_ID} and {FEATURES}")),
     }
 }
@@ -139,8 +165,11 @@ fn numbers(data: TensorData) -> Option<Vec<f32>> {
 }
 
 fn error_output(input: &Input) -> Option<Tensor> {
-    let code = |failure: &Option<crate::input::RowError>| failure.map_or("", |failure| failure.code());
-    input.has_failures().then(|| Tensor::from_texts(ERROR, input.failures.iter().map(code)))
+    let code =
+        |failure: &Option<crate::input::RowError>| failure.map_or("", |failure| failure.code());
+    input
+        .has_failures()
+        .then(|| Tensor::from_texts(ERROR, input.failures.iter().map(code)))
 }
 
 fn respond(
@@ -152,7 +181,10 @@ fn respond(
 ) -> Result<Response, RequestError> {
     // A client that chose its outputs without knowing of failures must not take them for predictions.
     if failures.is_some() && !request.wants_output(ERROR) {
-        request.outputs.push(RequestedOutput { name: ERROR.to_owned(), parameters: Parameters::default() });
+        request.outputs.push(RequestedOutput {
+            name: ERROR.to_owned(),
+            parameters: Parameters::default(),
+        });
     }
     let manifest = &loaded.manifest;
     let mut parameters = Parameters::default();
@@ -169,7 +201,9 @@ fn respond(
         parameters,
         outputs,
     };
-    let encoded = response.encode_for(&request).map_err(RequestError::Encode)?;
+    let encoded = response
+        .encode_for(&request)
+        .map_err(RequestError::Encode)?;
     let content_type = HeaderValue::from_static(encoded.content_type());
     let length = encoded.header_length;
     let mut response = Response::new(Body::from(encoded.body));
@@ -182,10 +216,17 @@ fn respond(
 
 fn outputs(classes: &[String], prediction: Prediction) -> Vec<InferOutput> {
     let rows = prediction.classes.len();
-    let labels: Vec<Bytes> = classes.iter().map(|class| Bytes::copy_from_slice(class.as_bytes())).collect();
+    let labels: Vec<Bytes> = classes
+        .iter()
+        .map(|class| Bytes::copy_from_slice(class.as_bytes()))
+        .collect();
     let label = |class: Option<usize>| class.map_or_else(Bytes::new, |class| labels[class].clone());
     let labels = prediction.classes.into_iter().map(label).collect();
-    let tensor = |name: &str, shape: Vec<usize>, data| Tensor { name: name.to_owned(), shape, data };
+    let tensor = |name: &str, shape: Vec<usize>, data| Tensor {
+        name: name.to_owned(),
+        shape,
+        data,
+    };
     let confidences = TensorData::Fp32(prediction.confidences);
     let probabilities = TensorData::Fp32(prediction.probabilities);
     vec![
@@ -200,8 +241,13 @@ fn server_timing(features_ms: Option<f64>, prediction: &Prediction) -> Option<He
     let mut parts = Vec::new();
     parts.extend(features_ms.map(|ms| format!("features;dur={ms:.3}")));
     if let Some(timing) = prediction.timing {
-        let (queue, compute) = (timing.queue.as_secs_f64() * 1e3, timing.compute.as_secs_f64() * 1e3);
+        let (queue, compute) = (
+            timing.queue.as_secs_f64() * 1e3,
+            timing.compute.as_secs_f64() * 1e3,
+        );
         parts.push(format!("queue;dur={queue:.3}, compute;dur={compute:.3}"));
     }
-    HeaderValue::try_from(parts.join(", ")).ok().filter(|value| !value.is_empty())
+    HeaderValue::try_from(parts.join(", "))
+        .ok()
+        .filter(|value| !value.is_empty())
 }

@@ -10,8 +10,8 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use http::HeaderMap;
 use protocol::oip::{
-    Datatype, Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry, RepositoryIndexRequest,
-    ServerMetadata, TensorMetadata,
+    Datatype, Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry,
+    RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,12 +36,15 @@ const PLATFORM: &str = "candle_safetensors";
 impl ModelPath {
     /// A path that is not text names no model that there could be.
     pub(super) fn of(path: PathResult) -> Result<Self, RequestError> {
-        path.map(|Path(path)| path).map_err(|_| RequestError::NoRoute)
+        path.map(|Path(path)| path)
+            .map_err(|_| RequestError::NoRoute)
     }
 
     /// `None` is the highest version; so is the empty text, which is tritonclient's default.
     pub(super) fn version(&self) -> Option<&str> {
-        self.model_version.as_deref().filter(|version| !version.is_empty())
+        self.model_version
+            .as_deref()
+            .filter(|version| !version.is_empty())
     }
 
     fn find(&self, catalog: &Catalog) -> Result<Arc<Loaded>, RequestError> {
@@ -53,12 +56,18 @@ impl ModelPath {
 /// `GET /v2/health/live` and `GET /v2/health/ready`, which stay outside of tracing and limits.
 pub(super) fn health_routes(health: Health) -> Router {
     let ready = async move || match (health.is_ready(), health.is_draining()) {
-        (true, _) => Ok(Json(Ready { ready: true, live: true })),
+        (true, _) => Ok(Json(Ready {
+            ready: true,
+            live: true,
+        })),
         (false, true) => Err(RequestError::Unavailable("draining")),
         (false, false) => Err(RequestError::Unavailable("no model is ready")),
     };
     Router::new()
-        .route("/v2/health/live", get(|| async { Json(Live { live: true }) }))
+        .route(
+            "/v2/health/live",
+            get(|| async { Json(Live { live: true }) }),
+        )
         .route("/v2/health/ready", get(ready))
 }
 
@@ -66,12 +75,16 @@ pub(super) async fn server() -> Json<ServerMetadata> {
     Json(ServerMetadata {
         name: PART.name.to_owned(),
         version: PART.version.to_owned(),
-        extensions: ["binary_tensor_data", "parameters", "model_repository"].map(str::to_owned).to_vec(),
+        extensions: ["binary_tensor_data", "parameters", "model_repository"]
+            .map(str::to_owned)
+            .to_vec(),
     })
 }
 
 pub(super) async fn list(State(catalog): State<Arc<Catalog>>) -> Json<ModelList> {
-    Json(ModelList { models: catalog.models().keys().cloned().collect() })
+    Json(ModelList {
+        models: catalog.models().keys().cloned().collect(),
+    })
 }
 
 pub(super) async fn ready(
@@ -79,7 +92,10 @@ pub(super) async fn ready(
     path: PathResult,
 ) -> Result<Json<ModelReady>, RequestError> {
     let loaded = ModelPath::of(path)?.find(&catalog)?;
-    Ok(Json(ModelReady { name: loaded.manifest.name.clone(), ready: true }))
+    Ok(Json(ModelReady {
+        name: loaded.manifest.name.clone(),
+        ready: true,
+    }))
 }
 
 pub(super) async fn metadata(
@@ -89,11 +105,16 @@ pub(super) async fn metadata(
     let path = ModelPath::of(path)?;
     let loaded = path.find(&catalog)?;
     let models = catalog.models();
-    let versions = models.get(&path.model_name).into_iter().flat_map(Entry::versions);
+    let versions = models
+        .get(&path.model_name)
+        .into_iter()
+        .flat_map(Entry::versions);
     let (inputs, outputs) = tensors(&loaded);
     Ok(Json(ModelMetadata {
         name: path.model_name.clone(),
-        versions: versions.map(|version| version.manifest.version.clone()).collect(),
+        versions: versions
+            .map(|version| version.manifest.version.clone())
+            .collect(),
         platform: PLATFORM.to_owned(),
         inputs,
         outputs,
@@ -101,7 +122,10 @@ pub(super) async fn metadata(
 }
 
 /// As much of Triton's model configuration as its own tools need to start.
-pub(super) async fn config(State(catalog): State<Arc<Catalog>>, path: PathResult) -> Result<Json<Value>, RequestError> {
+pub(super) async fn config(
+    State(catalog): State<Arc<Catalog>>,
+    path: PathResult,
+) -> Result<Json<Value>, RequestError> {
     let loaded = ModelPath::of(path)?.find(&catalog)?;
     let (inputs, outputs) = tensors(&loaded);
     let describe = |tensors: Vec<TensorMetadata>| {
@@ -135,10 +159,13 @@ pub(super) async fn index(
     let body = body::decoded(&headers, body)?;
     let asked: RepositoryIndexRequest = match &body[..] {
         b"" => RepositoryIndexRequest::default(),
-        body => protocol::object(body)
-            .map_err(|_| RequestError::Input("the body is not {\"ready\": true|false}".to_owned()))?,
+        body => protocol::object(body).map_err(|_| {
+            RequestError::Input("the body is not {\"ready\": true|false}".to_owned())
+        })?,
     };
-    super::refresh(&catalog, &health).await.map_err(RequestError::Repository)?;
+    super::refresh(&catalog, &health)
+        .await
+        .map_err(RequestError::Repository)?;
     let mut entries = Vec::new();
     for (name, entry) in catalog.models().iter() {
         let line = |version: String, state: &str, reason: &str| RepositoryIndexEntry {
@@ -147,10 +174,16 @@ pub(super) async fn index(
             state: state.to_owned(),
             reason: reason.to_owned(),
         };
-        entries.extend(entry.versions().map(|good| line(good.manifest.version.clone(), "READY", "")));
+        entries.extend(
+            entry
+                .versions()
+                .map(|good| line(good.manifest.version.clone(), "READY", "")),
+        );
         if !asked.ready {
             let broken = entry.broken();
-            entries.extend(broken.map(|(version, reason)| line(version.to_string(), "UNAVAILABLE", reason)));
+            entries.extend(
+                broken.map(|(version, reason)| line(version.to_string(), "UNAVAILABLE", reason)),
+            );
         }
     }
     Ok(Json(entries))
@@ -159,7 +192,9 @@ pub(super) async fn index(
 /// What is wrong in the repository, in one line for the readiness detail.
 pub(super) fn broken(models: &BTreeMap<String, Entry>) -> Option<String> {
     let of_model = |(name, entry): (&String, &Entry)| {
-        let broken = entry.broken().map(|(version, reason)| format!("{name} version {version}: {reason}"));
+        let broken = entry
+            .broken()
+            .map(|(version, reason)| format!("{name} version {version}: {reason}"));
         broken.collect::<Vec<_>>()
     };
     let all: Vec<String> = models.iter().flat_map(of_model).collect();
@@ -169,17 +204,28 @@ pub(super) fn broken(models: &BTreeMap<String, Entry>) -> Option<String> {
 /// Inputs and outputs of a model. A request gives one of the inputs.
 fn tensors(loaded: &Loaded) -> (Vec<TensorMetadata>, Vec<TensorMetadata>) {
     let manifest = &loaded.manifest;
-    let tensor =
-        |name: &str, datatype, shape: &[i64]| TensorMetadata { name: name.to_owned(), datatype, shape: shape.to_vec() };
+    let tensor = |name: &str, datatype, shape: &[i64]| TensorMetadata {
+        name: name.to_owned(),
+        datatype,
+        shape: shape.to_vec(),
+    };
     let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let inputs = vec![
         tensor("data_id", Datatype::Bytes, &[-1]),
-        tensor("features", Datatype::Fp32, &[-1, size(manifest.features.len())]),
+        tensor(
+            "features",
+            Datatype::Fp32,
+            &[-1, size(manifest.features.len())],
+        ),
     ];
     let outputs = vec![
         tensor("label", Datatype::Bytes, &[-1]),
         tensor("confidence", Datatype::Fp32, &[-1]),
-        tensor("probabilities", Datatype::Fp32, &[-1, size(manifest.classes.len())]),
+        tensor(
+            "probabilities",
+            Datatype::Fp32,
+            &[-1, size(manifest.classes.len())],
+        ),
     ];
     (inputs, outputs)
 }

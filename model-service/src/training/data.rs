@@ -45,8 +45,14 @@ pub(crate) struct Example {
 impl Data {
     /// Reads the CSV file; columns are found by name, further columns are ignored.
     pub(crate) fn read(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(|source| TrainError::Read { path: path.to_path_buf(), source })?;
-        Ok(Self { examples: parse(&bytes)?, sha256: hex::encode(Sha256::digest(&bytes)) })
+        let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(Self {
+            examples: parse(&bytes)?,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        })
     }
 }
 

@@ -26,7 +26,13 @@ pub struct Hyperparameters {
 impl Default for Hyperparameters {
     /// Chosen by cross-validation inside the training part of the wine data; the held-out fifth had no say.
     fn default() -> Self {
-        Self { hidden: vec![32, 32], learning_rate: 0.003, weight_decay: 0.1, batch_size: 32, epochs: 20 }
+        Self {
+            hidden: vec![32, 32],
+            learning_rate: 0.003,
+            weight_decay: 0.1,
+            batch_size: 32,
+            epochs: 20,
+        }
     }
 }
 
@@ -97,15 +103,23 @@ pub(crate) fn learn(
 }
 
 /// The examples as the model takes them: normalised, row-major.
-pub(crate) fn rows<'a>(examples: impl Iterator<Item = &'a Example>, normalisation: &Normalisation) -> Rows {
+pub(crate) fn rows<'a>(
+    examples: impl Iterator<Item = &'a Example>,
+    normalisation: &Normalisation,
+) -> Rows {
     let values = examples.flat_map(|example| example.features).collect();
-    let mut rows = Rows::new(values, FEATURES.len()).expect("an example has as many values as there are features");
+    let mut rows = Rows::new(values, FEATURES.len())
+        .expect("an example has as many values as there are features");
     normalisation.apply(&mut rows);
     rows
 }
 
 /// Share of the examples whose class is the most likely one.
-pub(crate) fn accuracy(model: &Mlp, examples: &[Example], normalisation: &Normalisation) -> Result<f64, ModelError> {
+pub(crate) fn accuracy(
+    model: &Mlp,
+    examples: &[Example],
+    normalisation: &Normalisation,
+) -> Result<f64, ModelError> {
     let probabilities = model.probabilities_untraced(&rows(examples.iter(), normalisation))?;
     let right = probabilities.rows().zip(examples);
     let right = right.filter(|(row, example)| most_likely(row).0 == example.class as usize);

@@ -6,11 +6,16 @@ use crate::repository::{FeatureProfile, Normalisation, ReferenceProfile};
 
 /// Mean and standard deviation (of the whole, not of a sample) per feature; 1 for a feature that does not vary.
 pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
-    let moments: Vec<(f64, f64)> = (0..FEATURES.len()).map(|feature| moments(&column(training, feature))).collect();
+    let moments: Vec<(f64, f64)> = (0..FEATURES.len())
+        .map(|feature| moments(&column(training, feature)))
+        .collect();
     let std = |std: f64| if std > 0.0 { std as f32 } else { 1.0 };
     Normalisation {
         mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
-        std: moments.iter().map(|(_, deviation)| std(*deviation)).collect(),
+        std: moments
+            .iter()
+            .map(|(_, deviation)| std(*deviation))
+            .collect(),
     }
 }
 
@@ -26,7 +31,9 @@ pub(crate) fn reference(training: &[Example], held_out: &Probabilities) -> Refer
     let rows = confidences.len().max(1) as f64;
     confidences.sort_by(f64::total_cmp);
     ReferenceProfile {
-        features: (0..FEATURES.len()).map(|feature| profile(training, feature)).collect(),
+        features: (0..FEATURES.len())
+            .map(|feature| profile(training, feature))
+            .collect(),
         class_shares: shares.into_iter().map(|count: f64| count / rows).collect(),
         confidence_deciles: deciles(&confidences),
     }
@@ -55,7 +62,10 @@ fn profile(training: &[Example], feature: usize) -> FeatureProfile {
 }
 
 fn column(examples: &[Example], feature: usize) -> Vec<f64> {
-    examples.iter().map(|example| f64::from(example.features[feature])).collect()
+    examples
+        .iter()
+        .map(|example| f64::from(example.features[feature]))
+        .collect()
 }
 
 fn moments(values: &[f64]) -> (f64, f64) {

@@ -22,18 +22,27 @@ pub(crate) fn split(examples: &[Example], parts: usize, seed: u64) -> Split {
     let mut groups: Vec<Vec<&Example>> = Vec::new();
     let mut known: HashMap<[u32; 11], usize> = HashMap::new();
     for example in examples {
-        let group = *known.entry(example.features.map(f32::to_bits)).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
+        let group = *known
+            .entry(example.features.map(f32::to_bits))
+            .or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
         groups[group].push(example);
     }
     groups.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let wanted = examples.len() / parts;
-    let mut split = Split { training: Vec::new(), held_out: Vec::new() };
+    let mut split = Split {
+        training: Vec::new(),
+        held_out: Vec::new(),
+    };
     for group in groups {
         // A group too large for the rest of the held-out part goes to training, a smaller one may still fit.
-        let side = if split.held_out.len() + group.len() <= wanted { &mut split.held_out } else { &mut split.training };
+        let side = if split.held_out.len() + group.len() <= wanted {
+            &mut split.held_out
+        } else {
+            &mut split.training
+        };
         side.extend(group.into_iter().cloned());
     }
     split

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use super::*;
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
+const DATA: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../data/wine_quality/winequality-red.csv"
+);
 
 fn data() -> Data {
     Data::read(Path::new(DATA)).unwrap()
@@ -26,7 +29,9 @@ fn the_data_are_read_whole_and_in_order() {
     let data = data();
     assert_eq!(data.examples.len(), 1599);
     let first = &data.examples[0];
-    let expected = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4_f32];
+    let expected = [
+        7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4_f32,
+    ];
     assert_eq!(first.features.map(f32::to_bits), expected.map(f32::to_bits));
     assert_eq!(first.class, 0, "quality 5 is low");
     assert_eq!(data.examples[3].class, 1, "quality 6 is high");
@@ -40,7 +45,12 @@ fn equal_rows_stay_on_one_side() {
         let split = split(&data.examples, PARTS, seed);
         let key = |example: &Example| example.features.map(f32::to_bits);
         let training: HashSet<_> = split.training.iter().map(key).collect();
-        assert!(split.held_out.iter().all(|example| !training.contains(&key(example))));
+        assert!(
+            split
+                .held_out
+                .iter()
+                .all(|example| !training.contains(&key(example)))
+        );
         assert_eq!(split.training.len() + split.held_out.len(), 1599);
         assert_eq!(split.held_out.len(), 319, "a fifth");
     }
@@ -49,8 +59,14 @@ fn equal_rows_stay_on_one_side() {
 #[test]
 fn the_split_depends_on_the_seed_alone() {
     let data = data();
-    assert_eq!(split(&data.examples, PARTS, 7).held_out, split(&data.examples, PARTS, 7).held_out);
-    assert_ne!(split(&data.examples, PARTS, 7).held_out, split(&data.examples, PARTS, 8).held_out);
+    assert_eq!(
+        split(&data.examples, PARTS, 7).held_out,
+        split(&data.examples, PARTS, 7).held_out
+    );
+    assert_ne!(
+        split(&data.examples, PARTS, 7).held_out,
+        split(&data.examples, PARTS, 8).held_out
+    );
 }
 
 #[test]
@@ -61,7 +77,10 @@ fn the_default_training_is_honestly_better_than_the_majority() {
     let report = train_with_progress(&options, &mut |epoch| epochs.push(*epoch)).unwrap();
     let metrics = &report.manifest.metrics;
     assert!(metrics.validation_accuracy >= 0.72, "{metrics:?}");
-    assert!(metrics.validation_accuracy > metrics.majority_baseline + 0.1, "{metrics:?}");
+    assert!(
+        metrics.validation_accuracy > metrics.majority_baseline + 0.1,
+        "{metrics:?}"
+    );
     assert_eq!(metrics.training_rows + metrics.validation_rows, 1599);
     assert_eq!(epochs.len(), options.hyperparameters.epochs);
     assert!(epochs.last().unwrap().loss < epochs[0].loss);
@@ -76,15 +95,28 @@ fn same_seed_same_weights() {
     assert_eq!(weights(&first), weights(&second));
     assert_eq!(first.manifest.metrics, second.manifest.metrics);
     assert_ne!(first.manifest.run_id, second.manifest.run_id);
-    assert_eq!((first.manifest.version.as_str(), second.manifest.version.as_str()), ("1", "2"));
-    let other = train(&TrainOptions { seed: 43, ..options }).unwrap();
+    assert_eq!(
+        (
+            first.manifest.version.as_str(),
+            second.manifest.version.as_str()
+        ),
+        ("1", "2")
+    );
+    let other = train(&TrainOptions {
+        seed: 43,
+        ..options
+    })
+    .unwrap();
     assert_ne!(weights(&first), weights(&other));
 }
 
 #[test]
 fn the_reference_profile_describes_the_training_part() {
     let folder = tempfile::tempdir().unwrap();
-    let reference = train(&short_options(folder.path())).unwrap().manifest.reference;
+    let reference = train(&short_options(folder.path()))
+        .unwrap()
+        .manifest
+        .reference;
     assert_eq!(reference.features.len(), FEATURES.len());
     for feature in &reference.features {
         assert_eq!(feature.decile_edges.len(), 9);
@@ -93,13 +125,21 @@ fn the_reference_profile_describes_the_training_part() {
         assert!(feature.min <= feature.mean && feature.mean <= feature.max && feature.std > 0.0);
     }
     assert!((reference.class_shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
-    assert!(reference.confidence_deciles.iter().all(|confidence| (0.5..=1.0).contains(confidence)));
+    assert!(
+        reference
+            .confidence_deciles
+            .iter()
+            .all(|confidence| (0.5..=1.0).contains(confidence))
+    );
 }
 
 #[test]
 fn run_ids_are_32_hex_digits() {
     let folder = tempfile::tempdir().unwrap();
-    let run_id = train(&short_options(folder.path())).unwrap().manifest.run_id;
+    let run_id = train(&short_options(folder.path()))
+        .unwrap()
+        .manifest
+        .run_id;
     assert_eq!(run_id.len(), 32);
     assert!(run_id.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')));
 }
@@ -109,9 +149,18 @@ fn data_that_cannot_be_learnt_from_leave_no_version() {
     let folder = tempfile::tempdir().unwrap();
     let header = format!("data_id,{},quality\n", FEATURES.join(","));
     let cases = [
-        ("data_id,quality\nwine-0001,5\n".to_owned(), "no column fixed_acidity"),
-        (format!("{header}wine-0001,1,2,3,4,5,6,7,8,9,10,eleven,5\n"), "line 2"),
-        (format!("{header}wine-0001,1,2,3,4,5,6,7,8,9,10,NaN,5\n"), "line 2"),
+        (
+            "data_id,quality\nwine-0001,5\n".to_owned(),
+            "no column fixed_acidity",
+        ),
+        (
+            format!("{header}wine-0001,1,2,3,4,5,6,7,8,9,10,eleven,5\n"),
+            "line 2",
+        ),
+        (
+            format!("{header}wine-0001,1,2,3,4,5,6,7,8,9,10,NaN,5\n"),
+            "line 2",
+        ),
         (format!("{header}wine-0001,1,2\n"), "not valid CSV"),
         (header.clone(), "0 rows"),
     ];

@@ -18,10 +18,14 @@ async fn entities_get_the_predictions_of_their_features() {
     let response = service.infer(&ask(&["low", "high", "low"])).await;
     assert_eq!(response.status(), StatusCode::OK);
     let timing = response.headers()["server-timing"].to_str().unwrap();
-    let names: Vec<&str> = timing.split(", ").map(|part| part.split(';').next().unwrap()).collect();
+    let names: Vec<&str> = timing
+        .split(", ")
+        .map(|part| part.split(';').next().unwrap())
+        .collect();
     assert_eq!(names, ["features", "queue", "compute"]);
     let by_id = json_of(&response);
-    let input = json!({"name": "features", "shape": [3, 11], "datatype": "FP32", "data": [LOW, HIGH, LOW]});
+    let input =
+        json!({"name": "features", "shape": [3, 11], "datatype": "FP32", "data": [LOW, HIGH, LOW]});
     let by_features = json_of(&service.infer(&json!({"inputs": [input]})).await);
     assert_eq!(by_id["outputs"], by_features["outputs"]);
 }
@@ -29,12 +33,17 @@ async fn entities_get_the_predictions_of_their_features() {
 #[tokio::test]
 async fn rows_fail_one_by_one() {
     let service = start(feature_store(Behaviour::Answers).await).await;
-    let response = service.infer(&ask(&["low", "unknown", "old", "null", "high"])).await;
+    let response = service
+        .infer(&ask(&["low", "unknown", "old", "null", "high"]))
+        .await;
     assert_eq!(response.status(), StatusCode::OK);
     let answer = json_of(&response);
     let codes = json!(["", "not_found", "outside_max_age", "missing_features", ""]);
     assert_eq!(output(&answer, "error")["data"], codes);
-    assert_eq!(output(&answer, "label")["data"], json!(["low", "", "", "", "high"]));
+    assert_eq!(
+        output(&answer, "label")["data"],
+        json!(["low", "", "", "", "high"])
+    );
     let confidence = output(&answer, "confidence")["data"].as_array().unwrap();
     assert_eq!(confidence[1..4], [json!(0.0), json!(0.0), json!(0.0)]);
     assert!(confidence[0].as_f64().unwrap() > 0.5);
@@ -55,7 +64,10 @@ async fn a_request_whose_rows_all_fail_otherwise_tells_each() {
     let response = service.infer(&ask(&["old", "unknown"])).await;
     assert_eq!(response.status(), StatusCode::OK);
     let answer = json_of(&response);
-    assert_eq!(output(&answer, "error")["data"], json!(["outside_max_age", "not_found"]));
+    assert_eq!(
+        output(&answer, "error")["data"],
+        json!(["outside_max_age", "not_found"])
+    );
     assert!(answer["parameters"].get("traceparent").is_none());
 }
 
@@ -69,7 +81,10 @@ async fn a_broken_feature_store_is_503() {
         assert_eq!(json_of(&response)["code"], "feature_store_unavailable");
     }
     let service = start(nobody()).await;
-    assert_eq!(service.infer(&ask(&["low"])).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        service.infer(&ask(&["low"])).await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
 }
 
 #[tokio::test]
@@ -81,7 +96,10 @@ async fn a_slow_feature_store_cannot_hold_a_request_beyond_its_deadline() {
     let response = service.infer(&body).await;
     assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(json_of(&response)["code"], "deadline_passed");
-    assert!(begin.elapsed() < Duration::from_secs(2), "the feature store's own timeout was waited for");
+    assert!(
+        begin.elapsed() < Duration::from_secs(2),
+        "the feature store's own timeout was waited for"
+    );
 }
 
 #[tokio::test]
@@ -92,8 +110,8 @@ async fn ids_that_are_not_text_are_400() {
     let mut body = head.to_string().into_bytes();
     let length = body.len();
     body.extend(b"\x02\0\0\0\xff\xfe");
-    let request =
-        http::Request::post("/v2/models/wine_quality/infer").header("inference-header-content-length", length);
+    let request = http::Request::post("/v2/models/wine_quality/infer")
+        .header("inference-header-content-length", length);
     let response = service.send(request, body.into()).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }

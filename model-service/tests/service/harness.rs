@@ -26,7 +26,10 @@ pub(crate) struct Service {
     _folder: TempDir,
 }
 
-pub(crate) const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/wine_quality/winequality-red.csv");
+pub(crate) const DATA: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../data/wine_quality/winequality-red.csv"
+);
 
 /// Trains a version for a few epochs.
 pub(crate) fn train_into(models: &Path) -> TrainReport {
@@ -52,7 +55,11 @@ pub(crate) async fn start(feature_store: SocketAddr) -> Service {
         let version = models.join("wine_quality/1");
         std::fs::create_dir_all(&version).unwrap();
         for file in ["manifest.json", "model.safetensors"] {
-            std::fs::copy(trained().join("wine_quality/1").join(file), version.join(file)).unwrap();
+            std::fs::copy(
+                trained().join("wine_quality/1").join(file),
+                version.join(file),
+            )
+            .unwrap();
         }
     })
     .await
@@ -77,8 +84,17 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
         allow_faults: true,
         process: ProcessOptions::default(),
     };
-    telemetry::task::spawn(async move { model_service::run(config, listener, shutdown).await.unwrap() });
-    let service = Service { address, models, _trigger: trigger, _folder: folder };
+    telemetry::task::spawn(async move {
+        model_service::run(config, listener, shutdown)
+            .await
+            .unwrap()
+    });
+    let service = Service {
+        address,
+        models,
+        _trigger: trigger,
+        _folder: folder,
+    };
     // The listener is bound, so that the first request waits until the service answers.
     assert_eq!(service.get("/livez").await.status(), StatusCode::OK);
     service
@@ -99,11 +115,20 @@ impl Service {
         self.send(request, body.to_string().into()).await
     }
 
-    pub(crate) async fn send(&self, request: http::request::Builder, body: Bytes) -> Response<Bytes> {
+    pub(crate) async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Response<Bytes> {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         telemetry::task::spawn(connection);
-        let request = request.header("host", "model-service.test").body(Full::new(body)).unwrap();
+        let request = request
+            .header("host", "model-service.test")
+            .body(Full::new(body))
+            .unwrap();
         let response = sender.send_request(request).await.unwrap();
         let (head, body) = response.into_parts();
         Response::from_parts(head, body.collect().await.unwrap().to_bytes())
@@ -115,8 +140,12 @@ pub(crate) fn json_of(response: &Response<Bytes>) -> Value {
 }
 
 /// The first rows of the data set: a low one and a high one.
-pub(crate) const LOW: [f32; 11] = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4];
-pub(crate) const HIGH: [f32; 11] = [11.2, 0.28, 0.56, 1.9, 0.075, 17.0, 60.0, 0.998, 3.16, 0.58, 9.8];
+pub(crate) const LOW: [f32; 11] = [
+    7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4,
+];
+pub(crate) const HIGH: [f32; 11] = [
+    11.2, 0.28, 0.56, 1.9, 0.075, 17.0, 60.0, 0.998, 3.16, 0.58, 9.8,
+];
 
 /// How the stand-in for the feature store behaves.
 #[derive(Clone, Copy)]
@@ -154,7 +183,12 @@ fn answer(body: &[u8]) -> Value {
     let mut names = vec!["wine_id".to_owned()];
     let mut results = vec![json!({"values": ids, "statuses": vec!["PRESENT"; ids.len()]})];
     for (index, name) in FEATURES.iter().enumerate().rev() {
-        assert!(asked["features"].as_array().unwrap().contains(&json!(format!("wine_features:{name}"))));
+        assert!(
+            asked["features"]
+                .as_array()
+                .unwrap()
+                .contains(&json!(format!("wine_features:{name}")))
+        );
         let cell = |id: &Value| match id.as_str().unwrap() {
             "high" => (json!(HIGH[index]), "PRESENT"),
             "old" => (json!(LOW[index]), "OUTSIDE_MAX_AGE"),

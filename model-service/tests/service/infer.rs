@@ -26,12 +26,21 @@ async fn json_in_json_out() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["content-type"], "application/json");
     let timing = response.headers()["server-timing"].to_str().unwrap();
-    assert!(timing.starts_with("queue;dur=") && timing.contains(", compute;dur="), "{timing}");
+    assert!(
+        timing.starts_with("queue;dur=") && timing.contains(", compute;dur="),
+        "{timing}"
+    );
     let answer = json_of(&response);
-    assert_eq!((&answer["id"], &answer["model_name"]), (&json!("r-1"), &json!("wine_quality")));
+    assert_eq!(
+        (&answer["id"], &answer["model_name"]),
+        (&json!("r-1"), &json!("wine_quality"))
+    );
     assert_eq!(answer["model_version"], "1");
     assert_eq!(answer["parameters"]["run_id"].as_str().unwrap().len(), 32);
-    let names: Vec<&str> = outputs(&answer).iter().map(|output| output["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = outputs(&answer)
+        .iter()
+        .map(|output| output["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["label", "confidence", "probabilities"]);
     assert_eq!(output(&answer, "label")["data"], json!(["low", "high"]));
     let probabilities = numbers(&output(&answer, "probabilities")["data"]);
@@ -44,12 +53,26 @@ async fn json_in_json_out() {
 #[tokio::test]
 async fn other_numbers_are_converted_and_nested_data_flattened() {
     let service = start(nobody()).await;
-    let expected = output(&json_of(&service.infer(&json!({"inputs": [features()]})).await), "label").clone();
+    let expected = output(
+        &json_of(&service.infer(&json!({"inputs": [features()]})).await),
+        "label",
+    )
+    .clone();
     let flat: Vec<f32> = LOW.into_iter().chain(HIGH).collect();
     let input = json!({"name": "features", "shape": [2, 11], "datatype": "FP64", "data": flat});
-    assert_eq!(output(&json_of(&service.infer(&json!({"inputs": [input]})).await), "label"), &expected);
-    let input = json!({"name": "features", "shape": [1, 11], "datatype": "INT64", "data": vec![1; 11]});
-    assert_eq!(service.infer(&json!({"inputs": [input]})).await.status(), StatusCode::OK);
+    assert_eq!(
+        output(
+            &json_of(&service.infer(&json!({"inputs": [input]})).await),
+            "label"
+        ),
+        &expected
+    );
+    let input =
+        json!({"name": "features", "shape": [1, 11], "datatype": "INT64", "data": vec![1; 11]});
+    assert_eq!(
+        service.infer(&json!({"inputs": [input]})).await.status(),
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -77,15 +100,26 @@ fn binary_request() -> http::request::Builder {
 
 fn assert_binary_answer(response: &Response<Bytes>, body: &[u8]) {
     assert_eq!(response.status(), StatusCode::OK);
-    let length = response.headers()["inference-header-content-length"].to_str().unwrap();
+    let length = response.headers()["inference-header-content-length"]
+        .to_str()
+        .unwrap();
     let (head, tail) = body.split_at(length.parse().unwrap());
     let head: Value = serde_json::from_slice(head).unwrap();
     assert_eq!(head["id"], "req-1");
-    let sizes = outputs(&head).iter().map(|output| output["parameters"]["binary_data_size"].as_u64().unwrap());
+    let sizes = outputs(&head)
+        .iter()
+        .map(|output| output["parameters"]["binary_data_size"].as_u64().unwrap());
     assert_eq!(sizes.collect::<Vec<_>>(), [4 + 3 + 4 + 4, 8, 16]);
     assert_eq!(&tail[..15], b"\x03\0\0\0low\x04\0\0\0high");
-    let floats: Vec<[u8; 4]> = tail[15..].chunks_exact(4).map(|four| four.try_into().unwrap()).collect();
-    assert_eq!([floats[0], floats[1]], [floats[2], floats[5]], "confidences, then probabilities");
+    let floats: Vec<[u8; 4]> = tail[15..]
+        .chunks_exact(4)
+        .map(|four| four.try_into().unwrap())
+        .collect();
+    assert_eq!(
+        [floats[0], floats[1]],
+        [floats[2], floats[5]],
+        "confidences, then probabilities"
+    );
 }
 
 #[tokio::test]
@@ -101,10 +135,17 @@ async fn outputs_can_mix_binary_and_json() {
     let body = json!({"inputs": [features()], "outputs": [
         {"name": "label"}, {"name": "confidence", "parameters": {"binary_data": true}}]});
     let response = service.infer(&body).await;
-    let length: usize = response.headers()["inference-header-content-length"].to_str().unwrap().parse().unwrap();
+    let length: usize = response.headers()["inference-header-content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let head: Value = serde_json::from_slice(&response.body()[..length]).unwrap();
     assert_eq!(output(&head, "label")["data"], json!(["low", "high"]));
-    assert_eq!(output(&head, "confidence")["parameters"]["binary_data_size"], 8);
+    assert_eq!(
+        output(&head, "confidence")["parameters"]["binary_data_size"],
+        8
+    );
     assert_eq!(response.body().len(), length + 8);
 }
 
@@ -127,7 +168,9 @@ async fn large_answers_are_compressed_when_the_client_accepts() {
     let body = Bytes::from(json!({"inputs": [input]}).to_string());
     let plain = service.send(Request::post(PATH), body.clone()).await;
     assert!(plain.headers().get("content-encoding").is_none());
-    let packed = service.send(Request::post(PATH).header("accept-encoding", "gzip"), body).await;
+    let packed = service
+        .send(Request::post(PATH).header("accept-encoding", "gzip"), body)
+        .await;
     assert_eq!(packed.headers()["content-encoding"], "gzip");
     assert!(packed.body().len() < plain.body().len() / 2);
     let unpacked: Value = serde_json::from_slice(&unzip(packed.body())).unwrap();
@@ -141,15 +184,27 @@ async fn a_compressed_binary_answer_splits_after_decompression() {
         "parameters": {"binary_data_size": 200 * 44}}], "parameters": {"binary_data_output": true}});
     let mut body = head.to_string().into_bytes();
     let length = body.len();
-    body.extend(std::iter::repeat_n(LOW, 200).flatten().flat_map(f32::to_le_bytes));
-    let request =
-        Request::post(PATH).header("inference-header-content-length", length).header("accept-encoding", "gzip");
+    body.extend(
+        std::iter::repeat_n(LOW, 200)
+            .flatten()
+            .flat_map(f32::to_le_bytes),
+    );
+    let request = Request::post(PATH)
+        .header("inference-header-content-length", length)
+        .header("accept-encoding", "gzip");
     let response = service.send(request, body.into()).await;
     assert_eq!(response.headers()["content-encoding"], "gzip");
     let plain = unzip(response.body());
-    let length: usize = response.headers()["inference-header-content-length"].to_str().unwrap().parse().unwrap();
+    let length: usize = response.headers()["inference-header-content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
     let head: Value = serde_json::from_slice(&plain[..length]).unwrap();
-    assert_eq!(output(&head, "label")["parameters"]["binary_data_size"], 200 * 7);
+    assert_eq!(
+        output(&head, "label")["parameters"]["binary_data_size"],
+        200 * 7
+    );
     assert_eq!(plain.len(), length + 200 * 7 + 200 * 4 + 200 * 8);
 }
 
@@ -159,9 +214,10 @@ async fn bodies_are_bounded_before_and_after_decompression() {
     let large = vec![b' '; (1 << 20) + 1];
     let bomb = compressed("gzip", &large);
     assert!(bomb.len() < 10_000);
-    for (request, body) in
-        [(Request::post(PATH), Bytes::from(large)), (Request::post(PATH).header("content-encoding", "gzip"), bomb)]
-    {
+    for (request, body) in [
+        (Request::post(PATH), Bytes::from(large)),
+        (Request::post(PATH).header("content-encoding", "gzip"), bomb),
+    ] {
         let response = service.send(request, body).await;
         assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(json_of(&response)["code"], "too_large");
@@ -195,7 +251,10 @@ async fn a_value_that_is_no_number_fails_its_row_only() {
     let response = service.send(request, body.into()).await;
     assert_eq!(response.status(), StatusCode::OK);
     let answer = json_of(&response);
-    assert_eq!(output(&answer, "error")["data"], json!(["missing_features", ""]));
+    assert_eq!(
+        output(&answer, "error")["data"],
+        json!(["missing_features", ""])
+    );
     assert_eq!(output(&answer, "label")["data"], json!(["", "high"]));
     assert_eq!(output(&answer, "confidence")["data"][0], 0.0);
 }
@@ -223,9 +282,16 @@ fn outputs(answer: &Value) -> &Vec<Value> {
 }
 
 pub(crate) fn output<'a>(answer: &'a Value, name: &str) -> &'a Value {
-    outputs(answer).iter().find(|output| output["name"] == name).unwrap()
+    outputs(answer)
+        .iter()
+        .find(|output| output["name"] == name)
+        .unwrap()
 }
 
 fn numbers(data: &Value) -> Vec<f64> {
-    data.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    data.as_array()
+        .unwrap()
+        .iter()
+        .map(|number| number.as_f64().unwrap())
+        .collect()
 }

@@ -11,7 +11,11 @@ use crate::harness::{LOW, Service, json_of, nobody, start, start_with, train_int
 async fn assert_read(service: &Service, path: &str, expected: &Value) {
     let response = service.get(path).await;
     assert_eq!(response.status(), StatusCode::OK, "{path}");
-    assert_eq!(response.headers()["content-type"], "application/json", "{path}");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/json",
+        "{path}"
+    );
     assert_eq!(&json_of(&response), expected, "{path}");
 }
 
@@ -41,20 +45,30 @@ async fn every_read_answers_what_clients_need() {
     assert_read(&service, "/v2", &server).await;
     assert_read(&service, "/v2/", &server).await;
     assert_read(&service, "/v2/health/live", &json!({"live": true})).await;
-    assert_read(&service, "/v2/health/ready", &json!({"ready": true, "live": true})).await;
+    assert_read(
+        &service,
+        "/v2/health/ready",
+        &json!({"ready": true, "live": true}),
+    )
+    .await;
     assert_read(&service, "/v2/models", &json!({"models": ["wine_quality"]})).await;
     assert_read(&service, "/v2/models/wine_quality", &model).await;
     assert_read(&service, "/v2/models/wine_quality/versions/1", &model).await;
     assert_read(&service, "/v2/models/wine_quality/ready", &ready).await;
     assert_read(&service, "/v2/models/wine_quality/versions/1/ready", &ready).await;
     let config = json_of(&service.get("/v2/models/wine_quality/config").await);
-    assert_eq!(config["input"][1], json!({"name": "features", "data_type": "TYPE_FP32", "dims": [-1, 11]}));
+    assert_eq!(
+        config["input"][1],
+        json!({"name": "features", "data_type": "TYPE_FP32", "dims": [-1, 11]})
+    );
     assert_eq!(config["output"][0]["data_type"], "TYPE_STRING");
     assert_eq!(service.get("/readyz").await.status(), StatusCode::OK);
 }
 
 async fn index(service: &Service, body: &'static str) -> Value {
-    let response = service.send(Request::post("/v2/repository/index"), Bytes::from(body)).await;
+    let response = service
+        .send(Request::post("/v2/repository/index"), Bytes::from(body))
+        .await;
     assert_eq!(response.status(), StatusCode::OK);
     json_of(&response)
 }
@@ -71,7 +85,9 @@ async fn new_versions_are_served_and_old_ones_stay() {
     assert_eq!(json_of(&service.infer(&body).await)["model_version"], "2");
     for version in ["1", "2"] {
         let path = format!("/v2/models/wine_quality/versions/{version}/infer");
-        let response = service.send(Request::post(path), body.to_string().into()).await;
+        let response = service
+            .send(Request::post(path), body.to_string().into())
+            .await;
         assert_eq!(json_of(&response)["model_version"], version);
     }
 }
@@ -96,7 +112,11 @@ async fn a_broken_model_is_503_and_says_why() {
         std::fs::write(version.join("manifest.json"), "{}").unwrap();
     })
     .await;
-    let paths = ["/v2/models/wine_quality/ready", "/v2/models/wine_quality/versions/1/ready", "/v2/health/ready"];
+    let paths = [
+        "/v2/models/wine_quality/ready",
+        "/v2/models/wine_quality/versions/1/ready",
+        "/v2/health/ready",
+    ];
     for path in paths {
         let response = service.get(path).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
@@ -106,23 +126,51 @@ async fn a_broken_model_is_503_and_says_why() {
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let body = json_of(&response);
     assert_eq!(body["code"], "model_not_ready");
-    assert!(body["error"].as_str().unwrap().contains("manifest.json is not a manifest"));
+    assert!(
+        body["error"]
+            .as_str()
+            .unwrap()
+            .contains("manifest.json is not a manifest")
+    );
     let readyz = service.get("/readyz").await;
     assert_eq!(readyz.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(json_of(&readyz)["detail"]["models"].as_str().unwrap().contains("wine_quality version 1"));
+    assert!(
+        json_of(&readyz)["detail"]["models"]
+            .as_str()
+            .unwrap()
+            .contains("wine_quality version 1")
+    );
     assert_eq!(index(&service, r#"{"ready": true}"#).await, json!([]));
     let listed = index(&service, "{}").await;
-    assert_eq!((&listed[0]["state"], &listed[0]["version"]), (&json!("UNAVAILABLE"), &json!("1")));
+    assert_eq!(
+        (&listed[0]["state"], &listed[0]["version"]),
+        (&json!("UNAVAILABLE"), &json!("1"))
+    );
 }
 
 #[tokio::test]
 async fn an_empty_repository_waits_for_its_first_model() {
     let service = start_with(nobody(), |_| {}).await;
-    assert_eq!(service.get("/v2/health/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(service.get("/v2/models/wine_quality").await.status(), StatusCode::NOT_FOUND);
-    assert_eq!(json_of(&service.get("/v2/models").await), json!({"models": []}));
+    assert_eq!(
+        service.get("/v2/health/ready").await.status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(
+        service.get("/v2/models/wine_quality").await.status(),
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        json_of(&service.get("/v2/models").await),
+        json!({"models": []})
+    );
     train_into(&service.models);
     index(&service, "").await;
-    assert_eq!(service.get("/v2/health/ready").await.status(), StatusCode::OK);
-    assert_eq!(service.get("/v2/models/wine_quality/ready").await.status(), StatusCode::OK);
+    assert_eq!(
+        service.get("/v2/health/ready").await.status(),
+        StatusCode::OK
+    );
+    assert_eq!(
+        service.get("/v2/models/wine_quality/ready").await.status(),
+        StatusCode::OK
+    );
 }

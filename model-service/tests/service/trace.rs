@@ -45,7 +45,13 @@ impl Process {
         let models = tempfile::tempdir().unwrap();
         train_into(models.path());
         let mut child = Command::new(env!("CARGO_BIN_EXE_model-service"))
-            .args(["--listen", "127.0.0.1:0", "--exit-with-parent", "--allow-faults", "--model-repository"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--exit-with-parent",
+                "--allow-faults",
+                "--model-repository",
+            ])
             .arg(models.path())
             .args(["--feature-store", &format!("http://{feature_store}")])
             .env("OTEL_TRACES_EXPORTER", "none")
@@ -60,13 +66,21 @@ impl Process {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let address = loop {
             let mut line = String::new();
-            assert!(output.read_line(&mut line).await.unwrap() > 0, "the service does not start");
+            assert!(
+                output.read_line(&mut line).await.unwrap() > 0,
+                "the service does not start"
+            );
             let record: Value = serde_json::from_str(&line).unwrap_or_default();
             if record["event.name"] == "server.listening" {
                 break record["url"].as_str().unwrap().replace("http://", "");
             }
         };
-        Self { child, output, address, _models: models }
+        Self {
+            child,
+            output,
+            address,
+            _models: models,
+        }
     }
 
     /// Sends one inference within the trace of the test and returns the whole answer.
@@ -106,13 +120,18 @@ pub(crate) fn parse(text: &str) -> Vec<Span> {
         let mut in_event = false;
         for line in block.lines().skip(2).map(str::trim) {
             in_event |= line.starts_with("Event #");
-            if let Some((key, value)) = line.strip_prefix("->").and_then(|line| line.split_once(": ")) {
+            if let Some((key, value)) = line
+                .strip_prefix("->")
+                .and_then(|line| line.split_once(": "))
+            {
                 if !in_event {
-                    span.attributes.insert(key.trim().to_owned(), value.to_owned());
+                    span.attributes
+                        .insert(key.trim().to_owned(), value.to_owned());
                 }
                 continue;
             }
-            let Some((key, value)) = line.split_once(" : ").or_else(|| line.split_once(": ")) else {
+            let Some((key, value)) = line.split_once(" : ").or_else(|| line.split_once(": "))
+            else {
                 continue;
             };
             let value = value.trim().to_owned();
@@ -138,13 +157,22 @@ pub(crate) fn tree(spans: &[Span], parent: &str, depth: usize) -> String {
     let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent == parent).collect();
     children.sort_by(|a, b| a.start.cmp(&b.start));
     let line = |span: &&Span| {
-        format!("{}{} {}\n{}", "  ".repeat(depth), span.name, span.kind, tree(spans, &span.id, depth + 1))
+        format!(
+            "{}{} {}\n{}",
+            "  ".repeat(depth),
+            span.name,
+            span.kind,
+            tree(spans, &span.id, depth + 1)
+        )
     };
     children.iter().map(line).collect()
 }
 
 pub(crate) fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
-    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no span {name}: {spans:#?}"))
+    spans
+        .iter()
+        .find(|span| span.name == name)
+        .unwrap_or_else(|| panic!("no span {name}: {spans:#?}"))
 }
 
 fn one_entity() -> Value {
@@ -171,7 +199,10 @@ POST /v2/models/{model_name}/infer Server
     assert_eq!(tree(&spans, "b7ad6b7169203331", 0), expected);
     assert!(spans.iter().all(|span| span.trace == TRACE));
     let predict = named(&spans, "predict wine_quality");
-    assert!(answer.contains(&format!("00-{TRACE}-{}-01", predict.id)), "the answer tells who computed it");
+    assert!(
+        answer.contains(&format!("00-{TRACE}-{}-01", predict.id)),
+        "the answer tells who computed it"
+    );
     let mut keys: Vec<&str> = predict.attributes.keys().map(String::as_str).collect();
     keys.sort_unstable();
     assert_eq!(
@@ -190,14 +221,23 @@ POST /v2/models/{model_name}/infer Server
         ]
     );
     assert!(predict.attributes["ml.data_id"].contains("\"low\""));
-    assert_eq!(named(&spans, "model_inference").events, ["inference_completed"]);
+    assert_eq!(
+        named(&spans, "model_inference").events,
+        ["inference_completed"]
+    );
 }
 
 #[tokio::test]
 async fn batches_show_no_single_entity() {
     let process = Process::start(nobody()).await;
-    let input = json!({"name": "features", "shape": [2, 11], "datatype": "FP32", "data": [LOW, LOW]});
-    assert!(process.infer("", &json!({"inputs": [input]})).await.starts_with("HTTP/1.1 200"));
+    let input =
+        json!({"name": "features", "shape": [2, 11], "datatype": "FP32", "data": [LOW, LOW]});
+    assert!(
+        process
+            .infer("", &json!({"inputs": [input]}))
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
     let spans = process.spans().await;
     assert_eq!(spans.len(), 8, "no lookup, so no CLIENT span");
     let predict = named(&spans, "predict wine_quality");
@@ -210,9 +250,17 @@ async fn batches_show_no_single_entity() {
 #[tokio::test]
 async fn a_failing_feature_store_marks_the_spans_that_failed() {
     let process = Process::start(feature_store(Behaviour::Fails).await).await;
-    assert!(process.infer("", &one_entity()).await.starts_with("HTTP/1.1 503"));
+    assert!(
+        process
+            .infer("", &one_entity())
+            .await
+            .starts_with("HTTP/1.1 503")
+    );
     let spans = process.spans().await;
-    assert_eq!(tree(&spans, "b7ad6b7169203331", 0), "POST /v2/models/{model_name}/infer Server\n  POST Client\n");
+    assert_eq!(
+        tree(&spans, "b7ad6b7169203331", 0),
+        "POST /v2/models/{model_name}/infer Server\n  POST Client\n"
+    );
     let server = named(&spans, "POST /v2/models/{model_name}/infer");
     assert!(server.status.starts_with("Error"), "{}", server.status);
     assert!(server.attributes["error.type"].contains("feature_store_unavailable"));
@@ -222,7 +270,9 @@ async fn a_failing_feature_store_marks_the_spans_that_failed() {
 #[tokio::test]
 async fn faults_on_purpose_answer_in_the_protocols_form() {
     let process = Process::start(nobody()).await;
-    let answer = process.infer("baggage: fault=model-service:error\r\n", &one_entity()).await;
+    let answer = process
+        .infer("baggage: fault=model-service:error\r\n", &one_entity())
+        .await;
     assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
     assert!(answer.contains("{\"error\":\""), "{answer}");
     let spans = process.spans().await;
@@ -232,19 +282,36 @@ async fn faults_on_purpose_answer_in_the_protocols_form() {
 
 #[tokio::test]
 async fn predictions_are_counted_with_bounded_attributes() {
-    let process = Process::start_with(feature_store(Behaviour::Answers).await, "OTEL_METRICS_EXPORTER").await;
+    let process = Process::start_with(
+        feature_store(Behaviour::Answers).await,
+        "OTEL_METRICS_EXPORTER",
+    )
+    .await;
     let mut far = LOW;
     far[0] = 1e6;
     let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": far});
     process.infer("", &json!({"inputs": [input]})).await;
-    let ids = json!({"name": "data_id", "shape": [2], "datatype": "BYTES", "data": ["low", "null"]});
+    let ids =
+        json!({"name": "data_id", "shape": [2], "datatype": "BYTES", "data": ["low", "null"]});
     process.infer("", &json!({"inputs": [ids]})).await;
     let text = process.exported().await;
     let expected = [
-        ("ai.inference.calls", &["ml.model_version", "ml.variant", "model.name", "success"][..]),
-        ("ai.inference.latency", &["ml.model_version", "ml.variant", "model.name", "success"]),
-        ("ml.prediction.confidence", &["ml.model_version", "ml.output.label", "model.name"]),
-        ("ml.prediction.labels", &["ml.model_version", "ml.output.label", "model.name"]),
+        (
+            "ai.inference.calls",
+            &["ml.model_version", "ml.variant", "model.name", "success"][..],
+        ),
+        (
+            "ai.inference.latency",
+            &["ml.model_version", "ml.variant", "model.name", "success"],
+        ),
+        (
+            "ml.prediction.confidence",
+            &["ml.model_version", "ml.output.label", "model.name"],
+        ),
+        (
+            "ml.prediction.labels",
+            &["ml.model_version", "ml.output.label", "model.name"],
+        ),
         ("ml.input.missing", &["ml.feature.name", "model.name"]),
         ("ml.input.out_of_range", &["ml.feature.name", "model.name"]),
     ];
@@ -255,10 +322,16 @@ async fn predictions_are_counted_with_bounded_attributes() {
 
 /// The attribute keys of a metric in the console exporter's text, sorted and each once.
 fn metric_keys(text: &str, name: &str) -> Vec<String> {
-    let (_, rest) = text.split_once(&format!(": {name}\n")).unwrap_or_else(|| panic!("no metric {name}"));
+    let (_, rest) = text
+        .split_once(&format!(": {name}\n"))
+        .unwrap_or_else(|| panic!("no metric {name}"));
     let metric = rest.split("Metric #").next().unwrap();
-    let keys = metric.lines().filter_map(|line| line.trim().strip_prefix("->"));
-    let mut keys: Vec<String> = keys.map(|line| line.split(": ").next().unwrap().trim().to_owned()).collect();
+    let keys = metric
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("->"));
+    let mut keys: Vec<String> = keys
+        .map(|line| line.split(": ").next().unwrap().trim().to_owned())
+        .collect();
     keys.sort_unstable();
     keys.dedup();
     keys

@@ -33,7 +33,11 @@ fn output() -> String {
         .env("OTEL_LOGS_EXPORTER", "none")
         .output()
         .unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
     String::from_utf8(child.stdout).unwrap()
 }
 
@@ -50,23 +54,42 @@ train wine_quality Internal
   save_model Internal
 ";
     assert_eq!(tree(&spans, &root.parent, 0), expected);
-    for key in ["ml.run_id", "ml.dataset", "ml.learning_rate", "ml.model_version", "ml.validation_accuracy"] {
+    for key in [
+        "ml.run_id",
+        "ml.dataset",
+        "ml.learning_rate",
+        "ml.model_version",
+        "ml.validation_accuracy",
+    ] {
         assert!(root.attributes.contains_key(key), "{key}: {root:?}");
     }
     let epochs = &named(&spans, "train_model").events;
-    assert_eq!(epochs.len(), 100, "200 epochs are told of in at most 128 events");
+    assert_eq!(
+        epochs.len(),
+        100,
+        "200 epochs are told of in at most 128 events"
+    );
     assert!(epochs.iter().all(|event| event == "epoch_completed"));
     for metric in ["loss", "gradient_norm", "validation_accuracy", "duration"] {
-        assert!(output.contains(&format!("ml.training.{metric}\n")), "no metric ml.training.{metric}");
+        assert!(
+            output.contains(&format!("ml.training.{metric}\n")),
+            "no metric ml.training.{metric}"
+        );
     }
-    let records = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let records = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut records = records.filter(|record| record["event.name"] == "ml.training.metrics");
     let record = records.next().expect("the log record of a training");
     assert_eq!(record["message"], "training metrics");
     assert_eq!(record["trace_id"], root.trace);
     assert_eq!(record["ml.run_id"].as_str().unwrap().len(), 32);
     assert_eq!(record["ml.dataset"], "wine_quality");
-    for key in ["ml.training_accuracy", "ml.validation_accuracy", "ml.learning_rate"] {
+    for key in [
+        "ml.training_accuracy",
+        "ml.validation_accuracy",
+        "ml.learning_rate",
+    ] {
         assert!(record[key].as_f64().unwrap() > 0.0, "{key}");
     }
 }

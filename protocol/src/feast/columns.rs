@@ -15,7 +15,10 @@ pub struct Columns(pub Vec<(String, Vec<Value>)>);
 impl Columns {
     /// The values of the column of this name.
     pub fn get(&self, name: &str) -> Option<&[Value]> {
-        self.0.iter().find(|(column, _)| column == name).map(|(_, values)| values.as_slice())
+        self.0
+            .iter()
+            .find(|(column, _)| column == name)
+            .map(|(_, values)| values.as_slice())
     }
 
     /// The number of rows if all columns have the same, 0 if there is no column; else the name of the first that differs.
@@ -30,7 +33,12 @@ impl Columns {
 
 impl<K: Into<String>> FromIterator<(K, Vec<Value>)> for Columns {
     fn from_iter<I: IntoIterator<Item = (K, Vec<Value>)>>(columns: I) -> Self {
-        Self(columns.into_iter().map(|(name, values)| (name.into(), values)).collect())
+        Self(
+            columns
+                .into_iter()
+                .map(|(name, values)| (name.into(), values))
+                .collect(),
+        )
     }
 }
 
@@ -62,7 +70,9 @@ impl<'de> Visitor<'de> for ColumnsVisitor {
         let mut columns = Columns::default();
         while let Some((name, values)) = map.next_entry::<String, Vec<Value>>()? {
             if columns.0.len() < FEW && columns.get(&name).is_some() {
-                return Err(de::Error::custom(format_args!("column `{name}` is given twice")));
+                return Err(de::Error::custom(format_args!(
+                    "column `{name}` is given twice"
+                )));
             }
             columns.0.push((name, values));
         }
@@ -70,7 +80,9 @@ impl<'de> Visitor<'de> for ColumnsVisitor {
             let mut names: Vec<&str> = columns.0.iter().map(|(name, _)| name.as_str()).collect();
             names.sort_unstable();
             if let Some([name, _]) = names.array_windows().find(|[left, right]| left == right) {
-                return Err(de::Error::custom(format_args!("column `{name}` is given twice")));
+                return Err(de::Error::custom(format_args!(
+                    "column `{name}` is given twice"
+                )));
             }
         }
         Ok(columns)

@@ -37,13 +37,23 @@ pub struct ValidationDetail {
 impl ErrorBody {
     /// An exception of `feast.errors`.
     pub fn feast(class: &'static str, message: impl Into<String>) -> Self {
-        Self { module: Cow::Borrowed("feast.errors"), class: Cow::Borrowed(class), message: message.into() }
+        Self {
+            module: Cow::Borrowed("feast.errors"),
+            class: Cow::Borrowed(class),
+            message: message.into(),
+        }
     }
 
     /// The body: JSON in a JSON string, with the spaces that Python's `json.dumps` writes.
     pub fn to_json(&self) -> String {
-        let (module, class, message) = (quote(&self.module), quote(&self.class), quote(&self.message));
-        quote(&format!(r#"{{"module": {module}, "class": {class}, "message": {message}}}"#))
+        let (module, class, message) = (
+            quote(&self.module),
+            quote(&self.class),
+            quote(&self.message),
+        );
+        quote(&format!(
+            r#"{{"module": {module}, "class": {class}, "message": {message}}}"#
+        ))
     }
 
     /// Reads such a body; `None` if it is something else, for example the page of a proxy.
@@ -56,8 +66,17 @@ impl ErrorBody {
 impl ValidationBody {
     /// One finding at a path below `body`.
     pub fn new(kind: &'static str, path: &[&str], message: impl Into<String>) -> Self {
-        let loc = std::iter::once("body").chain(path.iter().copied()).map(str::to_owned).collect();
-        Self { detail: vec![ValidationDetail { kind: Cow::Borrowed(kind), loc, msg: message.into() }] }
+        let loc = std::iter::once("body")
+            .chain(path.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        Self {
+            detail: vec![ValidationDetail {
+                kind: Cow::Borrowed(kind),
+                loc,
+                msg: message.into(),
+            }],
+        }
     }
 
     /// The JSON text.

@@ -80,9 +80,16 @@ pub struct WriteRequest {
 
 impl OnlineRequest {
     /// A request for these `view:feature` references.
-    pub fn for_features<S: Into<String>>(features: impl IntoIterator<Item = S>, entities: Columns) -> Self {
+    pub fn for_features<S: Into<String>>(
+        features: impl IntoIterator<Item = S>,
+        entities: Columns,
+    ) -> Self {
         let features = features.into_iter().map(Into::into).collect();
-        Self { features: Some(features), entities, ..Self::default() }
+        Self {
+            features: Some(features),
+            entities,
+            ..Self::default()
+        }
     }
 
     /// Features or service; `None` if the request has neither or both.
@@ -95,7 +102,10 @@ impl OnlineRequest {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
 fn is_false(flag: &bool) -> bool {
     !flag
 }

@@ -62,7 +62,11 @@ pub enum Status {
 impl OnlineResponse {
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&FeatureColumn> {
-        let at = self.metadata.feature_names.iter().position(|have| have == name)?;
+        let at = self
+            .metadata
+            .feature_names
+            .iter()
+            .position(|have| have == name)?;
         self.results.get(at)
     }
 }

@@ -7,12 +7,23 @@ use super::tensor::element_count;
 use super::{Datatype, DecodeError, EncodeError, Tensor, TensorData};
 
 /// Reads one tensor from exactly `raw`; elements of BYTES share its memory.
-pub(super) fn decode(name: String, shape: Vec<usize>, datatype: Datatype, raw: &Bytes) -> Result<Tensor, DecodeError> {
+pub(super) fn decode(
+    name: String,
+    shape: Vec<usize>,
+    datatype: Datatype,
+    raw: &Bytes,
+) -> Result<Tensor, DecodeError> {
     let count = element_count(&name, &shape)?;
     if let Some(size) = datatype.size() {
-        let expected = count.checked_mul(size).ok_or_else(|| DecodeError::Shape { tensor: name.clone() })?;
+        let expected = count.checked_mul(size).ok_or_else(|| DecodeError::Shape {
+            tensor: name.clone(),
+        })?;
         if raw.len() != expected {
-            return Err(DecodeError::ByteCount { tensor: name, expected, found: raw.len() });
+            return Err(DecodeError::ByteCount {
+                tensor: name,
+                expected,
+                found: raw.len(),
+            });
         }
     }
     let data = match datatype {
@@ -53,7 +64,10 @@ pub(super) fn encode(tensor: &Tensor, out: &mut Vec<u8>) -> Result<usize, Encode
         TensorData::Fp64(data) => extend(out, data, f64::to_le_bytes),
         TensorData::Bytes(data) => {
             for (index, item) in data.iter().enumerate() {
-                let too_long = |_| EncodeError::TooLong { tensor: tensor.name.clone(), index };
+                let too_long = |_| EncodeError::TooLong {
+                    tensor: tensor.name.clone(),
+                    index,
+                };
                 out.extend_from_slice(&u32::try_from(item.len()).map_err(too_long)?.to_le_bytes());
                 out.extend_from_slice(item);
             }
@@ -78,7 +92,11 @@ fn bools(tensor: &str, raw: &[u8]) -> Result<Vec<bool>, DecodeError> {
     let read = |(index, &byte): (usize, &u8)| match byte {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(DecodeError::Element { tensor: tensor.to_owned(), index, datatype: Datatype::Bool }),
+        _ => Err(DecodeError::Element {
+            tensor: tensor.to_owned(),
+            index,
+            datatype: Datatype::Bool,
+        }),
     };
     raw.iter().enumerate().map(read).collect()
 }
@@ -88,9 +106,17 @@ fn elements(tensor: &str, count: usize, raw: &Bytes) -> Result<Vec<Bytes>, Decod
     let mut data = Vec::with_capacity(count.min(raw.len() / 4));
     let mut rest = raw.clone();
     while !rest.is_empty() {
-        let truncated = || DecodeError::Truncated { tensor: tensor.to_owned() };
-        let length = rest.split_first_chunk::<4>().map(|(head, _)| u32::from_le_bytes(*head)).ok_or_else(truncated)?;
-        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(4)).ok_or_else(truncated)?;
+        let truncated = || DecodeError::Truncated {
+            tensor: tensor.to_owned(),
+        };
+        let length = rest
+            .split_first_chunk::<4>()
+            .map(|(head, _)| u32::from_le_bytes(*head))
+            .ok_or_else(truncated)?;
+        let end = usize::try_from(length)
+            .ok()
+            .and_then(|length| length.checked_add(4))
+            .ok_or_else(truncated)?;
         if end > rest.len() {
             return Err(truncated());
         }
@@ -99,6 +125,10 @@ fn elements(tensor: &str, count: usize, raw: &Bytes) -> Result<Vec<Bytes>, Decod
     if data.len() == count {
         Ok(data)
     } else {
-        Err(DecodeError::ElementCount { tensor: tensor.to_owned(), expected: count, found: data.len() })
+        Err(DecodeError::ElementCount {
+            tensor: tensor.to_owned(),
+            expected: count,
+            found: data.len(),
+        })
     }
 }

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 /// Type of the elements of a tensor.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-#[expect(missing_docs, reason = "the names are the protocol's own and say all there is")]
+#[expect(
+    missing_docs,
+    reason = "the names are the protocol's own and say all there is"
+)]
 pub enum Datatype {
     Bool,
     Uint8,

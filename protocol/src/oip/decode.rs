@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Datatype, DecodeError, InferInput, InferOutput, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor,
-    TensorMetadata, binary, json, parameter,
+    Datatype, DecodeError, InferInput, InferOutput, InferRequest, InferResponse, Parameters,
+    RequestedOutput, Tensor, TensorMetadata, binary, json, parameter,
 };
 
 impl InferRequest {
@@ -24,7 +24,10 @@ impl InferRequest {
         Ok(Self {
             id: wire.id,
             parameters: wire.parameters,
-            inputs: tensors.into_iter().map(|(tensor, parameters)| InferInput { tensor, parameters }).collect(),
+            inputs: tensors
+                .into_iter()
+                .map(|(tensor, parameters)| InferInput { tensor, parameters })
+                .collect(),
             outputs: wire.outputs.unwrap_or_default(),
         })
     }
@@ -35,7 +38,11 @@ impl InferRequest {
     pub fn from_raw(body: &Bytes, input: &TensorMetadata) -> Result<Self, DecodeError> {
         let shape = raw_shape(body.len(), input)?;
         let tensor = match input.datatype {
-            Datatype::Bytes => Tensor::new(&input.name, shape, super::TensorData::Bytes(vec![body.clone()]))?,
+            Datatype::Bytes => Tensor::new(
+                &input.name,
+                shape,
+                super::TensorData::Bytes(vec![body.clone()]),
+            )?,
             datatype => binary::decode(input.name.clone(), shape, datatype, body)?,
         };
         let mut request = Self::new([tensor]);
@@ -55,14 +62,19 @@ impl InferResponse {
             model_version: wire.model_version,
             id: wire.id,
             parameters: wire.parameters,
-            outputs: tensors.into_iter().map(|(tensor, parameters)| InferOutput { tensor, parameters }).collect(),
+            outputs: tensors
+                .into_iter()
+                .map(|(tensor, parameters)| InferOutput { tensor, parameters })
+                .collect(),
         })
     }
 }
 
 /// Reads the value of [`HEADER_LENGTH`](super::HEADER_LENGTH): decimal digits only.
 pub fn parse_header_length(value: &[u8]) -> Result<usize, DecodeError> {
-    let text = std::str::from_utf8(value).map_err(|_| DecodeError::HeaderValue)?.trim();
+    let text = std::str::from_utf8(value)
+        .map_err(|_| DecodeError::HeaderValue)?
+        .trim();
     if text.starts_with('+') {
         return Err(DecodeError::HeaderValue);
     }
@@ -109,12 +121,19 @@ struct WireTensor<'a> {
 fn split(body: &Bytes, header_length: Option<usize>) -> Result<(Bytes, Bytes), DecodeError> {
     let header = header_length.unwrap_or(body.len());
     if header > body.len() {
-        return Err(DecodeError::HeaderLength { header, body: body.len() });
+        return Err(DecodeError::HeaderLength {
+            header,
+            body: body.len(),
+        });
     }
     Ok((body.slice(..header), body.slice(header..)))
 }
 
-fn tensors(wire: Vec<WireTensor<'_>>, head: &Bytes, mut tail: Bytes) -> Result<Vec<(Tensor, Parameters)>, DecodeError> {
+fn tensors(
+    wire: Vec<WireTensor<'_>>,
+    head: &Bytes,
+    mut tail: Bytes,
+) -> Result<Vec<(Tensor, Parameters)>, DecodeError> {
     let mut tensors: Vec<(Tensor, Parameters)> = Vec::with_capacity(wire.len());
     for wire in wire {
         if tensors.iter().any(|(tensor, _)| tensor.name == wire.name) {
@@ -122,11 +141,25 @@ fn tensors(wire: Vec<WireTensor<'_>>, head: &Bytes, mut tail: Bytes) -> Result<V
         }
         tensors.push(tensor(wire, head, &mut tail)?);
     }
-    if tail.is_empty() { Ok(tensors) } else { Err(DecodeError::LeftOver { bytes: tail.len() }) }
+    if tail.is_empty() {
+        Ok(tensors)
+    } else {
+        Err(DecodeError::LeftOver { bytes: tail.len() })
+    }
 }
 
-fn tensor(wire: WireTensor<'_>, head: &Bytes, tail: &mut Bytes) -> Result<(Tensor, Parameters), DecodeError> {
-    let WireTensor { name, shape, datatype, mut parameters, data } = wire;
+fn tensor(
+    wire: WireTensor<'_>,
+    head: &Bytes,
+    tail: &mut Bytes,
+) -> Result<(Tensor, Parameters), DecodeError> {
+    let WireTensor {
+        name,
+        shape,
+        datatype,
+        mut parameters,
+        data,
+    } = wire;
     let tensor = match (data, parameters.remove("binary_data_size")) {
         (Some(_), Some(_)) => return Err(DecodeError::TwoForms { tensor: name }),
         (None, None) => return Err(DecodeError::NoData { tensor: name }),
@@ -145,7 +178,11 @@ fn tensor(wire: WireTensor<'_>, head: &Bytes, tail: &mut Bytes) -> Result<(Tenso
 }
 
 fn raw_shape(bytes: usize, input: &TensorMetadata) -> Result<Vec<usize>, DecodeError> {
-    let fixed: Vec<usize> = input.shape.iter().map(|&size| usize::try_from(size).unwrap_or(1)).collect();
+    let fixed: Vec<usize> = input
+        .shape
+        .iter()
+        .map(|&size| usize::try_from(size).unwrap_or(1))
+        .collect();
     let variable: Vec<usize> = (0..fixed.len()).filter(|&at| input.shape[at] < 0).collect();
     let Some(size) = input.datatype.size() else {
         return Ok(fixed);
@@ -158,6 +195,8 @@ fn raw_shape(bytes: usize, input: &TensorMetadata) -> Result<Vec<usize>, DecodeE
             Ok(shape)
         }
         ([], _) => Ok(fixed),
-        _ => Err(DecodeError::Shape { tensor: input.name.clone() }),
+        _ => Err(DecodeError::Shape {
+            tensor: input.name.clone(),
+        }),
     }
 }

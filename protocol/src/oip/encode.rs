@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::{Datatype, EncodeError, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor, binary, json};
+use super::{
+    Datatype, EncodeError, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor,
+    binary, json,
+};
 
 /// The form in which the data of a tensor travel.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -28,7 +31,11 @@ pub struct Encoded {
 impl Encoded {
     /// The content type that clients expect of this body.
     pub fn content_type(&self) -> &'static str {
-        if self.header_length.is_some() { "application/octet-stream" } else { "application/json" }
+        if self.header_length.is_some() {
+            "application/octet-stream"
+        } else {
+            "application/json"
+        }
     }
 }
 
@@ -36,7 +43,10 @@ impl InferRequest {
     /// Writes the request with all inputs in one form.
     pub fn encode(&self, format: TensorFormat) -> Result<Encoded, EncodeError> {
         let mut tail = Vec::new();
-        let inputs = self.inputs.iter().map(|input| wire(&input.tensor, &input.parameters, format, &mut tail));
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| wire(&input.tensor, &input.parameters, format, &mut tail));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let head = WireRequest {
             id: self.id.as_deref(),
@@ -56,7 +66,11 @@ impl InferResponse {
 
     /// Writes the outputs that the request asks for, each in the form that it asks for.
     pub fn encode_for(&self, request: &InferRequest) -> Result<Encoded, EncodeError> {
-        self.write(|name| request.wants_output(name).then(|| request.output_format(name)))
+        self.write(|name| {
+            request
+                .wants_output(name)
+                .then(|| request.output_format(name))
+        })
     }
 
     fn write(&self, choose: impl Fn(&str) -> Option<TensorFormat>) -> Result<Encoded, EncodeError> {
@@ -133,7 +147,11 @@ impl WireParameters<'_> {
 impl Serialize for WireParameters<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.own.iter().filter(|(name, _)| *name != "binary_data_size") {
+        for (name, value) in self
+            .own
+            .iter()
+            .filter(|(name, _)| *name != "binary_data_size")
+        {
             map.serialize_entry(name, value)?;
         }
         if let Some(size) = self.binary_data_size {
@@ -150,7 +168,9 @@ fn wire<'a>(
     tail: &mut Vec<u8>,
 ) -> Result<WireTensor<'a>, EncodeError> {
     if tensor.expected_len().ok() != Some(tensor.data.len()) {
-        return Err(EncodeError::Shape { tensor: tensor.name.clone() });
+        return Err(EncodeError::Shape {
+            tensor: tensor.name.clone(),
+        });
     }
     let (binary_data_size, data) = match format {
         TensorFormat::Binary => (Some(binary::encode(tensor, tail)?), None),
@@ -159,13 +179,25 @@ fn wire<'a>(
             (None, Some(json::Flat(&tensor.data)))
         }
     };
-    let parameters = WireParameters { own, binary_data_size };
-    Ok(WireTensor { name: &tensor.name, shape: &tensor.shape, datatype: tensor.datatype(), parameters, data })
+    let parameters = WireParameters {
+        own,
+        binary_data_size,
+    };
+    Ok(WireTensor {
+        name: &tensor.name,
+        shape: &tensor.shape,
+        datatype: tensor.datatype(),
+        parameters,
+        data,
+    })
 }
 
 fn join(head: &impl Serialize, tail: &[u8], binary: bool) -> Result<Encoded, EncodeError> {
     let mut body = serde_json::to_vec(head).map_err(EncodeError::Json)?;
     let header_length = binary.then_some(body.len());
     body.extend_from_slice(tail);
-    Ok(Encoded { body: Bytes::from(body), header_length })
+    Ok(Encoded {
+        body: Bytes::from(body),
+        header_length,
+    })
 }

@@ -193,7 +193,11 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// A body with a text and a code.
     pub fn new(error: impl Into<String>, code: impl Into<Cow<'static, str>>) -> Self {
-        Self { error: error.into(), code: Some(code.into()), trace_id: None }
+        Self {
+            error: error.into(),
+            code: Some(code.into()),
+            trace_id: None,
+        }
     }
 
     /// A body whose text is the error and its causes, joined with colons.

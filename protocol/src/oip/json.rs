@@ -20,7 +20,11 @@ pub(super) fn decode(
     body: &Bytes,
 ) -> Result<Tensor, DecodeError> {
     let expected = element_count(&name, &shape)?;
-    let list = List { raw, shape: &shape, expected };
+    let list = List {
+        raw,
+        shape: &shape,
+        expected,
+    };
     let data = match datatype {
         Datatype::Bool => list.read(bool).map(TensorData::Bool),
         Datatype::Uint8 => list.read(number).map(TensorData::Uint8),
@@ -31,31 +35,58 @@ pub(super) fn decode(
         Datatype::Int16 => list.read(number).map(TensorData::Int16),
         Datatype::Int32 => list.read(number).map(TensorData::Int32),
         Datatype::Int64 => list.read(number).map(TensorData::Int64),
-        Datatype::Fp32 => list.read(|token| number(token).filter(|x: &f32| x.is_finite())).map(TensorData::Fp32),
-        Datatype::Fp64 => list.read(|token| number(token).filter(|x: &f64| x.is_finite())).map(TensorData::Fp64),
+        Datatype::Fp32 => list
+            .read(|token| number(token).filter(|x: &f32| x.is_finite()))
+            .map(TensorData::Fp32),
+        Datatype::Fp64 => list
+            .read(|token| number(token).filter(|x: &f64| x.is_finite()))
+            .map(TensorData::Fp64),
         Datatype::Bytes => list.read(|token| text(token, body)).map(TensorData::Bytes),
         Datatype::Fp16 | Datatype::Bf16 => {
-            return Err(DecodeError::BinaryOnly { tensor: name, datatype });
+            return Err(DecodeError::BinaryOnly {
+                tensor: name,
+                datatype,
+            });
         }
     };
     match data {
         Ok(data) => Ok(Tensor { name, shape, data }),
         Err(Fault::Nesting) => Err(DecodeError::Nesting { tensor: name }),
-        Err(Fault::Count(found)) => Err(DecodeError::ElementCount { tensor: name, expected, found }),
-        Err(Fault::Element(index)) => Err(DecodeError::Element { tensor: name, index, datatype }),
+        Err(Fault::Count(found)) => Err(DecodeError::ElementCount {
+            tensor: name,
+            expected,
+            found,
+        }),
+        Err(Fault::Element(index)) => Err(DecodeError::Element {
+            tensor: name,
+            index,
+            datatype,
+        }),
     }
 }
 
 /// An error if a tensor has an element that JSON cannot say.
 pub(super) fn check(tensor: &Tensor) -> Result<(), EncodeError> {
-    let not_finite = |index| EncodeError::NotFinite { tensor: tensor.name.clone(), index };
-    let not_text = |index| EncodeError::NotText { tensor: tensor.name.clone(), index };
+    let not_finite = |index| EncodeError::NotFinite {
+        tensor: tensor.name.clone(),
+        index,
+    };
+    let not_text = |index| EncodeError::NotText {
+        tensor: tensor.name.clone(),
+        index,
+    };
     let refused = match &tensor.data {
         TensorData::Fp32(data) => data.iter().position(|x| !x.is_finite()).map(not_finite),
         TensorData::Fp64(data) => data.iter().position(|x| !x.is_finite()).map(not_finite),
-        TensorData::Bytes(data) => data.iter().position(|x| std::str::from_utf8(x).is_err()).map(not_text),
+        TensorData::Bytes(data) => data
+            .iter()
+            .position(|x| std::str::from_utf8(x).is_err())
+            .map(not_text),
         data if data.datatype().has_json_form() => None,
-        data => Some(EncodeError::BinaryOnly { tensor: tensor.name.clone(), datatype: data.datatype() }),
+        data => Some(EncodeError::BinaryOnly {
+            tensor: tensor.name.clone(),
+            datatype: data.datatype(),
+        }),
     };
     refused.map_or(Ok(()), Err)
 }
@@ -79,7 +110,9 @@ impl Serialize for Flat<'_> {
             TensorData::Bf16(data) => serializer.collect_seq(data.iter().map(|x| x.to_f32())),
             TensorData::Fp32(data) => data.serialize(serializer),
             TensorData::Fp64(data) => data.serialize(serializer),
-            TensorData::Bytes(data) => serializer.collect_seq(data.iter().map(|x| String::from_utf8_lossy(x))),
+            TensorData::Bytes(data) => {
+                serializer.collect_seq(data.iter().map(|x| String::from_utf8_lossy(x)))
+            }
         }
     }
 }
@@ -124,7 +157,11 @@ impl<'a> List<'a> {
                 }
                 b' ' | b'\t' | b'\n' | b'\r' | b',' => {}
                 _ => {
-                    let depth = if *nested.get_or_insert(false) { self.shape.len() } else { 1 };
+                    let depth = if *nested.get_or_insert(false) {
+                        self.shape.len()
+                    } else {
+                        1
+                    };
                     if open.len() != depth {
                         return Err(Fault::Nesting);
                     }
@@ -137,7 +174,11 @@ impl<'a> List<'a> {
             }
             rest = &rest[1..];
         }
-        if data.len() == self.expected { Ok(data) } else { Err(Fault::Count(data.len())) }
+        if data.len() == self.expected {
+            Ok(data)
+        } else {
+            Err(Fault::Count(data.len()))
+        }
     }
 }
 
@@ -151,7 +192,9 @@ fn count_child(open: &mut [usize]) {
 fn token(rest: &str) -> &str {
     let bytes = rest.as_bytes();
     if bytes[0] != b'"' {
-        let end = bytes.iter().position(|byte| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
+        let end = bytes
+            .iter()
+            .position(|byte| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
         // Never empty, or the walk would not move: the caller has seen that the first byte is none of these.
         return &rest[..end.unwrap_or(rest.len()).max(1)];
     }

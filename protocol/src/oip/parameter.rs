@@ -30,12 +30,20 @@ pub struct Parameters(BTreeMap<String, Parameter>);
 impl Parameter {
     /// The string, if it is one.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self { Some(text) } else { None }
+        if let Self::String(text) = self {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The boolean, if it is one.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(flag) = self { Some(*flag) } else { None }
+        if let Self::Bool(flag) = self {
+            Some(*flag)
+        } else {
+            None
+        }
     }
 
     /// The number, if it is whole and not negative.
@@ -60,7 +68,11 @@ impl Parameters {
     }
 
     /// Sets a value and returns the one it replaces.
-    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Parameter>) -> Option<Parameter> {
+    pub fn insert(
+        &mut self,
+        name: impl Into<String>,
+        value: impl Into<Parameter>,
+    ) -> Option<Parameter> {
         self.0.insert(name.into(), value.into())
     }
 
@@ -82,7 +94,12 @@ impl Parameters {
 
 impl<K: Into<String>, V: Into<Parameter>> FromIterator<(K, V)> for Parameters {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
-        Self(items.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            items
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 }
 
@@ -158,6 +175,8 @@ impl Visitor<'_> for ParameterVisitor {
 }
 
 /// For serde: clients written in Python send `"parameters": null`.
-pub(super) fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Parameters, D::Error> {
+pub(super) fn null_as_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Parameters, D::Error> {
     Ok(Option::<Parameters>::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -18,7 +18,10 @@ pub struct Tensor {
 
 /// The elements of a tensor, one variant for each [`Datatype`].
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the names are the protocol's own and say all there is")]
+#[expect(
+    missing_docs,
+    reason = "the names are the protocol's own and say all there is"
+)]
 pub enum TensorData {
     Bool(Vec<bool>),
     Uint8(Vec<u8>),
@@ -38,24 +41,50 @@ pub enum TensorData {
 
 impl Tensor {
     /// A tensor of this shape; an error if the data do not have it.
-    pub fn new(name: impl Into<String>, shape: Vec<usize>, data: TensorData) -> Result<Self, DecodeError> {
-        let tensor = Self { name: name.into(), shape, data };
+    pub fn new(
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        data: TensorData,
+    ) -> Result<Self, DecodeError> {
+        let tensor = Self {
+            name: name.into(),
+            shape,
+            data,
+        };
         let expected = tensor.expected_len()?;
         if tensor.data.len() == expected {
             Ok(tensor)
         } else {
-            Err(DecodeError::ElementCount { found: tensor.data.len(), expected, tensor: tensor.name })
+            Err(DecodeError::ElementCount {
+                found: tensor.data.len(),
+                expected,
+                tensor: tensor.name,
+            })
         }
     }
 
     /// BYTES of shape `[n]` from texts.
-    pub fn from_texts<T: Into<String>>(name: impl Into<String>, texts: impl IntoIterator<Item = T>) -> Self {
-        let data: Vec<Bytes> = texts.into_iter().map(|text| Bytes::from(text.into())).collect();
-        Self { name: name.into(), shape: vec![data.len()], data: TensorData::Bytes(data) }
+    pub fn from_texts<T: Into<String>>(
+        name: impl Into<String>,
+        texts: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let data: Vec<Bytes> = texts
+            .into_iter()
+            .map(|text| Bytes::from(text.into()))
+            .collect();
+        Self {
+            name: name.into(),
+            shape: vec![data.len()],
+            data: TensorData::Bytes(data),
+        }
     }
 
     /// FP32 of this shape; an error if the data do not have it.
-    pub fn from_fp32(name: impl Into<String>, shape: Vec<usize>, data: Vec<f32>) -> Result<Self, DecodeError> {
+    pub fn from_fp32(
+        name: impl Into<String>,
+        shape: Vec<usize>,
+        data: Vec<f32>,
+    ) -> Result<Self, DecodeError> {
         Self::new(name, shape, TensorData::Fp32(data))
     }
 
@@ -66,19 +95,34 @@ impl Tensor {
 
     /// The elements if they are FP32.
     pub fn as_fp32(&self) -> Option<&[f32]> {
-        if let TensorData::Fp32(data) = &self.data { Some(data) } else { None }
+        if let TensorData::Fp32(data) = &self.data {
+            Some(data)
+        } else {
+            None
+        }
     }
 
     /// The elements if they are BYTES.
     pub fn as_bytes(&self) -> Option<&[Bytes]> {
-        if let TensorData::Bytes(data) = &self.data { Some(data) } else { None }
+        if let TensorData::Bytes(data) = &self.data {
+            Some(data)
+        } else {
+            None
+        }
     }
 
     /// The elements as texts; an error if the tensor is not BYTES or one of them is not UTF-8.
     pub fn as_texts(&self) -> Result<Vec<&str>, DecodeError> {
-        let error = |index| DecodeError::Element { tensor: self.name.clone(), index, datatype: Datatype::Bytes };
+        let error = |index| DecodeError::Element {
+            tensor: self.name.clone(),
+            index,
+            datatype: Datatype::Bytes,
+        };
         let data = self.as_bytes().ok_or_else(|| error(0))?;
-        let texts = data.iter().enumerate().map(|(at, item)| std::str::from_utf8(item).map_err(|_| error(at)));
+        let texts = data
+            .iter()
+            .enumerate()
+            .map(|(at, item)| std::str::from_utf8(item).map_err(|_| error(at)));
         texts.collect()
     }
 
@@ -140,9 +184,13 @@ const MAX_DIMENSIONS: usize = 16;
 
 /// The product of a shape, without overflow.
 pub(super) fn element_count(tensor: &str, shape: &[usize]) -> Result<usize, DecodeError> {
-    let count = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    let count = shape
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size));
     match count {
         Some(count) if shape.len() <= MAX_DIMENSIONS => Ok(count),
-        _ => Err(DecodeError::Shape { tensor: tensor.to_owned() }),
+        _ => Err(DecodeError::Shape {
+            tensor: tensor.to_owned(),
+        }),
     }
 }

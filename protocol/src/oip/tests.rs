@@ -40,30 +40,75 @@ fn reads_the_body_of_the_kserve_client() {
 fn reads_the_binary_body_of_tritonclient() {
     let head = r#"{"id":"req-1","inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","parameters":{"binary_data_size":16}}],"parameters":{"binary_data_output":true}}"#;
     let mut body = head.as_bytes().to_vec();
-    body.extend([1.0_f32, -2.0, 0.5, 1e30].iter().flat_map(|x| x.to_le_bytes()));
+    body.extend(
+        [1.0_f32, -2.0, 0.5, 1e30]
+            .iter()
+            .flat_map(|x| x.to_le_bytes()),
+    );
     let request = InferRequest::decode(&Bytes::from(body), Some(head.len())).unwrap();
-    assert_eq!(request.input("x").unwrap().as_fp32().unwrap(), [1.0, -2.0, 0.5, 1e30]);
-    assert!(request.inputs[0].parameters.is_empty(), "binary_data_size is part of the encoding");
+    assert_eq!(
+        request.input("x").unwrap().as_fp32().unwrap(),
+        [1.0, -2.0, 0.5, 1e30]
+    );
+    assert!(
+        request.inputs[0].parameters.is_empty(),
+        "binary_data_size is part of the encoding"
+    );
     assert_eq!(request.output_format("anything"), TensorFormat::Binary);
 }
 
 #[test]
 fn reads_every_datatype_from_json() {
     let shape = r#""shape":[2],"datatype""#;
-    assert_eq!(data_of(&format!(r#"{shape}:"BOOL","data":[true,false]"#)), TensorData::Bool(vec![true, false]));
-    assert_eq!(data_of(&format!(r#"{shape}:"UINT8","data":[0,255]"#)), TensorData::Uint8(vec![0, 255]));
-    assert_eq!(data_of(&format!(r#"{shape}:"INT8","data":[-128,127]"#)), TensorData::Int8(vec![-128, 127]));
-    assert_eq!(data_of(&format!(r#"{shape}:"UINT16","data":[0,65535]"#)), TensorData::Uint16(vec![0, 65535]));
-    assert_eq!(data_of(&format!(r#"{shape}:"INT16","data":[-5,5]"#)), TensorData::Int16(vec![-5, 5]));
-    assert_eq!(data_of(&format!(r#"{shape}:"UINT32","data":[1,4294967295]"#)), TensorData::Uint32(vec![1, u32::MAX]));
-    assert_eq!(data_of(&format!(r#"{shape}:"INT32","data":[-1,1]"#)), TensorData::Int32(vec![-1, 1]));
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"BOOL","data":[true,false]"#)),
+        TensorData::Bool(vec![true, false])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"UINT8","data":[0,255]"#)),
+        TensorData::Uint8(vec![0, 255])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"INT8","data":[-128,127]"#)),
+        TensorData::Int8(vec![-128, 127])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"UINT16","data":[0,65535]"#)),
+        TensorData::Uint16(vec![0, 65535])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"INT16","data":[-5,5]"#)),
+        TensorData::Int16(vec![-5, 5])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"UINT32","data":[1,4294967295]"#)),
+        TensorData::Uint32(vec![1, u32::MAX])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"INT32","data":[-1,1]"#)),
+        TensorData::Int32(vec![-1, 1])
+    );
     let max = u64::MAX;
-    assert_eq!(data_of(&format!(r#"{shape}:"UINT64","data":[1,{max}]"#)), TensorData::Uint64(vec![1, max]));
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"UINT64","data":[1,{max}]"#)),
+        TensorData::Uint64(vec![1, max])
+    );
     let min = i64::MIN;
-    assert_eq!(data_of(&format!(r#"{shape}:"INT64","data":[{min},1]"#)), TensorData::Int64(vec![min, 1]));
-    assert_eq!(data_of(&format!(r#"{shape}:"FP64","data":[0.1,-1e-7]"#)), TensorData::Fp64(vec![0.1, -1e-7]));
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"INT64","data":[{min},1]"#)),
+        TensorData::Int64(vec![min, 1])
+    );
+    assert_eq!(
+        data_of(&format!(r#"{shape}:"FP64","data":[0.1,-1e-7]"#)),
+        TensorData::Fp64(vec![0.1, -1e-7])
+    );
     let texts = TensorData::Bytes(vec![Bytes::from("a]\"é\n"), Bytes::from("[1,2]")]);
-    assert_eq!(data_of(&format!(r#"{shape}:"BYTES","data":["a]\"\u00e9\n","[1,2]"]"#)), texts);
+    assert_eq!(
+        data_of(&format!(
+            r#"{shape}:"BYTES","data":["a]\"\u00e9\n","[1,2]"]"#
+        )),
+        texts
+    );
 }
 
 #[test]
@@ -72,16 +117,36 @@ fn reads_data_flat_and_nested_alike() {
     let nested = data_of(r#""shape":[2,1,3],"datatype":"INT32","data":[ [[1,2,3]], [[4 , 5,6]] ]"#);
     assert_eq!(flat, TensorData::Int32(vec![1, 2, 3, 4, 5, 6]));
     assert_eq!(nested, flat);
-    assert_eq!(data_of(r#""shape":[2,0],"datatype":"INT32","data":[[],[]]"#), TensorData::Int32(vec![]));
-    assert_eq!(data_of(r#""shape":[0,3],"datatype":"INT32","data":[]"#), TensorData::Int32(vec![]));
+    assert_eq!(
+        data_of(r#""shape":[2,0],"datatype":"INT32","data":[[],[]]"#),
+        TensorData::Int32(vec![])
+    );
+    assert_eq!(
+        data_of(r#""shape":[0,3],"datatype":"INT32","data":[]"#),
+        TensorData::Int32(vec![])
+    );
 }
 
 #[test]
 fn refuses_nesting_that_is_not_the_shape() {
-    for data in ["[[1,2,3],[4]]", "[[1,2],3,4]", "[1,[2,3],4]", "[[[1,2],[3,4]]]", "[[1,2,3,4]]", "1", "\"text\"", "{}"]
-    {
-        let error = one_input(&format!(r#""shape":[2,2],"datatype":"INT32","data":{data}"#)).unwrap_err();
-        assert!(matches!(error, DecodeError::Nesting { .. }), "{data}: {error}");
+    for data in [
+        "[[1,2,3],[4]]",
+        "[[1,2],3,4]",
+        "[1,[2,3],4]",
+        "[[[1,2],[3,4]]]",
+        "[[1,2,3,4]]",
+        "1",
+        "\"text\"",
+        "{}",
+    ] {
+        let error = one_input(&format!(
+            r#""shape":[2,2],"datatype":"INT32","data":{data}"#
+        ))
+        .unwrap_err();
+        assert!(
+            matches!(error, DecodeError::Nesting { .. }),
+            "{data}: {error}"
+        );
     }
     let error = one_input(r#""shape":[1],"datatype":"INT32","data":[[1]]"#).unwrap_err();
     assert!(matches!(error, DecodeError::Nesting { .. }), "{error}");
@@ -107,23 +172,47 @@ fn refuses_elements_of_another_type() {
         let first = if datatype == "BOOL" { "true" } else { first };
         let members = format!(r#""shape":[2],"datatype":"{datatype}","data":[{first},{data}]"#);
         let error = one_input(&members).unwrap_err();
-        assert!(matches!(error, DecodeError::Element { index: 1, .. }), "{datatype} {data}: {error}");
+        assert!(
+            matches!(error, DecodeError::Element { index: 1, .. }),
+            "{datatype} {data}: {error}"
+        );
     }
 }
 
 #[test]
 fn refuses_shapes_that_lie() {
     let count = one_input(r#""shape":[3],"datatype":"FP32","data":[1,2]"#).unwrap_err();
-    assert!(matches!(count, DecodeError::ElementCount { expected: 3, found: 2, .. }), "{count}");
-    let huge = one_input(r#""shape":[4611686018427387904,8],"datatype":"FP32","data":[1]"#).unwrap_err();
+    assert!(
+        matches!(
+            count,
+            DecodeError::ElementCount {
+                expected: 3,
+                found: 2,
+                ..
+            }
+        ),
+        "{count}"
+    );
+    let huge =
+        one_input(r#""shape":[4611686018427387904,8],"datatype":"FP32","data":[1]"#).unwrap_err();
     assert!(matches!(huge, DecodeError::Shape { .. }), "{huge}");
     // This one does not overflow; it must fail without reserving what it claims.
-    let claim = one_input(r#""shape":[4611686018427387904],"datatype":"INT8","data":[1]"#).unwrap_err();
-    assert!(matches!(claim, DecodeError::ElementCount { found: 1, .. }), "{claim}");
+    let claim =
+        one_input(r#""shape":[4611686018427387904],"datatype":"INT8","data":[1]"#).unwrap_err();
+    assert!(
+        matches!(claim, DecodeError::ElementCount { found: 1, .. }),
+        "{claim}"
+    );
     let negative = one_input(r#""shape":[-1],"datatype":"FP32","data":[1]"#).unwrap_err();
     assert!(matches!(negative, DecodeError::Json(_)), "{negative}");
-    let deep = format!(r#""shape":[{}1],"datatype":"FP32","data":[1]"#, "1,".repeat(16));
-    assert!(matches!(one_input(&deep).unwrap_err(), DecodeError::Shape { .. }));
+    let deep = format!(
+        r#""shape":[{}1],"datatype":"FP32","data":[1]"#,
+        "1,".repeat(16)
+    );
+    assert!(matches!(
+        one_input(&deep).unwrap_err(),
+        DecodeError::Shape { .. }
+    ));
 }
 
 #[test]
@@ -135,28 +224,80 @@ fn refuses_binary_lengths_that_lie() {
         let body = [head.as_bytes(), tail].concat();
         InferRequest::decode(&Bytes::from(body), Some(head.len())).unwrap_err()
     };
-    assert!(matches!(binary("[2]", "FP32", "8", &[0; 7]), DecodeError::Truncated { .. }));
-    assert!(matches!(binary("[2]", "FP32", "8", &[0; 9]), DecodeError::LeftOver { bytes: 1 }));
-    assert!(matches!(binary("[2]", "FP32", "4", &[0; 4]), DecodeError::ByteCount { expected: 8, found: 4, .. }));
-    assert!(matches!(binary("[2305843009213693952]", "FP64", "8", &[0; 8]), DecodeError::Shape { .. }));
-    assert!(matches!(binary("[1]", "FP32", "-4", &[0; 4]), DecodeError::BinarySize { .. }));
-    assert!(matches!(binary("[1]", "FP32", "\"4\"", &[0; 4]), DecodeError::BinarySize { .. }));
-    assert!(matches!(binary("[1]", "BOOL", "1", &[2]), DecodeError::Element { index: 0, .. }));
-    assert!(matches!(binary("[1]", "BYTES", "4", &[1, 0, 0, 0]), DecodeError::Truncated { .. }));
-    assert!(matches!(binary("[1]", "BYTES", "4", &[255; 4]), DecodeError::Truncated { .. }));
-    assert!(matches!(binary("[1]", "BYTES", "3", &[0; 3]), DecodeError::Truncated { .. }));
-    assert!(matches!(binary("[9]", "BYTES", "4", &[0; 4]), DecodeError::ElementCount { expected: 9, found: 1, .. }));
+    assert!(matches!(
+        binary("[2]", "FP32", "8", &[0; 7]),
+        DecodeError::Truncated { .. }
+    ));
+    assert!(matches!(
+        binary("[2]", "FP32", "8", &[0; 9]),
+        DecodeError::LeftOver { bytes: 1 }
+    ));
+    assert!(matches!(
+        binary("[2]", "FP32", "4", &[0; 4]),
+        DecodeError::ByteCount {
+            expected: 8,
+            found: 4,
+            ..
+        }
+    ));
+    assert!(matches!(
+        binary("[2305843009213693952]", "FP64", "8", &[0; 8]),
+        DecodeError::Shape { .. }
+    ));
+    assert!(matches!(
+        binary("[1]", "FP32", "-4", &[0; 4]),
+        DecodeError::BinarySize { .. }
+    ));
+    assert!(matches!(
+        binary("[1]", "FP32", "\"4\"", &[0; 4]),
+        DecodeError::BinarySize { .. }
+    ));
+    assert!(matches!(
+        binary("[1]", "BOOL", "1", &[2]),
+        DecodeError::Element { index: 0, .. }
+    ));
+    assert!(matches!(
+        binary("[1]", "BYTES", "4", &[1, 0, 0, 0]),
+        DecodeError::Truncated { .. }
+    ));
+    assert!(matches!(
+        binary("[1]", "BYTES", "4", &[255; 4]),
+        DecodeError::Truncated { .. }
+    ));
+    assert!(matches!(
+        binary("[1]", "BYTES", "3", &[0; 3]),
+        DecodeError::Truncated { .. }
+    ));
+    assert!(matches!(
+        binary("[9]", "BYTES", "4", &[0; 4]),
+        DecodeError::ElementCount {
+            expected: 9,
+            found: 1,
+            ..
+        }
+    ));
 }
 
 #[test]
 fn refuses_messages_that_contradict_themselves() {
-    let both =
-        one_input(r#""shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}"#).unwrap_err();
+    let both = one_input(
+        r#""shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}"#,
+    )
+    .unwrap_err();
     assert!(matches!(both, DecodeError::TwoForms { .. }), "{both}");
     let none = one_input(r#""shape":[1],"datatype":"FP32","data":null"#).unwrap_err();
     assert!(matches!(none, DecodeError::NoData { .. }), "{none}");
     let half = one_input(r#""shape":[1],"datatype":"FP16","data":[1]"#).unwrap_err();
-    assert!(matches!(half, DecodeError::BinaryOnly { datatype: Datatype::Fp16, .. }), "{half}");
+    assert!(
+        matches!(
+            half,
+            DecodeError::BinaryOnly {
+                datatype: Datatype::Fp16,
+                ..
+            }
+        ),
+        "{half}"
+    );
     let x = r#"{"name":"x","shape":[1],"datatype":"FP32","data":[1]}"#;
     let twice = decode(&format!(r#"{{"inputs":[{x},{x}]}}"#)).unwrap_err();
     assert!(matches!(twice, DecodeError::Duplicate { .. }), "{twice}");
@@ -164,13 +305,23 @@ fn refuses_messages_that_contradict_themselves() {
     assert!(matches!(object, DecodeError::Json(_)), "{object}");
     let body = Bytes::from_static(b"{}");
     let long = InferRequest::decode(&body, Some(3)).unwrap_err();
-    assert!(matches!(long, DecodeError::HeaderLength { header: 3, body: 2 }), "{long}");
-    assert!(matches!(InferRequest::decode(&body, Some(0)).unwrap_err(), DecodeError::RawRequest));
+    assert!(
+        matches!(long, DecodeError::HeaderLength { header: 3, body: 2 }),
+        "{long}"
+    );
+    assert!(matches!(
+        InferRequest::decode(&body, Some(0)).unwrap_err(),
+        DecodeError::RawRequest
+    ));
 }
 
 #[test]
 fn reads_raw_requests_by_the_metadata() {
-    let of = |datatype, shape: &[i64]| TensorMetadata { name: "x".into(), datatype, shape: shape.to_vec() };
+    let of = |datatype, shape: &[i64]| TensorMetadata {
+        name: "x".into(),
+        datatype,
+        shape: shape.to_vec(),
+    };
     let eight = Bytes::from(vec![0_u8; 32]);
     let request = InferRequest::from_raw(&eight, &of(Datatype::Fp32, &[-1, 4])).unwrap();
     assert_eq!(request.inputs[0].tensor.shape, [2, 4]);
@@ -178,7 +329,17 @@ fn reads_raw_requests_by_the_metadata() {
     let text = InferRequest::from_raw(&Bytes::from("raw"), &of(Datatype::Bytes, &[-1])).unwrap();
     assert_eq!(text.inputs[0].tensor, Tensor::from_texts("x", ["raw"]));
     let odd = InferRequest::from_raw(&eight, &of(Datatype::Fp32, &[-1, 3])).unwrap_err();
-    assert!(matches!(odd, DecodeError::ByteCount { expected: 24, found: 32, .. }), "{odd}");
+    assert!(
+        matches!(
+            odd,
+            DecodeError::ByteCount {
+                expected: 24,
+                found: 32,
+                ..
+            }
+        ),
+        "{odd}"
+    );
     let two = InferRequest::from_raw(&eight, &of(Datatype::Fp32, &[-1, -1])).unwrap_err();
     assert!(matches!(two, DecodeError::Shape { .. }), "{two}");
     let zero = InferRequest::from_raw(&eight, &of(Datatype::Fp32, &[-1, 0])).unwrap_err();
@@ -188,8 +349,19 @@ fn reads_raw_requests_by_the_metadata() {
 #[test]
 fn reads_the_header_length() {
     assert_eq!(parse_header_length(b"148").unwrap(), 148);
-    for wrong in [&b"-1"[..], b"+1", b"", b"1.0", b"0x10", b"99999999999999999999", b"\xff"] {
-        assert!(matches!(parse_header_length(wrong), Err(DecodeError::HeaderValue)), "{wrong:?}");
+    for wrong in [
+        &b"-1"[..],
+        b"+1",
+        b"",
+        b"1.0",
+        b"0x10",
+        b"99999999999999999999",
+        b"\xff",
+    ] {
+        assert!(
+            matches!(parse_header_length(wrong), Err(DecodeError::HeaderValue)),
+            "{wrong:?}"
+        );
     }
 }
 
@@ -200,13 +372,22 @@ fn two_outputs() -> InferResponse {
     ];
     let parameters = [("variant", "canary")].into_iter().collect();
     let (model_version, id) = (Some("2".to_owned()), Some("r-1".to_owned()));
-    InferResponse { model_name: "churn".to_owned(), model_version, id, parameters, outputs }
+    InferResponse {
+        model_name: "churn".to_owned(),
+        model_version,
+        id,
+        parameters,
+        outputs,
+    }
 }
 
 #[test]
 fn writes_the_json_response_of_the_protocol_page() {
     let encoded = two_outputs().encode_for(&InferRequest::default()).unwrap();
-    assert_eq!((encoded.header_length, encoded.content_type()), (None, "application/json"));
+    assert_eq!(
+        (encoded.header_length, encoded.content_type()),
+        (None, "application/json")
+    );
     let body: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
     let expected = json!({"model_name":"churn","model_version":"2","id":"r-1","parameters":{"variant":"canary"},
         "outputs":[{"name":"score","shape":[2,1],"datatype":"FP32","data":[0.25,0.75]},
@@ -239,26 +420,57 @@ fn leaves_out_what_was_not_asked_for() {
     assert!(back.output("label").is_some() && back.output("score").is_none());
     assert!(request.check_outputs(&["score", "label"]).is_ok());
     let unknown = request.check_outputs(&["score"]).unwrap_err();
-    assert!(matches!(&unknown, DecodeError::UnknownOutput { output } if output == "label"), "{unknown}");
+    assert!(
+        matches!(&unknown, DecodeError::UnknownOutput { output } if output == "label"),
+        "{unknown}"
+    );
 }
 
 #[test]
 fn refuses_to_write_what_json_cannot_say() {
     let refused = |data, count| {
-        let tensor = Tensor { name: "x".to_owned(), shape: vec![count], data };
-        let response = InferResponse { outputs: vec![tensor.into()], ..InferResponse::default() };
+        let tensor = Tensor {
+            name: "x".to_owned(),
+            shape: vec![count],
+            data,
+        };
+        let response = InferResponse {
+            outputs: vec![tensor.into()],
+            ..InferResponse::default()
+        };
         assert_eq!(response.encode(TensorFormat::Binary).is_ok(), count < 9);
         response.encode(TensorFormat::Json).unwrap_err()
     };
     let nan = refused(TensorData::Fp32(vec![0.0, f32::NAN]), 2);
-    assert!(matches!(nan, EncodeError::NotFinite { index: 1, .. }), "{nan}");
+    assert!(
+        matches!(nan, EncodeError::NotFinite { index: 1, .. }),
+        "{nan}"
+    );
     let infinite = refused(TensorData::Fp64(vec![f64::INFINITY]), 1);
-    assert!(matches!(infinite, EncodeError::NotFinite { index: 0, .. }), "{infinite}");
+    assert!(
+        matches!(infinite, EncodeError::NotFinite { index: 0, .. }),
+        "{infinite}"
+    );
     let bytes = refused(TensorData::Bytes(vec![Bytes::from_static(b"\xff")]), 1);
-    assert!(matches!(bytes, EncodeError::NotText { index: 0, .. }), "{bytes}");
+    assert!(
+        matches!(bytes, EncodeError::NotText { index: 0, .. }),
+        "{bytes}"
+    );
     let half = refused(TensorData::Bf16(vec![half::bf16::ONE]), 1);
-    assert!(matches!(half, EncodeError::BinaryOnly { datatype: Datatype::Bf16, .. }), "{half}");
-    assert!(matches!(refused(TensorData::Uint8(vec![1]), 9), EncodeError::Shape { .. }));
+    assert!(
+        matches!(
+            half,
+            EncodeError::BinaryOnly {
+                datatype: Datatype::Bf16,
+                ..
+            }
+        ),
+        "{half}"
+    );
+    assert!(matches!(
+        refused(TensorData::Uint8(vec![1]), 9),
+        EncodeError::Shape { .. }
+    ));
 }
 
 #[test]
@@ -266,12 +478,26 @@ fn timeouts_are_whole_microseconds() {
     let mut request = InferRequest::default();
     assert_eq!(request.timeout().unwrap(), None);
     request.set_timeout(Duration::from_nanos(1_500_999));
-    assert_eq!(request.timeout().unwrap(), Some(Duration::from_micros(1_500)));
+    assert_eq!(
+        request.timeout().unwrap(),
+        Some(Duration::from_micros(1_500))
+    );
     request.set_timeout(Duration::ZERO);
     assert_eq!(request.timeout().unwrap(), Some(Duration::from_micros(1)));
-    for wrong in [Parameter::from(0_i64), Parameter::from(-1_i64), Parameter::from(1.5), Parameter::from("5")] {
+    for wrong in [
+        Parameter::from(0_i64),
+        Parameter::from(-1_i64),
+        Parameter::from(1.5),
+        Parameter::from("5"),
+    ] {
         request.parameters.insert("timeout", wrong.clone());
-        assert!(matches!(request.timeout(), Err(DecodeError::Parameter { name: "timeout" })), "{wrong:?}");
+        assert!(
+            matches!(
+                request.timeout(),
+                Err(DecodeError::Parameter { name: "timeout" })
+            ),
+            "{wrong:?}"
+        );
     }
 }
 
@@ -279,13 +505,39 @@ fn timeouts_are_whole_microseconds() {
 fn bodies_of_the_reads() {
     let text = |value: &dyn erased::Json| value.text();
     assert_eq!(text(&Live { live: true }), r#"{"live":true}"#);
-    assert_eq!(text(&Ready { ready: true, live: true }), r#"{"ready":true,"live":true}"#);
+    assert_eq!(
+        text(&Ready {
+            ready: true,
+            live: true
+        }),
+        r#"{"ready":true,"live":true}"#
+    );
     let extensions = vec!["binary_tensor_data".to_owned()];
-    let server = ServerMetadata { name: "s".to_owned(), version: "0.1.0".to_owned(), extensions };
-    assert_eq!(text(&server), r#"{"name":"s","version":"0.1.0","extensions":["binary_tensor_data"]}"#);
-    let tensor = TensorMetadata { name: "features".to_owned(), datatype: Datatype::Fp32, shape: vec![-1, 8] };
-    assert_eq!(text(&tensor), r#"{"name":"features","datatype":"FP32","shape":[-1,8]}"#);
-    assert_eq!(text(&ModelReady { name: "m".to_owned(), ready: true }), r#"{"name":"m","ready":true}"#);
+    let server = ServerMetadata {
+        name: "s".to_owned(),
+        version: "0.1.0".to_owned(),
+        extensions,
+    };
+    assert_eq!(
+        text(&server),
+        r#"{"name":"s","version":"0.1.0","extensions":["binary_tensor_data"]}"#
+    );
+    let tensor = TensorMetadata {
+        name: "features".to_owned(),
+        datatype: Datatype::Fp32,
+        shape: vec![-1, 8],
+    };
+    assert_eq!(
+        text(&tensor),
+        r#"{"name":"features","datatype":"FP32","shape":[-1,8]}"#
+    );
+    assert_eq!(
+        text(&ModelReady {
+            name: "m".to_owned(),
+            ready: true
+        }),
+        r#"{"name":"m","ready":true}"#
+    );
 }
 
 #[test]
@@ -297,7 +549,14 @@ fn errors_tell_their_causes() {
     let json: serde_json::Value = serde_json::from_slice(&body.to_json()).unwrap();
     assert_eq!(json, json!({"error": text, "code": "bad_request"}));
     let foreign: ErrorBody = serde_json::from_str(r#"{"error":"x"}"#).unwrap();
-    assert_eq!(foreign, ErrorBody { error: "x".to_owned(), code: None, trace_id: None });
+    assert_eq!(
+        foreign,
+        ErrorBody {
+            error: "x".to_owned(),
+            code: None,
+            trace_id: None
+        }
+    );
 }
 
 /// Lets one closure print bodies of several types.

@@ -39,13 +39,24 @@ fn call(to: &str, timeout: u32) -> (String, Collector) {
 
 #[test]
 fn a_good_call_has_exactly_the_attributes_of_the_conventions() {
-    let to =
-        server(|mut socket| socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").expect("an answer"));
-    let port = to.trim_end_matches('/').rsplit(':').next().expect("a port").to_owned();
+    let to = server(|mut socket| {
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+            .expect("an answer")
+    });
+    let port = to
+        .trim_end_matches('/')
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .to_owned();
     let (body, collector) = call(&format!("{to}a/path?key=secret"), 10_000);
     assert_eq!(body, "hi");
     let span = collector.span("GET");
-    assert_eq!((span.kind, span.status, &span.parent), (CLIENT, UNSET, &collector.span("GET /call").id));
+    assert_eq!(
+        (span.kind, span.status, &span.parent),
+        (CLIENT, UNSET, &collector.span("GET /call").id)
+    );
     let url = format!("http://127.0.0.1:{port}/a/path?key=REDACTED");
     let expected = [
         ("http.request.method", "GET"),
@@ -55,7 +66,12 @@ fn a_good_call_has_exactly_the_attributes_of_the_conventions() {
         ("server.port", &port),
         ("url.full", &url),
     ];
-    assert_eq!(span.attributes, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    assert_eq!(
+        span.attributes,
+        expected
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into()
+    );
     let durations = collector.points("http.client.request.duration");
     let expected = [
         "http.request.method",
@@ -73,26 +89,44 @@ fn an_answer_with_an_error_status_is_an_answer_and_marks_the_span() {
     for status in ["404", "503"] {
         let to = server(move |mut socket| {
             socket
-                .write_all(format!("HTTP/1.1 {status} Because\r\ncontent-length: 0\r\n\r\n").as_bytes())
+                .write_all(
+                    format!("HTTP/1.1 {status} Because\r\ncontent-length: 0\r\n\r\n").as_bytes(),
+                )
                 .expect("an answer");
         });
         let (body, collector) = call(&to, 10_000);
         assert_eq!(body, status);
         let span = collector.span("GET");
-        assert_eq!((span.status, span.message.as_str(), span.attributes["error.type"].as_str()), (ERROR, "", status));
+        assert_eq!(
+            (
+                span.status,
+                span.message.as_str(),
+                span.attributes["error.type"].as_str()
+            ),
+            (ERROR, "", status)
+        );
         assert_eq!(span.attributes["http.response.status_code"], status);
-        assert!(collector.logs().iter().all(|log| log.event != "exception"), "the server tells of its error itself");
+        assert!(
+            collector.logs().iter().all(|log| log.event != "exception"),
+            "the server tells of its error itself"
+        );
     }
 }
 
 #[test]
 fn every_broken_exchange_has_its_error_type() {
     let half = server(|mut socket| {
-        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").expect("half an answer");
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf")
+            .expect("half an answer");
     });
     let silent = server(|mut socket| drop(socket.read(&mut [0])));
     let closing = server(drop);
-    let garbage = server(|mut socket| socket.write_all(b"SSH-2.0-OpenSSH\r\n\r\n").expect("an answer"));
+    let garbage = server(|mut socket| {
+        socket
+            .write_all(b"SSH-2.0-OpenSSH\r\n\r\n")
+            .expect("an answer")
+    });
     let huge = server(|mut socket| {
         let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n");
         let chunk = vec![b'x'; 1 << 20];
@@ -112,10 +146,24 @@ fn every_broken_exchange_has_its_error_type() {
         let (body, collector) = call(&to, timeout);
         assert_eq!(body, error_type);
         let span = collector.span("GET");
-        assert_eq!((span.status, span.attributes["error.type"].as_str()), (ERROR, error_type), "{span:?}");
-        let record = collector.logs().into_iter().find(|log| log.event == "exception").expect("an exception record");
-        assert_eq!((record.span_id, record.attributes["exception.type"].as_str()), (span.id, error_type));
-        assert_eq!(collector.points("http.client.request.duration")[0].attributes["error.type"], error_type);
+        assert_eq!(
+            (span.status, span.attributes["error.type"].as_str()),
+            (ERROR, error_type),
+            "{span:?}"
+        );
+        let record = collector
+            .logs()
+            .into_iter()
+            .find(|log| log.event == "exception")
+            .expect("an exception record");
+        assert_eq!(
+            (record.span_id, record.attributes["exception.type"].as_str()),
+            (span.id, error_type)
+        );
+        assert_eq!(
+            collector.points("http.client.request.duration")[0].attributes["error.type"],
+            error_type
+        );
     }
 }
 
@@ -123,10 +171,19 @@ fn every_broken_exchange_has_its_error_type() {
 fn a_call_whose_caller_gave_up_ends_as_cancelled() {
     let silent = server(|mut socket| drop(socket.read(&mut [0])));
     let collector = Collector::start();
-    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "--request-timeout 200ms");
+    let process = Process::start(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+        "--request-timeout 200ms",
+    );
     assert_eq!(process.get(&format!("/call?to={silent}")).status, 504);
     process.stop();
     let span = collector.span("GET");
-    assert_eq!((span.attributes["error.type"].as_str(), &span.parent), ("cancelled", &collector.span("GET /call").id));
-    assert_eq!(collector.points("http.client.request.duration")[0].attributes["error.type"], "cancelled");
+    assert_eq!(
+        (span.attributes["error.type"].as_str(), &span.parent),
+        ("cancelled", &collector.span("GET /call").id)
+    );
+    assert_eq!(
+        collector.points("http.client.request.duration")[0].attributes["error.type"],
+        "cancelled"
+    );
 }

@@ -79,14 +79,25 @@ pub(crate) const UNSET: i32 = 0;
 
 impl Collector {
     pub(crate) fn start() -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let exports = Exports::default();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
-        let router = Router::new().fallback(receive).with_state(Arc::clone(&exports));
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(Arc::clone(&exports));
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Self { address, exports, _runtime: runtime }
+        Self {
+            address,
+            exports,
+            _runtime: runtime,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -99,7 +110,9 @@ impl Collector {
 
     pub(crate) fn spans(&self) -> Vec<Span> {
         let requests: Vec<ExportTraceServiceRequest> = self.decode("traces");
-        let groups = requests.into_iter().flat_map(|request| request.resource_spans);
+        let groups = requests
+            .into_iter()
+            .flat_map(|request| request.resource_spans);
         groups
             .flat_map(|group| {
                 let resource = attributes(group.resource.unwrap_or_default().attributes);
@@ -112,7 +125,11 @@ impl Collector {
                     id: hex(&span.span_id),
                     parent: hex(&span.parent_span_id),
                     trace_state: span.trace_state,
-                    keys: span.attributes.iter().map(|attribute| attribute.key.clone()).collect(),
+                    keys: span
+                        .attributes
+                        .iter()
+                        .map(|attribute| attribute.key.clone())
+                        .collect(),
                     attributes: attributes(span.attributes),
                     status: span.status.as_ref().map_or(0, |status| status.code),
                     message: span.status.map(|status| status.message).unwrap_or_default(),
@@ -132,19 +149,26 @@ impl Collector {
     /// The one SERVER span with this path.
     pub(crate) fn served(&self, path: &str) -> Span {
         let spans = self.spans();
-        let found: Vec<_> =
-            spans.iter().filter(|span| span.kind == SERVER && span.attributes["url.path"] == path).collect();
+        let found: Vec<_> = spans
+            .iter()
+            .filter(|span| span.kind == SERVER && span.attributes["url.path"] == path)
+            .collect();
         assert_eq!(found.len(), 1, "SERVER spans of `{path}` in {spans:#?}");
         found[0].clone()
     }
 
     pub(crate) fn logs(&self) -> Vec<Log> {
         let requests: Vec<ExportLogsServiceRequest> = self.decode("logs");
-        let groups = requests.into_iter().flat_map(|request| request.resource_logs);
+        let groups = requests
+            .into_iter()
+            .flat_map(|request| request.resource_logs);
         groups
             .flat_map(|group| {
                 let resource = attributes(group.resource.unwrap_or_default().attributes);
-                let records = group.scope_logs.into_iter().flat_map(|scope| scope.log_records);
+                let records = group
+                    .scope_logs
+                    .into_iter()
+                    .flat_map(|scope| scope.log_records);
                 records.map(move |record| Log {
                     resource: resource.clone(),
                     event: record.event_name,
@@ -160,14 +184,26 @@ impl Collector {
     pub(crate) fn points(&self, name: &str) -> Vec<Point> {
         let requests: Vec<ExportMetricsServiceRequest> = self.decode("metrics");
         let mut points = Vec::new();
-        for group in requests.into_iter().flat_map(|request| request.resource_metrics) {
+        for group in requests
+            .into_iter()
+            .flat_map(|request| request.resource_metrics)
+        {
             let resource = attributes(group.resource.unwrap_or_default().attributes);
-            for metric in
-                group.scope_metrics.into_iter().flat_map(|scope| scope.metrics).filter(|metric| metric.name == name)
+            for metric in group
+                .scope_metrics
+                .into_iter()
+                .flat_map(|scope| scope.metrics)
+                .filter(|metric| metric.name == name)
             {
                 for (labels, value, exponential) in values(metric.data) {
                     let (resource, unit) = (resource.clone(), metric.unit.clone());
-                    points.push(Point { resource, unit, attributes: labels, value, exponential });
+                    points.push(Point {
+                        resource,
+                        unit,
+                        attributes: labels,
+                        value,
+                        exponential,
+                    });
                 }
             }
         }
@@ -180,20 +216,32 @@ impl Collector {
             Ok("application/json") => serde_json::from_slice(&export.body).expect("OTLP/JSON"),
             _ => T::decode(export.body).expect("OTLP protobuf"),
         };
-        self.exports().into_iter().filter(of_signal).map(decode).collect()
+        self.exports()
+            .into_iter()
+            .filter(of_signal)
+            .map(decode)
+            .collect()
     }
 }
 
 async fn receive(State(exports): State<Exports>, uri: Uri, headers: HeaderMap, body: Bytes) {
-    let packed = headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip");
+    let packed = headers
+        .get("content-encoding")
+        .is_some_and(|encoding| encoding == "gzip");
     let body = if packed {
         let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(body.as_ref()).read_to_end(&mut unpacked).expect("gzip");
+        flate2::read::GzDecoder::new(body.as_ref())
+            .read_to_end(&mut unpacked)
+            .expect("gzip");
         unpacked.into()
     } else {
         body
     };
-    exports.lock().expect("no panic").push(Export { path: uri.path().to_owned(), headers, body });
+    exports.lock().expect("no panic").push(Export {
+        path: uri.path().to_owned(),
+        headers,
+        body,
+    });
 }
 
 fn values(data: Option<metric::Data>) -> Vec<(Attributes, f64, bool)> {
@@ -203,7 +251,10 @@ fn values(data: Option<metric::Data>) -> Vec<(Attributes, f64, bool)> {
             Some(number_data_point::Value::AsInt(value)) => value as f64,
             None => f64::NAN,
         };
-        points.into_iter().map(|point| (attributes(point.attributes), value(point.value), false)).collect()
+        points
+            .into_iter()
+            .map(|point| (attributes(point.attributes), value(point.value), false))
+            .collect()
     };
     match data {
         Some(metric::Data::Gauge(gauge)) => numbers(gauge.data_points),
@@ -232,11 +283,21 @@ fn attributes(pairs: Vec<KeyValue>) -> Attributes {
     };
     pairs
         .into_iter()
-        .map(|pair| (pair.key, pair.value.and_then(|value| value.value).map(text).unwrap_or_default()))
+        .map(|pair| {
+            (
+                pair.key,
+                pair.value
+                    .and_then(|value| value.value)
+                    .map(text)
+                    .unwrap_or_default(),
+            )
+        })
         .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }

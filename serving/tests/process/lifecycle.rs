@@ -19,9 +19,17 @@ fn a_stop_turns_readiness_off_refuses_newcomers_and_finishes_what_is_in_flight()
             None => process.cut_lifeline(),
         }
         let answer = Answer::read(&mut socket).expect("an answer although the process stops");
-        assert_eq!((answer.status, answer.body.as_str()), (200, "503 false"), "{signal:?}");
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, "503 false"),
+            "{signal:?}"
+        );
         let exit = process.wait();
-        assert_eq!((exit.code, exit.events("server.stopped").len()), (Some(0), 1), "{signal:?}");
+        assert_eq!(
+            (exit.code, exit.events("server.stopped").len()),
+            (Some(0), 1),
+            "{signal:?}"
+        );
     }
 }
 
@@ -33,7 +41,12 @@ fn a_request_that_never_ends_is_cut_off_and_the_exit_says_so() {
     let exit = process.stop();
     assert_eq!(exit.code, Some(1));
     let failed = exit.events("server.failed");
-    assert!(failed[0]["error"].as_str().is_some_and(|text| text.contains("in flight after 200 ms")), "{failed:?}");
+    assert!(
+        failed[0]["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("in flight after 200 ms")),
+        "{failed:?}"
+    );
 }
 
 #[test]
@@ -42,7 +55,11 @@ fn a_connection_made_in_time_may_still_ask() {
     let mut made = process.connect();
     process.cut_lifeline();
     refuses(&process);
-    write!(made, "GET /items/late HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("a request");
+    write!(
+        made,
+        "GET /items/late HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .expect("a request");
     let answer = Answer::read(&mut made).expect("an answer");
     assert_eq!((answer.status, answer.body.as_str()), (200, "late"));
     assert_eq!(process.wait().code, Some(0));
@@ -68,7 +85,10 @@ fn connections_that_ask_nothing_do_not_hold_the_exit() {
     assert_eq!(&answer, b"HTTP/1.1 200");
     let start = std::time::Instant::now();
     assert_eq!(process.stop().code, Some(0));
-    assert!(start.elapsed() < PATIENCE, "the drain waited for a connection that asked nothing");
+    assert!(
+        start.elapsed() < PATIENCE,
+        "the drain waited for a connection that asked nothing"
+    );
     // Half a head is waited for, since a request may be on its way, but it is no failure in the end.
     let process = Process::start(&QUIET, "--drain-timeout 1s --header-timeout 60s");
     let mut half = process.connect();
@@ -94,11 +114,17 @@ fn more_requests_than_allowed_are_refused_and_health_is_not() {
     let hanging = process.open("GET /hang", &[]);
     process.wait_for_event("probe.hanging");
     assert_eq!(process.get("/items/1").status, 429);
-    assert_eq!((process.get("/livez").status, process.get("/readyz").status), (200, 200));
+    assert_eq!(
+        (process.get("/livez").status, process.get("/readyz").status),
+        (200, 200)
+    );
     drop(hanging);
     let end = std::time::Instant::now() + PATIENCE;
     while process.get("/items/1").status == 429 {
-        assert!(std::time::Instant::now() < end, "the permit does not come back");
+        assert!(
+            std::time::Instant::now() < end,
+            "the permit does not come back"
+        );
     }
     assert_eq!(process.stop().code, Some(0));
 }
@@ -116,7 +142,8 @@ fn a_request_has_its_time_and_knows_it() {
 fn a_client_that_sends_its_head_slowly_is_cut_off() {
     let process = Process::start(&QUIET, "--header-timeout 100ms");
     let mut slow = process.connect();
-    slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n").expect("half a head");
+    slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n")
+        .expect("half a head");
     let mut rest = Vec::new();
     // The time limit of the socket is far longer: an end without an error is the server's.
     slow.read_to_end(&mut rest).expect("a closed connection");
@@ -133,5 +160,8 @@ fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     assert_eq!(exit.code, Some(1));
     let failed = exit.events("server.failed");
     let text = failed[0]["error"].as_str().expect("a text");
-    assert!(text.contains(&address) && text.contains("--listen") && text.contains("in use"), "{text}");
+    assert!(
+        text.contains(&address) && text.contains("--listen") && text.contains("in use"),
+        "{text}"
+    );
 }

@@ -13,7 +13,13 @@ fn refused() -> String {
 
 #[test]
 fn a_refused_collector_changes_no_answer_and_is_told_of_at_the_end() {
-    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &refused()), ("OTEL_BSP_SCHEDULE_DELAY", "20")], "");
+    let process = Process::start(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &refused()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ],
+        "",
+    );
     for id in 0..20 {
         let answer = process.get(&format!("/items/{id}"));
         assert_eq!((answer.status, &answer.body), (200, &id.to_string()));
@@ -22,9 +28,16 @@ fn a_refused_collector_changes_no_answer_and_is_told_of_at_the_end() {
     let exit = process.stop();
     assert_eq!(exit.code, Some(0));
     let lost = exit.events("telemetry.lost");
-    assert_eq!((lost.len(), lost[0]["spans"].as_u64()), (1, Some(20)), "{lost:?}");
+    assert_eq!(
+        (lost.len(), lost[0]["spans"].as_u64()),
+        (1, Some(20)),
+        "{lost:?}"
+    );
     let said = exit.events("telemetry.export_failed");
-    assert!(said.iter().filter(|line| line["signal"] == "spans").count() <= 1, "an outage is told once: {said:?}");
+    assert!(
+        said.iter().filter(|line| line["signal"] == "spans").count() <= 1,
+        "an outage is told once: {said:?}"
+    );
 }
 
 #[test]
@@ -33,7 +46,10 @@ fn a_collector_that_never_answers_delays_the_exit_by_the_deadline_alone() {
     let black_hole = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", black_hole.local_addr().expect("an address"));
     let process = Process::start(
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_BSP_SCHEDULE_DELAY", "20")],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ],
         "--flush-timeout 300ms",
     );
     for id in 0..20 {
@@ -46,7 +62,11 @@ fn a_collector_that_never_answers_delays_the_exit_by_the_deadline_alone() {
     assert_eq!(exit.code, Some(0));
     let lost = exit.events("telemetry.lost");
     assert_eq!(
-        (lost.len(), lost[0]["spans"].as_u64(), lost[0]["unfinished"].as_bool()),
+        (
+            lost.len(),
+            lost[0]["spans"].as_u64(),
+            lost[0]["unfinished"].as_bool()
+        ),
         (1, Some(20), Some(true)),
         "{lost:?}"
     );
@@ -56,7 +76,10 @@ fn a_collector_that_never_answers_delays_the_exit_by_the_deadline_alone() {
 fn a_full_queue_is_counted_by_reason() {
     let collector = Collector::start();
     let black_hole = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let traces = format!("http://{}/v1/traces", black_hole.local_addr().expect("an address"));
+    let traces = format!(
+        "http://{}/v1/traces",
+        black_hole.local_addr().expect("an address")
+    );
     let process = Process::start(
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
@@ -72,13 +95,24 @@ fn a_full_queue_is_counted_by_reason() {
     let exit = process.stop();
     assert_eq!(exit.code, Some(0));
     let lost = exit.events("telemetry.lost");
-    assert_eq!(lost[0]["spans"].as_u64(), Some(20), "the queue and the export that hung: {lost:?}");
+    assert_eq!(
+        lost[0]["spans"].as_u64(),
+        Some(20),
+        "the queue and the export that hung: {lost:?}"
+    );
     let exported = collector.points("otel.sdk.exporter.span.exported");
     assert!(exported.is_empty(), "nothing came through: {exported:?}");
     let processed = collector.points("otel.sdk.processor.span.processed");
-    let full =
-        processed.iter().find(|point| point.attributes.get("error.type").is_some_and(|reason| reason == "queue_full"));
-    assert!(full.is_some_and(|point| point.value >= 10.0), "{processed:?}");
+    let full = processed.iter().find(|point| {
+        point
+            .attributes
+            .get("error.type")
+            .is_some_and(|reason| reason == "queue_full")
+    });
+    assert!(
+        full.is_some_and(|point| point.value >= 10.0),
+        "{processed:?}"
+    );
 }
 
 #[test]
@@ -97,17 +131,33 @@ fn what_arrives_is_counted_and_nothing_is_lost() {
     }
     let exit = process.stop();
     assert_eq!(collector.spans().len(), 300);
-    assert!(exit.events("telemetry.lost").is_empty(), "{:#?}", exit.lines);
+    assert!(
+        exit.events("telemetry.lost").is_empty(),
+        "{:#?}",
+        exit.lines
+    );
     let exported = collector.points("otel.sdk.exporter.span.exported");
-    assert!(exported.iter().all(|point| !point.attributes.contains_key("error.type")), "{exported:?}");
+    assert!(
+        exported
+            .iter()
+            .all(|point| !point.attributes.contains_key("error.type")),
+        "{exported:?}"
+    );
     // Sums are cumulative, and the last export of metrics comes after that of the spans.
-    assert_eq!(exported.last().map(|point| point.value), Some(300.0), "{exported:?}");
+    assert_eq!(
+        exported.last().map(|point| point.value),
+        Some(300.0),
+        "{exported:?}"
+    );
 }
 
 #[test]
 fn a_process_that_panics_still_flushes() {
     let collector = Collector::start();
-    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "--break-down");
+    let process = Process::start(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+        "--break-down",
+    );
     assert_eq!(process.get("/items/1").status, 200);
     let exit = process.stop();
     assert_ne!(exit.code, Some(0));

@@ -20,7 +20,12 @@ use telemetry::{Span, WithSpan, db, task};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-const PART: Part = Part { name: "probe", version: "1.2.3", listen_flag: "--listen", traced: true };
+const PART: Part = Part {
+    name: "probe",
+    version: "1.2.3",
+    listen_flag: "--listen",
+    traced: true,
+};
 
 #[derive(Parser, Debug)]
 struct Config {
@@ -39,16 +44,23 @@ struct Config {
 #[test]
 #[ignore = "the other tests start it as a process of its own"]
 fn probe() {
-    let Ok(arguments) = std::env::var("PROBE") else { return };
+    let Ok(arguments) = std::env::var("PROBE") else {
+        return;
+    };
     let config = Config::parse_from(["probe"].into_iter().chain(arguments.split_whitespace()));
     let faults = config.allow_faults;
     let options = config.process.clone();
     let break_down = config.break_down;
-    let code = serving::run(&PART, config.listen, &config.process, move |listener, shutdown| async move {
-        let outcome = run(options, faults, listener, shutdown).await;
-        assert!(!break_down, "the service breaks down");
-        outcome
-    });
+    let code = serving::run(
+        &PART,
+        config.listen,
+        &config.process,
+        move |listener, shutdown| async move {
+            let outcome = run(options, faults, listener, shutdown).await;
+            assert!(!break_down, "the service breaks down");
+            outcome
+        },
+    );
     std::process::exit(i32::from(code != ExitCode::SUCCESS));
 }
 
@@ -63,25 +75,50 @@ async fn run(
     let address = listener.local_addr().expect("an address");
     let (stop, seen) = (shutdown.clone(), health.clone());
     let routes = Router::new()
-        .route("/items/{id}", get(|Path(id): Path<String>| async move { id }))
+        .route(
+            "/items/{id}",
+            get(|Path(id): Path<String>| async move { id }),
+        )
         .route("/work", get(work))
         .route("/twice", get(twice))
         .route("/echo", get(echo))
-        .route("/call", get(move |query, headers| call(http.clone(), query, headers)))
+        .route(
+            "/call",
+            get(move |query, headers| call(http.clone(), query, headers)),
+        )
         .route("/fail", get(fail))
-        .route("/plain-500", get(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
+        .route(
+            "/plain-500",
+            get(|| async { StatusCode::INTERNAL_SERVER_ERROR }),
+        )
         .route("/bad", get(|| async { StatusCode::BAD_REQUEST }))
         .route("/panic", get(|| async { panic_now() }))
         .route("/hang", get(hang))
         .route(
             "/deadline",
-            get(|Extension(deadline): Extension<Deadline>| async move { deadline.remaining().as_millis().to_string() }),
+            get(|Extension(deadline): Extension<Deadline>| async move {
+                deadline.remaining().as_millis().to_string()
+            }),
         )
-        .route("/until-refused", get(move || until_refused(stop.clone(), seen.clone(), address)))
+        .route(
+            "/until-refused",
+            get(move || until_refused(stop.clone(), seen.clone(), address)),
+        )
         .layer(serving::limit_layer(&options, refuse))
-        .layer(telemetry::server::layer(Options { service: PART.name, allow_faults, fault_response: plain }));
+        .layer(telemetry::server::layer(Options {
+            service: PART.name,
+            allow_faults,
+            fault_response: plain,
+        }));
     health.ready(true);
-    serving::serve(listener, health.routes().merge(routes), health, &options, shutdown).await
+    serving::serve(
+        listener,
+        health.routes().merge(routes),
+        health,
+        &options,
+        shutdown,
+    )
+    .await
 }
 
 fn plain(status: StatusCode, text: &str) -> Response {
@@ -108,7 +145,9 @@ async fn work() -> &'static str {
                 collection: "rows".to_owned(),
                 namespace: None,
             });
-            let read = call.in_scope(|| task::spawn_blocking(|| tracing::info!(name: "probe.reading", "reads")));
+            let read = call.in_scope(|| {
+                task::spawn_blocking(|| tracing::info!(name: "probe.reading", "reads"))
+            });
             read.await.expect("no panic");
             call.fail(&io::Error::other("locked"), "SQLITE_BUSY");
         });
@@ -126,7 +165,9 @@ async fn twice() -> &'static str {
 }
 
 async fn echo(headers: HeaderMap) -> Json<Value> {
-    let headers = headers.iter().map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or("?"))));
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), json!(value.to_str().unwrap_or("?"))));
     Json(Value::Object(headers.collect()))
 }
 
@@ -142,9 +183,16 @@ fn ten_seconds() -> u64 {
 }
 
 async fn call(http: HttpClient, Query(call): Query<Call>, _: HeaderMap) -> String {
-    let request = Request::get(&call.to).body(Bytes::new()).expect("a request");
-    match http.send(request, Duration::from_millis(call.timeout)).await {
-        Ok(response) if response.status() == StatusCode::OK => String::from_utf8_lossy(response.body()).into_owned(),
+    let request = Request::get(&call.to)
+        .body(Bytes::new())
+        .expect("a request");
+    match http
+        .send(request, Duration::from_millis(call.timeout))
+        .await
+    {
+        Ok(response) if response.status() == StatusCode::OK => {
+            String::from_utf8_lossy(response.body()).into_owned()
+        }
         Ok(response) => response.status().as_str().to_owned(),
         Err(error) => error.error_type().to_owned(),
     }
@@ -157,7 +205,10 @@ struct Empty(#[source] io::Error);
 
 async fn fail() -> Response {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "try later");
-    response.extensions_mut().insert(Failure::new(Empty(io::Error::other("nobody filled it")), "shelf_empty"));
+    response.extensions_mut().insert(Failure::new(
+        Empty(io::Error::other("nobody filled it")),
+        "shelf_empty",
+    ));
     response
 }
 
@@ -178,7 +229,9 @@ async fn until_refused(stop: Shutdown, health: Health, address: SocketAddr) -> S
     while TcpStream::connect(address).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    let request = Request::get("/readyz").body(axum::body::Body::empty()).expect("a request");
+    let request = Request::get("/readyz")
+        .body(axum::body::Body::empty())
+        .expect("a request");
     let ready = health.routes().oneshot(request).await.expect("infallible");
     format!("{} {}", ready.status().as_u16(), health.is_ready())
 }

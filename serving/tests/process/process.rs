@@ -32,7 +32,11 @@ impl Process {
     pub(crate) fn start(environment: &[(&str, &str)], arguments: &str) -> Self {
         let mut this = Self::launch(environment, arguments);
         let line = this.wait_for_event("server.listening");
-        let url = line["url"].as_str().expect("an address").trim_start_matches("http://").to_owned();
+        let url = line["url"]
+            .as_str()
+            .expect("an address")
+            .trim_start_matches("http://")
+            .to_owned();
         this.address = url.parse().expect("a socket address");
         this
     }
@@ -41,14 +45,20 @@ impl Process {
     pub(crate) fn launch(environment: &[(&str, &str)], arguments: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
         command.args(["--exact", "probe::probe", "--ignored", "--nocapture"]);
-        for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_"))
+        for (name, _) in std::env::vars()
+            .filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_"))
         {
             command.env_remove(name);
         }
-        command.env("PROBE", format!("--exit-with-parent {arguments}")).envs(environment.iter().copied());
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a child");
+        command
+            .env("PROBE", format!("--exit-with-parent {arguments}"))
+            .envs(environment.iter().copied());
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("a child");
         let (lifeline, stdout) = (child.stdin.take(), child.stdout.take().expect("its output"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -58,7 +68,13 @@ impl Process {
                 }
             }
         });
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), child, lifeline, lines, seen: Vec::new() }
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            child,
+            lifeline,
+            lines,
+            seen: Vec::new(),
+        }
     }
 
     /// The next log line with this event name.
@@ -66,8 +82,13 @@ impl Process {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no `{event}` in {:#?}", self.seen));
-            let found = serde_json::from_str::<Value>(&line).ok().filter(|line| line["event.name"] == event);
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("no `{event}` in {:#?}", self.seen));
+            let found = serde_json::from_str::<Value>(&line)
+                .ok()
+                .filter(|line| line["event.name"] == event);
             self.seen.push(line);
             if let Some(line) = found {
                 return line;
@@ -87,18 +108,25 @@ impl Process {
 
     /// Sends one request and leaves the answer to the caller.
     pub(crate) fn open(&self, start: &str, headers: &[(&str, &str)]) -> TcpStream {
-        let mut head = format!("{start} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
+        let mut head = format!(
+            "{start} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
+            self.address
+        );
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
         let mut socket = self.connect();
-        socket.write_all(format!("{head}\r\n").as_bytes()).expect("a request sent");
+        socket
+            .write_all(format!("{head}\r\n").as_bytes())
+            .expect("a request sent");
         socket
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(self.address).expect("a connection");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a time limit");
         socket
     }
 
@@ -113,7 +141,10 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
+        let sent = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .expect("kill");
         assert!(sent.success(), "no process to send {name} to");
     }
 
@@ -121,14 +152,22 @@ impl Process {
     pub(crate) fn wait(mut self) -> Exit {
         let end = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => self.seen.push(line),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the process does not end: {:#?}", self.seen),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("the process does not end: {:#?}", self.seen)
+                }
             }
         }
         let code = self.child.wait().expect("an exit status").code();
-        Exit { code, lines: std::mem::take(&mut self.seen) }
+        Exit {
+            code,
+            lines: std::mem::take(&mut self.seen),
+        }
     }
 }
 
@@ -143,7 +182,10 @@ impl Drop for Process {
 impl Exit {
     /// All log lines with this event name.
     pub(crate) fn events(&self, event: &str) -> Vec<Value> {
-        let lines = self.lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = self
+            .lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["event.name"] == event).collect()
     }
 }
@@ -170,12 +212,19 @@ impl Answer {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        Some(Self { status, headers, body: body.to_owned() })
+        Some(Self {
+            status,
+            headers,
+            body: body.to_owned(),
+        })
     }
 
     /// Trace id, span id and flags of `traceresponse`.
     pub(crate) fn trace(&self) -> (String, String, String) {
-        let value = self.headers.get("traceresponse").unwrap_or_else(|| panic!("no traceresponse in {self:?}"));
+        let value = self
+            .headers
+            .get("traceresponse")
+            .unwrap_or_else(|| panic!("no traceresponse in {self:?}"));
         let parts: Vec<_> = value.split('-').map(str::to_owned).collect();
         assert_eq!((parts.len(), parts[0].as_str()), (4, "00"), "{value}");
         (parts[1].clone(), parts[2].clone(), parts[3].clone())

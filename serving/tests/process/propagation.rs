@@ -22,7 +22,11 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
         (format!("cc-{TRACE}-{SPAN}-01-later"), true, "01"),
         (format!("ff-{TRACE}-{SPAN}-01"), false, "01"),
         (format!("00-{TRACE}-{SPAN}-01-more"), false, "01"),
-        (format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), false, "01"),
+        (
+            format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+            false,
+            "01",
+        ),
         (format!("00-{}-{SPAN}-01", "0".repeat(32)), false, "01"),
         (format!("00-{TRACE}-{}-01", "0".repeat(16)), false, "01"),
         ("00-abc-def-01".to_owned(), false, "01"),
@@ -31,14 +35,26 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
     for (index, (header, continues, flags)) in cases.iter().enumerate() {
         let answer = process.send(&format!("GET /items/{index}"), &[("traceparent", header)]);
         let (trace, span, seen) = answer.trace();
-        assert_eq!((trace == TRACE, seen.as_str()), (*continues, *flags), "{header}");
+        assert_eq!(
+            (trace == TRACE, seen.as_str()),
+            (*continues, *flags),
+            "{header}"
+        );
         assert_ne!(span, SPAN, "the SERVER span has an id of its own");
     }
     process.stop();
     for (index, (header, continues, flags)) in cases.iter().enumerate() {
         let path = format!("/items/{index}");
-        let spans: Vec<_> = collector.spans().into_iter().filter(|span| span.attributes["url.path"] == path).collect();
-        assert_eq!(spans.len(), usize::from(*flags == "01"), "{header}: an unsampled request exports nothing");
+        let spans: Vec<_> = collector
+            .spans()
+            .into_iter()
+            .filter(|span| span.attributes["url.path"] == path)
+            .collect();
+        assert_eq!(
+            spans.len(),
+            usize::from(*flags == "01"),
+            "{header}: an unsampled request exports nothing"
+        );
         for span in spans {
             assert_eq!(span.parent, if *continues { SPAN } else { "" }, "{header}");
         }
@@ -48,13 +64,19 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
 /// One call through the probe to its own `/echo`, which tells the headers that arrived.
 fn through(environment: &[(&str, &str)], headers: &[(&str, &str)]) -> Value {
     let process = Process::start(environment, "");
-    let answer = process.send(&format!("GET /call?to=http://{}/echo", process.address), headers);
+    let answer = process.send(
+        &format!("GET /call?to=http://{}/echo", process.address),
+        headers,
+    );
     process.stop();
     answer.json()
 }
 
 const INCOMING: [(&str, &str); 3] = [
-    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
     ("tracestate", "vendor=opaque,other=1"),
     ("baggage", "user=7,fault=nobody:error"),
 ];
@@ -62,7 +84,10 @@ const INCOMING: [(&str, &str); 3] = [
 #[test]
 fn the_context_of_a_request_reaches_the_next_service() {
     let collector = Collector::start();
-    let seen = through(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], &INCOMING);
+    let seen = through(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+        &INCOMING,
+    );
     let call = collector.span("GET");
     assert_eq!(seen["traceparent"], format!("00-{TRACE}-{}-01", call.id));
     assert_eq!(
@@ -70,7 +95,10 @@ fn the_context_of_a_request_reaches_the_next_service() {
         (Some("vendor=opaque,other=1"), "vendor=opaque,other=1")
     );
     let baggage = seen["baggage"].as_str().expect("baggage");
-    assert!(baggage.contains("user=7") && baggage.contains("fault=nobody"), "{baggage}");
+    assert!(
+        baggage.contains("user=7") && baggage.contains("fault=nobody"),
+        "{baggage}"
+    );
     let echo = collector.span("GET /echo");
     assert_eq!((echo.trace_id.as_str(), &echo.parent), (TRACE, &call.id));
 }
@@ -79,9 +107,15 @@ fn the_context_of_a_request_reaches_the_next_service() {
 fn unsampled_stays_unsampled_over_all_hops() {
     let collector = Collector::start();
     let unsampled = format!("00-{TRACE}-{SPAN}-00");
-    let seen = through(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], &[("traceparent", &unsampled)]);
+    let seen = through(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+        &[("traceparent", &unsampled)],
+    );
     let sent = seen["traceparent"].as_str().expect("a traceparent");
-    assert!(sent.starts_with(&format!("00-{TRACE}-")) && sent.ends_with("-00"), "{sent}");
+    assert!(
+        sent.starts_with(&format!("00-{TRACE}-")) && sent.ends_with("-00"),
+        "{sent}"
+    );
     assert!(collector.spans().is_empty(), "{:?}", collector.spans());
 }
 
@@ -94,29 +128,65 @@ fn with_the_sdk_off_the_context_passes_through_unchanged_and_nothing_is_exported
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ];
     let seen = through(&off, &INCOMING);
-    assert_eq!((seen["traceparent"].as_str(), seen["tracestate"].as_str()), (Some(INCOMING[0].1), Some(INCOMING[1].1)));
-    assert!(seen["baggage"].as_str().is_some_and(|baggage| baggage.contains("user=7")), "{seen}");
+    assert_eq!(
+        (seen["traceparent"].as_str(), seen["tracestate"].as_str()),
+        (Some(INCOMING[0].1), Some(INCOMING[1].1))
+    );
+    assert!(
+        seen["baggage"]
+            .as_str()
+            .is_some_and(|baggage| baggage.contains("user=7")),
+        "{seen}"
+    );
     let process = Process::start(&off, "");
     let answer = process.send("GET /work", &INCOMING);
-    assert_eq!((answer.status, answer.headers.get("traceresponse")), (200, None), "the caller's own span is no answer");
+    assert_eq!(
+        (answer.status, answer.headers.get("traceresponse")),
+        (200, None),
+        "the caller's own span is no answer"
+    );
     let exit = process.stop();
-    assert_eq!(exit.events("probe.working")[0]["trace_id"], TRACE, "log lines still name the caller's trace");
+    assert_eq!(
+        exit.events("probe.working")[0]["trace_id"],
+        TRACE,
+        "log lines still name the caller's trace"
+    );
     assert_eq!(exit.code, Some(0));
     assert!(collector.exports().is_empty());
 }
 
 #[test]
 fn propagators_can_be_chosen() {
-    let none = through(&[("OTEL_SDK_DISABLED", "true"), ("OTEL_PROPAGATORS", "none")], &INCOMING);
+    let none = through(
+        &[("OTEL_SDK_DISABLED", "true"), ("OTEL_PROPAGATORS", "none")],
+        &INCOMING,
+    );
     assert_eq!(
         (&none["traceparent"], &none["tracestate"], &none["baggage"]),
         (&Value::Null, &Value::Null, &Value::Null)
     );
-    let context_only = through(&[("OTEL_SDK_DISABLED", "true"), ("OTEL_PROPAGATORS", "tracecontext")], &INCOMING);
-    assert_eq!((context_only["traceparent"].as_str(), &context_only["baggage"]), (Some(INCOMING[0].1), &Value::Null));
+    let context_only = through(
+        &[
+            ("OTEL_SDK_DISABLED", "true"),
+            ("OTEL_PROPAGATORS", "tracecontext"),
+        ],
+        &INCOMING,
+    );
+    assert_eq!(
+        (
+            context_only["traceparent"].as_str(),
+            &context_only["baggage"]
+        ),
+        (Some(INCOMING[0].1), &Value::Null)
+    );
     let collector = Collector::start();
-    let baggage_only =
-        through(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()), ("OTEL_PROPAGATORS", "baggage")], &INCOMING);
+    let baggage_only = through(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_PROPAGATORS", "baggage"),
+        ],
+        &INCOMING,
+    );
     assert_eq!(baggage_only["traceparent"], Value::Null);
     assert!(baggage_only["baggage"].is_string());
     assert_ne!(collector.span("GET").trace_id, TRACE);

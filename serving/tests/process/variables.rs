@@ -6,8 +6,10 @@ use crate::process::Process;
 /// One request to `/work` with these variables, and all that arrived.
 fn run(collector: &Collector, variables: &[(&str, &str)]) -> crate::process::Exit {
     let url = collector.url();
-    let environment: Vec<_> =
-        [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str())].into_iter().chain(variables.iter().copied()).collect();
+    let environment: Vec<_> = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str())]
+        .into_iter()
+        .chain(variables.iter().copied())
+        .collect();
     let process = Process::start(&environment, "");
     assert_eq!(process.get("/work").status, 200);
     let exit = process.stop();
@@ -19,15 +21,27 @@ fn run(collector: &Collector, variables: &[(&str, &str)]) -> crate::process::Exi
 fn all_three_signals_leave_as_protobuf_with_the_whole_resource() {
     let collector = Collector::start();
     run(&collector, &[]);
-    let mut paths: Vec<_> = collector.exports().into_iter().map(|export| export.path).collect();
+    let mut paths: Vec<_> = collector
+        .exports()
+        .into_iter()
+        .map(|export| export.path)
+        .collect();
     paths.sort();
     paths.dedup();
     assert_eq!(paths, ["/v1/logs", "/v1/metrics", "/v1/traces"]);
-    assert!(collector.exports().iter().all(|export| export.headers["content-type"] == "application/x-protobuf"));
+    assert!(
+        collector
+            .exports()
+            .iter()
+            .all(|export| export.headers["content-type"] == "application/x-protobuf")
+    );
     let resource = collector.span("work").resource;
     assert_eq!(collector.logs()[0].resource, resource);
     let memory = collector.points("process.memory.usage");
-    assert_eq!((&memory[0].resource, memory[0].unit.as_str()), (&resource, "By"));
+    assert_eq!(
+        (&memory[0].resource, memory[0].unit.as_str()),
+        (&resource, "By")
+    );
     assert!(memory[0].value > 1e6 && collector.points("process.cpu.time")[0].value > 0.0);
     for (key, value) in [
         ("service.name", "probe"),
@@ -45,8 +59,7 @@ fn all_three_signals_leave_as_protobuf_with_the_whole_resource() {
 #[test]
 fn the_resource_can_be_overridden() {
     let collector = Collector::start();
-    let attributes =
-        "deployment.environment.name=production,service.instance.id=one,team=ml,service.version=9,service.name=edge";
+    let attributes = "deployment.environment.name=production,service.instance.id=one,team=ml,service.version=9,service.name=edge";
     run(&collector, &[("OTEL_RESOURCE_ATTRIBUTES", attributes)]);
     let resource = collector.span("work").resource;
     for (key, value) in [
@@ -59,7 +72,13 @@ fn the_resource_can_be_overridden() {
         assert_eq!(resource[key], value, "{resource:?}");
     }
     let collector = Collector::start();
-    let exit = run(&collector, &[("OTEL_RESOURCE_ATTRIBUTES", attributes), ("OTEL_SERVICE_NAME", "front")]);
+    let exit = run(
+        &collector,
+        &[
+            ("OTEL_RESOURCE_ATTRIBUTES", attributes),
+            ("OTEL_SERVICE_NAME", "front"),
+        ],
+    );
     assert_eq!(collector.span("work").resource["service.name"], "front");
     assert_eq!(exit.events("probe.working")[0]["service.name"], "front");
 }
@@ -71,7 +90,10 @@ fn headers_compression_and_endpoints_are_followed_per_signal() {
     run(
         &collector,
         &[
-            ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=ApiKey abc,x-tenant=7"),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "authorization=ApiKey abc,x-tenant=7",
+            ),
             ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=8"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
@@ -80,22 +102,43 @@ fn headers_compression_and_endpoints_are_followed_per_signal() {
         ],
     );
     let of = |collector: &Collector, path: &str| {
-        collector.exports().into_iter().find(|export| export.path == path).expect("an export")
+        collector
+            .exports()
+            .into_iter()
+            .find(|export| export.path == path)
+            .expect("an export")
     };
-    let (traces, metrics, logs) =
-        (of(&collector, "/v1/traces"), of(&collector, "/v1/metrics"), of(&other, "/some/where/logs"));
-    assert_eq!((traces.headers["x-tenant"].as_bytes(), metrics.headers["x-tenant"].as_bytes()), (&b"8"[..], &b"7"[..]));
+    let (traces, metrics, logs) = (
+        of(&collector, "/v1/traces"),
+        of(&collector, "/v1/metrics"),
+        of(&other, "/some/where/logs"),
+    );
+    assert_eq!(
+        (
+            traces.headers["x-tenant"].as_bytes(),
+            metrics.headers["x-tenant"].as_bytes()
+        ),
+        (&b"8"[..], &b"7"[..])
+    );
     assert_eq!(metrics.headers["authorization"], "ApiKey abc");
     assert_eq!(
-        (&traces.headers["content-encoding"], logs.headers.get("content-encoding")),
+        (
+            &traces.headers["content-encoding"],
+            logs.headers.get("content-encoding")
+        ),
         (&"gzip".parse().expect("a value"), None)
     );
     assert_eq!(
-        (traces.headers["content-type"].as_bytes(), metrics.headers["content-type"].as_bytes()),
+        (
+            traces.headers["content-type"].as_bytes(),
+            metrics.headers["content-type"].as_bytes()
+        ),
         (&b"application/x-protobuf"[..], &b"application/json"[..])
     );
     assert!(
-        !collector.points("process.cpu.time").is_empty() && !collector.spans().is_empty() && !other.logs().is_empty()
+        !collector.points("process.cpu.time").is_empty()
+            && !collector.spans().is_empty()
+            && !other.logs().is_empty()
     );
     assert!(collector.logs().is_empty());
 }
@@ -103,20 +146,41 @@ fn headers_compression_and_endpoints_are_followed_per_signal() {
 #[test]
 fn an_exporter_can_be_none_or_the_console() {
     let collector = Collector::start();
-    let exit = run(&collector, &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none")]);
-    assert!(collector.exports().iter().all(|export| export.path == "/v1/logs"));
+    let exit = run(
+        &collector,
+        &[
+            ("OTEL_TRACES_EXPORTER", "none"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+        ],
+    );
     assert!(
-        collector.logs().iter().any(|log| log.event == "probe.working" && log.trace_id.len() == 32),
+        collector
+            .exports()
+            .iter()
+            .all(|export| export.path == "/v1/logs")
+    );
+    assert!(
+        collector
+            .logs()
+            .iter()
+            .any(|log| log.event == "probe.working" && log.trace_id.len() == 32),
         "ids without an exporter"
     );
     assert_eq!(exit.events("telemetry.lost").len(), 0);
     let collector = Collector::start();
-    let all =
-        [("OTEL_TRACES_EXPORTER", "console"), ("OTEL_METRICS_EXPORTER", "console"), ("OTEL_LOGS_EXPORTER", "console")];
+    let all = [
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_METRICS_EXPORTER", "console"),
+        ("OTEL_LOGS_EXPORTER", "console"),
+    ];
     let exit = run(&collector, &all);
     assert!(collector.exports().is_empty());
     let text = exit.lines.join("\n");
-    for part in ["SELECT rows", "http.server.request.duration", "probe.working"] {
+    for part in [
+        "SELECT rows",
+        "http.server.request.duration",
+        "probe.working",
+    ] {
         assert!(text.contains(part), "no {part} in {text}");
     }
 }
@@ -131,9 +195,18 @@ fn the_sampler_decides_for_roots() {
         ("always_on", "", 3),
     ] {
         let collector = Collector::start();
-        run(&collector, &[("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", argument)]);
+        run(
+            &collector,
+            &[
+                ("OTEL_TRACES_SAMPLER", sampler),
+                ("OTEL_TRACES_SAMPLER_ARG", argument),
+            ],
+        );
         assert_eq!(collector.spans().len(), sampled, "{sampler}");
-        assert!(!collector.points("http.server.request.duration").is_empty(), "metrics are never sampled");
+        assert!(
+            !collector.points("http.server.request.duration").is_empty(),
+            "metrics are never sampled"
+        );
     }
 }
 
@@ -144,12 +217,21 @@ fn limits_histograms_and_the_interval_are_followed() {
         &collector,
         &[
             ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4"),
-            ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram"),
+            (
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+                "base2_exponential_bucket_histogram",
+            ),
         ],
     );
-    assert_eq!(collector.span("SELECT rows").attributes["db.system.name"], "sqli");
+    assert_eq!(
+        collector.span("SELECT rows").attributes["db.system.name"],
+        "sqli"
+    );
     let durations = collector.points("http.server.request.duration");
-    assert!(!durations.is_empty() && durations.iter().all(|point| point.exponential), "{durations:?}");
+    assert!(
+        !durations.is_empty() && durations.iter().all(|point| point.exponential),
+        "{durations:?}"
+    );
     let collector = Collector::start();
     run(&collector, &[("OTEL_ATTRIBUTE_COUNT_LIMIT", "3")]);
     assert_eq!(collector.span("GET /work").attributes.len(), 3);
@@ -158,11 +240,25 @@ fn limits_histograms_and_the_interval_are_followed() {
 #[test]
 fn the_sdk_and_its_transport_do_not_tell_of_themselves() {
     let collector = Collector::start();
-    run(&collector, &[("RUST_LOG", "trace"), ("OTEL_BSP_SCHEDULE_DELAY", "50"), ("OTEL_BLRP_SCHEDULE_DELAY", "50")]);
-    let events: Vec<_> =
-        collector.logs().into_iter().map(|log| log.event).filter(|event| !event.starts_with("probe.")).collect();
+    run(
+        &collector,
+        &[
+            ("RUST_LOG", "trace"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
+        ],
+    );
+    let events: Vec<_> = collector
+        .logs()
+        .into_iter()
+        .map(|log| log.event)
+        .filter(|event| !event.starts_with("probe."))
+        .collect();
     let ours = ["server.listening", "server.stopped", "exception"];
-    assert!(events.iter().all(|event| ours.contains(&event.as_str())), "{events:?}");
+    assert!(
+        events.iter().all(|event| ours.contains(&event.as_str())),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -8,7 +8,8 @@ use super::{MOST, Sets};
 fn a_set_is_bound_once_and_found_again() {
     let sets: Sets<(&str, u16), usize> = Sets::new();
     let bound = AtomicUsize::new(0);
-    let find = |method, status| sets.find(&(method, status), || bound.fetch_add(1, Ordering::Relaxed));
+    let find =
+        |method, status| sets.find(&(method, status), || bound.fetch_add(1, Ordering::Relaxed));
     assert_eq!(find("GET", 200), Some(&0));
     assert_eq!(find("GET", 404), Some(&1));
     assert_eq!(find("GET", 200), Some(&0));

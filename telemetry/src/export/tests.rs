@@ -16,7 +16,14 @@ fn the_last_of_equal_keys_stays_in_its_place() {
         KeyValue::new("a", 3),
     ];
     keep_last(&mut attributes);
-    assert_eq!(attributes, [KeyValue::new("b", 1), KeyValue::new("c", 1), KeyValue::new("a", 3)]);
+    assert_eq!(
+        attributes,
+        [
+            KeyValue::new("b", 1),
+            KeyValue::new("c", 1),
+            KeyValue::new("a", 3)
+        ]
+    );
 }
 
 #[test]
@@ -29,7 +36,10 @@ fn values_are_cut_by_characters_and_not_by_bytes() {
     assert_eq!(cut("abc".into()), "abc".into());
     assert_eq!(cut(Value::I64(123_456)), Value::I64(123_456));
     let texts = Value::Array(Array::String(vec!["abcd".into(), "a".into()]));
-    assert_eq!(cut(texts), Value::Array(Array::String(vec!["abc".into(), "a".into()])));
+    assert_eq!(
+        cut(texts),
+        Value::Array(Array::String(vec!["abc".into(), "a".into()]))
+    );
 }
 
 #[test]
@@ -40,6 +50,15 @@ fn whatever_was_offered_and_not_exported_is_lost() {
         outcome.offer();
     }
     outcome.count("items", 4, &Ok(()), &metric);
-    outcome.count("items", 3, &Err(OTelSdkError::InternalFailure("no collector".to_owned())), &metric);
-    assert_eq!(outcome.lost(), 6, "three failed and three were never exported");
+    outcome.count(
+        "items",
+        3,
+        &Err(OTelSdkError::InternalFailure("no collector".to_owned())),
+        &metric,
+    );
+    assert_eq!(
+        outcome.lost(),
+        6,
+        "three failed and three were never exported"
+    );
 }

@@ -5,7 +5,10 @@ use super::*;
 #[test]
 fn only_the_named_service_and_known_kinds_break() {
     let cases = [
-        ("gateway:latency:20", Some(Fault::Latency(Duration::from_millis(20)))),
+        (
+            "gateway:latency:20",
+            Some(Fault::Latency(Duration::from_millis(20))),
+        ),
         ("gateway:latency:999999", Some(Fault::Latency(MAX_LATENCY))),
         ("gateway:error", Some(Fault::Error)),
         ("gateway:drop", Some(Fault::Drop)),

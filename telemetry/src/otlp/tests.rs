@@ -2,7 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
@@ -14,14 +16,40 @@ use super::encode;
 
 #[test]
 fn a_span_is_written_as_the_protocol_crate_writes_it() {
-    for status in [Status::Unset, Status::Ok, Status::error("no collector"), Status::error("")] {
-        check(vec![SpanData { status, ..span("throughline") }]);
+    for status in [
+        Status::Unset,
+        Status::Ok,
+        Status::error("no collector"),
+        Status::error(""),
+    ] {
+        check(vec![SpanData {
+            status,
+            ..span("throughline")
+        }]);
     }
-    for span_kind in [SpanKind::Client, SpanKind::Server, SpanKind::Internal, SpanKind::Producer, SpanKind::Consumer] {
-        check(vec![SpanData { span_kind, ..span("throughline") }]);
+    for span_kind in [
+        SpanKind::Client,
+        SpanKind::Server,
+        SpanKind::Internal,
+        SpanKind::Producer,
+        SpanKind::Consumer,
+    ] {
+        check(vec![SpanData {
+            span_kind,
+            ..span("throughline")
+        }]);
     }
-    check(vec![SpanData { parent_span_id: SpanId::INVALID, parent_span_is_remote: false, ..span("throughline") }]);
-    check(vec![SpanData { name: "".into(), start_time: UNIX_EPOCH, end_time: UNIX_EPOCH, ..span("throughline") }]);
+    check(vec![SpanData {
+        parent_span_id: SpanId::INVALID,
+        parent_span_is_remote: false,
+        ..span("throughline")
+    }]);
+    check(vec![SpanData {
+        name: "".into(),
+        start_time: UNIX_EPOCH,
+        end_time: UNIX_EPOCH,
+        ..span("throughline")
+    }]);
 }
 
 #[test]
@@ -44,11 +72,20 @@ fn every_type_of_value_is_written() {
         Value::Array(Array::F64(vec![0.5, f64::INFINITY])),
         Value::Array(Array::F64(Vec::new())),
     ];
-    let attributes: Vec<_> = values.into_iter().map(|value| KeyValue::new("key", value)).collect();
+    let attributes: Vec<_> = values
+        .into_iter()
+        .map(|value| KeyValue::new("key", value))
+        .collect();
     for attribute in &attributes {
-        check(vec![SpanData { attributes: vec![attribute.clone()], ..span("throughline") }]);
+        check(vec![SpanData {
+            attributes: vec![attribute.clone()],
+            ..span("throughline")
+        }]);
     }
-    check(vec![SpanData { attributes, ..span("throughline") }]);
+    check(vec![SpanData {
+        attributes,
+        ..span("throughline")
+    }]);
 }
 
 #[test]
@@ -60,33 +97,63 @@ fn spans_are_put_together_by_scope() {
 #[test]
 fn messages_of_every_length_are_framed() {
     for length in (0..300).chain([16_200, 16_300, 16_383, 16_384, 2_097_000, 2_097_152]) {
-        check(vec![SpanData { name: "n".repeat(length).into(), ..span("throughline") }]);
+        check(vec![SpanData {
+            name: "n".repeat(length).into(),
+            ..span("throughline")
+        }]);
     }
 }
 
 fn check(batch: Vec<SpanData>) {
     let resource = Resource::builder_empty()
-        .with_schema_url([KeyValue::new("service.name", "gateway")], "https://opentelemetry.io/schemas/1.44.0")
+        .with_schema_url(
+            [KeyValue::new("service.name", "gateway")],
+            "https://opentelemetry.io/schemas/1.44.0",
+        )
         .build();
     let ours = encode(&resource, &batch);
     let resource_spans = group_spans_by_resource_and_scope(batch, &(&resource).into());
     let theirs = ExportTraceServiceRequest { resource_spans };
-    assert_eq!(ExportTraceServiceRequest::decode(ours.as_slice()).unwrap().encode_to_vec(), theirs.encode_to_vec());
-    assert_eq!(ours, theirs.encode_to_vec(), "the same message in other bytes");
+    assert_eq!(
+        ExportTraceServiceRequest::decode(ours.as_slice())
+            .unwrap()
+            .encode_to_vec(),
+        theirs.encode_to_vec()
+    );
+    assert_eq!(
+        ours,
+        theirs.encode_to_vec(),
+        "the same message in other bytes"
+    );
 }
 
 fn span(scope: &'static str) -> SpanData {
     let state = TraceState::from_key_value([("vendor", "value"), ("other", "1")]).unwrap();
-    let ids =
-        |span: u64| SpanContext::new(TraceId::from(7), SpanId::from(span), TraceFlags::SAMPLED, true, state.clone());
+    let ids = |span: u64| {
+        SpanContext::new(
+            TraceId::from(7),
+            SpanId::from(span),
+            TraceFlags::SAMPLED,
+            true,
+            state.clone(),
+        )
+    };
     let mut events = SpanEvents::default();
     events.events = vec![
-        Event::new("epoch", UNIX_EPOCH + Duration::from_nanos(3), vec![KeyValue::new("ml.training.epoch", 1)], 2),
+        Event::new(
+            "epoch",
+            UNIX_EPOCH + Duration::from_nanos(3),
+            vec![KeyValue::new("ml.training.epoch", 1)],
+            2,
+        ),
         Event::new("", UNIX_EPOCH, Vec::new(), 0),
     ];
     events.dropped_count = 4;
     let mut links = SpanLinks::default();
-    links.links = vec![Link::new(ids(9), vec![KeyValue::new("a", "b")], 300), Link::with_context(SpanContext::NONE)];
+    links.links = vec![
+        Link::new(ids(9), vec![KeyValue::new("a", "b")], 300),
+        Link::with_context(SpanContext::NONE),
+    ];
     links.dropped_count = 5;
     SpanData {
         span_context: ids(8),
@@ -96,7 +163,10 @@ fn span(scope: &'static str) -> SpanData {
         name: "POST /v1/predictions".into(),
         start_time: UNIX_EPOCH + Duration::from_nanos(1),
         end_time: UNIX_EPOCH + Duration::from_nanos(1_800_000_000_123_456_789),
-        attributes: vec![KeyValue::new("http.route", "/v1/predictions"), KeyValue::new("server.port", 8080)],
+        attributes: vec![
+            KeyValue::new("http.route", "/v1/predictions"),
+            KeyValue::new("server.port", 8080),
+        ],
         dropped_attributes_count: 1,
         events,
         links,

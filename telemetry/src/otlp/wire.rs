@@ -16,7 +16,9 @@ const FIXED32: u8 = 5;
 
 impl Writer {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes) }
+        Self {
+            bytes: Vec::with_capacity(bytes),
+        }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {

@@ -56,9 +56,17 @@ pub(crate) fn redact(query: &str) -> String {
 
 /// Address, port, client and query of a request, as far as they are known.
 pub(super) fn describe(request: &Request<Body>, attributes: &mut Vec<KeyValue>) {
-    let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let text = |name: HeaderName| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     // An absolute-form target names the server and wins over `Host` (RFC 9112, 3.2.2); its user part stays off.
-    let named = request.uri().authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let named = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     if let Some((host, port)) = named.or_else(|| text(header::HOST)).and_then(split_host) {
         attributes.push(KeyValue::new(attr::SERVER_ADDRESS, host.to_owned()));
         attributes.extend(port.map(|port| KeyValue::new(attr::SERVER_PORT, port)));
@@ -80,8 +88,11 @@ pub(super) fn split_host(host: &str) -> Option<(&str, Option<i64>)> {
         let (address, rest) = rest.split_once(']')?;
         (address, rest.strip_prefix(':'))
     } else {
-        host.split_once(':').map_or((host, None), |(address, port)| (address, Some(port)))
+        host.split_once(':')
+            .map_or((host, None), |(address, port)| (address, Some(port)))
     };
-    let port = port.and_then(|port| port.parse::<u16>().ok()).map(i64::from);
+    let port = port
+        .and_then(|port| port.parse::<u16>().ok())
+        .map(i64::from);
     (!address.is_empty()).then_some((address, port))
 }

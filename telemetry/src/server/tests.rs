@@ -42,5 +42,9 @@ fn methods_are_a_bounded_set() {
     let brew = Method::from_bytes(b"BREW").expect("a token");
     assert_eq!(method(&brew), ("_OTHER", Some("BREW")));
     let lower = Method::from_bytes(b"get").expect("a token");
-    assert_eq!(method(&lower), ("_OTHER", Some("get")), "methods are case-sensitive");
+    assert_eq!(
+        method(&lower),
+        ("_OTHER", Some("get")),
+        "methods are case-sensitive"
+    );
 }

@@ -44,13 +44,23 @@ pub(super) fn read(get: &Get<'_>) -> Result<PerSignal<Otlp>, SettingsError> {
 fn signal(signal: &str, export_timeout: &str, get: &Get<'_>) -> Result<Otlp, SettingsError> {
     let set = |suffix: &str| {
         let own = format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}");
-        if get(&own).is_some() { own } else { format!("OTEL_EXPORTER_OTLP_{suffix}") }
+        if get(&own).is_some() {
+            own
+        } else {
+            format!("OTEL_EXPORTER_OTLP_{suffix}")
+        }
     };
     let protocol = set("PROTOCOL");
     let json = match get(&protocol).as_deref() {
         None | Some("http/protobuf") => false,
         Some("http/json") => true,
-        Some(value) => return Err(refuse(&protocol, value, "http/protobuf or http/json (gRPC is not built in)")),
+        Some(value) => {
+            return Err(refuse(
+                &protocol,
+                value,
+                "http/protobuf or http/json (gRPC is not built in)",
+            ));
+        }
     };
     let request = number(&set("TIMEOUT"), get)?.unwrap_or(10_000);
     let export = number(export_timeout, get)?.unwrap_or(30_000);

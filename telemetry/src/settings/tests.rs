@@ -6,7 +6,10 @@ use super::{Exporter, Propagator, Settings, SettingsError};
 
 fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::from_lookup("gateway", "1.2.3", |name| {
-        variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
+        variables
+            .iter()
+            .find(|(variable, _)| *variable == name)
+            .map(|(_, value)| (*value).to_owned())
     })
 }
 
@@ -18,9 +21,18 @@ fn good(variables: &[(&str, &str)]) -> Settings {
 fn without_variables_everything_goes_to_otlp() {
     let settings = good(&[]);
     assert!(!settings.disabled);
-    assert_eq!((settings.traces, settings.metrics, settings.logs), (Exporter::Otlp, Exporter::Otlp, Exporter::Otlp));
-    assert_eq!(settings.propagators, [Propagator::TraceContext, Propagator::Baggage]);
-    assert_eq!((settings.service_name.as_str(), settings.log_filter.as_str()), ("gateway", "info"));
+    assert_eq!(
+        (settings.traces, settings.metrics, settings.logs),
+        (Exporter::Otlp, Exporter::Otlp, Exporter::Otlp)
+    );
+    assert_eq!(
+        settings.propagators,
+        [Propagator::TraceContext, Propagator::Baggage]
+    );
+    assert_eq!(
+        (settings.service_name.as_str(), settings.log_filter.as_str()),
+        ("gateway", "info")
+    );
     assert_eq!(settings.sdk_log_level, None);
     assert_eq!(settings.otlp.traces.timeout, Duration::from_secs(10));
     assert!(!settings.otlp.traces.json && !settings.exponential_histograms);
@@ -29,19 +41,35 @@ fn without_variables_everything_goes_to_otlp() {
 
 #[test]
 fn only_true_disables_and_an_empty_value_is_no_value() {
-    for (value, disabled) in
-        [("true", true), ("TRUE", true), (" true ", true), ("false", false), ("1", false), ("yes", false), ("", false)]
-    {
-        assert_eq!(good(&[("OTEL_SDK_DISABLED", value)]).disabled, disabled, "{value:?}");
+    for (value, disabled) in [
+        ("true", true),
+        ("TRUE", true),
+        (" true ", true),
+        ("false", false),
+        ("1", false),
+        ("yes", false),
+        ("", false),
+    ] {
+        assert_eq!(
+            good(&[("OTEL_SDK_DISABLED", value)]).disabled,
+            disabled,
+            "{value:?}"
+        );
     }
     assert_eq!(good(&[("OTEL_TRACES_EXPORTER", "")]).traces, Exporter::Otlp);
 }
 
 #[test]
 fn each_signal_has_its_exporter() {
-    let settings =
-        good(&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "console"), ("OTEL_LOGS_EXPORTER", "otlp")]);
-    assert_eq!((settings.traces, settings.metrics, settings.logs), (Exporter::None, Exporter::Console, Exporter::Otlp));
+    let settings = good(&[
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_METRICS_EXPORTER", "console"),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+    ]);
+    assert_eq!(
+        (settings.traces, settings.metrics, settings.logs),
+        (Exporter::None, Exporter::Console, Exporter::Otlp)
+    );
 }
 
 #[test]
@@ -50,21 +78,37 @@ fn propagators_are_a_list() {
     let cases: [(&str, &[Propagator]); 5] = [
         ("tracecontext", &[TraceContext]),
         ("baggage, tracecontext", &[Baggage, TraceContext]),
-        ("tracecontext,baggage,tracecontext", &[TraceContext, Baggage]),
+        (
+            "tracecontext,baggage,tracecontext",
+            &[TraceContext, Baggage],
+        ),
         ("none", &[]),
         ("", &[TraceContext, Baggage]),
     ];
     for (value, expected) in cases {
-        assert_eq!(good(&[("OTEL_PROPAGATORS", value)]).propagators, expected, "{value:?}");
+        assert_eq!(
+            good(&[("OTEL_PROPAGATORS", value)]).propagators,
+            expected,
+            "{value:?}"
+        );
     }
 }
 
 #[test]
 fn the_service_is_named_by_variable_then_resource_then_program() {
-    let resource = ("OTEL_RESOURCE_ATTRIBUTES", "team=ml, service.name = edge ,service.version=9");
+    let resource = (
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "team=ml, service.name = edge ,service.version=9",
+    );
     assert_eq!(good(&[resource]).service_name, "edge");
-    assert_eq!(good(&[resource, ("OTEL_SERVICE_NAME", "front")]).service_name, "front");
-    assert_eq!(good(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=")]).service_name, "gateway");
+    assert_eq!(
+        good(&[resource, ("OTEL_SERVICE_NAME", "front")]).service_name,
+        "front"
+    );
+    assert_eq!(
+        good(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=")]).service_name,
+        "gateway"
+    );
 }
 
 #[test]
@@ -82,11 +126,22 @@ fn a_variable_of_the_signal_wins_over_the_general_one() {
     ]);
     let otlp = settings.otlp;
     assert!(otlp.traces.json && otlp.metrics.json && !otlp.logs.json);
-    let timeouts = [&otlp.traces, &otlp.metrics, &otlp.logs].map(|signal| signal.timeout.as_millis());
-    assert_eq!(timeouts, [3000, 1500, 700], "the export timeout bounds that of a request");
-    assert_eq!(otlp.traces.certificate.as_deref(), Some("/traces.pem".as_ref()));
+    let timeouts =
+        [&otlp.traces, &otlp.metrics, &otlp.logs].map(|signal| signal.timeout.as_millis());
+    assert_eq!(
+        timeouts,
+        [3000, 1500, 700],
+        "the export timeout bounds that of a request"
+    );
+    assert_eq!(
+        otlp.traces.certificate.as_deref(),
+        Some("/traces.pem".as_ref())
+    );
     assert_eq!(otlp.logs.certificate.as_deref(), Some("/ca.pem".as_ref()));
-    assert_eq!(otlp.metrics.client, Some(("/client.pem".into(), "/client.key".into())));
+    assert_eq!(
+        otlp.metrics.client,
+        Some(("/client.pem".into(), "/client.key".into()))
+    );
 }
 
 #[test]
@@ -99,22 +154,38 @@ fn limits_have_general_and_own_variables() {
     ])
     .limits;
     assert_eq!(
-        (limits.span_attributes, limits.event_attributes, limits.link_attributes),
+        (
+            limits.span_attributes,
+            limits.event_attributes,
+            limits.link_attributes
+        ),
         (Some(20), Some(10), Some(5))
     );
     assert_eq!(limits.value_length, Some(100));
     assert_eq!(
-        good(&[("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"), ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "100")])
-            .limits
-            .value_length,
+        good(&[
+            ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"),
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "100")
+        ])
+        .limits
+        .value_length,
         Some(7)
     );
 }
 
 #[test]
 fn log_levels_of_the_sdk_are_those_of_tracing() {
-    for (value, level) in [("none", "off"), ("WARN", "warn"), ("fatal", "error"), ("all", "trace")] {
-        assert_eq!(good(&[("OTEL_LOG_LEVEL", value)]).sdk_log_level.as_deref(), Some(level), "{value}");
+    for (value, level) in [
+        ("none", "off"),
+        ("WARN", "warn"),
+        ("fatal", "error"),
+        ("all", "trace"),
+    ] {
+        assert_eq!(
+            good(&[("OTEL_LOG_LEVEL", value)]).sdk_log_level.as_deref(),
+            Some(level),
+            "{value}"
+        );
     }
 }
 
@@ -127,8 +198,14 @@ fn what_nobody_can_act_on_is_refused_by_name_unless_the_sdk_is_off() {
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "deltas"),
-        ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "exponential"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "deltas",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+            "exponential",
+        ),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "10%"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
@@ -137,9 +214,15 @@ fn what_nobody_can_act_on_is_refused_by_name_unless_the_sdk_is_off() {
     ];
     for (variable, value) in bad {
         let error = read(&[(variable, value)]).expect_err(variable).to_string();
-        assert!(error.starts_with(&format!("{variable} is `{value}`; it takes ")), "{error}");
+        assert!(
+            error.starts_with(&format!("{variable} is `{value}`; it takes ")),
+            "{error}"
+        );
         assert!(good(&[(variable, value), ("OTEL_SDK_DISABLED", "true")]).disabled);
     }
     let always = read(&[("OTEL_PROPAGATORS", "b3"), ("OTEL_SDK_DISABLED", "true")]);
-    assert!(always.is_err(), "propagation works without the SDK, so its setting must be readable");
+    assert!(
+        always.is_err(),
+        "propagation works without the SDK, so its setting must be readable"
+    );
 }

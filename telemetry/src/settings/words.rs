@@ -19,10 +19,26 @@ const WORDS: [(&str, &[&str], &str); 7] = [
         ],
         "always_on, always_off, traceidratio, or one of them after parentbased_",
     ),
-    ("OTEL_EXPORTER_OTLP_COMPRESSION", COMPRESSIONS, "gzip or none"),
-    ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", COMPRESSIONS, "gzip or none"),
-    ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", COMPRESSIONS, "gzip or none"),
-    ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", COMPRESSIONS, "gzip or none"),
+    (
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        COMPRESSIONS,
+        "gzip or none",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        COMPRESSIONS,
+        "gzip or none",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_METRICS_COMPRESSION",
+        COMPRESSIONS,
+        "gzip or none",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION",
+        COMPRESSIONS,
+        "gzip or none",
+    ),
     (
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
         &["cumulative", "delta", "lowmemory"],
@@ -58,8 +74,16 @@ pub(super) fn check(get: &Get<'_>) -> Result<(), SettingsError> {
         number::<u64>(variable, get)?;
     }
     match get("OTEL_TRACES_SAMPLER_ARG") {
-        Some(ratio) if !ratio.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)) => {
-            Err(refuse("OTEL_TRACES_SAMPLER_ARG", &ratio, "a ratio between 0 and 1"))
+        Some(ratio)
+            if !ratio
+                .parse::<f64>()
+                .is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)) =>
+        {
+            Err(refuse(
+                "OTEL_TRACES_SAMPLER_ARG",
+                &ratio,
+                "a ratio between 0 and 1",
+            ))
         }
         _ => Ok(()),
     }

@@ -30,5 +30,9 @@ fn ids_are_lower_case_hex_of_full_length_and_not_zero() {
     for (trace, span) in bad {
         assert_eq!(SpanRef::parse(trace, span), None, "{trace} {span}");
     }
-    assert_eq!(SpanRef::from_traceparent(&format!("ff-{TRACE}-{SPAN}-01")), None, "a forbidden version");
+    assert_eq!(
+        SpanRef::from_traceparent(&format!("ff-{TRACE}-{SPAN}-01")),
+        None,
+        "a forbidden version"
+    );
 }

@@ -53,7 +53,10 @@ pub(crate) fn page(files: &BTreeMap<String, File>) -> String {
     spans(&mut page, &all);
     metrics(&mut page, &all);
     events(&mut page, &all);
-    for group in all.iter().filter(|group| group.id.starts_with("registry.") || group.id == "throughline.otel") {
+    for group in all
+        .iter()
+        .filter(|group| group.id.starts_with("registry.") || group.id == "throughline.otel")
+    {
         attributes(&mut page, group, &all);
     }
     for group in all.iter().filter(|group| group.kind == Kind::Entity) {
@@ -66,16 +69,30 @@ fn spans(page: &mut String, all: &[&Group]) {
     page.push_str("\n## Spans\n\nIn the names, braces hold the value of an attribute.\n");
     for group in all.iter().filter(|group| group.kind == Kind::Span) {
         let name = group.shown().unwrap_or_default();
-        let kind = group.span_kind.as_deref().unwrap_or_default().to_uppercase();
+        let kind = group
+            .span_kind
+            .as_deref()
+            .unwrap_or_default()
+            .to_uppercase();
         let title = group.display_name.as_deref().unwrap_or_default();
-        line(page, &format!("\n### {title}: `{name}`\n\n{kind}, emitted by {}. {}", emitted_by(group), group.brief));
+        line(
+            page,
+            &format!(
+                "\n### {title}: `{name}`\n\n{kind}, emitted by {}. {}",
+                emitted_by(group),
+                group.brief
+            ),
+        );
         note(page, group);
         if group.attributes.is_empty() {
             continue;
         }
         page.push_str("\n| attribute | present |\n|---|---|\n");
         for attribute in &group.attributes {
-            line(page, &format!("| `{}` | {} |", attribute.name(), presence(attribute)));
+            line(
+                page,
+                &format!("| `{}` | {} |", attribute.name(), presence(attribute)),
+            );
         }
     }
 }
@@ -83,11 +100,24 @@ fn spans(page: &mut String, all: &[&Group]) {
 fn metrics(page: &mut String, all: &[&Group]) {
     page.push_str("\n## Metrics\n\n| metric | instrument, unit | what it counts or measures | attributes | emitted by |\n|---|---|---|---|---|\n");
     let own_first = [Kind::Metric, Kind::AttributeGroup];
-    for group in own_first.iter().flat_map(|kind| all.iter().filter(move |group| group.kind == *kind)) {
-        let Some(metric) = group.metric() else { continue };
-        let names: Vec<_> = group.attributes.iter().map(|attribute| format!("`{}`", attribute.name())).collect();
+    for group in own_first
+        .iter()
+        .flat_map(|kind| all.iter().filter(move |group| group.kind == *kind))
+    {
+        let Some(metric) = group.metric() else {
+            continue;
+        };
+        let names: Vec<_> = group
+            .attributes
+            .iter()
+            .map(|attribute| format!("`{}`", attribute.name()))
+            .collect();
         let (brief, attributes) = (&group.brief, names.join(", "));
-        let instrument = if metric.instrument == "updowncounter" { "up-down counter" } else { &metric.instrument };
+        let instrument = if metric.instrument == "updowncounter" {
+            "up-down counter"
+        } else {
+            &metric.instrument
+        };
         line(
             page,
             &format!(
@@ -108,7 +138,10 @@ fn events(page: &mut String, all: &[&Group]) {
     page.push_str("\n## Events on spans\n\n| event | meaning | attributes | emitted by |\n|---|---|---|---|\n");
     for group in carried(all, "span") {
         let (name, brief, attributes, by) = event(group);
-        line(page, &format!("| `{name}` | {brief} | {attributes} | {by} |"));
+        line(
+            page,
+            &format!("| `{name}` | {brief} | {attributes} | {by} |"),
+        );
     }
     page.push_str(
         "\n## Log records\n\nA record's event name says what happened, its message the same in words.\n\n\
@@ -117,7 +150,10 @@ fn events(page: &mut String, all: &[&Group]) {
     for group in carried(all, "log") {
         let (name, brief, attributes, by) = event(group);
         let severity = group.annotations.severity.as_deref().unwrap_or_default();
-        line(page, &format!("| `{name}` | {severity} | {brief} | {attributes} | {by} |"));
+        line(
+            page,
+            &format!("| `{name}` | {severity} | {brief} | {attributes} | {by} |"),
+        );
     }
     page.push_str(
         "\n`RUST_LOG` chooses what is logged (default `info`). On standard output a record is one line for people on a terminal,\n\
@@ -127,18 +163,35 @@ fn events(page: &mut String, all: &[&Group]) {
 }
 
 fn carried<'a>(all: &'a [&Group], carrier: &'a str) -> impl Iterator<Item = &'a Group> {
-    all.iter().copied().filter(move |group| group.annotations.carrier.as_deref() == Some(carrier))
+    all.iter()
+        .copied()
+        .filter(move |group| group.annotations.carrier.as_deref() == Some(carrier))
 }
 
 fn event(group: &Group) -> (String, &str, String, String) {
-    let names: Vec<_> = group.attributes.iter().map(|attribute| format!("`{}`", attribute.name())).collect();
-    (group.shown().unwrap_or_default(), &group.brief, names.join(", "), emitted_by(group))
+    let names: Vec<_> = group
+        .attributes
+        .iter()
+        .map(|attribute| format!("`{}`", attribute.name()))
+        .collect();
+    (
+        group.shown().unwrap_or_default(),
+        &group.brief,
+        names.join(", "),
+        emitted_by(group),
+    )
 }
 
 fn attributes(page: &mut String, group: &Group, all: &[&Group]) {
     let title = group.display_name.as_deref().unwrap_or(&group.id);
-    line(page, &format!("\n## Attributes: {title}\n\n{}\n", group.brief));
-    let own = group.attributes.iter().any(|attribute| attribute.kind.is_some());
+    line(
+        page,
+        &format!("\n## Attributes: {title}\n\n{}\n", group.brief),
+    );
+    let own = group
+        .attributes
+        .iter()
+        .any(|attribute| attribute.kind.is_some());
     page.push_str(if own {
         "| attribute | type | meaning | on |\n|---|---|---|---|\n"
     } else {
@@ -150,31 +203,60 @@ fn attributes(page: &mut String, group: &Group, all: &[&Group]) {
         meaning.push_str(&values(attribute));
         let name = attribute.name();
         let on = used_on(name, group, all);
-        let kind = if own { format!(" {} |", type_of(attribute)) } else { String::new() };
+        let kind = if own {
+            format!(" {} |", type_of(attribute))
+        } else {
+            String::new()
+        };
         line(page, &format!("| `{name}` |{kind} {meaning} | {on} |"));
     }
 }
 
 fn resource(page: &mut String, group: &Group) {
-    line(page, &format!("\n## {}\n\n{}", group.display_name.as_deref().unwrap_or(&group.id), group.brief));
+    line(
+        page,
+        &format!(
+            "\n## {}\n\n{}",
+            group.display_name.as_deref().unwrap_or(&group.id),
+            group.brief
+        ),
+    );
     note(page, group);
     page.push_str("\n| attribute | what we put into it |\n|---|---|\n");
     for attribute in &group.attributes {
-        line(page, &format!("| `{}` | {} |", attribute.name(), attribute.brief.as_deref().unwrap_or_default()));
+        line(
+            page,
+            &format!(
+                "| `{}` | {} |",
+                attribute.name(),
+                attribute.brief.as_deref().unwrap_or_default()
+            ),
+        );
     }
 }
 
 /// Spans, metrics and events that have the attribute. Long lists of one kind are put into words.
 fn used_on(name: &str, itself: &Group, all: &[&Group]) -> String {
-    let has =
-        |group: &&&Group| group.id != itself.id && group.attributes.iter().any(|attribute| attribute.name() == name);
+    let has = |group: &&&Group| {
+        group.id != itself.id
+            && group
+                .attributes
+                .iter()
+                .any(|attribute| attribute.name() == name)
+    };
     let users: Vec<_> = all.iter().filter(has).collect();
     let mut parts = Vec::new();
-    let kinds =
-        [(&[Kind::Span][..], "spans"), (&[Kind::Metric, Kind::AttributeGroup], "metrics"), (&[Kind::Event], "events")];
+    let kinds = [
+        (&[Kind::Span][..], "spans"),
+        (&[Kind::Metric, Kind::AttributeGroup], "metrics"),
+        (&[Kind::Event], "events"),
+    ];
     for (kinds, word) in kinds {
-        let names: Vec<_> =
-            users.iter().filter(|group| kinds.contains(&group.kind)).filter_map(|group| called(group)).collect();
+        let names: Vec<_> = users
+            .iter()
+            .filter(|group| kinds.contains(&group.kind))
+            .filter_map(|group| called(group))
+            .collect();
         match names.len() {
             0 => {}
             1..=4 => parts.extend(names),
@@ -187,7 +269,10 @@ fn used_on(name: &str, itself: &Group, all: &[&Group]) -> String {
 /// Names of spans are patterns and hard to read in a list, so their titles stand there.
 fn called(group: &Group) -> Option<String> {
     if group.kind == Kind::Span {
-        return group.display_name.as_ref().map(|title| format!("{title} span"));
+        return group
+            .display_name
+            .as_ref()
+            .map(|title| format!("{title} span"));
     }
     group.shown().map(|name| format!("`{name}`"))
 }
@@ -202,7 +287,10 @@ fn type_of(attribute: &Attribute) -> &str {
 /// The values of an enumeration, or the examples.
 fn values(attribute: &Attribute) -> String {
     if let Some(Type::Enum { members }) = &attribute.kind {
-        let members: Vec<_> = members.iter().map(|member| format!("`{}`: {}", member.value, member.brief)).collect();
+        let members: Vec<_> = members
+            .iter()
+            .map(|member| format!("`{}`: {}", member.value, member.brief))
+            .collect();
         return format!(" {}", members.join(" "));
     }
     let examples: Vec<_> = attribute
@@ -214,13 +302,22 @@ fn values(attribute: &Attribute) -> String {
             Scalar::Text(text) => format!("`{text}`"),
         })
         .collect();
-    if examples.is_empty() { String::new() } else { format!(" Example: {}.", examples.join(", ")) }
+    if examples.is_empty() {
+        String::new()
+    } else {
+        format!(" Example: {}.", examples.join(", "))
+    }
 }
 
 fn presence(attribute: &Attribute) -> String {
     match (&attribute.requirement_level, &attribute.note) {
         (Some(Level::Word(word)), _) if word == "required" => "always".to_owned(),
-        (Some(Level::Condition { conditionally_required }), _) => format!("if {conditionally_required}"),
+        (
+            Some(Level::Condition {
+                conditionally_required,
+            }),
+            _,
+        ) => format!("if {conditionally_required}"),
         (_, Some(by)) => by.clone(),
         _ => "if known".to_owned(),
     }
@@ -228,10 +325,14 @@ fn presence(attribute: &Attribute) -> String {
 
 fn emitted_by(group: &Group) -> String {
     // What the shared packages emit, every process emits; a user need not know those packages.
-    let by = group.annotations.emitted_by.iter().map(|package| match package.as_str() {
-        "telemetry" | "serving" => "every part",
-        service => service,
-    });
+    let by = group
+        .annotations
+        .emitted_by
+        .iter()
+        .map(|package| match package.as_str() {
+            "telemetry" | "serving" => "every part",
+            service => service,
+        });
     by.collect::<Vec<_>>().join(", ")
 }
 

@@ -25,9 +25,17 @@ fn every_use_has_a_definition_and_every_definition_a_use() {
             assert!(fresh, "`{}` twice in {}", attribute.name(), group.id);
         }
     }
-    let entity = |id: &str| groups(&files).any(|group| group.id == id && group.kind == Kind::Entity);
-    let used: BTreeSet<_> = used.into_iter().filter(|(group, _)| !entity(group)).map(|(_, name)| name).collect();
-    assert_eq!(defined, used, "attributes.yaml and otel.yaml against spans, metrics and events");
+    let entity =
+        |id: &str| groups(&files).any(|group| group.id == id && group.kind == Kind::Entity);
+    let used: BTreeSet<_> = used
+        .into_iter()
+        .filter(|(group, _)| !entity(group))
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(
+        defined, used,
+        "attributes.yaml and otel.yaml against spans, metrics and events"
+    );
 }
 
 #[test]
@@ -37,10 +45,18 @@ fn every_group_says_what_it_is_and_who_emits_it() {
     for group in groups(&files) {
         assert!(ids.insert(&group.id), "{} twice", group.id);
         if group.kind != Kind::AttributeGroup || group.annotations.metric.is_some() {
-            assert!(!group.annotations.emitted_by.is_empty(), "who emits {}?", group.id);
+            assert!(
+                !group.annotations.emitted_by.is_empty(),
+                "who emits {}?",
+                group.id
+            );
         }
         let complete = match group.kind {
-            Kind::Span => group.span_kind.is_some() && group.annotations.name.is_some() && group.display_name.is_some(),
+            Kind::Span => {
+                group.span_kind.is_some()
+                    && group.annotations.name.is_some()
+                    && group.display_name.is_some()
+            }
             Kind::Event => match group.annotations.carrier.as_deref() {
                 Some("span") => group.annotations.severity.is_none(),
                 Some("log") => group.annotations.severity.is_some(),
@@ -51,10 +67,18 @@ fn every_group_says_what_it_is_and_who_emits_it() {
         };
         assert!(complete, "{} is not complete", group.id);
     }
-    let imported: BTreeSet<_> = files.values().flat_map(|file| file.imports.metrics.clone()).collect();
-    let told: BTreeSet<_> =
-        groups(&files).filter_map(|group| group.annotations.metric.clone()).map(|metric| metric.name).collect();
-    assert_eq!(imported, told, "imported metrics and the groups that tell of their attributes");
+    let imported: BTreeSet<_> = files
+        .values()
+        .flat_map(|file| file.imports.metrics.clone())
+        .collect();
+    let told: BTreeSet<_> = groups(&files)
+        .filter_map(|group| group.annotations.metric.clone())
+        .map(|metric| metric.name)
+        .collect();
+    assert_eq!(
+        imported, told,
+        "imported metrics and the groups that tell of their attributes"
+    );
 }
 
 #[test]
@@ -71,7 +95,12 @@ fn no_metric_has_an_attribute_without_bounds() {
     ];
     for group in groups(&load()).filter(|group| group.metric().is_some()) {
         for attribute in &group.attributes {
-            assert!(!unbounded.contains(&attribute.name()), "{} on {}", attribute.name(), group.id);
+            assert!(
+                !unbounded.contains(&attribute.name()),
+                "{} on {}",
+                attribute.name(),
+                group.id
+            );
         }
     }
 }
@@ -80,46 +109,72 @@ fn no_metric_has_an_attribute_without_bounds() {
 fn the_constants_are_the_registry_with_types_and_units() {
     let files = load();
     let constants = sources::constants();
-    let definitions = groups(&files).flat_map(|group| &group.attributes).filter_map(|attribute| {
-        let kind = match attribute.kind.as_ref()? {
-            Type::Simple(kind) => kind.as_str(),
-            Type::Enum { .. } => "string",
-        };
-        Some((attribute.id.clone()?, kind.to_owned()))
-    });
+    let definitions = groups(&files)
+        .flat_map(|group| &group.attributes)
+        .filter_map(|attribute| {
+            let kind = match attribute.kind.as_ref()? {
+                Type::Simple(kind) => kind.as_str(),
+                Type::Enum { .. } => "string",
+            };
+            Some((attribute.id.clone()?, kind.to_owned()))
+        });
     // The names of the Python instrumentation are constants of another project.
     let elsewhere = ["registry.throughline.log", "registry.throughline.python"];
     let of_log = |name: &str| {
         groups(&files).any(|group| {
-            elsewhere.contains(&group.id.as_str()) && group.attributes.iter().any(|attribute| attribute.name() == name)
+            elsewhere.contains(&group.id.as_str())
+                && group
+                    .attributes
+                    .iter()
+                    .any(|attribute| attribute.name() == name)
         })
     };
-    let metrics: BTreeMap<_, _> =
-        groups(&files).filter_map(model::Group::metric).map(|metric| (metric.name.clone(), metric)).collect();
+    let metrics: BTreeMap<_, _> = groups(&files)
+        .filter_map(model::Group::metric)
+        .map(|metric| (metric.name.clone(), metric))
+        .collect();
     // Fields of log records are literals of the `tracing` macros, and two attributes of `epoch` bear the names of metrics.
-    let expected: BTreeMap<_, _> =
-        definitions.filter(|(name, _)| !of_log(name) && !metrics.contains_key(name)).collect();
-    assert_eq!(constants.attributes, expected, "constants of attr.rs (left) and attributes.yaml (right)");
+    let expected: BTreeMap<_, _> = definitions
+        .filter(|(name, _)| !of_log(name) && !metrics.contains_key(name))
+        .collect();
+    assert_eq!(
+        constants.attributes, expected,
+        "constants of attr.rs (left) and attributes.yaml (right)"
+    );
 
     for (name, shape) in &constants.metrics {
-        let metric =
-            metrics.get(name).unwrap_or_else(|| panic!("attr.rs names the metric {name}, the registry does not"));
-        assert_eq!(*shape, format!("{}, {}", metric.instrument, metric.unit), "{name}");
+        let metric = metrics
+            .get(name)
+            .unwrap_or_else(|| panic!("attr.rs names the metric {name}, the registry does not"));
+        assert_eq!(
+            *shape,
+            format!("{}, {}", metric.instrument, metric.unit),
+            "{name}"
+        );
     }
-    let ours =
-        |group: &&model::Group| group.kind == Kind::Metric && group.annotations.emitted_by != ["model-service-python"];
+    let ours = |group: &&model::Group| {
+        group.kind == Kind::Metric && group.annotations.emitted_by != ["model-service-python"]
+    };
     for group in groups(&files).filter(ours) {
         let name = group.metric_name.as_deref().expect("a name");
-        assert!(constants.metrics.contains_key(name), "no constant for {name}");
+        assert!(
+            constants.metrics.contains_key(name),
+            "no constant for {name}"
+        );
     }
 }
 
 #[test]
 fn the_names_of_opentelemetry_that_the_code_takes_are_in_the_registry() {
     let files = load();
-    let attributes: BTreeSet<_> =
-        groups(&files).flat_map(|group| &group.attributes).map(model::Attribute::name).collect();
-    let metrics: BTreeSet<_> = groups(&files).filter_map(model::Group::metric).map(|metric| metric.name).collect();
+    let attributes: BTreeSet<_> = groups(&files)
+        .flat_map(|group| &group.attributes)
+        .map(model::Attribute::name)
+        .collect();
+    let metrics: BTreeSet<_> = groups(&files)
+        .filter_map(model::Group::metric)
+        .map(|metric| metric.name)
+        .collect();
     for name in sources::opentelemetry_names() {
         let known = attributes.contains(name) || metrics.contains(name);
         assert!(known, "{name}");
@@ -132,12 +187,20 @@ fn the_events_of_the_code_are_the_events_of_the_registry_with_their_fields() {
     let registered: BTreeMap<_, BTreeSet<_>> = groups(&files)
         .filter(|group| group.annotations.carrier.as_deref() == Some("log"))
         .map(|group| {
-            let fields = group.attributes.iter().map(|attribute| attribute.name().to_owned()).collect();
+            let fields = group
+                .attributes
+                .iter()
+                .map(|attribute| attribute.name().to_owned())
+                .collect();
             let severity = group.annotations.severity.clone().expect("a severity");
             ((group.name.clone().expect("a name"), severity), fields)
         })
         .collect();
-    assert_eq!(sources::events(), registered, "`tracing` macros of the packages (left) and events.yaml (right)");
+    assert_eq!(
+        sources::events(),
+        registered,
+        "`tracing` macros of the packages (left) and events.yaml (right)"
+    );
 }
 
 #[test]

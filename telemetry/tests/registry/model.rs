@@ -123,7 +123,10 @@ pub(crate) enum Scalar {
 impl Attribute {
     /// The attribute's name, defined here or used.
     pub(crate) fn name(&self) -> &str {
-        self.id.as_deref().or(self.r#ref.as_deref()).expect("an attribute has an id or a ref")
+        self.id
+            .as_deref()
+            .or(self.r#ref.as_deref())
+            .expect("an attribute has an id or a ref")
     }
 }
 
@@ -131,8 +134,16 @@ impl Group {
     /// The metric that the group is or tells of.
     pub(crate) fn metric(&self) -> Option<Metric> {
         let own = || {
-            let (name, instrument, unit) = (self.metric_name.clone()?, self.instrument.clone()?, self.unit.clone()?);
-            Some(Metric { name, instrument, unit })
+            let (name, instrument, unit) = (
+                self.metric_name.clone()?,
+                self.instrument.clone()?,
+                self.unit.clone()?,
+            );
+            Some(Metric {
+                name,
+                instrument,
+                unit,
+            })
         };
         self.annotations.metric.clone().or_else(own)
     }
@@ -149,7 +160,10 @@ impl Group {
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package lies in the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("a package lies in the repository")
+        .to_owned()
 }
 
 /// All files by name.
@@ -158,10 +172,15 @@ pub(crate) fn load() -> BTreeMap<String, File> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).expect("the registry") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         if name != "registry_manifest.yaml" {
             let text = std::fs::read_to_string(&path).expect("a text");
-            let file = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let file =
+                serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             files.insert(name, file);
         }
     }

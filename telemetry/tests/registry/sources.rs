@@ -23,10 +23,22 @@ pub(crate) fn constants() -> Constants {
         } else if line == "pub mod metric {" {
             in_metrics = true;
         } else if line.starts_with("pub const ") {
-            let name = line.split('"').nth(1).expect("a constant is a literal").to_owned();
-            let shape =
-                doc.rsplit('(').next().and_then(|rest| rest.strip_suffix(").")).unwrap_or_default().replace('`', "");
-            let table = if in_metrics { &mut constants.metrics } else { &mut constants.attributes };
+            let name = line
+                .split('"')
+                .nth(1)
+                .expect("a constant is a literal")
+                .to_owned();
+            let shape = doc
+                .rsplit('(')
+                .next()
+                .and_then(|rest| rest.strip_suffix(")."))
+                .unwrap_or_default()
+                .replace('`', "");
+            let table = if in_metrics {
+                &mut constants.metrics
+            } else {
+                &mut constants.attributes
+            };
             table.insert(name, shape);
         }
     }
@@ -83,20 +95,42 @@ pub(crate) fn opentelemetry_names() -> Vec<&'static str> {
         .skip(1)
         .filter_map(|rest| rest.split_once('{')?.1.split_once('}'))
         .flat_map(|(list, _)| list.split(','));
-    let taken: BTreeSet<_> = taken.map(str::trim).filter(|name| !name.is_empty()).collect();
-    assert_eq!(listed, taken, "the list of this test (left) and the names that attr.rs takes (right)");
+    let taken: BTreeSet<_> = taken
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(
+        listed, taken,
+        "the list of this test (left) and the names that attr.rs takes (right)"
+    );
     resolved.into_iter().map(|(_, name)| name).collect()
 }
 
 /// Every event of a `tracing` macro in the packages' sources: name and severity, with its fields.
 pub(crate) fn events() -> BTreeMap<(String, String), BTreeSet<String>> {
     let mut events: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-    for package in ["explorer", "feature-store", "gateway", "model-service", "serving", "telemetry", "throughline"] {
+    for package in [
+        "explorer",
+        "feature-store",
+        "gateway",
+        "model-service",
+        "serving",
+        "telemetry",
+        "throughline",
+    ] {
         each_source(&root().join(package).join("src"), &mut |path, text| {
             for (severity, call) in calls(text) {
-                let name = call.trim_start().strip_prefix("name:").and_then(|rest| rest.split('"').nth(1));
-                let name = name.unwrap_or_else(|| panic!("an event without a name in {}: {call}", path.display()));
-                events.entry((name.to_owned(), severity)).or_default().extend(fields(call));
+                let name = call
+                    .trim_start()
+                    .strip_prefix("name:")
+                    .and_then(|rest| rest.split('"').nth(1));
+                let name = name.unwrap_or_else(|| {
+                    panic!("an event without a name in {}: {call}", path.display())
+                });
+                events
+                    .entry((name.to_owned(), severity))
+                    .or_default()
+                    .extend(fields(call));
             }
         });
     }
@@ -106,10 +140,15 @@ pub(crate) fn events() -> BTreeMap<(String, String), BTreeSet<String>> {
 fn each_source(folder: &Path, read: &mut impl FnMut(&Path, &str)) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         if path.is_dir() {
             each_source(&path, read);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs"
+        {
             read(&path, &std::fs::read_to_string(&path).expect("a text"));
         }
     }
@@ -149,7 +188,10 @@ fn until_closed(text: &str) -> &str {
 fn fields(call: &str) -> Vec<String> {
     let mut keys = Vec::new();
     for argument in arguments(call).into_iter().skip(1) {
-        if let Some(inside) = argument.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        if let Some(inside) = argument
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+        {
             keys.extend(arguments(inside).into_iter().filter_map(key));
         } else if argument.starts_with('"') {
             // The message; what follows are the values of its placeholders.
@@ -162,7 +204,12 @@ fn fields(call: &str) -> Vec<String> {
 }
 
 fn key(argument: &str) -> Option<String> {
-    let key = argument.split('=').next()?.trim().trim_matches('"').trim_start_matches(['%', '?']);
+    let key = argument
+        .split('=')
+        .next()?
+        .trim()
+        .trim_matches('"')
+        .trim_start_matches(['%', '?']);
     (!key.is_empty()).then(|| key.to_owned())
 }
 

@@ -51,7 +51,12 @@ impl StandIn {
     }
 }
 
-fn answer(mut stream: TcpStream, key: &str, held: &mut BTreeSet<String>, memory: &Mutex<Vec<Asked>>) -> Result<()> {
+fn answer(
+    mut stream: TcpStream,
+    key: &str,
+    held: &mut BTreeSet<String>,
+    memory: &Mutex<Vec<Asked>>,
+) -> Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut lines = Vec::new();
     loop {
@@ -62,16 +67,29 @@ fn answer(mut stream: TcpStream, key: &str, held: &mut BTreeSet<String>, memory:
         }
         lines.push(line.trim().to_owned());
     }
-    let mut words = lines.first().context("a request has a first line")?.split(' ');
-    let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let mut words = lines
+        .first()
+        .context("a request has a first line")?
+        .split(' ');
+    let (method, path) = (
+        words.next().unwrap_or_default().to_owned(),
+        words.next().unwrap_or_default().to_owned(),
+    );
     let authorized = lines.contains(&format!("Authorization: ApiKey {key}"));
     let headers: Vec<_> = lines[1..].iter().map(|line| line.to_lowercase()).collect();
-    let length = headers.iter().find_map(|header| header.strip_prefix("content-length: ")).unwrap_or("0").parse()?;
+    let length = headers
+        .iter()
+        .find_map(|header| header.strip_prefix("content-length: "))
+        .unwrap_or("0")
+        .parse()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let created = held.contains(&path);
     let (status, said) = match (method.as_str(), created) {
-        _ if !authorized => ("401 Unauthorized", json!({"message": "unable to authenticate"})),
+        _ if !authorized => (
+            "401 Unauthorized",
+            json!({"message": "unable to authenticate"}),
+        ),
         ("POST", true) => ("409 Conflict", json!({"message": "version conflict"})),
         ("POST", false) => ("200 OK", json!({})),
         ("PUT", _) if created || path.contains("/dashboards/") => ("200 OK", json!({})),
@@ -80,16 +98,30 @@ fn answer(mut stream: TcpStream, key: &str, held: &mut BTreeSet<String>, memory:
     if status == "200 OK" {
         held.insert(path.clone());
     }
-    let asked = Asked { method, path, headers, body: serde_json::from_slice(&body)? };
+    let asked = Asked {
+        method,
+        path,
+        headers,
+        body: serde_json::from_slice(&body)?,
+    };
     memory.lock().expect("no test panics with it").push(asked);
     let said = said.to_string();
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}", said.len())?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",
+        said.len()
+    )?;
     Ok(())
 }
 
 fn apply(arguments: &[&str], env: &[(&str, &str)]) -> Result<Output> {
     let mut command = Command::new(root().join("deploy/elastic/apply.sh"));
-    for variable in ["KIBANA_URL", "KIBANA_API_KEY", "KIBANA_API_KEY_FILE", "KIBANA_CA_FILE"] {
+    for variable in [
+        "KIBANA_URL",
+        "KIBANA_API_KEY",
+        "KIBANA_API_KEY_FILE",
+        "KIBANA_CA_FILE",
+    ] {
         command.env_remove(variable);
     }
     Ok(command.args(arguments).envs(env.iter().copied()).output()?)
@@ -106,7 +138,11 @@ fn said(output: &Output) -> String {
 fn without(object: &Value, fields: &[&str]) -> Value {
     let mut object = object.clone();
     for field in fields {
-        object.as_object_mut().expect("an object").remove(*field).expect("a field that every file has");
+        object
+            .as_object_mut()
+            .expect("an object")
+            .remove(*field)
+            .expect("a field that every file has");
     }
     object
 }
@@ -114,8 +150,16 @@ fn without(object: &Value, fields: &[&str]) -> Value {
 /// What has to be sent: method, path, body, for a first run or a later one.
 fn expected(first: bool) -> Result<Vec<(String, String, Value)>> {
     let kinds = [
-        ("connectors", "/api/actions/connector", &["id", "connector_type_id"][..]),
-        ("rules", "/api/alerting/rule", &["id", "rule_type_id", "consumer", "enabled"][..]),
+        (
+            "connectors",
+            "/api/actions/connector",
+            &["id", "connector_type_id"][..],
+        ),
+        (
+            "rules",
+            "/api/alerting/rule",
+            &["id", "rule_type_id", "consumer", "enabled"][..],
+        ),
     ];
     let mut requests = Vec::new();
     for (kind, at, fixed) in kinds {
@@ -128,7 +172,10 @@ fn expected(first: bool) -> Result<Vec<(String, String, Value)>> {
         }
     }
     for object in objects("dashboards")?.values() {
-        let path = format!("/api/dashboards/{}", object["id"].as_str().unwrap_or_default());
+        let path = format!(
+            "/api/dashboards/{}",
+            object["id"].as_str().unwrap_or_default()
+        );
         requests.push(("PUT".to_owned(), path, without(object, &["id"])));
     }
     Ok(requests)
@@ -144,12 +191,21 @@ fn a_second_run_updates_what_the_first_created() -> Result<()> {
         let asked = kibana.asked();
         for request in &asked {
             for header in ["kbn-xsrf: true", "content-type: application/json"] {
-                assert!(request.headers.iter().any(|found| found == header), "no {header} in {request:?}");
+                assert!(
+                    request.headers.iter().any(|found| found == header),
+                    "no {header} in {request:?}"
+                );
             }
         }
-        let asked: Vec<_> = asked.into_iter().map(|asked| (asked.method, asked.path, asked.body)).collect();
+        let asked: Vec<_> = asked
+            .into_iter()
+            .map(|asked| (asked.method, asked.path, asked.body))
+            .collect();
         assert_eq!(asked, expected(first)?);
-        assert_eq!(said(&output).lines().count(), objects("connectors")?.len() + objects("rules")?.len() + 1);
+        assert_eq!(
+            said(&output).lines().count(),
+            objects("connectors")?.len() + objects("rules")?.len() + 1
+        );
     }
     Ok(())
 }
@@ -163,14 +219,26 @@ fn the_key_may_come_from_a_file_and_a_refusal_stops_at_once() -> Result<()> {
     let file = file.to_str().context("a plain name")?;
     let kibana = StandIn::start(KEY)?;
     let space = format!("{}/s/lab/", kibana.url);
-    let output = apply(&[], &[("KIBANA_URL", &space), ("KIBANA_API_KEY_FILE", file)])?;
+    let output = apply(
+        &[],
+        &[("KIBANA_URL", &space), ("KIBANA_API_KEY_FILE", file)],
+    )?;
     assert!(output.status.success(), "{}", said(&output));
-    assert!(kibana.asked().iter().all(|asked| asked.path.starts_with("/s/lab/api/")));
+    assert!(
+        kibana
+            .asked()
+            .iter()
+            .all(|asked| asked.path.starts_with("/s/lab/api/"))
+    );
 
     let other = StandIn::start("another-key")?;
     let output = apply(&[], &[("KIBANA_URL", &other.url), ("KIBANA_API_KEY", KEY)])?;
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("answered 401: unable to authenticate"), "{}", said(&output));
+    assert!(
+        said(&output).contains("answered 401: unable to authenticate"),
+        "{}",
+        said(&output)
+    );
     assert_eq!(other.asked().len(), 1);
     Ok(())
 }
@@ -179,11 +247,16 @@ fn the_key_may_come_from_a_file_and_a_refusal_stops_at_once() -> Result<()> {
 #[ignore = "needs curl and jq, as .ci/components/with installs them"]
 fn a_dry_run_shows_everything_and_asks_nothing() -> Result<()> {
     let kibana = StandIn::start(KEY)?;
-    for env in [&[][..], &[("KIBANA_URL", kibana.url.as_str()), ("KIBANA_API_KEY", KEY)][..]] {
+    for env in [
+        &[][..],
+        &[("KIBANA_URL", kibana.url.as_str()), ("KIBANA_API_KEY", KEY)][..],
+    ] {
         let output = apply(&["--dry-run"], env)?;
         assert!(output.status.success(), "{}", said(&output));
         for (method, path, _) in expected(true)? {
-            let shown = said(&output).lines().any(|line| line.starts_with(&method) && line.ends_with(&path));
+            let shown = said(&output)
+                .lines()
+                .any(|line| line.starts_with(&method) && line.ends_with(&path));
             assert!(shown, "{method} {path} is not shown");
         }
     }
@@ -197,9 +270,21 @@ fn what_is_missing_or_wrong_is_said() -> Result<()> {
     let cases: [(&[(&str, &str)], &str); 5] = [
         (&[], "set KIBANA_URL"),
         (&[("KIBANA_URL", "localhost:5601")], "must start with http"),
-        (&[("KIBANA_URL", "http://elastic:pw@localhost:5601")], "must not hold credentials"),
-        (&[("KIBANA_URL", "http://127.0.0.1:1")], "set KIBANA_API_KEY"),
-        (&[("KIBANA_URL", "http://127.0.0.1:1"), ("KIBANA_API_KEY", "id:secret\"")], "encoded form"),
+        (
+            &[("KIBANA_URL", "http://elastic:pw@localhost:5601")],
+            "must not hold credentials",
+        ),
+        (
+            &[("KIBANA_URL", "http://127.0.0.1:1")],
+            "set KIBANA_API_KEY",
+        ),
+        (
+            &[
+                ("KIBANA_URL", "http://127.0.0.1:1"),
+                ("KIBANA_API_KEY", "id:secret\""),
+            ],
+            "encoded form",
+        ),
     ];
     for (env, reason) in cases {
         let output = apply(&[], env)?;

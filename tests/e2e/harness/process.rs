@@ -35,18 +35,32 @@ impl Process {
     /// Starts the program with `args`; of the variables of this process only those that are named here reach it.
     pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
-        for (variable, _) in std::env::vars()
-            .filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_") || name == "RUST_LOG")
-        {
+        for (variable, _) in std::env::vars().filter(|(name, _)| {
+            name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_") || name == "RUST_LOG"
+        }) {
             command.env_remove(variable);
         }
         command.args(args).envs(env.iter().copied());
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let lines = Arc::new(Lines::default());
         let lifeline = child.stdin.take();
-        listen(child.stdout.take().context("stdout is piped")?, Arc::clone(&lines));
-        listen(child.stderr.take().context("stderr is piped")?, Arc::clone(&lines));
-        Ok(Self { child, _lifeline: lifeline, lines })
+        listen(
+            child.stdout.take().context("stdout is piped")?,
+            Arc::clone(&lines),
+        );
+        listen(
+            child.stderr.take().context("stderr is piped")?,
+            Arc::clone(&lines),
+        );
+        Ok(Self {
+            child,
+            _lifeline: lifeline,
+            lines,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -75,7 +89,12 @@ impl Process {
             if left.is_zero() || heard.ended == 2 {
                 bail!("no line with {what}; heard:\n{}", heard.lines.join("\n"));
             }
-            heard = self.lines.more.wait_timeout(heard, left).expect("no listener panics").0;
+            heard = self
+                .lines
+                .more
+                .wait_timeout(heard, left)
+                .expect("no listener panics")
+                .0;
         }
     }
 
@@ -83,21 +102,32 @@ impl Process {
     pub(crate) fn url(&self, event: &str) -> Result<String> {
         self.wait_line(event, |line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            (line["event.name"] == event).then(|| line["url"].as_str().map(str::to_owned)).flatten()
+            (line["event.name"] == event)
+                .then(|| line["url"].as_str().map(str::to_owned))
+                .flatten()
         })
     }
 
     /// Everything said so far.
     pub(crate) fn output(&self) -> String {
-        self.lines.heard.lock().expect("no listener panics").lines.join("\n")
+        self.lines
+            .heard
+            .lock()
+            .expect("no listener panics")
+            .lines
+            .join("\n")
     }
 
     /// Waits for the end, and until everything that was said is heard.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         let child = &mut self.child;
-        let status = eventually("the process ends", || Ok(child.try_wait()?)).with_context(|| self.output())?;
+        let status = eventually("the process ends", || Ok(child.try_wait()?))
+            .with_context(|| self.output())?;
         let heard = self.lines.heard.lock().expect("no listener panics");
-        let deaf = self.lines.more.wait_timeout_while(heard, DEADLINE, |heard| heard.ended < 2);
+        let deaf = self
+            .lines
+            .more
+            .wait_timeout_while(heard, DEADLINE, |heard| heard.ended < 2);
         if deaf.expect("no listener panics").1.timed_out() {
             bail!("somebody holds the output of a process that has ended");
         }
@@ -128,7 +158,12 @@ impl Drop for Process {
 fn listen(stream: impl std::io::Read + Send + 'static, lines: Arc<Lines>) {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            lines.heard.lock().expect("no listener panics").lines.push(line);
+            lines
+                .heard
+                .lock()
+                .expect("no listener panics")
+                .lines
+                .push(line);
             lines.more.notify_all();
         }
         lines.heard.lock().expect("no listener panics").ended += 1;

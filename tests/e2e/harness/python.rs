@@ -46,7 +46,8 @@ impl PythonSystem {
         static SHARED: OnceLock<(PythonSystem, Child)> = OnceLock::new();
         let (system, _) = SHARED.get_or_init(|| {
             let data = prepared().join("two-languages");
-            copy_prepared(&prepared().join("models"), &data).expect("the target folder is writable");
+            copy_prepared(&prepared().join("models"), &data)
+                .expect("the target folder is writable");
             let system = Self::start(&data).expect("the system with the Python worker starts");
             let guard = guard(system.process.pid()).expect("sh is there");
             (system, guard)
@@ -55,7 +56,15 @@ impl PythonSystem {
     }
 
     fn start(data: &Path) -> Result<Self> {
-        let process = up(data, &["--python", "--python-environment", path(python_environment())], &VARIABLES)?;
+        let process = up(
+            data,
+            &[
+                "--python",
+                "--python-environment",
+                path(python_environment()),
+            ],
+            &VARIABLES,
+        )?;
         let urls = Urls {
             explorer: url(&process, "explorer")?,
             otlp: otlp(data)?,
@@ -64,7 +73,11 @@ impl PythonSystem {
             worker: url(&process, "model-service-python")?,
             gateway: url(&process, "gateway")?,
         };
-        Ok(Self { process, data: data.to_owned(), site: Site::new(urls)? })
+        Ok(Self {
+            process,
+            data: data.to_owned(),
+            site: Site::new(urls)?,
+        })
     }
 }
 
@@ -128,7 +141,11 @@ fn copy_prepared(models: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     std::fs::copy(prepared().join("features.db"), to.join("features.db"))?;
     let copied = Command::new("cp").arg("-R").arg(models).arg(to).status()?;
-    if copied.success() { Ok(()) } else { bail!("cannot copy {}", models.display()) }
+    if copied.success() {
+        Ok(())
+    } else {
+        bail!("cannot copy {}", models.display())
+    }
 }
 
 /// Where the explorer of a system receives telemetry; only its log says so.
@@ -136,7 +153,9 @@ fn otlp(data: &Path) -> Result<String> {
     let log = data.join("logs/explorer.log");
     eventually("the explorer tells where it receives", || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let event = events.find(|event| event["event.name"] == "explorer.otlp_listening");
         Ok(event.and_then(|event| event["url"].as_str().map(str::to_owned)))
     })
@@ -146,5 +165,8 @@ fn otlp(data: &Path) -> Result<String> {
 /// A shell that ends the process when this one ends: a static is never dropped.
 fn guard(pid: u32) -> Result<Child> {
     let script = r#"read -r _; kill -INT "$1""#;
-    Ok(Command::new("sh").args(["-c", script, "sh", &pid.to_string()]).stdin(Stdio::piped()).spawn()?)
+    Ok(Command::new("sh")
+        .args(["-c", script, "sh", &pid.to_string()])
+        .stdin(Stdio::piped())
+        .spawn()?)
 }

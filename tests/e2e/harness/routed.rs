@@ -27,7 +27,10 @@ impl Routed {
             &file,
             "[models.wine_quality]\n[[models.wine_quality.variants]]\nname = \"primary\"\nweight = 1\n",
         )?;
-        let routes = [("GATEWAY_ROUTES", path(&file)), ("GATEWAY_ROUTES_REFRESH", "50ms")];
+        let routes = [
+            ("GATEWAY_ROUTES", path(&file)),
+            ("GATEWAY_ROUTES_REFRESH", "50ms"),
+        ];
         let mut system = System::start_with(&[env, &routes].concat())?;
         system.keep(folder);
         let variables = [
@@ -41,7 +44,12 @@ impl Routed {
             let ready = system.get(&format!("{canary_url}/readyz")).ok();
             Ok(ready.filter(|answer| answer.status == StatusCode::OK))
         })?;
-        Ok(Self { system, canary: Some(canary), canary_url, file })
+        Ok(Self {
+            system,
+            canary: Some(canary),
+            canary_url,
+            file,
+        })
     }
 
     /// Writes the routes and waits until the gateway follows them; it is not started again. `canary` is a line of its section.
@@ -54,12 +62,18 @@ impl Routed {
         );
         std::fs::write(&self.file, text)?;
         eventually("the gateway follows the routes", || {
-            let models = self.system.get(&format!("{}/v1/models", self.system.urls.gateway))?.body;
+            let models = self
+                .system
+                .get(&format!("{}/v1/models", self.system.urls.gateway))?
+                .body;
             let model = &models["models"][0];
             let variants = model["variants"].as_array().into_iter().flatten();
             let weights: Vec<_> = variants.map(|variant| variant["weight"].clone()).collect();
-            let wanted = canary.strip_prefix("weight = ").and_then(|weight| weight.parse::<u32>().ok());
-            let there = weights == [json!(primary), json!(wanted)] && model["fail_over"] == json!(fail_over);
+            let wanted = canary
+                .strip_prefix("weight = ")
+                .and_then(|weight| weight.parse::<u32>().ok());
+            let there = weights == [json!(primary), json!(wanted)]
+                && model["fail_over"] == json!(fail_over);
             Ok(there.then_some(()))
         })
     }

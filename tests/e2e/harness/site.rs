@@ -42,12 +42,16 @@ pub(crate) struct Answer {
 impl Answer {
     /// The trace that the answer names.
     pub(crate) fn span(&self) -> SpanRef {
-        let value = self.headers["traceresponse"].to_str().expect("traceresponse is ASCII");
+        let value = self.headers["traceresponse"]
+            .to_str()
+            .expect("traceresponse is ASCII");
         SpanRef::from_traceparent(value).expect("traceresponse is well formed")
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("ASCII"))
     }
 
     pub(crate) fn prediction(&self, index: usize) -> &Value {
@@ -57,7 +61,10 @@ impl Answer {
 
 impl Site {
     pub(crate) fn new(urls: Urls) -> Result<Self> {
-        Ok(Self { urls, client: HttpClient::new()? })
+        Ok(Self {
+            urls,
+            client: HttpClient::new()?,
+        })
     }
 
     /// `POST /v1/predictions` for wines.
@@ -66,9 +73,17 @@ impl Site {
     }
 
     /// The same with request headers.
-    pub(crate) fn predict_with(&self, data_ids: &[&str], headers: &[(&str, &str)]) -> Result<Answer> {
+    pub(crate) fn predict_with(
+        &self,
+        data_ids: &[&str],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
         let body = json!({"model": "wine_quality", "data_ids": data_ids}).to_string();
-        self.post(&format!("{}/v1/predictions", self.urls.gateway), body, headers)
+        self.post(
+            &format!("{}/v1/predictions", self.urls.gateway),
+            body,
+            headers,
+        )
     }
 
     pub(crate) fn get(&self, url: &str) -> Result<Answer> {
@@ -83,10 +98,20 @@ impl Site {
 
     /// A request without a body.
     pub(crate) fn request(&self, method: Method, url: &str) -> Result<Answer> {
-        self.send(Request::builder().method(method).uri(url).body(Bytes::new())?)
+        self.send(
+            Request::builder()
+                .method(method)
+                .uri(url)
+                .body(Bytes::new())?,
+        )
     }
 
-    pub(crate) fn post(&self, url: &str, body: impl Into<Bytes>, headers: &[(&str, &str)]) -> Result<Answer> {
+    pub(crate) fn post(
+        &self,
+        url: &str,
+        body: impl Into<Bytes>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
         let mut request = Request::post(url).header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -102,14 +127,20 @@ impl Site {
     fn send(&self, request: Request<Bytes>) -> Result<Answer> {
         let answer = self.exchange(request)?;
         let body = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
-        Ok(Answer { status: answer.status(), headers: answer.headers().clone(), body })
+        Ok(Answer {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            body,
+        })
     }
 
     /// The trace as soon as its outline is `expected`; what came instead fails the test.
     pub(crate) fn trace_with_outline(&self, trace_id: &str, expected: &str) -> Result<Trace> {
         let mut last = String::from("nothing");
         let found = eventually("the trace has its outline", || {
-            let Some(trace) = self.trace(trace_id)? else { return Ok(None) };
+            let Some(trace) = self.trace(trace_id)? else {
+                return Ok(None);
+            };
             last = tree::outline(&trace);
             Ok((last.trim_end() == expected.trim_end()).then_some(trace))
         });
@@ -120,7 +151,8 @@ impl Site {
 
     /// What the explorer holds of a trace now.
     pub(crate) fn trace(&self, trace_id: &str) -> Result<Option<Trace>> {
-        let request = Request::get(format!("{}/api/traces/{trace_id}", self.urls.explorer)).body(Bytes::new())?;
+        let request = Request::get(format!("{}/api/traces/{trace_id}", self.urls.explorer))
+            .body(Bytes::new())?;
         let answer = self.exchange(request)?;
         match answer.status() {
             StatusCode::OK => Ok(Some(Trace::from_otlp(answer.body())?)),
@@ -133,19 +165,29 @@ impl Site {
     pub(crate) fn logs(&self, trace_id: &str, count: usize) -> Result<Vec<Value>> {
         let url = format!("{}/api/logs?trace_id={trace_id}", self.urls.explorer);
         eventually("the log records arrive", || {
-            let logs = self.get(&url)?.body["logs"].as_array().cloned().unwrap_or_default();
+            let logs = self.get(&url)?.body["logs"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             Ok((logs.len() >= count).then_some(logs))
         })
     }
 
     /// Names of all metrics, and with each the keys of its points' attributes.
     pub(crate) fn metrics(&self) -> Result<BTreeMap<String, Vec<Value>>> {
-        let names = self.get(&format!("{}/api/metrics", self.urls.explorer))?.body;
+        let names = self
+            .get(&format!("{}/api/metrics", self.urls.explorer))?
+            .body;
         let names = names["metrics"].as_array().cloned().unwrap_or_default();
         let mut found = BTreeMap::new();
         for name in names.iter().filter_map(|metric| metric["name"].as_str()) {
-            let series = self.get(&format!("{}/api/metrics?name={name}", self.urls.explorer))?.body;
-            found.insert(name.to_owned(), series["series"].as_array().cloned().unwrap_or_default());
+            let series = self
+                .get(&format!("{}/api/metrics?name={name}", self.urls.explorer))?
+                .body;
+            found.insert(
+                name.to_owned(),
+                series["series"].as_array().cloned().unwrap_or_default(),
+            );
         }
         Ok(found)
     }

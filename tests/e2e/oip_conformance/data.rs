@@ -30,7 +30,10 @@ impl Wine {
     }
 
     pub(super) fn floats(&self) -> Vec<f32> {
-        self.features.iter().map(|text| text.parse().expect("the data set holds numbers")).collect()
+        self.features
+            .iter()
+            .map(|text| text.parse().expect("the data set holds numbers"))
+            .collect()
     }
 }
 
@@ -39,20 +42,29 @@ pub(super) fn wines() -> &'static [Wine] {
     static WINES: OnceLock<Vec<Wine>> = OnceLock::new();
     WINES.get_or_init(|| {
         let csv = include_str!("../../../data/wine_quality/winequality-red.csv");
-        csv.lines().skip(1).map(|line| wine(line).expect("the data set is whole")).collect()
+        csv.lines()
+            .skip(1)
+            .map(|line| wine(line).expect("the data set is whole"))
+            .collect()
     })
 }
 
 fn wine(line: &'static str) -> Option<Wine> {
     let (id, rest) = line.split_once(',')?;
     let (features, quality) = rest.rsplit_once(',')?;
-    Some(Wine { id, features: features.split(',').collect(), quality: quality.trim().parse().ok()? })
+    Some(Wine {
+        id,
+        features: features.split(',').collect(),
+        quality: quality.trim().parse().ok()?,
+    })
 }
 
 /// The input `features` of some wines, row after row in one list.
 pub(super) fn features(wines: &[Wine]) -> Value {
-    let flat: Vec<Value> =
-        wines.iter().flat_map(|wine| wine.numbers().as_array().cloned().unwrap_or_default()).collect();
+    let flat: Vec<Value> = wines
+        .iter()
+        .flat_map(|wine| wine.numbers().as_array().cloned().unwrap_or_default())
+        .collect();
     json!({"name": "features", "shape": [wines.len(), 11], "datatype": "FP32", "data": flat})
 }
 
@@ -67,15 +79,28 @@ pub(super) fn add_unusable_wines(site: &Site) -> Result<()> {
     if ADDED.get().is_some() {
         return Ok(());
     }
-    let header = include_str!("../../../data/wine_quality/winequality-red.csv").lines().next().unwrap_or_default();
+    let header = include_str!("../../../data/wine_quality/winequality-red.csv")
+        .lines()
+        .next()
+        .unwrap_or_default();
     let names: Vec<&str> = header.split(',').skip(1).take(11).collect();
     let mut rows = json!({"wine_id": [HOLE, STALE], "event_timestamp": ["2026-01-01T00:00:00", "1999-01-01T00:00:00"]});
     for name in names {
-        rows[name] = if name == "alcohol" { json!([null, 9.5]) } else { json!([1.0, 1.0]) };
+        rows[name] = if name == "alcohol" {
+            json!([null, 9.5])
+        } else {
+            json!([1.0, 1.0])
+        };
     }
     let body = json!({"feature_view_name": "wine_features", "df": rows}).to_string();
-    let written = site.post(&format!("{}/write-to-online-store", site.urls.feature_store), body, &[])?;
-    (written.status == StatusCode::OK).then_some(()).with_context(|| format!("{} {}", written.status, written.body))?;
+    let written = site.post(
+        &format!("{}/write-to-online-store", site.urls.feature_store),
+        body,
+        &[],
+    )?;
+    (written.status == StatusCode::OK)
+        .then_some(())
+        .with_context(|| format!("{} {}", written.status, written.body))?;
     let _ = ADDED.set(());
     Ok(())
 }

@@ -18,11 +18,17 @@ use super::target::{Target, output, same};
 
 pub(super) const CASES: &[(&str, Case)] = &[
     ("gzip and deflate in", compressed_requests),
-    ("the length of the JSON is that before compression", compressed_raw_requests),
+    (
+        "the length of the JSON is that before compression",
+        compressed_raw_requests,
+    ),
     ("gzip out when the client accepts it", compressed_answers),
     ("wrong encodings", wrong_encodings),
     ("bodies are bounded before and after decompression", bounded),
-    ("a large body leaves nothing behind on its connection", nothing_left_behind),
+    (
+        "a large body leaves nothing behind on its connection",
+        nothing_left_behind,
+    ),
 ];
 
 /// Largest body, as sent and as decompressed.
@@ -30,24 +36,35 @@ const LIMIT: usize = 1 << 20;
 
 fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("memory takes everything")
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("memory takes everything")
 }
 
 /// What HTTP calls deflate is the zlib format.
 fn zlib(plain: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("memory takes everything")
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("memory takes everything")
 }
 
 fn raw_deflate(plain: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(plain).and_then(|()| encoder.finish()).expect("memory takes everything")
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("memory takes everything")
 }
 
 fn compressed_requests(target: &Target<'_>) -> Result<()> {
     let wines = &wines()[..20];
     let expected = reference(target, wines)?;
-    let plain = json!({"inputs": [features(wines)]}).to_string().into_bytes();
+    let plain = json!({"inputs": [features(wines)]})
+        .to_string()
+        .into_bytes();
     let two_members = [gzip(&plain[..50]), gzip(&plain[50..])].concat();
     let cases = [
         ("identity", plain.clone()),
@@ -58,7 +75,10 @@ fn compressed_requests(target: &Target<'_>) -> Result<()> {
         ("deflate", zlib(&plain)),
     ];
     for (encoding, body) in cases {
-        let reply = target.infer(body).header("content-encoding", encoding).send()?;
+        let reply = target
+            .infer(body)
+            .header("content-encoding", encoding)
+            .send()?;
         same(encoding, &reply.json_ok()?["outputs"], &expected)?;
     }
     Ok(())
@@ -72,10 +92,19 @@ fn compressed_raw_requests(target: &Target<'_>) -> Result<()> {
         ensure!(length > body.len() / 2, "the case has lost its subject");
         let call = target.infer(body).header("content-encoding", encoding);
         let reply = call.json_length(length).send()?;
-        ensure!(reply.status == StatusCode::OK, "{encoding}: {}", reply.status);
+        ensure!(
+            reply.status == StatusCode::OK,
+            "{encoding}: {}",
+            reply.status
+        );
         let answer = unpacked(reply.header("inference-header-content-length"), &reply.body)?;
-        let labels = |answer: &Value| Ok::<_, anyhow::Error>(output(answer, "label")?["data"].clone());
-        same(encoding, &labels(&answer)?, &labels(&json!({"outputs": expected}))?)?;
+        let labels =
+            |answer: &Value| Ok::<_, anyhow::Error>(output(answer, "label")?["data"].clone());
+        same(
+            encoding,
+            &labels(&answer)?,
+            &labels(&json!({"outputs": expected}))?,
+        )?;
     }
     Ok(())
 }
@@ -84,21 +113,52 @@ fn compressed_answers(target: &Target<'_>) -> Result<()> {
     let wines = &wines()[..200];
     let expected = reference(target, wines)?;
     let body = json!({"inputs": [features(wines)]}).to_string();
-    let reply = target.infer(body).header("accept-encoding", "gzip").send()?;
-    same("content-encoding", &reply.header("content-encoding"), &"gzip")?;
+    let reply = target
+        .infer(body)
+        .header("accept-encoding", "gzip")
+        .send()?;
+    same(
+        "content-encoding",
+        &reply.header("content-encoding"),
+        &"gzip",
+    )?;
     let plain = gunzip(&reply.body)?;
-    ensure!(reply.body.len() < plain.len() / 2, "{} of {} bytes are left", reply.body.len(), plain.len());
-    same("outputs", &serde_json::from_slice::<Value>(&plain)?["outputs"], &expected)?;
+    ensure!(
+        reply.body.len() < plain.len() / 2,
+        "{} of {} bytes are left",
+        reply.body.len(),
+        plain.len()
+    );
+    same(
+        "outputs",
+        &serde_json::from_slice::<Value>(&plain)?["outputs"],
+        &expected,
+    )?;
     // The raw part is compressed with the rest, and the length is that of the plain JSON again.
     let (length, body) = raw_request(200);
     let call = target.infer(body).header("accept-encoding", "gzip");
     let reply = call.json_length(length).send()?;
-    same("content-encoding", &reply.header("content-encoding"), &"gzip")?;
-    let answer = unpacked(reply.header("inference-header-content-length"), &gunzip(&reply.body)?)?;
-    same("labels", &output(&answer, "label")?["data"], &output(&json!({"outputs": expected}), "label")?["data"])?;
+    same(
+        "content-encoding",
+        &reply.header("content-encoding"),
+        &"gzip",
+    )?;
+    let answer = unpacked(
+        reply.header("inference-header-content-length"),
+        &gunzip(&reply.body)?,
+    )?;
+    same(
+        "labels",
+        &output(&answer, "label")?["data"],
+        &output(&json!({"outputs": expected}), "label")?["data"],
+    )?;
     // Small answers would only grow.
     let body = json!({"inputs": [features(&wines[..1])]}).to_string();
-    target.infer(body).header("accept-encoding", "gzip").send()?.json_ok()?;
+    target
+        .infer(body)
+        .header("accept-encoding", "gzip")
+        .send()?
+        .json_ok()?;
     Ok(())
 }
 
@@ -109,12 +169,19 @@ fn gunzip(packed: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn wrong_encodings(target: &Target<'_>) -> Result<()> {
-    let plain = json!({"inputs": [features(&wines()[..1])]}).to_string().into_bytes();
+    let plain = json!({"inputs": [features(&wines()[..1])]})
+        .to_string()
+        .into_bytes();
     let packed = gzip(&plain);
     let cases = [
         ("gzip", plain.clone(), 400, "bad_request"),
         ("deflate", plain.clone(), 400, "bad_request"),
-        ("gzip", packed[..packed.len() / 2].to_vec(), 400, "bad_request"),
+        (
+            "gzip",
+            packed[..packed.len() / 2].to_vec(),
+            400,
+            "bad_request",
+        ),
         ("gzip", Vec::new(), 400, "bad_request"),
         ("deflate", raw_deflate(&plain), 400, "bad_request"),
         ("br", plain.clone(), 415, "unsupported_encoding"),
@@ -122,8 +189,13 @@ fn wrong_encodings(target: &Target<'_>) -> Result<()> {
         ("zstd", packed.clone(), 415, "unsupported_encoding"),
     ];
     for (index, (encoding, body, status, code)) in cases.into_iter().enumerate() {
-        let reply = target.infer(body).header("content-encoding", encoding).send()?;
-        reply.refused(status, code).map_err(|error| error.context(format!("case {index}, {encoding}")))?;
+        let reply = target
+            .infer(body)
+            .header("content-encoding", encoding)
+            .send()?;
+        reply
+            .refused(status, code)
+            .map_err(|error| error.context(format!("case {index}, {encoding}")))?;
     }
     Ok(())
 }
@@ -132,12 +204,27 @@ fn bounded(target: &Target<'_>) -> Result<()> {
     let plain = json!({"inputs": [features(&wines()[..1])]}).to_string();
     let padded = |size: usize| format!("{}{plain}", " ".repeat(size - plain.len())).into_bytes();
     target.infer(padded(LIMIT)).send()?.json_ok()?;
-    target.infer(gzip(&padded(LIMIT))).header("content-encoding", "gzip").send()?.json_ok()?;
-    target.infer(padded(LIMIT + 1)).send()?.refused(413, "too_large")?;
+    target
+        .infer(gzip(&padded(LIMIT)))
+        .header("content-encoding", "gzip")
+        .send()?
+        .json_ok()?;
+    target
+        .infer(padded(LIMIT + 1))
+        .send()?
+        .refused(413, "too_large")?;
     let bomb = vec![b' '; 64 * LIMIT];
-    for (encoding, body) in [("gzip", gzip(&bomb)), ("deflate", zlib(&bomb)), ("gzip", gzip(&padded(LIMIT + 1)))] {
+    for (encoding, body) in [
+        ("gzip", gzip(&bomb)),
+        ("deflate", zlib(&bomb)),
+        ("gzip", gzip(&padded(LIMIT + 1))),
+    ] {
         ensure!(body.len() < LIMIT, "the case has lost its subject");
-        target.infer(body).header("content-encoding", encoding).send()?.refused(413, "too_large")?;
+        target
+            .infer(body)
+            .header("content-encoding", encoding)
+            .send()?
+            .refused(413, "too_large")?;
     }
     Ok(())
 }
@@ -150,8 +237,15 @@ fn nothing_left_behind(target: &Target<'_>) -> Result<()> {
         for body in [large.clone(), good.clone()] {
             let reply = target.infer(body).send()?;
             let traceparent = reply.json_ok()?["parameters"]["traceparent"].clone();
-            let trace_id = traceparent.as_str().and_then(SpanRef::from_traceparent).map(|span| span.trace_id);
-            same("the trace of the prediction", &trace_id, &Some(reply.trace_id.clone()))?;
+            let trace_id = traceparent
+                .as_str()
+                .and_then(SpanRef::from_traceparent)
+                .map(|span| span.trace_id);
+            same(
+                "the trace of the prediction",
+                &trace_id,
+                &Some(reply.trace_id.clone()),
+            )?;
         }
         target.infer("{").send()?.refused(400, "bad_request")?;
     }

@@ -24,7 +24,11 @@ fn body(target: &Target<'_>, path: &str, expected: &Value) -> Result<()> {
 fn live_and_ready(target: &Target<'_>) -> Result<()> {
     body(target, "/v2/health/live", &json!({"live": true}))?;
     // The specification says `live` here too, KServe's client reads `ready`.
-    body(target, "/v2/health/ready", &json!({"ready": true, "live": true}))
+    body(
+        target,
+        "/v2/health/ready",
+        &json!({"ready": true, "live": true}),
+    )
 }
 
 fn server(target: &Target<'_>) -> Result<()> {
@@ -54,7 +58,11 @@ fn model(target: &Target<'_>) -> Result<()> {
     });
     body(target, "/v2/models/wine_quality", &expected)?;
     for version in target.expected.versions {
-        body(target, &format!("/v2/models/wine_quality/versions/{version}"), &expected)?;
+        body(
+            target,
+            &format!("/v2/models/wine_quality/versions/{version}"),
+            &expected,
+        )?;
     }
     Ok(())
 }
@@ -63,7 +71,11 @@ fn model_ready(target: &Target<'_>) -> Result<()> {
     let expected = json!({"name": "wine_quality", "ready": true});
     body(target, "/v2/models/wine_quality/ready", &expected)?;
     for version in target.expected.versions {
-        body(target, &format!("/v2/models/wine_quality/versions/{version}/ready"), &expected)?;
+        body(
+            target,
+            &format!("/v2/models/wine_quality/versions/{version}/ready"),
+            &expected,
+        )?;
     }
     Ok(())
 }
@@ -91,17 +103,37 @@ fn configuration(target: &Target<'_>) -> Result<()> {
     });
     body(target, "/v2/models/wine_quality/config", &expected)?;
     let version = target.expected.versions[0];
-    body(target, &format!("/v2/models/wine_quality/versions/{version}/config"), &expected)
+    body(
+        target,
+        &format!("/v2/models/wine_quality/versions/{version}/config"),
+        &expected,
+    )
 }
 
 fn index(target: &Target<'_>) -> Result<()> {
     let entry = |version| json!({"name": "wine_quality", "version": version, "state": "READY", "reason": ""});
     let expected: Vec<_> = target.expected.versions.iter().map(entry).collect();
-    for asked in ["", "{}", r#"{"ready": true}"#, r#"{"ready": false, "unknown": 1}"#] {
-        let answer = target.call(Method::POST, "/v2/repository/index").body(asked).send()?.json_ok()?;
+    for asked in [
+        "",
+        "{}",
+        r#"{"ready": true}"#,
+        r#"{"ready": false, "unknown": 1}"#,
+    ] {
+        let answer = target
+            .call(Method::POST, "/v2/repository/index")
+            .body(asked)
+            .send()?
+            .json_ok()?;
         same(asked, &answer, &json!(expected))?;
     }
-    let wrong = target.call(Method::POST, "/v2/repository/index").body("{").send()?;
-    ensure!(wrong.refused(400, "bad_request").is_ok(), "half a body is answered {}", wrong.status);
+    let wrong = target
+        .call(Method::POST, "/v2/repository/index")
+        .body("{")
+        .send()?;
+    ensure!(
+        wrong.refused(400, "bad_request").is_ok(),
+        "half a body is answered {}",
+        wrong.status
+    );
     Ok(())
 }

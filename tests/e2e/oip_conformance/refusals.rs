@@ -23,11 +23,19 @@ pub(super) const CASES: &[(&str, Case)] = &[
 ];
 
 /// Each body must be refused as malformed.
-fn malformed(target: &Target<'_>, bodies: impl IntoIterator<Item = (String, Vec<u8>)>) -> Result<()> {
+fn malformed(
+    target: &Target<'_>,
+    bodies: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> Result<()> {
     let mut wrong = Vec::new();
     for (name, body) in bodies {
         let reply = target.infer(body).send()?;
-        wrong.extend(reply.refused(400, "bad_request").err().map(|error| format!("{name}: {error:#}")));
+        wrong.extend(
+            reply
+                .refused(400, "bad_request")
+                .err()
+                .map(|error| format!("{name}: {error:#}")),
+        );
     }
     told(&wrong)
 }
@@ -44,7 +52,10 @@ fn with_input(members: &Value) -> (String, Vec<u8>) {
         input[name] = value.clone();
     }
     let body = json!({"inputs": [input]}).to_string();
-    (members.to_string().chars().take(120).collect(), body.into_bytes())
+    (
+        members.to_string().chars().take(120).collect(),
+        body.into_bytes(),
+    )
 }
 
 fn no_message(target: &Target<'_>) -> Result<()> {
@@ -64,7 +75,11 @@ fn no_message(target: &Target<'_>) -> Result<()> {
         "{\"inputs\": [{\"name\": \"features\"}]}".to_owned(),
         "[".repeat(deep),
         format!("{{\"inputs\": {}{}}}", "[".repeat(deep), "]".repeat(deep)),
-        format!("{{\"inputs\": [], \"unknown\": {}{}}}", "{\"a\":".repeat(deep), "}".repeat(deep)),
+        format!(
+            "{{\"inputs\": [], \"unknown\": {}{}}}",
+            "{\"a\":".repeat(deep),
+            "}".repeat(deep)
+        ),
         format!(
             r#"{{"inputs": [{{"name": "features", "shape": [1, 11], "datatype": "FP32", "data": {}1{}}}]}}"#,
             "[".repeat(deep),
@@ -75,9 +90,23 @@ fn no_message(target: &Target<'_>) -> Result<()> {
             "9".repeat(10_000)
         ),
     ];
-    let texts = texts.into_iter().map(|text| (text.chars().take(60).collect(), text.into_bytes()));
-    let bytes = [&b"\xff\xfe\x00"[..], b"{\"inputs\": [{\"name\": \"\xff\"}]}", b"\x1f\x8b\x08\x00", b"\0\0\0\0"];
-    malformed(target, texts.chain(bytes.into_iter().map(|bytes| (format!("{bytes:?}"), bytes.to_vec()))))
+    let texts = texts
+        .into_iter()
+        .map(|text| (text.chars().take(60).collect(), text.into_bytes()));
+    let bytes = [
+        &b"\xff\xfe\x00"[..],
+        b"{\"inputs\": [{\"name\": \"\xff\"}]}",
+        b"\x1f\x8b\x08\x00",
+        b"\0\0\0\0",
+    ];
+    malformed(
+        target,
+        texts.chain(
+            bytes
+                .into_iter()
+                .map(|bytes| (format!("{bytes:?}"), bytes.to_vec())),
+        ),
+    )
 }
 
 fn wrong_inputs(target: &Target<'_>) -> Result<()> {
@@ -97,7 +126,12 @@ fn wrong_inputs(target: &Target<'_>) -> Result<()> {
         json!([{"name": "data_id", "shape": [1], "datatype": "BYTES", "data": "wine-0001"}]),
         json!([{"name": "data_id", "shape": [2], "datatype": "BYTES", "data": ["wine-0001"]}]),
     ];
-    let bodies = lists.into_iter().map(|list| (list.to_string(), json!({"inputs": list}).to_string().into_bytes()));
+    let bodies = lists.into_iter().map(|list| {
+        (
+            list.to_string(),
+            json!({"inputs": list}).to_string().into_bytes(),
+        )
+    });
     malformed(target, bodies)
 }
 
@@ -132,7 +166,9 @@ fn wrong_shapes(target: &Target<'_>) -> Result<()> {
     let shapes = shapes.into_iter().chain([many.as_str()]);
     malformed(
         target,
-        shapes.map(|shape| with_input(&json!({"shape": serde_json::from_str::<Value>(shape).unwrap_or_default()}))),
+        shapes.map(|shape| {
+            with_input(&json!({"shape": serde_json::from_str::<Value>(shape).unwrap_or_default()}))
+        }),
     )
 }
 
@@ -172,8 +208,28 @@ fn wrong_elements(target: &Target<'_>) -> Result<()> {
     ];
     malformed(target, members.iter().map(with_input))?;
     let text = String::from_utf8(with_input(&json!({})).1)?;
-    let literal = |number: &str| (number.to_owned(), text.replacen("7.4", number, 1).into_bytes());
-    malformed(target, ["NaN", "Infinity", "-Infinity", "1e999", "0x7", "+7", "07", ".7", "7.", "1_0"].map(literal))
+    let literal = |number: &str| {
+        (
+            number.to_owned(),
+            text.replacen("7.4", number, 1).into_bytes(),
+        )
+    };
+    malformed(
+        target,
+        [
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e999",
+            "0x7",
+            "+7",
+            "07",
+            ".7",
+            "7.",
+            "1_0",
+        ]
+        .map(literal),
+    )
 }
 
 fn wrong_wishes(target: &Target<'_>) -> Result<()> {
@@ -214,9 +270,17 @@ fn wrong_raw_tensors(target: &Target<'_>) -> Result<()> {
     wide["shape"] = json!([4_611_686_018_427_387_904_u64, 4]);
     let inputs = [
         ("shorter than the shape", input(json!(40)), &tail[..40]),
-        ("longer than the shape", input(json!(48)), &[&tail[..], &[0; 4]].concat()[..]),
+        (
+            "longer than the shape",
+            input(json!(48)),
+            &[&tail[..], &[0; 4]].concat()[..],
+        ),
         ("past the end", input(json!(44)), &tail[..43]),
-        ("left over", input(json!(44)), &[&tail[..], &[0; 1]].concat()),
+        (
+            "left over",
+            input(json!(44)),
+            &[&tail[..], &[0; 1]].concat(),
+        ),
         ("a size below zero", input(json!(-44)), &tail),
         ("a size that is no number", input(json!("44")), &tail),
         ("a size with a fraction", input(json!(44.5)), &tail),
@@ -224,16 +288,33 @@ fn wrong_raw_tensors(target: &Target<'_>) -> Result<()> {
         ("raw and JSON", both, &tail),
         ("an overflowing shape", wide, &tail),
         ("a text without its length", ids(2), &[9, 0]),
-        ("a text shorter than its length", ids(8), &[9, 0, 0, 0, b'w', b'i', b'n', b'e']),
-        ("a text of four gigabytes", ids(5), &[0xff, 0xff, 0xff, 0xff, b'w']),
-        ("two texts for one", ids(10), &[1, 0, 0, 0, b'a', 1, 0, 0, 0, b'b']),
+        (
+            "a text shorter than its length",
+            ids(8),
+            &[9, 0, 0, 0, b'w', b'i', b'n', b'e'],
+        ),
+        (
+            "a text of four gigabytes",
+            ids(5),
+            &[0xff, 0xff, 0xff, 0xff, b'w'],
+        ),
+        (
+            "two texts for one",
+            ids(10),
+            &[1, 0, 0, 0, b'a', 1, 0, 0, 0, b'b'],
+        ),
         ("a text that is no UTF-8", ids(6), &[2, 0, 0, 0, 0xff, 0xfe]),
     ];
     let mut wrong = Vec::new();
     for (name, input, tail) in inputs {
         let (length, body) = body(&json!({"inputs": [input]}), tail);
         let reply = target.infer(body).json_length(length).send()?;
-        wrong.extend(reply.refused(400, "bad_request").err().map(|error| format!("{name}: {error:#}")));
+        wrong.extend(
+            reply
+                .refused(400, "bad_request")
+                .err()
+                .map(|error| format!("{name}: {error:#}")),
+        );
     }
     let (length, good) = body(&json!({"inputs": [input(json!(44))]}), &tail);
     for header in [
@@ -248,8 +329,16 @@ fn wrong_raw_tensors(target: &Target<'_>) -> Result<()> {
         &format!("{}", length + 1),
         &format!("{}", length - 1),
     ] {
-        let reply = target.infer(good.clone()).header("inference-header-content-length", header).send()?;
-        wrong.extend(reply.refused(400, "bad_request").err().map(|error| format!("header {header:?}: {error:#}")));
+        let reply = target
+            .infer(good.clone())
+            .header("inference-header-content-length", header)
+            .send()?;
+        wrong.extend(
+            reply
+                .refused(400, "bad_request")
+                .err()
+                .map(|error| format!("header {header:?}: {error:#}")),
+        );
     }
     told(&wrong)
 }
@@ -257,7 +346,10 @@ fn wrong_raw_tensors(target: &Target<'_>) -> Result<()> {
 fn no_time(target: &Target<'_>) -> Result<()> {
     for input in [features(&wines()[..1]), data_ids(&["wine-0001"])] {
         let body = json!({"inputs": [input], "parameters": {"timeout": 1}});
-        target.infer(body.to_string()).send()?.refused(504, "deadline_passed")?;
+        target
+            .infer(body.to_string())
+            .send()?
+            .refused(504, "deadline_passed")?;
     }
     Ok(())
 }
@@ -265,45 +357,169 @@ fn no_time(target: &Target<'_>) -> Result<()> {
 fn too_many_rows(target: &Target<'_>) -> Result<()> {
     let many = |count| json!({"inputs": [features(&wines()[..count])]}).to_string();
     target.infer(many(1000)).send()?.json_ok()?;
-    target.infer(many(1001)).send()?.refused(422, "too_many_rows")?;
+    target
+        .infer(many(1001))
+        .send()?
+        .refused(422, "too_many_rows")?;
     let ids = vec!["wine-0001"; 1001];
-    target.infer(json!({"inputs": [data_ids(&ids)]}).to_string()).send()?.refused(422, "too_many_rows")
+    target
+        .infer(json!({"inputs": [data_ids(&ids)]}).to_string())
+        .send()?
+        .refused(422, "too_many_rows")
 }
 
 fn wrong_addresses(target: &Target<'_>) -> Result<()> {
     let no_route = target.expected.no_route;
-    let foreign = if target.expected.versions == ["1"] { "2" } else { "1" };
+    let foreign = if target.expected.versions == ["1"] {
+        "2"
+    } else {
+        "1"
+    };
     let infer = json!({"inputs": [features(&wines()[..1])]}).to_string();
     let cases = [
-        (Method::GET, "/v2/models/nothing".to_owned(), 404, "unknown_model"),
-        (Method::GET, "/v2/models/nothing/ready".to_owned(), 404, "unknown_model"),
-        (Method::GET, "/v2/models/nothing/config".to_owned(), 404, "unknown_model"),
-        (Method::GET, "/v2/models/nothing/versions/1".to_owned(), 404, "unknown_model"),
-        (Method::POST, "/v2/models/nothing/infer".to_owned(), 404, "unknown_model"),
-        (Method::POST, "/v2/models/nothing/versions/1/infer".to_owned(), 404, "unknown_model"),
-        (Method::GET, "/v2/models/wine_quality/versions/99".to_owned(), 404, "unknown_version"),
-        (Method::GET, "/v2/models/wine_quality/versions/99/ready".to_owned(), 404, "unknown_version"),
-        (Method::GET, format!("/v2/models/wine_quality/versions/{foreign}"), 404, "unknown_version"),
-        (Method::POST, "/v2/models/wine_quality/versions/99/infer".to_owned(), 404, "unknown_version"),
-        (Method::POST, "/v2/models/wine_quality/versions/0/infer".to_owned(), 404, "unknown_version"),
-        (Method::POST, "/v2/models/wine_quality/versions/01/infer".to_owned(), 404, "unknown_version"),
-        (Method::POST, "/v2/models/wine_quality/versions/latest/infer".to_owned(), 404, "unknown_version"),
+        (
+            Method::GET,
+            "/v2/models/nothing".to_owned(),
+            404,
+            "unknown_model",
+        ),
+        (
+            Method::GET,
+            "/v2/models/nothing/ready".to_owned(),
+            404,
+            "unknown_model",
+        ),
+        (
+            Method::GET,
+            "/v2/models/nothing/config".to_owned(),
+            404,
+            "unknown_model",
+        ),
+        (
+            Method::GET,
+            "/v2/models/nothing/versions/1".to_owned(),
+            404,
+            "unknown_model",
+        ),
+        (
+            Method::POST,
+            "/v2/models/nothing/infer".to_owned(),
+            404,
+            "unknown_model",
+        ),
+        (
+            Method::POST,
+            "/v2/models/nothing/versions/1/infer".to_owned(),
+            404,
+            "unknown_model",
+        ),
+        (
+            Method::GET,
+            "/v2/models/wine_quality/versions/99".to_owned(),
+            404,
+            "unknown_version",
+        ),
+        (
+            Method::GET,
+            "/v2/models/wine_quality/versions/99/ready".to_owned(),
+            404,
+            "unknown_version",
+        ),
+        (
+            Method::GET,
+            format!("/v2/models/wine_quality/versions/{foreign}"),
+            404,
+            "unknown_version",
+        ),
+        (
+            Method::POST,
+            "/v2/models/wine_quality/versions/99/infer".to_owned(),
+            404,
+            "unknown_version",
+        ),
+        (
+            Method::POST,
+            "/v2/models/wine_quality/versions/0/infer".to_owned(),
+            404,
+            "unknown_version",
+        ),
+        (
+            Method::POST,
+            "/v2/models/wine_quality/versions/01/infer".to_owned(),
+            404,
+            "unknown_version",
+        ),
+        (
+            Method::POST,
+            "/v2/models/wine_quality/versions/latest/infer".to_owned(),
+            404,
+            "unknown_version",
+        ),
         (Method::GET, "/v2/nothing".to_owned(), 404, no_route),
-        (Method::GET, "/v2/models/wine_quality/nothing".to_owned(), 404, no_route),
+        (
+            Method::GET,
+            "/v2/models/wine_quality/nothing".to_owned(),
+            404,
+            no_route,
+        ),
         // No redirects: they would lose the body of a POST.
-        (Method::GET, "/v2/models/wine_quality/".to_owned(), 404, no_route),
-        (Method::POST, "/v2/models/wine_quality/infer/".to_owned(), 404, no_route),
-        (Method::GET, "/v2/models/wine_quality/infer".to_owned(), 405, "method_not_allowed"),
-        (Method::PUT, "/v2/models/wine_quality/infer".to_owned(), 405, "method_not_allowed"),
-        (Method::POST, "/v2/models/wine_quality".to_owned(), 405, "method_not_allowed"),
-        (Method::DELETE, "/v2/models/wine_quality".to_owned(), 405, "method_not_allowed"),
-        (Method::GET, "/v2/repository/index".to_owned(), 405, "method_not_allowed"),
+        (
+            Method::GET,
+            "/v2/models/wine_quality/".to_owned(),
+            404,
+            no_route,
+        ),
+        (
+            Method::POST,
+            "/v2/models/wine_quality/infer/".to_owned(),
+            404,
+            no_route,
+        ),
+        (
+            Method::GET,
+            "/v2/models/wine_quality/infer".to_owned(),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            Method::PUT,
+            "/v2/models/wine_quality/infer".to_owned(),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            Method::POST,
+            "/v2/models/wine_quality".to_owned(),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            Method::DELETE,
+            "/v2/models/wine_quality".to_owned(),
+            405,
+            "method_not_allowed",
+        ),
+        (
+            Method::GET,
+            "/v2/repository/index".to_owned(),
+            405,
+            "method_not_allowed",
+        ),
         (Method::POST, "/v2".to_owned(), 405, "method_not_allowed"),
     ];
     let mut wrong = Vec::new();
     for (method, path, status, code) in cases {
-        let reply = target.call(method.clone(), &path).body(infer.clone()).send().with_context(|| path.clone())?;
-        wrong.extend(reply.refused(status, code).err().map(|error| format!("{method} {path}: {error:#}")));
+        let reply = target
+            .call(method.clone(), &path)
+            .body(infer.clone())
+            .send()
+            .with_context(|| path.clone())?;
+        wrong.extend(
+            reply
+                .refused(status, code)
+                .err()
+                .map(|error| format!("{method} {path}: {error:#}")),
+        );
     }
     told(&wrong)
 }
@@ -312,7 +528,15 @@ fn strange_method(target: &Target<'_>) -> Result<()> {
     let reply = target.call(Method::from_bytes(b"BREW")?, "/v2").send()?;
     let body: Value = serde_json::from_slice(&reply.body)?;
     let (status, code) = target.expected.strange_method;
-    same("status and code", &json!([reply.status.as_u16(), body["code"]]), &json!([status, code]))?;
+    same(
+        "status and code",
+        &json!([reply.status.as_u16(), body["code"]]),
+        &json!([status, code]),
+    )?;
     ensure!(body["error"].is_string(), "{body}");
-    same("content-type", &reply.header("content-type"), &"application/json")
+    same(
+        "content-type",
+        &reply.header("content-type"),
+        &"application/json",
+    )
 }

@@ -46,7 +46,11 @@ impl Expectations {
 
     /// Some requests are answered by the gateway itself.
     pub(super) const fn behind_the_gateway(self) -> Self {
-        Self { no_route: "unknown_path", strange_method: (405, "method_not_allowed"), ..self }
+        Self {
+            no_route: "unknown_path",
+            strange_method: (405, "method_not_allowed"),
+            ..self
+        }
     }
 }
 
@@ -80,13 +84,34 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn new(site: &'a Site, url: &'a str, expected: Expectations, variant: Option<&'static str>) -> Self {
-        Self { site, url, expected, variant }
+    pub(super) fn new(
+        site: &'a Site,
+        url: &'a str,
+        expected: Expectations,
+        variant: Option<&'static str>,
+    ) -> Self {
+        Self {
+            site,
+            url,
+            expected,
+            variant,
+        }
     }
 
     pub(super) fn call(&self, method: Method, path: impl Into<String>) -> Call<'_> {
-        let baggage = self.variant.map(|name| format!("ml.variant={name}")).into_iter().collect();
-        Call { target: self, method, path: path.into(), headers: Vec::new(), baggage, body: Bytes::new() }
+        let baggage = self
+            .variant
+            .map(|name| format!("ml.variant={name}"))
+            .into_iter()
+            .collect();
+        Call {
+            target: self,
+            method,
+            path: path.into(),
+            headers: Vec::new(),
+            baggage,
+            body: Bytes::new(),
+        }
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Reply> {
@@ -95,7 +120,8 @@ impl<'a> Target<'a> {
 
     /// An inference call of `wine_quality`, not yet sent.
     pub(super) fn infer(&self, body: impl Into<Bytes>) -> Call<'_> {
-        self.call(Method::POST, "/v2/models/wine_quality/infer").body(body)
+        self.call(Method::POST, "/v2/models/wine_quality/infer")
+            .body(body)
     }
 
     /// The answer to an inference that must succeed, as JSON.
@@ -128,7 +154,10 @@ impl Call<'_> {
     /// Sends it in a trace of its own, without a content type if none was given, as tritonclient does.
     pub(super) fn send(self) -> Result<Reply> {
         static TRACES: AtomicU64 = AtomicU64::new(1);
-        let trace_id = format!("0af7651916cd43dd{:016x}", TRACES.fetch_add(1, Ordering::Relaxed));
+        let trace_id = format!(
+            "0af7651916cd43dd{:016x}",
+            TRACES.fetch_add(1, Ordering::Relaxed)
+        );
         let url = format!("{}{}", self.target.url, self.path);
         let mut request = Request::builder().method(self.method).uri(&url);
         request = request.header("traceparent", format!("00-{trace_id}-b7ad6b7169203331-01"));
@@ -138,37 +167,80 @@ impl Call<'_> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let answer = self.target.site.exchange(request.body(self.body)?).with_context(|| url)?;
+        let answer = self
+            .target
+            .site
+            .exchange(request.body(self.body)?)
+            .with_context(|| url)?;
         let (head, body) = answer.into_parts();
-        Ok(Reply { status: head.status, headers: head.headers, body, trace_id })
+        Ok(Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+            trace_id,
+        })
     }
 }
 
 impl Reply {
     pub(super) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The JSON of an answer that must be 200.
     pub(super) fn json_ok(&self) -> Result<Value> {
-        ensure!(self.status == StatusCode::OK, "{}: {}", self.status, self.text());
-        same("content-type", &self.header("content-type"), &"application/json")?;
-        ensure!(!self.headers.contains_key("inference-header-content-length"), "JSON alone needs no header length");
+        ensure!(
+            self.status == StatusCode::OK,
+            "{}: {}",
+            self.status,
+            self.text()
+        );
+        same(
+            "content-type",
+            &self.header("content-type"),
+            &"application/json",
+        )?;
+        ensure!(
+            !self.headers.contains_key("inference-header-content-length"),
+            "JSON alone needs no header length"
+        );
         serde_json::from_slice(&self.body).with_context(|| self.text())
     }
 
     /// Whether this is a well-formed refusal with exactly this status and code.
     pub(super) fn refused(&self, status: u16, code: &str) -> Result<()> {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        same("status and code", &json!([self.status.as_u16(), body["code"]]), &json!([status, code]))
-            .with_context(|| self.text())?;
+        same(
+            "status and code",
+            &json!([self.status.as_u16(), body["code"]]),
+            &json!([status, code]),
+        )
+        .with_context(|| self.text())?;
         // The kserve client reads the error only below exactly this type.
-        same("content-type", &self.header("content-type"), &"application/json")?;
-        same("trace_id of the error", &body["trace_id"], &json!(self.trace_id))?;
+        same(
+            "content-type",
+            &self.header("content-type"),
+            &"application/json",
+        )?;
+        same(
+            "trace_id of the error",
+            &body["trace_id"],
+            &json!(self.trace_id),
+        )?;
         let error = body["error"].as_str().unwrap_or_default();
-        ensure!(!error.is_empty() && error.len() < 300, "the error is no sentence: {error:?}");
+        ensure!(
+            !error.is_empty() && error.len() < 300,
+            "the error is no sentence: {error:?}"
+        );
         let busy = matches!(status, 429 | 503);
-        same("whether there is Retry-After", &self.headers.contains_key("retry-after"), &busy)
+        same(
+            "whether there is Retry-After",
+            &self.headers.contains_key("retry-after"),
+            &busy,
+        )
     }
 
     fn text(&self) -> String {
@@ -178,18 +250,32 @@ impl Reply {
 }
 
 /// An error that shows both sides, unless they are equal.
-pub(super) fn same<T: PartialEq + Debug + ?Sized>(what: &str, found: &T, expected: &T) -> Result<()> {
-    ensure!(found == expected, "{what} is {found:?} instead of {expected:?}");
+pub(super) fn same<T: PartialEq + Debug + ?Sized>(
+    what: &str,
+    found: &T,
+    expected: &T,
+) -> Result<()> {
+    ensure!(
+        found == expected,
+        "{what} is {found:?} instead of {expected:?}"
+    );
     Ok(())
 }
 
 /// The output of this name.
 pub(super) fn output<'a>(answer: &'a Value, name: &str) -> Result<&'a Value> {
     let mut outputs = answer["outputs"].as_array().into_iter().flatten();
-    outputs.find(|output| output["name"] == name).with_context(|| format!("no output {name} in {answer}"))
+    outputs
+        .find(|output| output["name"] == name)
+        .with_context(|| format!("no output {name} in {answer}"))
 }
 
 /// The names of all outputs in their order.
 pub(super) fn output_names(answer: &Value) -> Vec<&str> {
-    answer["outputs"].as_array().into_iter().flatten().filter_map(|output| output["name"].as_str()).collect()
+    answer["outputs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|output| output["name"].as_str())
+        .collect()
 }

@@ -37,7 +37,11 @@ pub(crate) struct Measurement {
 }
 
 /// Sends the requests and measures client and server sides.
-pub(crate) async fn run(system: &System, path: Path, options: &BenchOptions) -> anyhow::Result<Measurement> {
+pub(crate) async fn run(
+    system: &System,
+    path: Path,
+    options: &BenchOptions,
+) -> anyhow::Result<Measurement> {
     let gateway: Uri = system.gateway()?.parse()?;
     if path == Path::Hit {
         // Every key once, so that each of the measured requests finds its answer.
@@ -48,7 +52,9 @@ pub(crate) async fn run(system: &System, path: Path, options: &BenchOptions) -> 
     let share = options.requests / options.connections;
     let loads = (0..options.connections).map(|number| {
         let gateway = gateway.clone();
-        telemetry::task::spawn(async move { connection(&gateway, path, number * share..(number + 1) * share).await })
+        telemetry::task::spawn(async move {
+            connection(&gateway, path, number * share..(number + 1) * share).await
+        })
     });
     let mut latencies = Vec::with_capacity(options.requests);
     for load in loads.collect::<Vec<_>>() {
@@ -57,8 +63,13 @@ pub(crate) async fn run(system: &System, path: Path, options: &BenchOptions) -> 
     let seconds = start.elapsed().as_secs_f64();
     let after = resources::of(system);
     latencies.sort_by(f64::total_cmp);
-    let quantile =
-        |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN) * 1e3;
+    let quantile = |share: f64| {
+        latencies
+            .get((latencies.len() as f64 * share) as usize)
+            .copied()
+            .unwrap_or(f64::NAN)
+            * 1e3
+    };
     Ok(Measurement {
         requests_per_second: latencies.len() as f64 / seconds,
         p50_ms: quantile(0.50),
@@ -68,16 +79,25 @@ pub(crate) async fn run(system: &System, path: Path, options: &BenchOptions) -> 
 }
 
 fn cpu(before: &[Usage], after: &[Usage], requests: usize) -> Vec<(&'static str, f64)> {
-    let spent = before
-        .iter()
-        .zip(after)
-        .map(|(before, after)| (after.name, (after.cpu_seconds - before.cpu_seconds) * 1e6 / requests as f64));
+    let spent = before.iter().zip(after).map(|(before, after)| {
+        (
+            after.name,
+            (after.cpu_seconds - before.cpu_seconds) * 1e6 / requests as f64,
+        )
+    });
     spent.collect()
 }
 
 /// One connection's requests, one after the other; the latencies in seconds.
-async fn connection(gateway: &Uri, path: Path, keys: std::ops::Range<usize>) -> anyhow::Result<Vec<f64>> {
-    let authority = gateway.authority().context("the gateway has an address")?.as_str();
+async fn connection(
+    gateway: &Uri,
+    path: Path,
+    keys: std::ops::Range<usize>,
+) -> anyhow::Result<Vec<f64>> {
+    let authority = gateway
+        .authority()
+        .context("the gateway has an address")?
+        .as_str();
     let stream = TcpStream::connect(authority).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
@@ -93,19 +113,30 @@ async fn connection(gateway: &Uri, path: Path, keys: std::ops::Range<usize>) -> 
     Ok(latencies)
 }
 
-async fn send(sender: &mut SendRequest<Full<Bytes>>, authority: &str, path: Path, wine: usize) -> anyhow::Result<()> {
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
+    authority: &str,
+    path: Path,
+    wine: usize,
+) -> anyhow::Result<()> {
     let body = format!(r#"{{"model":"wine_quality","data_ids":["wine-{wine:04}"]}}"#);
-    let mut request =
-        Request::post("/v1/predictions").header("host", authority).header("content-type", "application/json");
+    let mut request = Request::post("/v1/predictions")
+        .header("host", authority)
+        .header("content-type", "application/json");
     if path == Path::Miss {
         request = request.header("cache-control", "no-cache");
     }
     sender.ready().await?;
-    let answer = sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+    let answer = sender
+        .send_request(request.body(Full::new(Bytes::from(body)))?)
+        .await?;
     let status = answer.status();
     let body = answer.into_body().collect().await?.to_bytes();
     if status != StatusCode::OK {
-        bail!("the gateway answers {status} under load: {}", String::from_utf8_lossy(&body));
+        bail!(
+            "the gateway answers {status} under load: {}",
+            String::from_utf8_lossy(&body)
+        );
     }
     Ok(())
 }

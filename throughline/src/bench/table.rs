@@ -24,7 +24,11 @@ impl Report {
         Self {
             requests: options.requests,
             connections: options.connections,
-            store: if options.prediction_store.is_some() { "Elasticsearch" } else { "SQLite" },
+            store: if options.prediction_store.is_some() {
+                "Elasticsearch"
+            } else {
+                "SQLite"
+            },
             measurements: BTreeMap::new(),
             memory: Vec::new(),
             lost: 0,
@@ -32,7 +36,10 @@ impl Report {
     }
 
     pub(crate) fn add(&mut self, path: Path, telemetry: &'static str, measurement: Measurement) {
-        self.measurements.entry((word(path), telemetry)).or_default().push(measurement);
+        self.measurements
+            .entry((word(path), telemetry))
+            .or_default()
+            .push(measurement);
     }
 
     pub(crate) fn memory(&mut self, telemetry: &'static str, usage: Vec<Usage>) {
@@ -41,9 +48,18 @@ impl Report {
 
     /// The throughput with telemetry over the one without, round by round, and their median.
     fn ratio(&self, path: &'static str) -> f64 {
-        let rounds = |telemetry| self.measurements.get(&(path, telemetry)).map(Vec::as_slice).unwrap_or_default();
+        let rounds = |telemetry| {
+            self.measurements
+                .get(&(path, telemetry))
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+        };
         let pairs = rounds("on").iter().zip(rounds("off"));
-        median(pairs.map(|(on, off)| on.requests_per_second / off.requests_per_second).collect())
+        median(
+            pairs
+                .map(|(on, off)| on.requests_per_second / off.requests_per_second)
+                .collect(),
+        )
     }
 }
 
@@ -68,11 +84,22 @@ impl fmt::Display for Report {
         writeln!(out, "|---|---|--:|--:|--:|--:|--:|--:|--:|")?;
         for ((path, telemetry), rounds) in &self.measurements {
             let figure = |figure: fn(&Measurement) -> f64| median_of(rounds, figure);
-            let (speed, p50, p99) = (figure(|m| m.requests_per_second), figure(|m| m.p50_ms), figure(|m| m.p99_ms));
-            write!(out, "| {path} | {telemetry} | {speed:.0} | {p50:.2} | {p99:.2} |")?;
+            let (speed, p50, p99) = (
+                figure(|m| m.requests_per_second),
+                figure(|m| m.p50_ms),
+                figure(|m| m.p99_ms),
+            );
+            write!(
+                out,
+                "| {path} | {telemetry} | {speed:.0} | {p50:.2} | {p99:.2} |"
+            )?;
             for part in ["gateway", "model-service", "feature-store", "explorer"] {
-                let cpu =
-                    |m: &Measurement| m.cpu_us.iter().find(|(name, _)| *name == part).map_or(f64::NAN, |(_, cpu)| *cpu);
+                let cpu = |m: &Measurement| {
+                    m.cpu_us
+                        .iter()
+                        .find(|(name, _)| *name == part)
+                        .map_or(f64::NAN, |(_, cpu)| *cpu)
+                };
                 write!(out, " {:.0} |", median_of(rounds, cpu))?;
             }
             writeln!(out)?;
@@ -84,7 +111,10 @@ impl fmt::Display for Report {
             self.ratio("miss"),
             self.lost
         )?;
-        writeln!(out, "| resident memory, MiB | gateway | model-service | feature-store | explorer | together |")?;
+        writeln!(
+            out,
+            "| resident memory, MiB | gateway | model-service | feature-store | explorer | together |"
+        )?;
         writeln!(out, "|---|--:|--:|--:|--:|--:|")?;
         for (telemetry, usage) in &self.memory {
             write!(out, "| telemetry {telemetry} |")?;
@@ -92,10 +122,17 @@ impl fmt::Display for Report {
                 write!(
                     out,
                     " {:.1} |",
-                    usage.iter().find(|usage| usage.name == part).map_or(f64::NAN, |usage| usage.resident_mib)
+                    usage
+                        .iter()
+                        .find(|usage| usage.name == part)
+                        .map_or(f64::NAN, |usage| usage.resident_mib)
                 )?;
             }
-            writeln!(out, " {:.1} |", usage.iter().map(|usage| usage.resident_mib).sum::<f64>())?;
+            writeln!(
+                out,
+                " {:.1} |",
+                usage.iter().map(|usage| usage.resident_mib).sum::<f64>()
+            )?;
         }
         Ok(())
     }

@@ -15,25 +15,44 @@ use crate::screen;
 /// The oldest Python that the worker runs on.
 const OLDEST: (u32, u32) = (3, 10);
 /// Where to look when none is named, the plain name first: it is what the user means by Python.
-const CANDIDATES: [&str; 6] = ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"];
+const CANDIDATES: [&str; 6] = [
+    "python3",
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
+    "python",
+];
 
 /// Makes the environment, or makes it anew when it is not the one that this program needs.
 pub(crate) fn main(options: &PythonSetupOptions) -> anyhow::Result<()> {
     let root = options.environment();
-    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = root
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
     // Tests and people may start at the same time; the second one finds the work done.
     let lock = fs::File::create(root.with_extension("lock"))?;
     FileExt::lock(&lock)?;
     if matches!(Environment::find(&root)?, Found::Ready(_)) {
-        screen::say(format!("the Python environment {} is up to date", root.display()));
+        screen::say(format!(
+            "the Python environment {} is up to date",
+            root.display()
+        ));
         return Ok(());
     }
     let begun = Instant::now();
     let python = find_python(options.python.as_deref())?;
-    screen::say(format!("making the Python environment {} with {python}", root.display()));
+    screen::say(format!(
+        "making the Python environment {} with {python}",
+        root.display()
+    ));
     make(&root, &python)?;
-    screen::say(format!("installed what {PACKAGE} needs in {:.0} s", begun.elapsed().as_secs_f64()));
+    screen::say(format!(
+        "installed what {PACKAGE} needs in {:.0} s",
+        begun.elapsed().as_secs_f64()
+    ));
     Ok(())
 }
 
@@ -51,7 +70,9 @@ fn make(root: &Path, python: &str) -> anyhow::Result<()> {
     run(Command::new(python).args(["-m", "venv"]).arg(root)).context(
         "cannot make a virtual environment; on Debian and Ubuntu the package python3-venv has what is missing",
     )?;
-    let environment = Environment { root: root.to_owned() };
+    let environment = Environment {
+        root: root.to_owned(),
+    };
     let wanted = root.join("wanted.lock");
     fs::write(&wanted, file(LOCK)?)?;
     let mut install = Command::new(environment.program("python"));
@@ -65,7 +86,9 @@ fn make(root: &Path, python: &str) -> anyhow::Result<()> {
         "off",
         "--quiet",
     ]);
-    install.args(["--require-hashes", "--only-binary", ":all:", "-r"]).arg(&wanted);
+    install
+        .args(["--require-hashes", "--only-binary", ":all:", "-r"])
+        .arg(&wanted);
     run(&mut install).context("cannot install what the worker needs")?;
     environment.write_package()?;
     // Last, since this name says that everything before was done.
@@ -78,19 +101,28 @@ fn find_python(named: Option<&str>) -> anyhow::Result<String> {
     let candidates = named.map_or_else(|| CANDIDATES.to_vec(), |named| vec![named]);
     let mut seen = Vec::new();
     for candidate in candidates {
-        let Some((major, minor)) = version(candidate) else { continue };
+        let Some((major, minor)) = version(candidate) else {
+            continue;
+        };
         if (major, minor) >= OLDEST {
             return Ok(candidate.to_owned());
         }
         seen.push(format!("{candidate} is {major}.{minor}"));
     }
     let (major, minor) = OLDEST;
-    let seen = if seen.is_empty() { "none was found".to_owned() } else { seen.join(", ") };
+    let seen = if seen.is_empty() {
+        "none was found".to_owned()
+    } else {
+        seen.join(", ")
+    };
     bail!("Python {major}.{minor} or newer is needed ({seen}); name one with --python")
 }
 
 fn version(python: &str) -> Option<(u32, u32)> {
-    let output = Command::new(python).args(["-c", "import sys; print(*sys.version_info[:2])"]).output().ok()?;
+    let output = Command::new(python)
+        .args(["-c", "import sys; print(*sys.version_info[:2])"])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = text.trim().split_once(' ')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
@@ -98,6 +130,12 @@ fn version(python: &str) -> Option<(u32, u32)> {
 
 /// Runs a step to its end; its output is shown as it comes.
 fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if status.success() { Ok(()) } else { bail!("{} ended with {status}", command.get_program().display()) }
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{} ended with {status}", command.get_program().display())
+    }
 }

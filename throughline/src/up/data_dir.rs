@@ -27,7 +27,12 @@ impl DataDir {
             .with_context(|| format!("cannot make the data folder {}", root.display()))?;
         let root = fs::canonicalize(root)?;
         let path = root.join("lock");
-        let mut lock = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)?;
         match fs4::FileExt::try_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -55,20 +55,40 @@ impl Part {
             None => std::env::current_exe().context("cannot find this program's own file")?,
         };
         let mut command = Command::new(program);
-        command.args(&spec.args).env_remove("OTEL_SERVICE_NAME").envs(spec.env);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(&spec.args)
+            .env_remove("OTEL_SERVICE_NAME")
+            .envs(spec.env);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         // A group of its own: Ctrl-C reaches this process alone, and it stops the parts in the right order.
         #[cfg(unix)]
         command.process_group(0);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", spec.name))?;
-        let log = File::create(&spec.log).with_context(|| format!("cannot write {}", spec.log.display()))?;
-        let words = Arc::new(Words { name: spec.name, log: Mutex::new(log), last: Mutex::default() });
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", spec.name))?;
+        let log = File::create(&spec.log)
+            .with_context(|| format!("cannot write {}", spec.log.display()))?;
+        let words = Arc::new(Words {
+            name: spec.name,
+            log: Mutex::new(log),
+            last: Mutex::default(),
+        });
         let (found, urls) = watch::channel(Vec::new());
         let found = Arc::new(found);
         listen(child.stdout.take(), Arc::clone(&words), Arc::clone(&found));
         listen(child.stderr.take(), Arc::clone(&words), found);
         let lifeline = child.stdin.take();
-        Ok(Self { name: spec.name, child, lifeline, words, urls })
+        Ok(Self {
+            name: spec.name,
+            child,
+            lifeline,
+            words,
+            urls,
+        })
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -81,8 +101,11 @@ impl Part {
 
     /// The address that the part tells in the log event `event`.
     pub(crate) async fn url(&mut self, event: &str) -> anyhow::Result<String> {
-        let find =
-            |urls: &Vec<(String, String)>| urls.iter().find(|(name, _)| name == event).map(|(_, url)| url.clone());
+        let find = |urls: &Vec<(String, String)>| {
+            urls.iter()
+                .find(|(name, _)| name == event)
+                .map(|(_, url)| url.clone())
+        };
         let mut urls = self.urls.clone();
         tokio::select! {
             found = tokio::time::timeout(START_TIMEOUT, urls.wait_for(|urls| find(urls).is_some())) => {
@@ -137,7 +160,10 @@ struct Words {
 impl Words {
     fn hear(&self, line: &str, found: &watch::Sender<Vec<(String, String)>>) {
         // The log file is a convenience; a full disk must not stop the system.
-        let _ = writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{line}");
+        let _ = writeln!(
+            self.log.lock().unwrap_or_else(PoisonError::into_inner),
+            "{line}"
+        );
         let event: Value = serde_json::from_str(line).unwrap_or(Value::Null);
         let text = |key: &str| event[key].as_str();
         if let (Some(name), Some(url)) = (text("event.name"), text("url")) {
@@ -146,11 +172,17 @@ impl Words {
         let plain = readable(&event).unwrap_or_else(|| line.to_owned());
         match text("level") {
             Some("WARN" | "ERROR") => {
-                screen::warn(format!("{} {plain}", screen::paint("33", &format!("{:<14}", self.name))));
+                screen::warn(format!(
+                    "{} {plain}",
+                    screen::paint("33", &format!("{:<14}", self.name))
+                ));
             }
             // What is not a log line is said to people: progress, results, and the last words of a panic.
             None if !plain.is_empty() => {
-                screen::say(format!("{} {plain}", screen::paint("90", &format!("{:<14}", self.name))));
+                screen::say(format!(
+                    "{} {plain}",
+                    screen::paint("90", &format!("{:<14}", self.name))
+                ));
             }
             _ => {}
         }
@@ -166,13 +198,20 @@ impl Words {
         if last.is_empty() {
             return String::new();
         }
-        format!("; its last lines:\n    {}", last.iter().cloned().collect::<Vec<_>>().join("\n    "))
+        format!(
+            "; its last lines:\n    {}",
+            last.iter().cloned().collect::<Vec<_>>().join("\n    ")
+        )
     }
 }
 
 /// A JSON log line as a person would read it.
 fn readable(event: &Value) -> Option<String> {
-    Some(format!("{} {}", event["level"].as_str()?, event["message"].as_str()?))
+    Some(format!(
+        "{} {}",
+        event["level"].as_str()?,
+        event["message"].as_str()?
+    ))
 }
 
 fn listen(

@@ -32,13 +32,20 @@ struct Answer {
 pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
     let (gateway, explorer) = (system.gateway()?, system.explorer());
     let (read, write) = system.store_spans();
-    let client = Client { http: HttpClient::new()?, gateway };
+    let client = Client {
+        http: HttpClient::new()?,
+        gateway,
+    };
     // With one variant there is nothing to choose, and the plainest request is the best sample.
     let primary = system.worker().map(|_| "primary");
     let miss = client.first_miss(1, primary).await?;
     let hit = client.ask(&miss.data_id, primary).await?;
     if hit.prediction["cached"] != Value::Bool(true) {
-        bail!("the second request for {} was not answered from the prediction store: {}", hit.data_id, hit.prediction);
+        bail!(
+            "the second request for {} was not answered from the prediction store: {}",
+            hit.data_id,
+            hit.prediction
+        );
     }
     let computed = ["predict wine_quality", system.feature_span(), write];
     let stored = [read];
@@ -48,13 +55,21 @@ pub(crate) async fn run(system: &System) -> anyhow::Result<()> {
     ];
     if system.worker().is_some() {
         // Another wine: the feature store remembers the features of this one, and a miss should show where they come from.
-        let canary = client.first_miss(row(&samples[0].1.data_id) % 1599 + 1, Some("canary")).await?;
-        samples.push(("A miss of the canary: computed in Python", canary, computed.as_slice()));
+        let canary = client
+            .first_miss(row(&samples[0].1.data_id) % 1599 + 1, Some("canary"))
+            .await?;
+        samples.push((
+            "A miss of the canary: computed in Python",
+            canary,
+            computed.as_slice(),
+        ));
     }
     for (title, answer, spans) in samples {
         heading(title, &answer);
         match (explorer, &answer.trace_id) {
-            (Some(explorer), Some(trace_id)) => show(&Explorer::new(explorer)?, trace_id, spans).await?,
+            (Some(explorer), Some(trace_id)) => {
+                show(&Explorer::new(explorer)?, trace_id, spans).await?
+            }
             (None, Some(trace_id)) => {
                 screen::say(format!(
                     "  its trace {trace_id} went to the OTLP endpoint; whether it is whole there was not checked"
@@ -91,28 +106,49 @@ impl Client<'_> {
 
     async fn ask(&self, data_id: &str, variant: Option<&str>) -> anyhow::Result<Answer> {
         let body = json!({"model": "wine_quality", "data_ids": [data_id]}).to_string();
-        let mut request =
-            Request::post(format!("{}/v1/predictions", self.gateway)).header("content-type", "application/json");
+        let mut request = Request::post(format!("{}/v1/predictions", self.gateway))
+            .header("content-type", "application/json");
         if let Some(variant) = variant {
             request = request.header("baggage", format!("ml.variant={variant}"));
         }
         let request = request.body(Bytes::from(body))?;
         let start = Instant::now();
-        let answer = self.http.send(request, Duration::from_secs(10)).await.context("the sample request failed")?;
+        let answer = self
+            .http
+            .send(request, Duration::from_secs(10))
+            .await
+            .context("the sample request failed")?;
         let took = start.elapsed();
         let body: Value = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
         if answer.status() != StatusCode::OK {
-            bail!("the gateway answers {} to the sample request: {body}", answer.status());
+            bail!(
+                "the gateway answers {} to the sample request: {body}",
+                answer.status()
+            );
         }
-        let traceresponse = answer.headers().get("traceresponse").and_then(|value| value.to_str().ok());
-        let trace_id = traceresponse.and_then(SpanRef::from_traceparent).map(|ids| ids.trace_id);
-        Ok(Answer { data_id: data_id.to_owned(), prediction: body["predictions"][0].clone(), trace_id, took })
+        let traceresponse = answer
+            .headers()
+            .get("traceresponse")
+            .and_then(|value| value.to_str().ok());
+        let trace_id = traceresponse
+            .and_then(SpanRef::from_traceparent)
+            .map(|ids| ids.trace_id);
+        Ok(Answer {
+            data_id: data_id.to_owned(),
+            prediction: body["predictions"][0].clone(),
+            trace_id,
+            took,
+        })
     }
 }
 
 /// The number in `wine-0001`.
 fn row(data_id: &str) -> u32 {
-    data_id.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(1)
+    data_id
+        .rsplit('-')
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(1)
 }
 
 fn heading(title: &str, answer: &Answer) {
@@ -135,7 +171,12 @@ async fn show(explorer: &Explorer, trace_id: &str, expected: &[&str]) -> anyhow:
     loop {
         let trace = explorer.trace(trace_id).await?;
         let missing = trace.as_ref().map_or_else(
-            || expected.iter().map(|name| format!("{name} is missing")).collect(),
+            || {
+                expected
+                    .iter()
+                    .map(|name| format!("{name} is missing"))
+                    .collect()
+            },
             |trace| missing(trace, expected),
         );
         match trace {
@@ -145,9 +186,14 @@ async fn show(explorer: &Explorer, trace_id: &str, expected: &[&str]) -> anyhow:
             }
             Some(trace) if Instant::now() > deadline => {
                 screen::say(screen::waterfall(&trace));
-                bail!("the trace {trace_id} is not complete: {}", missing.join(", "));
+                bail!(
+                    "the trace {trace_id} is not complete: {}",
+                    missing.join(", ")
+                );
             }
-            None if Instant::now() > deadline => bail!("the trace {trace_id} did not arrive at the explorer"),
+            None if Instant::now() > deadline => {
+                bail!("the trace {trace_id} did not arrive at the explorer")
+            }
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -155,6 +201,9 @@ async fn show(explorer: &Explorer, trace_id: &str, expected: &[&str]) -> anyhow:
 
 fn missing(trace: &Trace, expected: &[&str]) -> Vec<String> {
     let names: BTreeSet<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
-    let absent = expected.iter().filter(|name| !names.contains(*name)).map(|name| format!("{name} is missing"));
+    let absent = expected
+        .iter()
+        .filter(|name| !names.contains(*name))
+        .map(|name| format!("{name} is missing"));
     absent.chain(explorer::tree::problems(trace)).collect()
 }

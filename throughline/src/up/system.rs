@@ -46,11 +46,18 @@ impl System {
             ("--model-service-port", options.model_service_port),
             ("--feature-store-port", options.feature_store_port),
         ];
-        let explorer = [("--explorer-port", options.explorer_port), ("--otlp-port", options.otlp_port)];
-        let explorer = explorer.into_iter().filter(|_| options.otlp_endpoint.is_none());
+        let explorer = [
+            ("--explorer-port", options.explorer_port),
+            ("--otlp-port", options.otlp_port),
+        ];
+        let explorer = explorer
+            .into_iter()
+            .filter(|_| options.otlp_endpoint.is_none());
         let data = DataDir::open(&options.data_dir)?;
         let python = worker::environment(options)?;
-        let worker = python.iter().map(|_| ("--python-port", options.worker.python_port));
+        let worker = python
+            .iter()
+            .map(|_| ("--python-port", options.worker.python_port));
         for (flag, port) in ports.into_iter().chain(explorer).chain(worker) {
             free(port, flag)?;
         }
@@ -58,7 +65,11 @@ impl System {
             options: options.clone(),
             data,
             parts: Vec::new(),
-            extra_env: options.otlp_endpoint.iter().map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url.clone())).collect(),
+            extra_env: options
+                .otlp_endpoint
+                .iter()
+                .map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url.clone()))
+                .collect(),
             python,
             explorer: None,
             feature_store: None,
@@ -69,7 +80,10 @@ impl System {
     }
 
     /// More variables for every part that is started from now on.
-    pub(crate) fn with_env(mut self, variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+    pub(crate) fn with_env(
+        mut self,
+        variables: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         self.extra_env.extend(variables);
         self
     }
@@ -94,7 +108,10 @@ impl System {
         }
         (self.feature_store, self.model_service, self.gateway) =
             (Some(feature_store), Some(model_service), Some(gateway));
-        screen::say(format!("everything is up after {:.1} s", begun.elapsed().as_secs_f64()));
+        screen::say(format!(
+            "everything is up after {:.1} s",
+            begun.elapsed().as_secs_f64()
+        ));
         Ok(())
     }
 
@@ -105,7 +122,8 @@ impl System {
 
     /// Where the explorer listens, if this system has one and its traces go there.
     pub(crate) fn explorer(&self) -> Option<&str> {
-        let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some_and(|url| !url.is_empty());
+        let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .is_some_and(|url| !url.is_empty());
         self.explorer.as_deref().filter(|_| !elsewhere)
     }
 
@@ -132,13 +150,19 @@ impl System {
 
     /// Names and pids of the running parts.
     pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
-        self.parts.iter().filter_map(|part| Some((part.name(), part.pid()?))).collect()
+        self.parts
+            .iter()
+            .filter_map(|part| Some((part.name(), part.pid()?)))
+            .collect()
     }
 
     /// The addresses and a first request, for the reader of the terminal.
     pub(crate) fn addresses(&self) -> anyhow::Result<String> {
         let gateway = self.gateway()?;
-        let mut text = format!("\n{:<22}{gateway}   (API: {gateway}/openapi.json)\n", "gateway");
+        let mut text = format!(
+            "\n{:<22}{gateway}   (API: {gateway}/openapi.json)\n",
+            "gateway"
+        );
         let rest = [
             ("model-service", &self.model_service),
             (worker::NAME, &self.worker),
@@ -177,8 +201,14 @@ impl System {
     }
 
     async fn start_explorer(&mut self) -> anyhow::Result<()> {
-        let listen = [("--listen", self.options.explorer_port), ("--otlp-listen", self.options.otlp_port)];
-        let listen = listen.iter().flat_map(|(flag, port)| address(flag, *port)).collect();
+        let listen = [
+            ("--listen", self.options.explorer_port),
+            ("--otlp-listen", self.options.otlp_port),
+        ];
+        let listen = listen
+            .iter()
+            .flat_map(|(flag, port)| address(flag, *port))
+            .collect();
         let mut part = self.spawn("explorer", listen, &[])?;
         let url = part.url("server.listening").await?;
         let otlp = part.url("explorer.otlp_listening").await?;
@@ -205,16 +235,35 @@ impl System {
         let mut work = Vec::new();
         if !has_version(&self.data.models(), "wine_quality", "model.safetensors") {
             screen::say("training wine_quality on 1,599 wines …");
-            let args = ["wine_quality", "--data", &csv, "--model-repository", &models, "--if-missing"];
+            let args = [
+                "wine_quality",
+                "--data",
+                &csv,
+                "--model-repository",
+                &models,
+                "--if-missing",
+            ];
             work.push(self.spawn("train", args.map(str::to_owned).to_vec(), &[])?);
         }
         // Shown without the password that may be in it.
         let named = self.feature_database().to_string();
         if !self.has_features(&named) {
             screen::say("loading features of 1,599 wines …");
-            let args = ["materialize", "--view", "wine_features", "--file", &csv, "--map", "data_id=wine_id"];
+            let args = [
+                "materialize",
+                "--view",
+                "wine_features",
+                "--file",
+                &csv,
+                "--map",
+                "data_id=wine_id",
+            ];
             let args = args.map(str::to_owned).to_vec();
-            work.push(self.spawn("feature-store", args, &[("FEATURE_STORE_DATABASE", &self.feature_address())])?);
+            work.push(self.spawn(
+                "feature-store",
+                args,
+                &[("FEATURE_STORE_DATABASE", &self.feature_address())],
+            )?);
         }
         work.extend(self.train_worker(&csv, &models)?);
         for part in work {
@@ -226,12 +275,20 @@ impl System {
 
     async fn start_feature_store(&mut self) -> anyhow::Result<String> {
         let args = address("--listen", self.options.feature_store_port);
-        self.start_service("feature-store", args, &[("FEATURE_STORE_DATABASE", &self.feature_address())]).await
+        self.start_service(
+            "feature-store",
+            args,
+            &[("FEATURE_STORE_DATABASE", &self.feature_address())],
+        )
+        .await
     }
 
     async fn start_model_service(&mut self, feature_store: &str) -> anyhow::Result<String> {
         let mut args = address("--listen", self.options.model_service_port);
-        args.extend(["--model-repository".to_owned(), self.data.models().display().to_string()]);
+        args.extend([
+            "--model-repository".to_owned(),
+            self.data.models().display().to_string(),
+        ]);
         args.extend(["--feature-store".to_owned(), feature_store.to_owned()]);
         self.start_service("model-service", args, &[]).await
     }
@@ -239,33 +296,59 @@ impl System {
     async fn start_gateway(&mut self, model_service: &str) -> anyhow::Result<String> {
         let mut args = address("--listen", self.options.gateway_port);
         let embedded = || self.data.predictions().display().to_string();
-        let store = self.options.prediction_store.clone().unwrap_or_else(embedded);
+        let store = self
+            .options
+            .prediction_store
+            .clone()
+            .unwrap_or_else(embedded);
         args.extend(["--model-service".to_owned(), model_service.to_owned()]);
         if let Some(worker) = &self.worker {
-            args.extend(["--model-service".to_owned(), format!("{}={worker}", worker::VARIANT)]);
+            args.extend([
+                "--model-service".to_owned(),
+                format!("{}={worker}", worker::VARIANT),
+            ]);
         }
-        let ours = || self.worker.iter().map(|_| self.data.routes()).next().transpose();
-        if let Some(routes) = self.options.routes.clone().map_or_else(ours, |routes| Ok(Some(routes)))? {
+        let ours = || {
+            self.worker
+                .iter()
+                .map(|_| self.data.routes())
+                .next()
+                .transpose()
+        };
+        if let Some(routes) = self
+            .options
+            .routes
+            .clone()
+            .map_or_else(ours, |routes| Ok(Some(routes)))?
+        {
             args.extend(["--routes".to_owned(), routes.display().to_string()]);
         }
-        self.start_service("gateway", args, &[("PREDICTION_STORE", &store)]).await
+        self.start_service("gateway", args, &[("PREDICTION_STORE", &store)])
+            .await
     }
 
     /// Where the features are stored, as the feature store is told.
     fn feature_address(&self) -> String {
         let embedded = || self.data.features().display().to_string();
-        self.options.feature_store_database.clone().unwrap_or_else(embedded)
+        self.options
+            .feature_store_database
+            .clone()
+            .unwrap_or_else(embedded)
     }
 
     /// The same as the feature store understands it; its text names no password.
     fn feature_database(&self) -> Database {
-        self.feature_address().parse().unwrap_or_else(|never: Infallible| match never {})
+        self.feature_address()
+            .parse()
+            .unwrap_or_else(|never: Infallible| match never {})
     }
 
     /// Whether an earlier start has brought all features into this database.
     fn has_features(&self, database: &str) -> bool {
         let gone = self.options.feature_store_database.is_none() && !self.data.features().exists();
-        !gone && std::fs::read_to_string(self.data.features_complete()).is_ok_and(|complete| complete == database)
+        !gone
+            && std::fs::read_to_string(self.data.features_complete())
+                .is_ok_and(|complete| complete == database)
     }
 
     /// Starts a service and waits until it listens. Addresses of databases are given as variables of its own: everybody on the
@@ -294,32 +377,58 @@ impl System {
 
     /// Variables of every part.
     fn environment(&self) -> Vec<(String, String)> {
-        self.extra_env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        self.extra_env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
     }
 
-    fn spawn(&self, name: &'static str, mut args: Vec<String>, databases: &[(&str, &String)]) -> anyhow::Result<Part> {
+    fn spawn(
+        &self,
+        name: &'static str,
+        mut args: Vec<String>,
+        databases: &[(&str, &String)],
+    ) -> anyhow::Result<Part> {
         args.insert(0, name.to_owned());
-        let stays = !matches!(args.get(1).map(String::as_str), Some("materialize" | "wine_quality"));
+        let stays = !matches!(
+            args.get(1).map(String::as_str),
+            Some("materialize" | "wine_quality")
+        );
         if stays {
             // A dead collector may hold each part's last flush for a second, not for longer: Ctrl-C ends within five.
             args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
         }
         let mut env = self.environment();
-        env.extend(databases.iter().map(|(name, address)| ((*name).to_owned(), (*address).clone())));
-        Part::start(Spec { name, program: None, args, env, log: self.data.log(if stays { name } else { "prepare" }) })
+        env.extend(
+            databases
+                .iter()
+                .map(|(name, address)| ((*name).to_owned(), (*address).clone())),
+        );
+        Part::start(Spec {
+            name,
+            program: None,
+            args,
+            env,
+            log: self.data.log(if stays { name } else { "prepare" }),
+        })
     }
 }
 
 /// `--flag 127.0.0.1:port`.
 pub(super) fn address(flag: &str, port: u16) -> Vec<String> {
-    vec![flag.to_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()]
+    vec![
+        flag.to_owned(),
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
+    ]
 }
 
 /// Says early, with the flag that helps, what the part would say late.
 fn free(port: u16, flag: &str) -> anyhow::Result<()> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map(drop)
-        .with_context(|| format!("port {port} is in use; choose another with {flag}, or 0 for a free one"))
+        .with_context(|| {
+            format!("port {port} is in use; choose another with {flag}, or 0 for a free one")
+        })
 }
 
 async fn wait_ready(url: &str) -> anyhow::Result<()> {
@@ -330,7 +439,10 @@ async fn wait_ready(url: &str) -> anyhow::Result<()> {
         match client.send(request, Duration::from_secs(1)).await {
             Ok(answer) if answer.status() == StatusCode::OK => return Ok(()),
             Ok(answer) if Instant::now() > deadline => {
-                anyhow::bail!("{url} does not become ready: {}", String::from_utf8_lossy(answer.body()));
+                anyhow::bail!(
+                    "{url} does not become ready: {}",
+                    String::from_utf8_lossy(answer.body())
+                );
             }
             Err(error) if Instant::now() > deadline => {
                 return Err(error).with_context(|| format!("{url} does not become ready"));

@@ -63,7 +63,10 @@ fn nulls_unknown_fields_and_numbers_in_texts_are_taken() {
         r#"{"traceId":"5b8efff798038103d269b633813fc60c","parentSpanId":null,"events":null,"links":null,"status":null,
         "droppedAttributesCount":"7","flags":"257","newField":{"deep":[1,null]},"kind":"3","attributes":null}"#,
     );
-    assert_eq!((span.dropped_attributes_count, span.flags, span.kind), (7, 257, 3));
+    assert_eq!(
+        (span.dropped_attributes_count, span.flags, span.kind),
+        (7, 257, 3)
+    );
     assert!(span.parent_span_id.is_empty() && span.events.is_empty() && span.attributes.is_empty());
 }
 
@@ -73,8 +76,21 @@ fn resource_with_entities_and_empty_parts() {
         br#"{"resourceSpans":[{},{"resource":{"entityRefs":[{"type":"service"}]},"scopeSpans":[{},{"scope":{}}]}]}"#,
     )
     .unwrap();
-    assert_eq!(request.resource_spans[1].resource.as_ref().unwrap().entity_refs[0].r#type, "service");
-    assert!(from_slice::<ExportTraceServiceRequest>(b"{}").unwrap().resource_spans.is_empty());
+    assert_eq!(
+        request.resource_spans[1]
+            .resource
+            .as_ref()
+            .unwrap()
+            .entity_refs[0]
+            .r#type,
+        "service"
+    );
+    assert!(
+        from_slice::<ExportTraceServiceRequest>(b"{}")
+            .unwrap()
+            .resource_spans
+            .is_empty()
+    );
 }
 
 #[test]
@@ -85,7 +101,14 @@ fn log_records() {
     )
     .unwrap();
     let records = &request.resource_logs[0].scope_logs[0].log_records;
-    assert_eq!((records.len(), records[0].severity_number, records[0].event_name.as_str()), (2, 10, "e"));
+    assert_eq!(
+        (
+            records.len(),
+            records[0].severity_number,
+            records[0].event_name.as_str()
+        ),
+        (2, 10, "e")
+    );
 }
 
 #[test]
@@ -102,15 +125,35 @@ fn metrics_of_every_kind() {
     )
     .unwrap();
     let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-    let Some(Data::Gauge(gauge)) = &metrics[0].data else { panic!("no gauge") };
+    let Some(Data::Gauge(gauge)) = &metrics[0].data else {
+        panic!("no gauge")
+    };
     let values: Vec<_> = gauge.data_points.iter().map(|point| point.value).collect();
-    assert!(matches!(values[0], Some(number_data_point::Value::AsDouble(number)) if number.is_nan()));
-    assert_eq!(values[1..], [Some(number_data_point::Value::AsInt(-3)), Some(number_data_point::Value::AsDouble(2.0))]);
-    let Some(Data::Histogram(histogram)) = &metrics[2].data else { panic!("no histogram") };
+    assert!(
+        matches!(values[0], Some(number_data_point::Value::AsDouble(number)) if number.is_nan())
+    );
+    assert_eq!(
+        values[1..],
+        [
+            Some(number_data_point::Value::AsInt(-3)),
+            Some(number_data_point::Value::AsDouble(2.0))
+        ]
+    );
+    let Some(Data::Histogram(histogram)) = &metrics[2].data else {
+        panic!("no histogram")
+    };
     let point = &histogram.data_points[0];
-    assert_eq!((point.count, point.sum, point.min, point.max), (3, Some(4.5), None, Some(2.0)));
-    assert_eq!((&point.bucket_counts[..], &point.explicit_bounds[..]), (&[1, 2][..], &[0.5][..]));
-    let Some(Data::ExponentialHistogram(histogram)) = &metrics[3].data else { panic!("no exponential histogram") };
+    assert_eq!(
+        (point.count, point.sum, point.min, point.max),
+        (3, Some(4.5), None, Some(2.0))
+    );
+    assert_eq!(
+        (&point.bucket_counts[..], &point.explicit_bounds[..]),
+        (&[1, 2][..], &[0.5][..])
+    );
+    let Some(Data::ExponentialHistogram(histogram)) = &metrics[3].data else {
+        panic!("no exponential histogram")
+    };
     assert_eq!(histogram.data_points[0].scale, -1);
     assert!(matches!(&metrics[4].data, Some(Data::Summary(_))));
     assert_eq!(metrics[5].data, None);
@@ -129,7 +172,10 @@ fn what_is_not_otlp_is_refused() {
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xyz"}]}]}]}"#,
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"-1"}]}]}]}"#,
     ] {
-        assert!(from_slice::<ExportTraceServiceRequest>(document.as_bytes()).is_err(), "{document}");
+        assert!(
+            from_slice::<ExportTraceServiceRequest>(document.as_bytes()).is_err(),
+            "{document}"
+        );
     }
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(from_slice::<ExportTraceServiceRequest>(deep.as_bytes()).is_err());

@@ -3,8 +3,8 @@
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
-    SummaryDataPoint, number_data_point,
+    AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, Metric,
+    NumberDataPoint, SummaryDataPoint, number_data_point,
 };
 use serde_json::{Value, json};
 
@@ -35,9 +35,23 @@ pub(crate) struct Point {
 enum Reading {
     Int(i64),
     Double(f64),
-    Histogram { stats: Distribution, bounds: Box<[f64]>, counts: Box<[u64]> },
-    Exponential { stats: Distribution, scale: i32, zero_count: u64, positive: Buckets, negative: Buckets },
-    Summary { count: u64, sum: f64, quantiles: Box<[(f64, f64)]> },
+    Histogram {
+        stats: Distribution,
+        bounds: Box<[f64]>,
+        counts: Box<[u64]>,
+    },
+    Exponential {
+        stats: Distribution,
+        scale: i32,
+        zero_count: u64,
+        positive: Buckets,
+        negative: Buckets,
+    },
+    Summary {
+        count: u64,
+        sum: f64,
+        quantiles: Box<[(f64, f64)]>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +80,9 @@ impl Point {
         match &self.value {
             Reading::Int(_) | Reading::Double(_) => 0,
             Reading::Histogram { bounds, counts, .. } => (bounds.len() + counts.len()) * 8 + 32,
-            Reading::Exponential { positive, negative, .. } => (positive.counts.len() + negative.counts.len()) * 8 + 32,
+            Reading::Exponential {
+                positive, negative, ..
+            } => (positive.counts.len() + negative.counts.len()) * 8 + 32,
             Reading::Summary { quantiles, .. } => quantiles.len() * 16 + 16,
         }
     }
@@ -76,17 +92,31 @@ impl Point {
         match &self.value {
             Reading::Int(number) => Value::from(*number),
             Reading::Double(number) => double(*number),
-            Reading::Histogram { stats, bounds, counts } => stats.json(json!({
+            Reading::Histogram {
+                stats,
+                bounds,
+                counts,
+            } => stats.json(json!({
                 "bounds": bounds.iter().copied().map(double).collect::<Vec<_>>(),
                 "counts": counts,
             })),
-            Reading::Exponential { stats, scale, zero_count, positive, negative } => stats.json(json!({
+            Reading::Exponential {
+                stats,
+                scale,
+                zero_count,
+                positive,
+                negative,
+            } => stats.json(json!({
                 "scale": scale,
                 "zero_count": zero_count,
                 "positive": { "offset": positive.offset, "counts": positive.counts },
                 "negative": { "offset": negative.offset, "counts": negative.counts },
             })),
-            Reading::Summary { count, sum, quantiles } => json!({
+            Reading::Summary {
+                count,
+                sum,
+                quantiles,
+            } => json!({
                 "count": count,
                 "sum": double(*sum),
                 "quantiles": quantiles.iter()
@@ -118,19 +148,47 @@ pub(super) fn read(metric: Metric) -> Option<(Instrument, Points)> {
         Data::Gauge(gauge) => ("gauge", None, false, each(gauge.data_points, number)),
         Data::Sum(sum) => {
             let temporality = temporality(sum.aggregation_temporality);
-            ("sum", temporality, sum.is_monotonic, each(sum.data_points, number))
+            (
+                "sum",
+                temporality,
+                sum.is_monotonic,
+                each(sum.data_points, number),
+            )
         }
-        Data::Histogram(data) => {
-            ("histogram", temporality(data.aggregation_temporality), false, each(data.data_points, histogram))
-        }
+        Data::Histogram(data) => (
+            "histogram",
+            temporality(data.aggregation_temporality),
+            false,
+            each(data.data_points, histogram),
+        ),
         Data::ExponentialHistogram(data) => {
             let temporality = temporality(data.aggregation_temporality);
-            ("exponential_histogram", temporality, false, each(data.data_points, exponential))
+            (
+                "exponential_histogram",
+                temporality,
+                false,
+                each(data.data_points, exponential),
+            )
         }
         Data::Summary(data) => ("summary", None, false, each(data.data_points, summary)),
     };
-    let Metric { name, unit, description, .. } = metric;
-    Some((Instrument { name, unit, description, kind, temporality, monotonic }, points))
+    let Metric {
+        name,
+        unit,
+        description,
+        ..
+    } = metric;
+    Some((
+        Instrument {
+            name,
+            unit,
+            description,
+            kind,
+            temporality,
+            monotonic,
+        },
+        points,
+    ))
 }
 
 fn each<T>(points: Vec<T>, read: fn(T) -> (Vec<KeyValue>, Point)) -> Points {
@@ -151,16 +209,35 @@ fn number(point: NumberDataPoint) -> (Vec<KeyValue>, Point) {
         Some(number_data_point::Value::AsDouble(number)) => Reading::Double(number),
         None => Reading::Double(f64::NAN),
     };
-    (point.attributes, Point { start: point.start_time_unix_nano, time: point.time_unix_nano, value })
+    (
+        point.attributes,
+        Point {
+            start: point.start_time_unix_nano,
+            time: point.time_unix_nano,
+            value,
+        },
+    )
 }
 
 fn histogram(point: HistogramDataPoint) -> (Vec<KeyValue>, Point) {
     let value = Reading::Histogram {
-        stats: Distribution { count: point.count, sum: point.sum, min: point.min, max: point.max },
+        stats: Distribution {
+            count: point.count,
+            sum: point.sum,
+            min: point.min,
+            max: point.max,
+        },
         bounds: point.explicit_bounds.into(),
         counts: point.bucket_counts.into(),
     };
-    (point.attributes, Point { start: point.start_time_unix_nano, time: point.time_unix_nano, value })
+    (
+        point.attributes,
+        Point {
+            start: point.start_time_unix_nano,
+            time: point.time_unix_nano,
+            value,
+        },
+    )
 }
 
 fn exponential(point: ExponentialHistogramDataPoint) -> (Vec<KeyValue>, Point) {
@@ -171,17 +248,44 @@ fn exponential(point: ExponentialHistogramDataPoint) -> (Vec<KeyValue>, Point) {
         })
     });
     let value = Reading::Exponential {
-        stats: Distribution { count: point.count, sum: point.sum, min: point.min, max: point.max },
+        stats: Distribution {
+            count: point.count,
+            sum: point.sum,
+            min: point.min,
+            max: point.max,
+        },
         scale: point.scale,
         zero_count: point.zero_count,
         positive,
         negative,
     };
-    (point.attributes, Point { start: point.start_time_unix_nano, time: point.time_unix_nano, value })
+    (
+        point.attributes,
+        Point {
+            start: point.start_time_unix_nano,
+            time: point.time_unix_nano,
+            value,
+        },
+    )
 }
 
 fn summary(point: SummaryDataPoint) -> (Vec<KeyValue>, Point) {
-    let quantiles = point.quantile_values.iter().map(|pair| (pair.quantile, pair.value)).collect();
-    let value = Reading::Summary { count: point.count, sum: point.sum, quantiles };
-    (point.attributes, Point { start: point.start_time_unix_nano, time: point.time_unix_nano, value })
+    let quantiles = point
+        .quantile_values
+        .iter()
+        .map(|pair| (pair.quantile, pair.value))
+        .collect();
+    let value = Reading::Summary {
+        count: point.count,
+        sum: point.sum,
+        quantiles,
+    };
+    (
+        point.attributes,
+        Point {
+            start: point.start_time_unix_nano,
+            time: point.time_unix_nano,
+            value,
+        },
+    )
 }

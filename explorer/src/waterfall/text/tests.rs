@@ -31,7 +31,10 @@ fn durations_have_three_digits() {
 
 #[test]
 fn terminal_commands_and_turned_writing_are_harmless() {
-    assert_eq!(clean("a\x1b[2Jb\u{202e}c\nd\u{9b}e"), "a\u{fffd}[2Jb\u{fffd}c d\u{fffd}e");
+    assert_eq!(
+        clean("a\x1b[2Jb\u{202e}c\nd\u{9b}e"),
+        "a\u{fffd}[2Jb\u{fffd}c d\u{fffd}e"
+    );
 }
 
 #[test]

@@ -58,13 +58,24 @@ const FRESH: Duration = Duration::from_secs(1);
 
 impl Cluster {
     pub(super) fn new(seeds: Vec<Address>, template: Template) -> Self {
-        Self { seeds, template, map: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self {
+            seeds,
+            template,
+            map: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Sends the commands at once and waits for all answers.
-    pub(super) async fn send(&self, commands: &[Command], deadline: Deadline) -> Result<Answers, Failure> {
+    pub(super) async fn send(
+        &self,
+        commands: &[Command],
+        deadline: Deadline,
+    ) -> Result<Answers, Failure> {
         let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
-        let mut errands: Vec<Errand> = (0..commands.len()).map(|at| Errand { at, ask: None }).collect();
+        let mut errands: Vec<Errand> = (0..commands.len())
+            .map(|at| Errand { at, ask: None })
+            .collect();
         let mut renewed = false;
         for _ in 0..ROUNDS {
             let (generation, doubtful) = self.state();
@@ -81,7 +92,9 @@ impl Cluster {
                 self.renew(generation, deadline).await?;
             }
             errands = homeless;
-            let sent = parcels.into_iter().map(|parcel| parcel.deliver(commands, deadline));
+            let sent = parcels
+                .into_iter()
+                .map(|parcel| parcel.deliver(commands, deadline));
             let mut moved = false;
             let mut lost = None;
             for (parcel, outcome) in join_all(sent).await {
@@ -89,7 +102,10 @@ impl Cluster {
                     Ok(said) => moved |= self.read(&parcel, said, &mut answers, &mut errands)?,
                     Err(failure) => {
                         lost = Some(failure);
-                        errands.extend(parcel.errands.into_iter().map(|errand| Errand { at: errand.at, ask: None }));
+                        errands.extend(parcel.errands.into_iter().map(|errand| Errand {
+                            at: errand.at,
+                            ask: None,
+                        }));
                     }
                 }
             }
@@ -105,14 +121,21 @@ impl Cluster {
                 self.renew(generation, deadline).await?;
             }
             if errands.is_empty() {
-                return Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(unanswered()))).collect());
+                return Ok(answers
+                    .into_iter()
+                    .map(|answer| answer.unwrap_or_else(|| Err(unanswered())))
+                    .collect());
             }
         }
         Err(unserved())
     }
 
     /// What goes to each node; and what has no node.
-    fn sort(&self, commands: &[Command], errands: Vec<Errand>) -> Result<(Vec<Parcel>, Vec<Errand>), Failure> {
+    fn sort(
+        &self,
+        commands: &[Command],
+        errands: Vec<Errand>,
+    ) -> Result<(Vec<Parcel>, Vec<Errand>), Failure> {
         let mut map = self.map();
         let mut parcels: BTreeMap<usize, Parcel> = BTreeMap::new();
         let mut homeless = Vec::new();
@@ -126,8 +149,16 @@ impl Cluster {
                 continue;
             };
             let (address, node) = &map.nodes[place];
-            let parcel = || Parcel { address: address.clone(), node: Arc::clone(node), errands: Vec::new() };
-            parcels.entry(place).or_insert_with(parcel).errands.push(errand);
+            let parcel = || Parcel {
+                address: address.clone(),
+                node: Arc::clone(node),
+                errands: Vec::new(),
+            };
+            parcels
+                .entry(place)
+                .or_insert_with(parcel)
+                .errands
+                .push(errand);
         }
         Ok((parcels.into_values().collect(), homeless))
     }
@@ -158,7 +189,10 @@ impl Cluster {
                     map.owners[slot] = u16::try_from(place).ok();
                     errands.push(Errand { at, ask: None });
                 }
-                Some(Redirect::Ask(address)) => errands.push(Errand { at, ask: Some(address) }),
+                Some(Redirect::Ask(address)) => errands.push(Errand {
+                    at,
+                    ask: Some(address),
+                }),
                 None => answers[at] = Some(Err(error)),
             }
         }
@@ -177,7 +211,9 @@ impl Cluster {
             let command = &command;
             Box::pin(async move {
                 let answer = node.send(&[command], deadline).await?.remove(0)?;
-                slots::ranges(&answer, &address).filter(|ranges| !ranges.is_empty()).ok_or_else(unserved)
+                slots::ranges(&answer, &address)
+                    .filter(|ranges| !ranges.is_empty())
+                    .ok_or_else(unserved)
             })
         };
         let (ranges, _) = select_ok(asked.into_iter().map(ask)).await?;
@@ -193,7 +229,9 @@ impl Cluster {
         let count = map.nodes.len();
         let first = map.questions % count;
         map.questions += 1;
-        Ok((0..count.min(ASKED)).map(|next| map.nodes[(first + next) % count].clone()).collect())
+        Ok((0..count.min(ASKED))
+            .map(|next| map.nodes[(first + next) % count].clone())
+            .collect())
     }
 
     /// The map's number, and whether it must be renewed before it is used.
@@ -217,17 +255,26 @@ impl Map {
         if let Some(place) = self.nodes.iter().position(|(known, _)| known == address) {
             return Ok(place);
         }
-        self.nodes.push((address.clone(), Arc::new(template.node(address)?)));
+        self.nodes
+            .push((address.clone(), Arc::new(template.node(address)?)));
         Ok(self.nodes.len() - 1)
     }
 
     /// Takes over what the cluster said. Nodes without slots are forgotten, those that stay keep their connections.
-    fn renew(&mut self, ranges: Vec<(usize, usize, Address)>, template: &Template) -> Result<(), Failure> {
-        let known: HashMap<Address, Arc<Node>> = std::mem::take(&mut self.nodes).into_iter().collect();
+    fn renew(
+        &mut self,
+        ranges: Vec<(usize, usize, Address)>,
+        template: &Template,
+    ) -> Result<(), Failure> {
+        let known: HashMap<Address, Arc<Node>> =
+            std::mem::take(&mut self.nodes).into_iter().collect();
         self.owners.clear();
         self.owners.resize(SLOTS, None);
         for (first, last, address) in ranges {
-            if let Some(node) = known.get(&address).filter(|_| !self.nodes.iter().any(|(held, _)| *held == address)) {
+            if let Some(node) = known
+                .get(&address)
+                .filter(|_| !self.nodes.iter().any(|(held, _)| *held == address))
+            {
                 self.nodes.push((address.clone(), Arc::clone(node)));
             }
             let place = self.place(&address, template)?;
@@ -248,7 +295,11 @@ struct Parcel {
 }
 
 impl Parcel {
-    async fn deliver(self, commands: &[Command], deadline: Deadline) -> (Self, Result<Answers, Failure>) {
+    async fn deliver(
+        self,
+        commands: &[Command],
+        deadline: Deadline,
+    ) -> (Self, Result<Answers, Failure>) {
         let asking = redis::cmd("ASKING");
         let mut sent: Vec<&Cmd> = Vec::with_capacity(self.errands.len());
         for errand in &self.errands {
@@ -260,8 +311,10 @@ impl Parcel {
         let outcome = self.node.send(&sent, deadline).await.map(|said| {
             // The answers to `ASKING` stand before those to what was asked.
             let mut said = said.into_iter();
-            let answer =
-                |errand: &Errand| said.nth(usize::from(errand.ask.is_some())).unwrap_or_else(|| Err(unanswered()));
+            let answer = |errand: &Errand| {
+                said.nth(usize::from(errand.ask.is_some()))
+                    .unwrap_or_else(|| Err(unanswered()))
+            };
             self.errands.iter().map(answer).collect()
         });
         (self, outcome)
@@ -270,9 +323,17 @@ impl Parcel {
 
 /// No node serves the slot, or they send from one to another.
 fn unserved() -> Failure {
-    RedisError::from((ServerErrorKind::ClusterDown.into(), "no node of the cluster serves the slot")).into()
+    RedisError::from((
+        ServerErrorKind::ClusterDown.into(),
+        "no node of the cluster serves the slot",
+    ))
+    .into()
 }
 
 fn unanswered() -> RedisError {
-    (redis::ErrorKind::UnexpectedReturnType, "a command was not answered").into()
+    (
+        redis::ErrorKind::UnexpectedReturnType,
+        "a command was not answered",
+    )
+        .into()
 }

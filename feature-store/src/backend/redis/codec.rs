@@ -51,7 +51,9 @@ pub(super) struct Chain<'a> {
 
 impl Codec {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self {
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// `HMGET prefix view:entity __event_time feature...`
@@ -67,7 +69,9 @@ impl Codec {
 
     /// The answer to [`Codec::read`]; `None` if there is no such entity.
     pub(super) fn row(view: &FeatureView, answer: Value) -> Result<Option<Row>, Mismatch> {
-        let Value::Array(fields) = answer else { return Err(Mismatch::Answer) };
+        let Value::Array(fields) = answer else {
+            return Err(Mismatch::Answer);
+        };
         if fields.len() != view.features.len() + 1 {
             return Err(Mismatch::Answer);
         }
@@ -79,17 +83,33 @@ impl Codec {
         };
         let value = |(feature, field): (&Feature, Value)| match field {
             Value::Nil => Ok(None),
-            Value::BulkString(bytes) => restore(feature.dtype, bytes)
-                .map(Some)
-                .ok_or_else(|| Mismatch::Value { feature: feature.name.clone(), dtype: feature.dtype }),
+            Value::BulkString(bytes) => {
+                restore(feature.dtype, bytes)
+                    .map(Some)
+                    .ok_or_else(|| Mismatch::Value {
+                        feature: feature.name.clone(),
+                        dtype: feature.dtype,
+                    })
+            }
             _ => Err(Mismatch::Answer),
         };
-        let values = view.features.iter().zip(fields).map(value).collect::<Result<_, _>>()?;
+        let values = view
+            .features
+            .iter()
+            .zip(fields)
+            .map(value)
+            .collect::<Result<_, _>>()?;
         Ok(Some(Row { event_time, values }))
     }
 
     /// `EVALSHA` of `put.lua`, or `EVAL` with its text; `script` is either.
-    pub(super) fn write(&self, operation: &str, script: &str, view: &FeatureView, chain: &Chain<'_>) -> Command {
+    pub(super) fn write(
+        &self,
+        operation: &str,
+        script: &str,
+        view: &FeatureView,
+        chain: &Chain<'_>,
+    ) -> Command {
         let mut command = redis::cmd(operation);
         let key = self.key(view, chain.key);
         command.arg(script).arg(1).arg(&key).arg(chain.times.len());
@@ -128,7 +148,12 @@ impl Codec {
 impl<'a> Chain<'a> {
     /// The first row of an entity.
     pub(super) fn new(key: &'a EntityKey, row: &'a Row) -> Self {
-        Self { key, newest: row, times: vec![row.event_time], rows: 1 }
+        Self {
+            key,
+            newest: row,
+            times: vec![row.event_time],
+            rows: 1,
+        }
     }
 
     /// One more row of it.

@@ -47,10 +47,22 @@ impl Failure {
             Self::TimedOut(_) => None,
         };
         if let Some((code, transient)) = code {
-            return BackendError { action, error_type: code, transient, status_code: Some(code), source: self.into() };
+            return BackendError {
+                action,
+                error_type: code,
+                transient,
+                status_code: Some(code),
+                source: self.into(),
+            };
         }
         let error_type = self.error_type();
-        BackendError { action, error_type, transient: error_type != "invalid", status_code: None, source: self.into() }
+        BackendError {
+            action,
+            error_type,
+            transient: error_type != "invalid",
+            status_code: None,
+            source: self.into(),
+        }
     }
 
     /// A bounded word for it.
@@ -93,7 +105,10 @@ fn word(error: &RedisError) -> &'static str {
 
 /// The client hides the kind of an I/O error from its users, so the text has to tell the two that point to a wrong setting.
 fn of_text(text: &str) -> &'static str {
-    if ["certificate", "fatal alert", "corrupt message"].iter().any(|word| text.contains(word)) {
+    if ["certificate", "fatal alert", "corrupt message"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
         "tls"
     } else if text.contains("lookup address") {
         "name_not_resolved"
@@ -111,7 +126,13 @@ impl From<RedisError> for Failure {
 impl From<Mismatch> for BackendError {
     fn from(mismatch: Mismatch) -> Self {
         let source = Box::new(mismatch);
-        Self { action: "read features", error_type: "mismatch", transient: false, status_code: None, source }
+        Self {
+            action: "read features",
+            error_type: "mismatch",
+            transient: false,
+            status_code: None,
+            source,
+        }
     }
 }
 

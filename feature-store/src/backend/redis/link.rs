@@ -34,13 +34,21 @@ pub(super) struct Link {
 
 impl Command {
     pub(super) fn new(key: &str, cmd: Cmd) -> Self {
-        Self { slot: slots::slot(key.as_bytes()), cmd }
+        Self {
+            slot: slots::slot(key.as_bytes()),
+            cmd,
+        }
     }
 }
 
 impl Link {
     pub(super) fn new(servers: Servers, name: String, patience: Duration) -> Self {
-        Self { servers, name, patience, down: AtomicBool::new(false) }
+        Self {
+            servers,
+            name,
+            patience,
+            down: AtomicBool::new(false),
+        }
     }
 
     /// Sends the commands at once and waits for all answers. Sending them twice must do no harm.
@@ -51,7 +59,10 @@ impl Link {
                 let commands: Vec<&Cmd> = commands.iter().map(|command| &command.cmd).collect();
                 node.send(&commands, deadline).await
             }
-            Servers::Cluster(cluster) => deadline.wait(cluster.send(&commands, deadline)).await.flatten(),
+            Servers::Cluster(cluster) => deadline
+                .wait(cluster.send(&commands, deadline))
+                .await
+                .flatten(),
         };
         self.tell(outcome.as_ref().err());
         outcome
@@ -61,7 +72,9 @@ impl Link {
     fn tell(&self, failure: Option<&Failure>) {
         let name = &self.name;
         match failure {
-            None if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) => {
+            None if self.down.load(Ordering::Relaxed)
+                && self.down.swap(false, Ordering::Relaxed) =>
+            {
                 tracing::info!(name: "feature_store.backend_reachable", "Redis at {name} answers again");
             }
             Some(failure) if !self.down.swap(true, Ordering::Relaxed) => {

@@ -47,29 +47,45 @@ const PAUSE: Duration = Duration::from_millis(200);
 impl Deadline {
     /// Begins now.
     pub(super) fn after(patience: Duration) -> Self {
-        Self { at: Instant::now() + patience, patience }
+        Self {
+            at: Instant::now() + patience,
+            patience,
+        }
     }
 
     /// Waits at most until then.
     pub(super) async fn wait<T>(self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        timeout_at(self.at.into(), work).await.map_err(|_| Failure::TimedOut(self.patience))
+        timeout_at(self.at.into(), work)
+            .await
+            .map_err(|_| Failure::TimedOut(self.patience))
     }
 }
 
 impl Node {
     pub(super) fn new(client: Client, connecting: Duration) -> Self {
-        Self { client, connecting, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self {
+            client,
+            connecting,
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Sends the commands at once and waits for all answers. If the connection was lost they are sent again, so they must be
     /// such that this does no harm.
-    pub(super) async fn send(&self, commands: &[&Cmd], deadline: Deadline) -> Result<Answers, Failure> {
+    pub(super) async fn send(
+        &self,
+        commands: &[&Cmd],
+        deadline: Deadline,
+    ) -> Result<Answers, Failure> {
         let mut again = true;
         loop {
             let (generation, connection) = deadline.wait(self.connection()).await??;
             let failure = match deadline.wait(pipelined(connection, commands)).await {
                 Ok(Ok(answers)) => {
-                    let refused = answers.iter().any(|answer| answer.as_ref().is_err_and(Failure::ends_session));
+                    let refused = answers
+                        .iter()
+                        .any(|answer| answer.as_ref().is_err_and(Failure::ends_session));
                     if refused {
                         self.forget(generation);
                     }
@@ -97,7 +113,9 @@ impl Node {
         }
         let connected = timeout(self.connecting, self.connect()).await;
         let failure = |_| Failure::TimedOut(self.connecting);
-        let connected = connected.map_err(failure).and_then(|connected| connected.map_err(Failure::from));
+        let connected = connected
+            .map_err(failure)
+            .and_then(|connected| connected.map_err(Failure::from));
         let mut state = self.state();
         match connected {
             Ok(connection) => {
@@ -116,9 +134,17 @@ impl Node {
     /// A connection on which the server has answered. Without a password a server that wants one closes the connection at a
     /// command of some length, and only a short one is told why.
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        match redis::cmd("PING").query_async::<Value>(&mut connection).await {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
+        let mut connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        match redis::cmd("PING")
+            .query_async::<Value>(&mut connection)
+            .await
+        {
             // Other refusals, such as that it is loading its data, are for the commands to tell.
             Err(error) if error.code().is_none() || Failure::ends_session(&error) => Err(error),
             _ => Ok(connection),
@@ -148,9 +174,15 @@ impl Node {
     }
 }
 
-async fn pipelined(mut connection: MultiplexedConnection, commands: &[&Cmd]) -> RedisResult<Answers> {
+async fn pipelined(
+    mut connection: MultiplexedConnection,
+    commands: &[&Cmd],
+) -> RedisResult<Answers> {
     if let [command] = commands {
-        let answer = connection.req_packed_command(command).await.and_then(Value::extract_error);
+        let answer = connection
+            .req_packed_command(command)
+            .await
+            .and_then(Value::extract_error);
         // What the server says is an answer; what happened to the connection is not.
         return match answer {
             Err(error) if error.code().is_none() => Err(error),

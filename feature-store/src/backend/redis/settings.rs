@@ -6,7 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
+    TlsCertificates,
+};
 use serving::Secret;
 
 use super::cluster::Cluster;
@@ -21,7 +24,12 @@ pub struct RedisOptions {
     #[arg(long, env = "REDIS_USERNAME", value_name = "NAME")]
     pub redis_username: Option<String>,
     /// Password of the user, or of a server without users; better in the environment or a file than among the arguments
-    #[arg(long, env = "REDIS_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        env = "REDIS_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
     pub redis_password: Option<Secret>,
     /// File that holds the password
     #[arg(long, env = "REDIS_PASSWORD_FILE", value_name = "PATH")]
@@ -36,7 +44,12 @@ pub struct RedisOptions {
     #[arg(long, env = "REDIS_CLIENT_KEY", value_name = "PATH")]
     pub redis_client_key: Option<PathBuf>,
     /// What the keys in Redis begin with
-    #[arg(long, env = "REDIS_KEY_PREFIX", default_value = "throughline:", value_name = "TEXT")]
+    #[arg(
+        long,
+        env = "REDIS_KEY_PREFIX",
+        default_value = "throughline:",
+        value_name = "TEXT"
+    )]
     pub redis_key_prefix: String,
     /// Time for one call of Redis, connecting and a second try included
     #[arg(long, env = "REDIS_TIMEOUT", default_value = "1s", value_parser = serving::duration, value_name = "TIME")]
@@ -110,8 +123,12 @@ impl FromStr for RedisAddress {
 
     /// `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`; for a cluster `redis+cluster://HOST:PORT,...` and the like.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("an address of Redis begins with redis:// or rediss://")?;
-        let cluster = ["+cluster", "-cluster"].iter().find_map(|suffix| scheme.strip_suffix(suffix));
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("an address of Redis begins with redis:// or rediss://")?;
+        let cluster = ["+cluster", "-cluster"]
+            .iter()
+            .find_map(|suffix| scheme.strip_suffix(suffix));
         let scheme = cluster.unwrap_or(scheme);
         // Nothing of the rest is told: it may hold a password.
         match scheme {
@@ -126,12 +143,18 @@ impl FromStr for RedisAddress {
             }
         }
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let (user, hosts) = authority.rsplit_once('@').map_or((None, authority), |(user, hosts)| (Some(user), hosts));
+        let (user, hosts) = authority
+            .rsplit_once('@')
+            .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
         let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-        let nodes: Vec<String> =
-            hosts.split(',').map(|host| format!("{scheme}://{user}{}{tail}", host.trim())).collect();
+        let nodes: Vec<String> = hosts
+            .split(',')
+            .map(|host| format!("{scheme}://{user}{}{tail}", host.trim()))
+            .collect();
         if nodes.len() > 1 && cluster.is_none() {
-            return Err(format!("several hosts are a cluster: use {scheme}+cluster://"));
+            return Err(format!(
+                "several hosts are a cluster: use {scheme}+cluster://"
+            ));
         }
         Self::checked(cluster.is_some(), nodes)
     }
@@ -152,8 +175,12 @@ impl RedisAddress {
 
     /// The index of the database.
     pub(super) fn namespace(&self) -> String {
-        let info = self.nodes.first().and_then(|node| node.as_str().into_connection_info().ok());
-        info.map_or(0, |info| info.redis_settings().db()).to_string()
+        let info = self
+            .nodes
+            .first()
+            .and_then(|node| node.as_str().into_connection_info().ok());
+        info.map_or(0, |info| info.redis_settings().db())
+            .to_string()
     }
 
     /// What the client will make of it, made once to see whether it can.
@@ -174,9 +201,17 @@ impl Debug for RedisAddress {
 
 impl fmt::Display for RedisAddress {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let infos = self.nodes.iter().filter_map(|node| node.as_str().into_connection_info().ok());
+        let infos = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.as_str().into_connection_info().ok());
         let nodes: Vec<String> = infos.map(|info| info.addr().to_string()).collect();
-        write!(formatter, "{}{}", if self.cluster { "cluster of " } else { "" }, nodes.join(","))
+        write!(
+            formatter,
+            "{}{}",
+            if self.cluster { "cluster of " } else { "" },
+            nodes.join(",")
+        )
     }
 }
 
@@ -185,9 +220,12 @@ impl Template {
     pub(super) fn node(&self, (host, port): &Address) -> Result<Node, RedisError> {
         let (host, port) = (host.clone(), *port);
         self.node_at(match self.info.addr() {
-            ConnectionAddr::TcpTls { insecure, .. } => {
-                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
-            }
+            ConnectionAddr::TcpTls { insecure, .. } => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: *insecure,
+                tls_params: None,
+            },
             _ => ConnectionAddr::Tcp(host, port),
         })
     }
@@ -203,39 +241,62 @@ impl Template {
 }
 
 /// The servers that the address and the options lead to. Files are read, nothing is sent.
-pub(super) fn servers(address: &RedisAddress, options: &RedisOptions) -> Result<Servers, SettingsError> {
+pub(super) fn servers(
+    address: &RedisAddress,
+    options: &RedisOptions,
+) -> Result<Servers, SettingsError> {
     let password = password(options)?;
     let nodes = address.nodes.iter().map(|node| {
         let info = node.as_str().into_connection_info()?;
-        let mut redis = info.redis_settings().clone().set_lib_name("throughline", env!("CARGO_PKG_VERSION"));
+        let mut redis = info
+            .redis_settings()
+            .clone()
+            .set_lib_name("throughline", env!("CARGO_PKG_VERSION"));
         if let Some(name) = &options.redis_username {
             redis = redis.set_username(name);
         }
         if let Some(password) = &password {
             redis = redis.set_password(password.reveal());
         }
-        let probes = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4).with_retries(2);
-        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(probes).set_user_timeout(SILENCE);
+        let probes = TcpKeepalive::new()
+            .with_time(SILENCE / 2)
+            .with_interval(SILENCE / 4)
+            .with_retries(2);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(probes)
+            .set_user_timeout(SILENCE);
         Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
     });
     let nodes: Vec<ConnectionInfo> = nodes.collect::<Result<_, RedisError>>()?;
     let certificates = certificates(options)?;
     // What is said here of the first node is true of all: they have one scheme.
-    let Some(first) = nodes.first() else { return Err(SettingsError::NoTls) };
+    let Some(first) = nodes.first() else {
+        return Err(SettingsError::NoTls);
+    };
     if certificates.is_some() && !matches!(first.addr(), ConnectionAddr::TcpTls { .. }) {
         return Err(SettingsError::NoTls);
     }
-    let template = Template { info: first.clone(), certificates, connecting: options.redis_timeout / TRIES };
+    let template = Template {
+        info: first.clone(),
+        certificates,
+        connecting: options.redis_timeout / TRIES,
+    };
     // Made in any case, so that a wrong certificate is told now and not by the first call.
     let one = template.node_at(first.addr().clone())?;
     if !address.cluster {
         return Ok(Servers::One(one));
     }
     let seed = |info: &ConnectionInfo| match info.addr() {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host.clone(), *port)),
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host.clone(), *port))
+        }
         _ => None,
     };
-    Ok(Servers::Cluster(Cluster::new(nodes.iter().filter_map(seed).collect(), template)))
+    Ok(Servers::Cluster(Cluster::new(
+        nodes.iter().filter_map(seed).collect(),
+        template,
+    )))
 }
 
 fn password(options: &RedisOptions) -> Result<Option<Secret>, SettingsError> {
@@ -243,9 +304,9 @@ fn password(options: &RedisOptions) -> Result<Option<Secret>, SettingsError> {
         (Some(_), Some(_)) => Err(SettingsError::TwoPasswords),
         (Some(password), None) => Ok(Some(password.clone())),
         // Editors end a file with a newline, which is no part of the password.
-        (None, Some(path)) => {
-            Ok(Some(Secret::new(String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']))))
-        }
+        (None, Some(path)) => Ok(Some(Secret::new(
+            String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']),
+        ))),
         (None, None) => Ok(None),
     }
 }
@@ -254,17 +315,24 @@ fn certificates(options: &RedisOptions) -> Result<Option<TlsCertificates>, Setti
     let root_cert = options.redis_ca_cert.as_deref().map(read).transpose()?;
     let client_tls = match (&options.redis_client_cert, &options.redis_client_key) {
         (None, None) => None,
-        (Some(certificate), Some(key)) => {
-            Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
-        }
+        (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+            client_cert: read(certificate)?,
+            client_key: read(key)?,
+        }),
         _ => return Err(SettingsError::HalfCertificate),
     };
     let any = root_cert.is_some() || client_tls.is_some();
-    Ok(any.then_some(TlsCertificates { client_tls, root_cert }))
+    Ok(any.then_some(TlsCertificates {
+        client_tls,
+        root_cert,
+    }))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SettingsError> {
-    std::fs::read(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| SettingsError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

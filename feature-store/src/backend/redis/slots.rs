@@ -26,7 +26,9 @@ pub(super) fn slot(key: &[u8]) -> usize {
         (length > 0).then(|| &key[from..from + length])
     });
     let crc = tag.unwrap_or(key).iter().fold(0_u16, |crc, &byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 })
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 }
+        })
     });
     usize::from(crc) % SLOTS
 }
@@ -47,12 +49,26 @@ pub(super) fn redirect(error: &RedisError, from: &Address) -> Option<Redirect> {
 
 /// Reads the answer to `CLUSTER SLOTS`: the first and the last slot of each range, and the address of its master.
 pub(super) fn ranges(answer: &Value, from: &Address) -> Option<Vec<(usize, usize, Address)>> {
-    let Value::Array(ranges) = answer else { return None };
+    let Value::Array(ranges) = answer else {
+        return None;
+    };
     let range = |range: &Value| {
-        let Value::Array(range) = range else { return None };
-        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &range[..] else { return None };
+        let Value::Array(range) = range else {
+            return None;
+        };
+        let [
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(master),
+            ..,
+        ] = &range[..]
+        else {
+            return None;
+        };
         let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
-        let [host, Value::Int(port), ..] = &master[..] else { return None };
+        let [host, Value::Int(port), ..] = &master[..] else {
+            return None;
+        };
         let host = match host {
             Value::BulkString(host) => std::str::from_utf8(host).ok()?,
             Value::SimpleString(host) => host,
@@ -66,7 +82,11 @@ pub(super) fn ranges(answer: &Value, from: &Address) -> Option<Vec<(usize, usize
 }
 
 fn address(host: &str, port: u16, from: &Address) -> Address {
-    let host = if matches!(host, "" | "?") { &from.0 } else { host };
+    let host = if matches!(host, "" | "?") {
+        &from.0
+    } else {
+        host
+    };
     (host.to_owned(), port)
 }
 

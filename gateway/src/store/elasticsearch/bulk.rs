@@ -55,9 +55,18 @@ impl Bulks {
     pub(super) fn new(cluster: Arc<Cluster>, index: Arc<Index>, alias: &str, retries: u32) -> Self {
         // Without `require_alias` a write would make an index of its own, with guessed fields, when ours is gone.
         // `timeout` is how long Elasticsearch waits for a shard; nobody here waits longer.
-        let action = format!("_bulk?require_alias=true&timeout={}ms&{ANSWER}", cluster.patience.as_millis());
+        let action = format!(
+            "_bulk?require_alias=true&timeout={}ms&{ANSWER}",
+            cluster.patience.as_millis()
+        );
         let endpoint = cluster.endpoint("bulk", alias, &action);
-        Self { cluster, index, endpoint, retries, waiting: Mutex::default() }
+        Self {
+            cluster,
+            index,
+            endpoint,
+            retries,
+            waiting: Mutex::default(),
+        }
     }
 
     /// Stores the predictions with the next bulk.
@@ -65,7 +74,10 @@ impl Bulks {
         self: &Arc<Self>,
         predictions: Vec<StoredPrediction>,
     ) -> Result<Vec<ItemResult>, StoreError> {
-        let (call, request) = (self.cluster.start(&self.endpoint), telemetry::current().span_ref());
+        let (call, request) = (
+            self.cluster.start(&self.endpoint),
+            telemetry::current().span_ref(),
+        );
         // Told at once: waiting for the bulk before, which may be the one that hangs, would help nobody.
         if let Some(failure) = call.is_vain() {
             let error = StoreError::from(failure);
@@ -75,7 +87,12 @@ impl Bulks {
         let (done, settled) = oneshot::channel();
         let was_running = {
             let mut waiting = self.lock();
-            waiting.members.push_back(Member { predictions, call, request, done });
+            waiting.members.push_back(Member {
+                predictions,
+                call,
+                request,
+                done,
+            });
             std::mem::replace(&mut waiting.running, true)
         };
         if !was_running {
@@ -117,8 +134,18 @@ impl Bulks {
         let Some(first) = members.first() else { return };
         describe(&members);
         let lines = Lines::of(members.iter().flat_map(|member| &member.predictions));
-        let mut results = self.send(&first.call, &lines).with_span(&first.call.span).await.into_iter();
-        for Member { predictions, call, done, .. } in members {
+        let mut results = self
+            .send(&first.call, &lines)
+            .with_span(&first.call.span)
+            .await
+            .into_iter();
+        for Member {
+            predictions,
+            call,
+            done,
+            ..
+        } in members
+        {
             let items: Vec<_> = results.by_ref().take(predictions.len()).collect();
             if let Some(error) = items.iter().find_map(|item| item.as_ref().err()) {
                 call.span.fail(error, error.error_type());
@@ -132,19 +159,33 @@ impl Bulks {
     /// Sends all lines, then once more those that failed for a passing reason, while there is time.
     async fn send(&self, call: &Call, lines: &Lines) -> Vec<ItemResult> {
         let deadline = Instant::now() + self.cluster.patience;
-        let mut results: Vec<ItemResult> = lines.items.iter().map(|_| Err(StoreError::TimedOut)).collect();
+        let mut results: Vec<ItemResult> = lines
+            .items
+            .iter()
+            .map(|_| Err(StoreError::TimedOut))
+            .collect();
         let mut open: Vec<usize> = (0..results.len()).collect();
         let (mut tries, mut resent) = (0, 0);
         loop {
             let sent = match self.index.ensure(&self.cluster, deadline).await {
-                Ok(()) => self.cluster.send(&self.endpoint, call, lines.select(&open), deadline).await,
+                Ok(()) => {
+                    self.cluster
+                        .send(&self.endpoint, call, lines.select(&open), deadline)
+                        .await
+                }
                 Err(failure) => failure.into(),
             };
             resent += sent.resent;
-            match sent.result.as_ref().map_err(Failure::share).and_then(|answer| items(open.len(), &answer.body)) {
+            match sent
+                .result
+                .as_ref()
+                .map_err(Failure::share)
+                .and_then(|answer| items(open.len(), &answer.body))
+            {
                 Ok(items) => open = self.settle(&open, items, &mut results),
                 Err(failure) => {
-                    open.drain(..).for_each(|at| results[at] = Err(share(&failure)));
+                    open.drain(..)
+                        .for_each(|at| results[at] = Err(share(&failure)));
                 }
             }
             if open.is_empty() || tries >= self.retries || !backoff(tries, deadline).await {
@@ -157,7 +198,12 @@ impl Bulks {
     }
 
     /// Takes down what became of each item, and gives those that are worth another try.
-    fn settle(&self, open: &[usize], items: Vec<Outcome>, results: &mut [ItemResult]) -> Vec<usize> {
+    fn settle(
+        &self,
+        open: &[usize],
+        items: Vec<Outcome>,
+        results: &mut [ItemResult],
+    ) -> Vec<usize> {
         let (mut again, mut older) = (Vec::new(), 0);
         for (at, outcome) in open.iter().zip(items) {
             results[*at] = match outcome {
@@ -191,7 +237,9 @@ impl Bulks {
 
 /// Joins the spans: sizes and links.
 fn describe(members: &[Member]) {
-    let Some((first, others)) = members.split_first() else { return };
+    let Some((first, others)) = members.split_first() else {
+        return;
+    };
     let own = |member: &Member| member.predictions.len();
     batch(&first.call, members.iter().map(own).sum());
     if others.is_empty() {
@@ -206,7 +254,10 @@ fn describe(members: &[Member]) {
     });
     for other in others {
         batch(&other.call, own(other));
-        other.call.span.in_scope(|| call.iter().for_each(|call| telemetry::current().add_link(call)));
+        other.call.span.in_scope(|| {
+            call.iter()
+                .for_each(|call| telemetry::current().add_link(call))
+        });
     }
 }
 
@@ -220,9 +271,10 @@ fn batch(call: &Call, size: usize) {
 /// A copy for one more of the items that failed together.
 fn share(error: &StoreError) -> StoreError {
     match error {
-        StoreError::Engine { error_type, source } => {
-            StoreError::Engine { error_type, source: source.to_string().into() }
-        }
+        StoreError::Engine { error_type, source } => StoreError::Engine {
+            error_type,
+            source: source.to_string().into(),
+        },
         StoreError::Unreadable { what } => StoreError::Unreadable { what },
         StoreError::TimedOut => StoreError::TimedOut,
         StoreError::Closed => StoreError::Closed,

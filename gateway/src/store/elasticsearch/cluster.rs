@@ -89,29 +89,60 @@ impl Call {
 
 impl Cluster {
     pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let nodes = settings.nodes.iter().map(|url| Node::new(url.clone(), settings)).collect::<Result<_, _>>()?;
-        Ok(Self { nodes, turn: AtomicUsize::new(0), patience: settings.patience, retries: settings.retries })
+        let nodes = settings
+            .nodes
+            .iter()
+            .map(|url| Node::new(url.clone(), settings))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            nodes,
+            turn: AtomicUsize::new(0),
+            patience: settings.patience,
+            retries: settings.retries,
+        })
     }
 
     /// Host and port of each node.
     pub(super) fn names(&self) -> String {
-        self.nodes.iter().map(Node::name).collect::<Vec<_>>().join(",")
+        self.nodes
+            .iter()
+            .map(Node::name)
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// Prepares `POST /{collection}/{action}`; the path may have a query without secrets.
-    pub(super) fn endpoint(&self, operation: &'static str, collection: &str, action: &str) -> Endpoint {
+    pub(super) fn endpoint(
+        &self,
+        operation: &'static str,
+        collection: &str,
+        action: &str,
+    ) -> Endpoint {
         let path = format!("{collection}/{action}");
         let shown = |node: &Node| {
             let url: Arc<str> = format!("{}{path}", node.url).into();
-            let host: Arc<str> = node.url.host_str().unwrap_or_default().trim_matches(['[', ']']).into();
+            let host: Arc<str> = node
+                .url
+                .host_str()
+                .unwrap_or_default()
+                .trim_matches(['[', ']'])
+                .into();
             [
                 KeyValue::new(attr::HTTP_REQUEST_METHOD, "POST"),
                 KeyValue::new(attr::URL_FULL, url),
                 KeyValue::new(attr::SERVER_ADDRESS, host),
-                KeyValue::new(attr::SERVER_PORT, i64::from(node.url.port_or_known_default().unwrap_or_default())),
+                KeyValue::new(
+                    attr::SERVER_PORT,
+                    i64::from(node.url.port_or_known_default().unwrap_or_default()),
+                ),
             ]
         };
-        Endpoint { operation, collection: collection.to_owned(), shown: self.nodes.iter().map(shown).collect(), path }
+        Endpoint {
+            operation,
+            collection: collection.to_owned(),
+            shown: self.nodes.iter().map(shown).collect(),
+            path,
+        }
     }
 
     /// Starts a call below the current span.
@@ -124,13 +155,30 @@ impl Cluster {
             collection: endpoint.collection.clone(),
             namespace: None,
         };
-        Call { span: db::start_with(operation, shown.map(|shown| shown.to_vec()).unwrap_or_default()), node }
+        Call {
+            span: db::start_with(
+                operation,
+                shown.map(|shown| shown.to_vec()).unwrap_or_default(),
+            ),
+            node,
+        }
     }
 
     /// Sends what `call` is about. What came of it is told to the span by [`Sent::describe`].
-    pub(super) async fn send(&self, endpoint: &Endpoint, call: &Call, body: Bytes, deadline: Instant) -> Sent {
+    pub(super) async fn send(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Sent {
         let headers = headers(Some(&call.span.context()));
-        let message = Message { method: Method::Post, path: &endpoint.path, headers, body: Some(body) };
+        let message = Message {
+            method: Method::Post,
+            path: &endpoint.path,
+            headers,
+            body: Some(body),
+        };
         match call.node {
             Some(node) => self.exchange(message, node, deadline).await,
             None => Failure::AllDown.into(),
@@ -145,7 +193,12 @@ impl Cluster {
         body: Option<Bytes>,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
-        let message = Message { method, path, headers: headers(None), body };
+        let message = Message {
+            method,
+            path,
+            headers: headers(None),
+            body,
+        };
         // Whoever comes here has a reason, and may be the one who learns that the cluster is back.
         let node = self.pick(None).unwrap_or_default();
         self.exchange(message, node, deadline).await.result
@@ -155,7 +208,9 @@ impl Cluster {
     async fn exchange(&self, message: Message<'_>, mut node: usize, deadline: Instant) -> Sent {
         let mut resent = 0;
         loop {
-            let result = self.attempt(&self.nodes[node], message.clone(), deadline).await;
+            let result = self
+                .attempt(&self.nodes[node], message.clone(), deadline)
+                .await;
             let passing = result.as_ref().is_err_and(Failure::is_passing);
             if !passing || resent >= self.retries || !backoff(resent, deadline).await {
                 return Sent { result, resent };
@@ -165,10 +220,23 @@ impl Cluster {
         }
     }
 
-    async fn attempt(&self, node: &Node, message: Message<'_>, deadline: Instant) -> Result<Answer, Failure> {
-        let Message { method, path, headers, body } = message;
+    async fn attempt(
+        &self,
+        node: &Node,
+        message: Message<'_>,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let Message {
+            method,
+            path,
+            headers,
+            body,
+        } = message;
         let left = deadline.saturating_duration_since(Instant::now());
-        let sent = node.transport.send(method, path, headers, None::<&()>, body, Some(left)).await;
+        let sent = node
+            .transport
+            .send(method, path, headers, None::<&()>, body, Some(left))
+            .await;
         let read = match sent {
             Ok(response) => {
                 let (status, told) = (response.status_code(), Handled::by(response.headers()));
@@ -182,13 +250,25 @@ impl Cluster {
             failure
         })?;
         node.answered();
-        if status.is_success() { Ok(Answer { body, status, handled }) } else { Err(Failure::answer(status, &body)) }
+        if status.is_success() {
+            Ok(Answer {
+                body,
+                status,
+                handled,
+            })
+        } else {
+            Err(Failure::answer(status, &body))
+        }
     }
 
     /// The next node in turn that is worth a call, another than `last` if there is one; `None` when all are down.
     fn pick(&self, last: Option<usize>) -> Option<usize> {
         let count = self.nodes.len();
-        let start = if count == 1 { 0 } else { self.turn.fetch_add(1, Ordering::Relaxed) };
+        let start = if count == 1 {
+            0
+        } else {
+            self.turn.fetch_add(1, Ordering::Relaxed)
+        };
         let mut order = (0..count).map(|step| start.wrapping_add(step) % count);
         order.find(|node| Some(*node) != last && self.nodes[*node].admits())
     }
@@ -198,30 +278,53 @@ impl Sent {
     /// Tells the span of the call all but the failure itself. `resent` may count the tries of earlier messages of the call.
     pub(super) fn describe(&self, call: &Call, resent: u32) {
         if resent > 0 {
-            call.span.set(attr::HTTP_REQUEST_RESEND_COUNT, i64::from(resent));
+            call.span
+                .set(attr::HTTP_REQUEST_RESEND_COUNT, i64::from(resent));
         }
         match &self.result {
             Ok(answer) => {
                 call.span.answered(answer.status.as_u16());
                 // Elastic Cloud says which cluster and node it was; others do not.
-                answer.handled.cluster.iter().for_each(|name| call.span.set(attr::DB_NAMESPACE, name.clone()));
-                answer.handled.node.iter().for_each(|name| call.span.set(attr::ELASTICSEARCH_NODE_NAME, name.clone()));
+                answer
+                    .handled
+                    .cluster
+                    .iter()
+                    .for_each(|name| call.span.set(attr::DB_NAMESPACE, name.clone()));
+                answer
+                    .handled
+                    .node
+                    .iter()
+                    .for_each(|name| call.span.set(attr::ELASTICSEARCH_NODE_NAME, name.clone()));
             }
-            Err(failure) => failure.status().iter().for_each(|status| call.span.answered(status.as_u16())),
+            Err(failure) => failure
+                .status()
+                .iter()
+                .for_each(|status| call.span.answered(status.as_u16())),
         }
     }
 }
 
 impl From<Failure> for Sent {
     fn from(failure: Failure) -> Self {
-        Self { result: Err(failure), resent: 0 }
+        Self {
+            result: Err(failure),
+            resent: 0,
+        }
     }
 }
 
 impl Handled {
     fn by(headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned);
-        Self { cluster: text("x-found-handling-cluster"), node: text("x-found-handling-instance") }
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            cluster: text("x-found-handling-cluster"),
+            node: text("x-found-handling-instance"),
+        }
     }
 }
 
@@ -243,7 +346,9 @@ fn headers(context: Option<&Context>) -> HeaderMap {
     if let Some(context) = context {
         telemetry::client::inject(context, &mut headers);
         // `X-Opaque-Id` is what slow logs and the list of tasks show; the trace id leads from there to the trace.
-        let trace = headers.get(TRACEPARENT).and_then(|value| value.as_bytes().get(3..35));
+        let trace = headers
+            .get(TRACEPARENT)
+            .and_then(|value| value.as_bytes().get(3..35));
         if let Some(trace) = trace.and_then(|trace| HeaderValue::from_bytes(trace).ok()) {
             headers.insert(OPAQUE_ID, trace);
         }

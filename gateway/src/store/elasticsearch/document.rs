@@ -18,7 +18,8 @@ const MAX_ID_BYTES: usize = 512;
 /// `primary` is left out together with its `@`, so that what was stored before there were variants is found as its. What is
 /// longer than an id may be is told by its hash, which has no slash and so is no other key's id either.
 pub(super) fn id(model: &str, variant: &str, version: &str, data_id: &str) -> String {
-    let mut id = String::with_capacity(model.len() + variant.len() + version.len() + data_id.len() + 3);
+    let mut id =
+        String::with_capacity(model.len() + variant.len() + version.len() + data_id.len() + 3);
     escape(model, &mut id);
     if variant != PRIMARY {
         id.push('@');
@@ -31,10 +32,12 @@ pub(super) fn id(model: &str, variant: &str, version: &str, data_id: &str) -> St
     if id.len() <= MAX_ID_BYTES {
         return id;
     }
-    Sha256::digest(id.as_bytes()).iter().fold("sha256-".to_owned(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Sha256::digest(id.as_bytes())
+        .iter()
+        .fold("sha256-".to_owned(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 fn escape(part: &str, id: &mut String) {
@@ -123,8 +126,16 @@ impl Fields<'_> {
             label: self.label,
             confidence: self.confidence,
             probabilities: self.probabilities,
-            computed_at: self.computed_at.parse().map_err(|_| StoreError::Unreadable { what: "computed_at" })?,
-            computed_by: self.trace_id.zip(self.span_id).and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
+            computed_at: self
+                .computed_at
+                .parse()
+                .map_err(|_| StoreError::Unreadable {
+                    what: "computed_at",
+                })?,
+            computed_by: self
+                .trace_id
+                .zip(self.span_id)
+                .and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
             run_id: self.run_id,
         })
     }
@@ -132,7 +143,12 @@ impl Fields<'_> {
 
 impl Whole<'_> {
     pub(super) fn into_prediction(self) -> Result<StoredPrediction, StoreError> {
-        let key = Key { model: self.model, variant: self.variant, version: self.model_version, data_id: self.data_id };
+        let key = Key {
+            model: self.model,
+            variant: self.variant,
+            version: self.model_version,
+            data_id: self.data_id,
+        };
         self.fields.with_key(key)
     }
 }

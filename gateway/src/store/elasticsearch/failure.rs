@@ -30,7 +30,11 @@ pub(super) enum Failure {
     AllDown,
     /// Elasticsearch said no.
     #[error("Elasticsearch answered {status}: {reason}")]
-    Refused { status: StatusCode, error_type: &'static str, reason: String },
+    Refused {
+        status: StatusCode,
+        error_type: &'static str,
+        reason: String,
+    },
     /// An answer that is not one of Elasticsearch.
     #[error("the answer is not one of Elasticsearch")]
     Unreadable(#[source] serde_json::Error),
@@ -43,8 +47,16 @@ impl Failure {
         if error.is_timeout() {
             return Self::TimedOut { node };
         }
-        let error_type = if refuses_connections(&error) { "connect_error" } else { "transport_error" };
-        Self::Broken { node, error_type, source: error }
+        let error_type = if refuses_connections(&error) {
+            "connect_error"
+        } else {
+            "transport_error"
+        };
+        Self::Broken {
+            node,
+            error_type,
+            source: error,
+        }
     }
 
     /// An answer with an error status.
@@ -59,16 +71,23 @@ impl Failure {
         if let Some((end, _)) = reason.char_indices().nth(MAX_REASON) {
             reason.truncate(end);
         }
-        Self::Refused { status, error_type: bounded(&kind, status), reason }
+        Self::Refused {
+            status,
+            error_type: bounded(&kind, status),
+            reason,
+        }
     }
 
     /// Whether the same call may well succeed in a moment. A write twice is a write once: ids and versions see to that.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Broken { .. } => true,
-            Self::Refused { status, error_type, .. } => {
+            Self::Refused {
+                status, error_type, ..
+            } => {
                 // A full disk answers 429 too, and stays full.
-                matches!(status.as_u16(), 429 | 502..=504) && *error_type != "cluster_block_exception"
+                matches!(status.as_u16(), 429 | 502..=504)
+                    && *error_type != "cluster_block_exception"
             }
             Self::TimedOut { .. } | Self::AllDown | Self::Unreadable(_) => false,
         }
@@ -76,7 +95,13 @@ impl Failure {
 
     /// Whether the index was deleted under our feet, or never made.
     pub(super) fn is_without_index(&self) -> bool {
-        matches!(self, Self::Refused { error_type: "index_not_found_exception", .. })
+        matches!(
+            self,
+            Self::Refused {
+                error_type: "index_not_found_exception",
+                ..
+            }
+        )
     }
 
     /// A copy for one more of those who share the call.
@@ -84,13 +109,20 @@ impl Failure {
         let (error_type, text) = (self.error_type(), self.to_string());
         match self {
             Self::TimedOut { .. } => StoreError::TimedOut,
-            _ => StoreError::Engine { error_type, source: text.into() },
+            _ => StoreError::Engine {
+                error_type,
+                source: text.into(),
+            },
         }
     }
 
     /// The status of the answer, if there is one.
     pub(super) fn status(&self) -> Option<StatusCode> {
-        if let Self::Refused { status, .. } = self { Some(*status) } else { None }
+        if let Self::Refused { status, .. } = self {
+            Some(*status)
+        } else {
+            None
+        }
     }
 
     fn error_type(&self) -> &'static str {
@@ -107,7 +139,10 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::TimedOut { .. } => Self::TimedOut,
-            other => Self::Engine { error_type: other.error_type(), source: Box::new(other) },
+            other => Self::Engine {
+                error_type: other.error_type(),
+                source: Box::new(other),
+            },
         }
     }
 }
@@ -140,8 +175,14 @@ impl<'de> Deserialize<'de> for Cause {
             Text(String),
         }
         Ok(match Form::deserialize(deserializer)? {
-            Form::Whole { kind, reason } => Self { kind, reason: reason.unwrap_or_default() },
-            Form::Text(reason) => Self { kind: String::new(), reason },
+            Form::Whole { kind, reason } => Self {
+                kind,
+                reason: reason.unwrap_or_default(),
+            },
+            Form::Text(reason) => Self {
+                kind: String::new(),
+                reason,
+            },
         })
     }
 }
@@ -152,7 +193,11 @@ fn refuses_connections(error: &elasticsearch::Error) -> bool {
         let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
         if matches!(
             kind,
-            Some(io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable | io::ErrorKind::NotFound)
+            Some(
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NotFound
+            )
         ) {
             return true;
         }
@@ -178,7 +223,11 @@ fn bounded(kind: &str, status: StatusCode) -> &'static str {
         "strict_dynamic_mapping_exception",
         "unavailable_shards_exception",
     ];
-    const STATUSES: [&str; 12] = ["400", "401", "403", "404", "405", "408", "413", "429", "500", "502", "503", "504"];
+    const STATUSES: [&str; 12] = [
+        "400", "401", "403", "404", "405", "408", "413", "429", "500", "502", "503", "504",
+    ];
     let named = NAMED.into_iter().find(|name| *name == kind);
-    named.or_else(|| STATUSES.into_iter().find(|known| *known == status.as_str())).unwrap_or("_OTHER")
+    named
+        .or_else(|| STATUSES.into_iter().find(|known| *known == status.as_str()))
+        .unwrap_or("_OTHER")
 }

@@ -29,7 +29,11 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(alias: String) -> Self {
-        Self { alias, ready: AtomicBool::new(false), making: tokio::sync::Mutex::default() }
+        Self {
+            alias,
+            ready: AtomicBool::new(false),
+            making: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -42,15 +46,25 @@ impl Index {
     }
 
     /// Makes sure that the alias leads to an index. The work goes on if the caller stops waiting.
-    pub(super) async fn ensure(self: &Arc<Self>, cluster: &Arc<Cluster>, deadline: Instant) -> Result<(), Failure> {
+    pub(super) async fn ensure(
+        self: &Arc<Self>,
+        cluster: &Arc<Cluster>,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
         if self.is_ready() {
             return Ok(());
         }
         let (this, of) = (Arc::clone(self), Arc::clone(cluster));
         // It belongs to no request's trace, and would make the first one differ from all others.
         let work = quietly(async move { this.make(&of).await });
-        let late = || Failure::TimedOut { node: cluster.names() };
-        tokio::time::timeout_at(deadline, work).await.ok().flatten().ok_or_else(late)?
+        let late = || Failure::TimedOut {
+            node: cluster.names(),
+        };
+        tokio::time::timeout_at(deadline, work)
+            .await
+            .ok()
+            .flatten()
+            .ok_or_else(late)?
     }
 
     async fn make(&self, cluster: &Cluster) -> Result<(), Failure> {
@@ -59,7 +73,10 @@ impl Index {
             return Ok(());
         }
         let deadline = Instant::now() + PATIENCE;
-        if !self.exists(cluster, &format!("_alias/{}", self.alias), deadline).await? {
+        if !self
+            .exists(cluster, &format!("_alias/{}", self.alias), deadline)
+            .await?
+        {
             self.put_template(cluster, deadline).await?;
             self.put_index(cluster, deadline).await?;
         }
@@ -67,7 +84,12 @@ impl Index {
         Ok(())
     }
 
-    async fn exists(&self, cluster: &Cluster, path: &str, deadline: Instant) -> Result<bool, Failure> {
+    async fn exists(
+        &self,
+        cluster: &Cluster,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<bool, Failure> {
         match cluster.manage(Method::Get, path, None, deadline).await {
             Ok(_) => Ok(true),
             Err(Failure::Refused { status, .. }) if status.as_u16() == 404 => Ok(false),
@@ -88,19 +110,31 @@ impl Index {
             "template": { "settings": settings(), "mappings": mappings() },
             "_meta": { "managed_by": "throughline gateway" },
         });
-        cluster.manage(Method::Put, &path, Some(body(&template)), deadline).await.map(drop)
+        cluster
+            .manage(Method::Put, &path, Some(body(&template)), deadline)
+            .await
+            .map(drop)
     }
 
     /// Makes the index together with its alias. Of several gateways one succeeds, and the others find it made.
     async fn put_index(&self, cluster: &Cluster, deadline: Instant) -> Result<(), Failure> {
         let (index, alias) = (format!("{}-v{SCHEMA}", self.alias), &self.alias);
         let aliases = json!({ "aliases": { alias: { "is_write_index": true } } });
-        match cluster.manage(Method::Put, &index, Some(body(&aliases)), deadline).await {
-            Err(Failure::Refused { error_type: "resource_already_exists_exception", .. }) => {
+        match cluster
+            .manage(Method::Put, &index, Some(body(&aliases)), deadline)
+            .await
+        {
+            Err(Failure::Refused {
+                error_type: "resource_already_exists_exception",
+                ..
+            }) => {
                 // Made a moment ago by another gateway, alias included; or its alias was taken away, and is put back.
                 let add = json!({ "index": index, "alias": alias, "is_write_index": true });
                 let actions = json!({ "actions": [{ "add": add }] });
-                cluster.manage(Method::Post, "_aliases", Some(body(&actions)), deadline).await.map(drop)
+                cluster
+                    .manage(Method::Post, "_aliases", Some(body(&actions)), deadline)
+                    .await
+                    .map(drop)
             }
             other => other.map(drop),
         }

@@ -50,17 +50,28 @@ struct Rest {
 impl Node {
     pub(super) fn new(url: Url, settings: &Settings) -> Result<Self, SetupError> {
         // Redirects, proxies and sniffing would each lead to a place that nobody has named.
-        let mut builder =
-            TransportBuilder::new(SingleNodeConnectionPool::new(url.clone())).disable_proxy().enable_meta_header(false);
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url.clone()))
+            .disable_proxy()
+            .enable_meta_header(false);
         if let Some(credentials) = &settings.credentials {
             builder = builder.auth(credentials.clone());
         }
         if let Some(certificate) = settings.certificate()? {
             builder = builder.cert_validation(CertificateValidation::Full(certificate));
         }
-        let transport = builder.build().map_err(|error| SetupError::Client(error.into()))?;
-        let rest = Rest { until: Instant::now(), next: PAUSE };
-        Ok(Self { transport, url, failures: AtomicU32::new(0), rest: Mutex::new(rest) })
+        let transport = builder
+            .build()
+            .map_err(|error| SetupError::Client(error.into()))?;
+        let rest = Rest {
+            until: Instant::now(),
+            next: PAUSE,
+        };
+        Ok(Self {
+            transport,
+            url,
+            failures: AtomicU32::new(0),
+            rest: Mutex::new(rest),
+        })
     }
 
     /// Whether to call this node. Of a node that is down one caller now and then learns whether it is back.
@@ -71,7 +82,10 @@ impl Node {
         let (mut rest, now) = (self.rest(), Instant::now());
         let over = rest.until <= now;
         if over {
-            *rest = Rest { until: now + rest.next, next: (rest.next * 2).min(LONGEST_PAUSE) };
+            *rest = Rest {
+                until: now + rest.next,
+                next: (rest.next * 2).min(LONGEST_PAUSE),
+            };
         }
         over
     }
@@ -87,7 +101,10 @@ impl Node {
     /// The node did not answer. Those who were under way together fail together, so only one of them begins the rest.
     pub(super) fn was_silent(&self) {
         if self.failures.fetch_add(1, Ordering::Relaxed) == FAILURES - 1 {
-            *self.rest() = Rest { until: Instant::now() + PAUSE, next: PAUSE * 2 };
+            *self.rest() = Rest {
+                until: Instant::now() + PAUSE,
+                next: PAUSE * 2,
+            };
         }
     }
 

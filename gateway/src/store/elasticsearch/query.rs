@@ -22,9 +22,15 @@ pub(super) fn lookup(lookup: &Lookup) -> Bytes {
         ids: Vec<String>,
     }
     let part = |part: &LookupPart| {
-        let LookupPart { variant, version, data_ids } = part.clone();
+        let LookupPart {
+            variant,
+            version,
+            data_ids,
+        } = part.clone();
         let model = lookup.model.clone();
-        data_ids.into_iter().map(move |data_id| document::id(&model, &variant, &version, &data_id))
+        data_ids
+            .into_iter()
+            .map(move |data_id| document::id(&model, &variant, &version, &data_id))
     };
     let ids = lookup.parts.iter().flat_map(part).collect();
     // Texts can always be written.
@@ -32,7 +38,10 @@ pub(super) fn lookup(lookup: &Lookup) -> Bytes {
 }
 
 /// Reads the answer to [`lookup`]: a prediction or none for each id, in the order asked.
-pub(super) fn found(lookup: Lookup, body: &[u8]) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
+pub(super) fn found(
+    lookup: Lookup,
+    body: &[u8],
+) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
     #[derive(Deserialize)]
     struct Found<'a> {
         #[serde(borrow)]
@@ -61,8 +70,20 @@ pub(super) fn found(lookup: Lookup, body: &[u8]) -> Result<Vec<Option<StoredPred
 
 /// The body of a `_search`: newest first, then by key. It asks for one more than the page, to know whether there is another.
 pub(super) fn search(search: &Search) -> Bytes {
-    let Search { model, label, variant, min_confidence, since, after, limit } = search;
-    let term = |field: &str, value: &Option<String>| value.as_ref().map(|value| json!({ "term": { field: value } }));
+    let Search {
+        model,
+        label,
+        variant,
+        min_confidence,
+        since,
+        after,
+        limit,
+    } = search;
+    let term = |field: &str, value: &Option<String>| {
+        value
+            .as_ref()
+            .map(|value| json!({ "term": { field: value } }))
+    };
     let range = |field: &str, least: Value| json!({ "range": { field: { "gte": least } } });
     let filters: Vec<Value> = [
         term("model", model),
@@ -80,7 +101,17 @@ pub(super) fn search(search: &Search) -> Bytes {
         "sort": order("desc"),
         "track_total_hits": false,
     });
-    if let Some(Position { computed_at, key: Key { model, variant, version, data_id } }) = after {
+    if let Some(Position {
+        computed_at,
+        key:
+            Key {
+                model,
+                variant,
+                version,
+                data_id,
+            },
+    }) = after
+    {
         body["search_after"] = json!([computed_at.to_string(), model, variant, version, data_id]);
     }
     body.to_string().into()
@@ -95,9 +126,15 @@ pub(super) fn page(limit: usize, body: &[u8]) -> Result<Page, StoreError> {
     }
     let hits: Vec<Hit<'_>> = hits(body)?;
     let more = hits.len() > limit;
-    let predictions = hits.into_iter().take(limit).map(|hit| hit.source.into_prediction());
+    let predictions = hits
+        .into_iter()
+        .take(limit)
+        .map(|hit| hit.source.into_prediction());
     let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
-    let next = predictions.last().filter(|_| more).map(StoredPrediction::position);
+    let next = predictions
+        .last()
+        .filter(|_| more)
+        .map(StoredPrediction::position);
     Ok(Page { predictions, next })
 }
 
@@ -125,7 +162,10 @@ pub(super) fn version(body: &[u8]) -> Result<Option<String>, StoreError> {
     struct Version {
         model_version: String,
     }
-    Ok(hits::<Hit>(body)?.into_iter().next().map(|hit| hit.source.model_version))
+    Ok(hits::<Hit>(body)?
+        .into_iter()
+        .next()
+        .map(|hit| hit.source.model_version))
 }
 
 /// A document that is too old, as a search finds it.

@@ -20,7 +20,12 @@ use crate::config::{http_url, some_time};
 #[group(skip)]
 pub struct ElasticsearchOptions {
     /// Addresses of the nodes, separated by commas, for `--prediction-store elasticsearch`
-    #[arg(long, env = "ELASTICSEARCH_URL", hide_env_values = true, value_name = "URLS")]
+    #[arg(
+        long,
+        env = "ELASTICSEARCH_URL",
+        hide_env_values = true,
+        value_name = "URLS"
+    )]
     pub elasticsearch_url: Option<Addresses>,
     /// Alias of the index that keeps the predictions; the index itself is ALIAS-v1
     #[arg(long, env = "ELASTICSEARCH_INDEX", default_value = "predictions", value_parser = alias, value_name = "ALIAS")]
@@ -29,19 +34,34 @@ pub struct ElasticsearchOptions {
     #[arg(long, env = "ELASTICSEARCH_USERNAME", value_name = "NAME")]
     pub elasticsearch_username: Option<String>,
     /// Password of the user; better in the environment or a file than among the arguments
-    #[arg(long, env = "ELASTICSEARCH_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(
+        long,
+        env = "ELASTICSEARCH_PASSWORD",
+        hide_env_values = true,
+        value_name = "PASSWORD"
+    )]
     pub elasticsearch_password: Option<Secret>,
     /// File that holds the password
     #[arg(long, env = "ELASTICSEARCH_PASSWORD_FILE", value_name = "PATH")]
     pub elasticsearch_password_file: Option<PathBuf>,
     /// API key, encoded or as ID:KEY
-    #[arg(long, env = "ELASTICSEARCH_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "ELASTICSEARCH_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub elasticsearch_api_key: Option<Secret>,
     /// File that holds the API key
     #[arg(long, env = "ELASTICSEARCH_API_KEY_FILE", value_name = "PATH")]
     pub elasticsearch_api_key_file: Option<PathBuf>,
     /// Bearer token, of a service account for example
-    #[arg(long, env = "ELASTICSEARCH_BEARER_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        env = "ELASTICSEARCH_BEARER_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     pub elasticsearch_bearer_token: Option<Secret>,
     /// File that holds the bearer token
     #[arg(long, env = "ELASTICSEARCH_BEARER_TOKEN_FILE", value_name = "PATH")]
@@ -87,8 +107,16 @@ impl FromStr for Addresses {
     /// Of a text with something else in it than `http` and `https` addresses come no addresses at all. They are missed when the store
     /// is opened; the message about a wrong argument would repeat it, with a password perhaps.
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        let nodes = text.split(',').map(str::trim).filter(|node| !node.is_empty());
-        Ok(Self(nodes.map(http_url).collect::<Result<Vec<_>, _>>().unwrap_or_default()))
+        let nodes = text
+            .split(',')
+            .map(str::trim)
+            .filter(|node| !node.is_empty());
+        Ok(Self(
+            nodes
+                .map(http_url)
+                .collect::<Result<Vec<_>, _>>()
+                .unwrap_or_default(),
+        ))
     }
 }
 
@@ -107,7 +135,10 @@ impl Addresses {
     /// The user and password of the first address that has them.
     fn credentials(&self) -> Option<(String, Secret)> {
         let node = self.0.iter().find(|node| !node.username().is_empty())?;
-        Some((decode(node.username()), Secret::new(decode(node.password().unwrap_or_default()))))
+        Some((
+            decode(node.username()),
+            Secret::new(decode(node.password().unwrap_or_default())),
+        ))
     }
 }
 
@@ -143,13 +174,21 @@ impl Settings {
         limit: Duration,
     ) -> Result<Self, SetupError> {
         let addresses = addresses.or(options.elasticsearch_url.as_ref());
-        let addresses = addresses.filter(|addresses| !addresses.0.is_empty()).ok_or(SetupError::NoAddress)?;
-        let patience = options.elasticsearch_timeout.map_or(limit, |timeout| timeout.min(limit));
+        let addresses = addresses
+            .filter(|addresses| !addresses.0.is_empty())
+            .ok_or(SetupError::NoAddress)?;
+        let patience = options
+            .elasticsearch_timeout
+            .map_or(limit, |timeout| timeout.min(limit));
         Ok(Self {
             nodes: addresses.nodes(),
             alias: options.elasticsearch_index.clone(),
             credentials: credentials(addresses, options)?,
-            authority: options.elasticsearch_ca_cert.as_deref().map(read_file).transpose()?,
+            authority: options
+                .elasticsearch_ca_cert
+                .as_deref()
+                .map(read_file)
+                .transpose()?,
             // A little less, so that the call itself tells that its time is over, and not only the one who waits for it.
             patience: patience.mul_f64(0.95),
             retries: options.elasticsearch_retries,
@@ -158,20 +197,40 @@ impl Settings {
 
     /// The certificates of `--elasticsearch-ca-cert`.
     pub(super) fn certificate(&self) -> Result<Option<Certificate>, SetupError> {
-        self.authority.as_deref().map(Certificate::from_pem).transpose().map_err(SetupError::Authority)
+        self.authority
+            .as_deref()
+            .map(Certificate::from_pem)
+            .transpose()
+            .map_err(SetupError::Authority)
     }
 }
 
-fn credentials(addresses: &Addresses, options: &ElasticsearchOptions) -> Result<Option<Credentials>, SetupError> {
-    let password = secret(options.elasticsearch_password.as_ref(), options.elasticsearch_password_file.as_deref())?;
-    let key = secret(options.elasticsearch_api_key.as_ref(), options.elasticsearch_api_key_file.as_deref())?;
-    let token =
-        secret(options.elasticsearch_bearer_token.as_ref(), options.elasticsearch_bearer_token_file.as_deref())?;
+fn credentials(
+    addresses: &Addresses,
+    options: &ElasticsearchOptions,
+) -> Result<Option<Credentials>, SetupError> {
+    let password = secret(
+        options.elasticsearch_password.as_ref(),
+        options.elasticsearch_password_file.as_deref(),
+    )?;
+    let key = secret(
+        options.elasticsearch_api_key.as_ref(),
+        options.elasticsearch_api_key_file.as_deref(),
+    )?;
+    let token = secret(
+        options.elasticsearch_bearer_token.as_ref(),
+        options.elasticsearch_bearer_token_file.as_deref(),
+    )?;
     let user = options.elasticsearch_username.clone().zip(password.clone());
     if user.is_none() && (password.is_some() || options.elasticsearch_username.is_some()) {
         return Err(SetupError::HalfUser);
     }
-    if [user.is_some(), key.is_some(), token.is_some()].into_iter().filter(|given| *given).count() > 1 {
+    if [user.is_some(), key.is_some(), token.is_some()]
+        .into_iter()
+        .filter(|given| *given)
+        .count()
+        > 1
+    {
         return Err(SetupError::TwoCredentials);
     }
     if let Some(key) = key {
@@ -192,7 +251,10 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>,
     let secret = match (given, file) {
         (Some(_), Some(_)) => return Err(SetupError::TwoCredentials),
         (Some(given), None) => given.reveal().to_owned(),
-        (None, Some(path)) => String::from_utf8(read_file(path)?).map_err(|_| SetupError::NoText)?.trim().to_owned(),
+        (None, Some(path)) => String::from_utf8(read_file(path)?)
+            .map_err(|_| SetupError::NoText)?
+            .trim()
+            .to_owned(),
         (None, None) => return Ok(None),
     };
     if secret.is_empty() || secret.chars().any(char::is_control) {
@@ -202,7 +264,10 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>,
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, SetupError> {
-    std::fs::read(path).map_err(|source| SetupError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| SetupError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Undoes the percent-encoding of a user or password in an address.
@@ -212,10 +277,15 @@ fn decode(text: &str) -> String {
 
 /// A name that Elasticsearch takes for an index, and that needs no escaping in a path.
 fn alias(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
+    let plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
+    };
     let fine = text.len() <= 128
         && text.bytes().all(plain)
-        && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        && text
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_lowercase());
     if fine {
         Ok(text.to_owned())
     } else {

@@ -19,7 +19,11 @@ async fn elasticsearch_conforms() {
     let scratch = Scratch::new();
     let store = scratch.store();
     // Longer than a gateway waits at its start: on a busy machine the first shard of a new server takes its time.
-    store.index.ensure(&store.cluster, Instant::now() + PATIENCE).await.unwrap();
+    store
+        .index
+        .ensure(&store.cluster, Instant::now() + PATIENCE)
+        .await
+        .unwrap();
     check(&store, async || scratch.refresh().await).await;
     scratch.remove().await;
 }

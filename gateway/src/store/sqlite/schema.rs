@@ -32,7 +32,9 @@ pub(super) fn prepare(connection: &Connection) -> Result<i64, rusqlite::Error> {
     let found = version()?;
     match found {
         0 => transaction.execute_batch(SCHEMA)?,
-        1 => [FROM_1[0], SCHEMA, FROM_1[1]].into_iter().try_for_each(|step| transaction.execute_batch(step))?,
+        1 => [FROM_1[0], SCHEMA, FROM_1[1]]
+            .into_iter()
+            .try_for_each(|step| transaction.execute_batch(step))?,
         _ => {}
     }
     transaction.commit()?;

@@ -45,7 +45,13 @@ impl Seen {
 
 impl Display for Seen {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let Self { stored, read_back, failed, bypassed, slowest } = self;
+        let Self {
+            stored,
+            read_back,
+            failed,
+            bypassed,
+            slowest,
+        } = self;
         let read_back = if *read_back { " and read back" } else { "" };
         write!(
             formatter,
@@ -61,10 +67,19 @@ impl Load {
     pub(super) fn start(url: &str, name: &str) -> Self {
         let (seen, over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let client = |n: usize| {
-            let (url, name, seen, over) = (url.to_owned(), format!("{name}-{n}"), Arc::clone(&seen), Arc::clone(&over));
+            let (url, name, seen, over) = (
+                url.to_owned(),
+                format!("{name}-{n}"),
+                Arc::clone(&seen),
+                Arc::clone(&over),
+            );
             telemetry::task::spawn(async move { ask(&url, &name, &seen, &over).await })
         };
-        Self { clients: (0..CLIENTS).map(client).collect(), seen, over }
+        Self {
+            clients: (0..CLIENTS).map(client).collect(),
+            seen,
+            over,
+        }
     }
 
     /// Waits for so many more answers of predictions that are stored.
@@ -78,7 +93,10 @@ impl Load {
     }
 
     async fn until(&self, more: usize, count: impl Fn(&Seen) -> usize) {
-        let (end, start) = (Instant::now() + Duration::from_mins(1), count(&self.seen.lock().unwrap()));
+        let (end, start) = (
+            Instant::now() + Duration::from_mins(1),
+            count(&self.seen.lock().unwrap()),
+        );
         while count(&self.seen.lock().unwrap()) < start + more {
             assert!(Instant::now() < end, "{}", self.seen.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -93,7 +111,11 @@ impl Load {
             let ids_of: Vec<&str> = ids.iter().map(String::as_str).collect();
             let lookup = conformance::lookup("wine_quality", "1", &ids_of);
             let found = store.get_many(lookup).await.unwrap();
-            let lost: Vec<_> = ids.iter().zip(&found).filter(|(_, found)| found.is_none()).collect();
+            let lost: Vec<_> = ids
+                .iter()
+                .zip(&found)
+                .filter(|(_, found)| found.is_none())
+                .collect();
             assert!(lost.is_empty(), "told to be stored and lost: {lost:?}");
         }
         seen.read_back = true;
@@ -117,7 +139,9 @@ async fn ask(url: &str, name: &str, seen: &Mutex<Seen>, over: &AtomicBool) {
         count += 1;
         let id = format!("{name}-{count}");
         let body = serde_json::json!({"model": "wine_quality", "data_ids": [id]}).to_string();
-        let request = Request::post(format!("{url}/v1/predictions")).body(Full::new(body.into())).unwrap();
+        let request = Request::post(format!("{url}/v1/predictions"))
+            .body(Full::new(body.into()))
+            .unwrap();
         let start = Instant::now();
         let response = client.request(request).await.unwrap();
         let (head, body) = response.into_parts();

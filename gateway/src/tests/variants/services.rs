@@ -11,12 +11,21 @@ async fn beside(change: impl FnOnce(&Fake)) -> (Gateway, Fake) {
     let other = Fake::predicting("low").await;
     change(&other);
     let services = vec![format!("kserve=http://{}", other.address)];
-    (Gateway::with(Setup { services, ..Setup::default() }).await, other)
+    (
+        Gateway::with(Setup {
+            services,
+            ..Setup::default()
+        })
+        .await,
+        other,
+    )
 }
 
 async fn label(gateway: &Gateway) -> String {
     let body = json!({"model": "wine_quality", "data_ids": ["a"]}).to_string();
-    let reply = gateway.post("/v1/predictions", &[("baggage", "ml.variant=kserve")], body).await;
+    let reply = gateway
+        .post("/v1/predictions", &[("baggage", "ml.variant=kserve")], body)
+        .await;
     assert_eq!(reply.status, 200, "{:?}", reply.body);
     reply.each("label")[0].as_str().unwrap().to_owned()
 }
@@ -24,10 +33,22 @@ async fn label(gateway: &Gateway) -> String {
 #[tokio::test]
 async fn metadata_may_be_null_empty_or_of_other_types() {
     for (metadata, version) in [
-        (r#"{"name":"wine_quality","versions":null,"platform":null,"inputs":null,"outputs":null}"#, ""),
-        (r#"{"name":"wine_quality","platform":"","inputs":[],"outputs":[]}"#, ""),
-        (r#"{"versions":[],"inputs":[{"name":"data_id","datatype":"STRING","shape":null}]}"#, ""),
-        (r#"{"versions":[1,2,null,""],"inputs":[{"name":null}]}"#, "2"),
+        (
+            r#"{"name":"wine_quality","versions":null,"platform":null,"inputs":null,"outputs":null}"#,
+            "",
+        ),
+        (
+            r#"{"name":"wine_quality","platform":"","inputs":[],"outputs":[]}"#,
+            "",
+        ),
+        (
+            r#"{"versions":[],"inputs":[{"name":"data_id","datatype":"STRING","shape":null}]}"#,
+            "",
+        ),
+        (
+            r#"{"versions":[1,2,null,""],"inputs":[{"name":null}]}"#,
+            "2",
+        ),
         ("{}", ""),
     ] {
         let (gateway, other) = beside(|other| {
@@ -37,9 +58,17 @@ async fn metadata_may_be_null_empty_or_of_other_types() {
         .await;
         assert_eq!(label(&gateway).await, "low", "{metadata}");
         let models = gateway.get("/v1/models").await.json();
-        let wine = models["models"].as_array().unwrap().iter().find(|model| model["name"] == "wine_quality").unwrap();
+        let wine = models["models"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|model| model["name"] == "wine_quality")
+            .unwrap();
         assert_eq!(
-            (&wine["variants"][1]["version"], &wine["variants"][1]["health"]),
+            (
+                &wine["variants"][1]["version"],
+                &wine["variants"][1]["health"]
+            ),
             (&json!(version), &json!("ready")),
             "{metadata}"
         );
@@ -49,9 +78,15 @@ async fn metadata_may_be_null_empty_or_of_other_types() {
 
 #[tokio::test]
 async fn a_service_may_have_no_list_and_say_ready_by_the_status_alone() {
-    for (status, body) in
-        [(404, ""), (405, "{}"), (501, ""), (400, "no"), (200, "[1]"), (200, "<html>"), (200, r#"{"models":null}"#)]
-    {
+    for (status, body) in [
+        (404, ""),
+        (405, "{}"),
+        (501, ""),
+        (400, "no"),
+        (200, "[1]"),
+        (200, "<html>"),
+        (200, r#"{"models":null}"#),
+    ] {
         let (gateway, _other) = beside(|other| {
             other.answer_read("/v2/models", status, body);
             other.answer_read("/v2/models/wine_quality/ready", 200, "");
@@ -64,7 +99,11 @@ async fn a_service_may_have_no_list_and_say_ready_by_the_status_alone() {
             (&json!("wine_quality"), &json!("ready")),
             "{status} {body}"
         );
-        assert_eq!(gateway.get("/readyz").await.json()["detail"], json!({}), "{status} {body}");
+        assert_eq!(
+            gateway.get("/readyz").await.json()["detail"],
+            json!({}),
+            "{status} {body}"
+        );
     }
 }
 
@@ -84,19 +123,30 @@ async fn an_answer_may_have_null_fields_and_numbers_of_the_other_width() {
         (found.each("confidence"), found.each("probabilities")),
         (vec![json!(0.625)], vec![json!([0.625, 0.375])])
     );
-    assert_eq!((found.each("run_id"), found.each("model_version")), (vec![json!(null)], vec![json!("1")]));
+    assert_eq!(
+        (found.each("run_id"), found.each("model_version")),
+        (vec![json!(null)], vec![json!("1")])
+    );
 }
 
 #[tokio::test]
 async fn a_version_that_only_answers_tell_is_kept() {
-    let (gateway, other) =
-        beside(|other| other.answer_read(MODEL, 200, r#"{"versions":null,"inputs":[{"name":"data_id"}]}"#)).await;
+    let (gateway, other) = beside(|other| {
+        other.answer_read(
+            MODEL,
+            200,
+            r#"{"versions":null,"inputs":[{"name":"data_id"}]}"#,
+        )
+    })
+    .await;
     other.set_version("7");
     assert_eq!(label(&gateway).await, "low");
     // Two looks at the service later, at least, it is still a hit.
     let looks = async || other.told.looks.load(std::sync::atomic::Ordering::Relaxed);
     let before = looks().await;
-    gateway.eventually("it was looked at", async || looks().await > before + 2).await;
+    gateway
+        .eventually("it was looked at", async || looks().await > before + 2)
+        .await;
     assert_eq!(label(&gateway).await, "low");
     assert_eq!(other.calls().len(), 1);
     let found = gateway.get("/v1/predictions?variant=kserve").await;
@@ -116,14 +166,22 @@ async fn a_service_without_a_model_is_not_told_to_serve_it() {
         let variants = models["models"][at]["variants"].as_array().unwrap();
         variants
             .iter()
-            .map(|variant| format!("{} {}", variant["name"].as_str().unwrap(), variant["health"].as_str().unwrap()))
+            .map(|variant| {
+                format!(
+                    "{} {}",
+                    variant["name"].as_str().unwrap(),
+                    variant["health"].as_str().unwrap()
+                )
+            })
             .collect::<Vec<_>>()
     };
     assert_eq!(variants(0), ["primary ready"], "echo");
     assert_eq!(variants(1), ["primary ready", "kserve unavailable"]);
     assert_eq!(variants(2), ["primary ready", "kserve unavailable"]);
     let body = json!({"model": "echo", "data_ids": ["a"]}).to_string();
-    let reply = gateway.post("/v1/predictions", &[("baggage", "ml.variant=kserve")], body).await;
+    let reply = gateway
+        .post("/v1/predictions", &[("baggage", "ml.variant=kserve")], body)
+        .await;
     assert_eq!(reply.problem(404), "unknown_model");
 }
 
@@ -139,7 +197,15 @@ async fn one_service_that_is_down_is_told_by_name() {
     };
     gateway.eventually("it is told", told).await;
     assert_eq!(gateway.predict(&["new"]).await.status, 200);
-    assert_eq!(label(&gateway).await, "low", "what it has stored still answers");
+    assert_eq!(
+        label(&gateway).await,
+        "low",
+        "what it has stored still answers"
+    );
     other.restart().await;
-    gateway.eventually("well again", async || gateway.get("/readyz").await.json()["detail"] == json!({})).await;
+    gateway
+        .eventually("well again", async || {
+            gateway.get("/readyz").await.json()["detail"] == json!({})
+        })
+        .await;
 }

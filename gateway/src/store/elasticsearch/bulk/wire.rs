@@ -12,7 +12,8 @@ use super::super::failure::{Cause, Failure};
 use crate::store::{StoreError, StoredPrediction};
 
 /// What of an answer to a bulk is read, so that nothing else is sent.
-pub(in super::super) const ANSWER: &str = "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
+pub(in super::super) const ANSWER: &str =
+    "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
 
 /// What became of one item of a bulk.
 #[derive(Debug)]
@@ -43,19 +44,29 @@ pub(in super::super) fn items(count: usize, body: &[u8]) -> Result<Vec<Outcome>,
     }
     let Answered { items } = serde_json::from_slice(body).map_err(Failure::Unreadable)?;
     if items.len() != count {
-        return Err(StoreError::Unreadable { what: "the answer to a bulk" });
+        return Err(StoreError::Unreadable {
+            what: "the answer to a bulk",
+        });
     }
     let outcome = |item| match item {
-        Item::Delete(Settled { status: 404, error: None }) => Outcome::Needless,
-        Item::Index(Settled { status, error }) | Item::Delete(Settled { status, error }) => match (status, error) {
-            (200..=299, None) => Outcome::Done,
-            (409, Some(cause)) if cause.kind == "version_conflict_engine_exception" => Outcome::Needless,
-            // Whatever is not plainly well is not: nothing shall be told to be stored that is not.
-            (status, cause) => {
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Outcome::Failed(Failure::item(status, cause.unwrap_or_default()))
+        Item::Delete(Settled {
+            status: 404,
+            error: None,
+        }) => Outcome::Needless,
+        Item::Index(Settled { status, error }) | Item::Delete(Settled { status, error }) => {
+            match (status, error) {
+                (200..=299, None) => Outcome::Done,
+                (409, Some(cause)) if cause.kind == "version_conflict_engine_exception" => {
+                    Outcome::Needless
+                }
+                // Whatever is not plainly well is not: nothing shall be told to be stored that is not.
+                (status, cause) => {
+                    let status =
+                        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    Outcome::Failed(Failure::item(status, cause.unwrap_or_default()))
+                }
             }
-        },
+        }
     };
     Ok(items.into_iter().map(outcome).collect())
 }
@@ -82,7 +93,10 @@ impl Lines {
             line(&mut text, &Written::from(prediction));
             items.push(start..text.len());
         }
-        Self { text: text.into(), items }
+        Self {
+            text: text.into(),
+            items,
+        }
     }
 
     /// The lines of these items.
@@ -90,7 +104,11 @@ impl Lines {
         if items.len() == self.items.len() {
             return self.text.clone();
         }
-        items.iter().flat_map(|item| &self.text[self.items[*item].clone()]).copied().collect()
+        items
+            .iter()
+            .flat_map(|item| &self.text[self.items[*item].clone()])
+            .copied()
+            .collect()
     }
 }
 
@@ -120,7 +138,17 @@ pub(in super::super) fn delete(text: &mut Vec<u8>, index: &str, id: &str, versio
         version: i64,
         version_type: &'static str,
     }
-    line(text, &Delete { delete: Target { _index: index, _id: id, version, version_type: "external_gte" } });
+    line(
+        text,
+        &Delete {
+            delete: Target {
+                _index: index,
+                _id: id,
+                version,
+                version_type: "external_gte",
+            },
+        },
+    );
 }
 
 /// Neither a `Vec` nor our own structs can fail to be written.

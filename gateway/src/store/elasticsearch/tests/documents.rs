@@ -9,12 +9,21 @@ use super::super::document::id;
 #[test]
 fn ids_are_short_enough_and_plain_where_they_can_be() {
     // As it was before there were variants: what was stored then is still found.
-    assert_eq!(id("wine_quality", "primary", "1", "wine-0001"), "wine_quality/1/wine-0001");
-    assert_eq!(id("wine_quality", "canary", "2", "wine-0001"), "wine_quality@canary/2/wine-0001");
+    assert_eq!(
+        id("wine_quality", "primary", "1", "wine-0001"),
+        "wine_quality/1/wine-0001"
+    );
+    assert_eq!(
+        id("wine_quality", "canary", "2", "wine-0001"),
+        "wine_quality@canary/2/wine-0001"
+    );
     assert_eq!(id("m", "primary", "", "a/b%@"), "m//a/b%@");
     assert_eq!(id("m/1", "a/@", "2%", "a"), "m%2F1@a%2F%40/2%25/a");
     let long = id("m", "primary", "1", &"é".repeat(300));
-    assert!(long.len() <= 512 && long.starts_with("sha256-") && !long.contains('/'), "{long}");
+    assert!(
+        long.len() <= 512 && long.starts_with("sha256-") && !long.contains('/'),
+        "{long}"
+    );
     assert_ne!(long, id("m", "primary", "1", &"é".repeat(301)));
     assert_ne!(long, id("m", "canary", "1", &"é".repeat(300)));
     assert_eq!(id("m", "primary", "1", &"x".repeat(508)).len(), 512);

@@ -24,19 +24,40 @@ async fn many_gateways_that_start_together_make_one_index() {
             if n.is_multiple_of(2) {
                 store.prepare().await;
             }
-            store.put_many(vec![prediction("m", "1", &id, 0)]).await.unwrap().remove(0).unwrap();
+            store
+                .put_many(vec![prediction("m", "1", &id, 0)])
+                .await
+                .unwrap()
+                .remove(0)
+                .unwrap();
         }
     };
     futures_util::future::join_all((0..8).map(put)).await;
     let aliases = scratch.call("GET", "_alias/ALIAS", "").await;
     let index = format!("{}-v1", scratch.alias());
-    assert_eq!(aliases.as_object().unwrap().keys().collect::<Vec<_>>(), [&index]);
-    assert_eq!(aliases[&index]["aliases"][scratch.alias()]["is_write_index"], true);
+    assert_eq!(
+        aliases.as_object().unwrap().keys().collect::<Vec<_>>(),
+        [&index]
+    );
+    assert_eq!(
+        aliases[&index]["aliases"][scratch.alias()]["is_write_index"],
+        true
+    );
     for n in 0..8 {
-        assert!(stores[(n + 1) % 8].get_many(lookup(&format!("id-{n}"))).await.unwrap()[0].is_some());
+        assert!(
+            stores[(n + 1) % 8]
+                .get_many(lookup(&format!("id-{n}")))
+                .await
+                .unwrap()[0]
+                .is_some()
+        );
     }
     let mapping = &scratch.call("GET", "ALIAS-v1/_mapping", "").await[&index]["mappings"];
-    assert_eq!((&mapping["dynamic"], &mapping["_meta"]["schema"]), (&"strict".into(), &1.into()), "{mapping}");
+    assert_eq!(
+        (&mapping["dynamic"], &mapping["_meta"]["schema"]),
+        (&"strict".into(), &1.into()),
+        "{mapping}"
+    );
     assert_eq!(mapping["properties"]["computed_at"]["type"], "date_nanos");
     scratch.remove().await;
 }
@@ -47,13 +68,33 @@ async fn an_index_that_was_deleted_is_empty_and_the_next_write_makes_it_again() 
     let scratch = Scratch::new();
     let store = scratch.store();
     store.prepare().await;
-    store.put_many(vec![prediction("m", "1", "a", 0)]).await.unwrap().remove(0).unwrap();
+    store
+        .put_many(vec![prediction("m", "1", "a", 0)])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     scratch.call("DELETE", "ALIAS-v1", "").await;
     assert_eq!(store.get_many(lookup("a")).await.unwrap(), [None]);
-    assert!(store.search(Search { limit: 1, ..Search::default() }).await.unwrap().predictions.is_empty());
+    assert!(
+        store
+            .search(Search {
+                limit: 1,
+                ..Search::default()
+            })
+            .await
+            .unwrap()
+            .predictions
+            .is_empty()
+    );
     assert_eq!(store.latest_version("m", "primary").await.unwrap(), None);
     assert_eq!(store.remove_older(jiff::Timestamp::now()).await.unwrap(), 0);
-    store.put_many(vec![prediction("m", "1", "b", 0)]).await.unwrap().remove(0).unwrap();
+    store
+        .put_many(vec![prediction("m", "1", "b", 0)])
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
     assert!(store.get_many(lookup("b")).await.unwrap()[0].is_some());
     scratch.remove().await;
 }
@@ -64,10 +105,15 @@ async fn what_an_operator_has_set_in_the_template_holds() {
     let scratch = Scratch::new();
     let template = r#"{"index_patterns":["ALIAS-v*"],"priority":300,"template":{"settings":{"number_of_shards":2},"mappings":{"properties":{"model":{"type":"keyword"}}}}}"#;
     let template = template.replace("ALIAS", scratch.alias());
-    scratch.call("PUT", "_index_template/ALIAS", &template).await;
+    scratch
+        .call("PUT", "_index_template/ALIAS", &template)
+        .await;
     scratch.store().prepare().await;
     let settings = scratch.call("GET", "ALIAS-v1/_settings", "").await;
-    assert_eq!(settings[format!("{}-v1", scratch.alias())]["settings"]["index"]["number_of_shards"], "2");
+    assert_eq!(
+        settings[format!("{}-v1", scratch.alias())]["settings"]["index"]["number_of_shards"],
+        "2"
+    );
     scratch.remove().await;
 }
 
@@ -77,19 +123,37 @@ async fn ten_thousand_predictions_are_stored_found_paged_and_removed() {
     let scratch = Scratch::new();
     let store = scratch.store();
     store.prepare().await;
-    let all: Vec<_> = (0..10_000).map(|n| prediction("m", "1", &format!("id-{n:05}"), n)).collect();
+    let all: Vec<_> = (0..10_000)
+        .map(|n| prediction("m", "1", &format!("id-{n:05}"), n))
+        .collect();
     let writes = all.chunks(500).map(|chunk| store.put_many(chunk.to_vec()));
     let written = futures_util::future::join_all(writes).await;
-    assert!(written.into_iter().flat_map(Result::unwrap).all(|item| item.is_ok()));
+    assert!(
+        written
+            .into_iter()
+            .flat_map(Result::unwrap)
+            .all(|item| item.is_ok())
+    );
     scratch.refresh().await;
     let counted: Value = scratch.call("GET", "ALIAS/_count", "").await;
     assert_eq!(counted["count"], 10_000);
     for chunk in all.chunks(1_000) {
         let data_ids: Vec<&str> = chunk.iter().map(|one| one.key.data_id.as_str()).collect();
-        let found = store.get_many(conformance::lookup("m", "1", &data_ids)).await.unwrap();
-        assert!(found.iter().zip(chunk).all(|(found, stored)| found.as_ref() == Some(stored)));
+        let found = store
+            .get_many(conformance::lookup("m", "1", &data_ids))
+            .await
+            .unwrap();
+        assert!(
+            found
+                .iter()
+                .zip(chunk)
+                .all(|(found, stored)| found.as_ref() == Some(stored))
+        );
     }
-    let mut search = Search { limit: 1_000, ..Search::default() };
+    let mut search = Search {
+        limit: 1_000,
+        ..Search::default()
+    };
     let mut seen = Vec::new();
     loop {
         let page = store.search(search.clone()).await.unwrap();
@@ -99,9 +163,18 @@ async fn ten_thousand_predictions_are_stored_found_paged_and_removed() {
             break;
         }
     }
-    assert!(seen.iter().eq(all.iter().rev().map(|one| &one.key.data_id)), "newest first, each once");
-    assert_eq!(store.remove_older(all[7_500].computed_at).await.unwrap(), 7_500);
+    assert!(
+        seen.iter().eq(all.iter().rev().map(|one| &one.key.data_id)),
+        "newest first, each once"
+    );
+    assert_eq!(
+        store.remove_older(all[7_500].computed_at).await.unwrap(),
+        7_500
+    );
     scratch.refresh().await;
-    assert_eq!(scratch.call("GET", "ALIAS/_count", "").await["count"], 2_500);
+    assert_eq!(
+        scratch.call("GET", "ALIAS/_count", "").await["count"],
+        2_500
+    );
     scratch.remove().await;
 }

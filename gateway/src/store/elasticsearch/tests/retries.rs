@@ -27,7 +27,14 @@ async fn a_busy_cluster_is_asked_again_and_a_clear_no_is_not() {
         assert_eq!(store.get_many(lookup()).await.unwrap(), [None], "{status}");
     }
     assert_eq!(stub.seen().len(), 8);
-    let cases = [(400, "400"), (403, "403"), (404, "404"), (413, "413"), (500, "500"), (418, "_OTHER")];
+    let cases = [
+        (400, "400"),
+        (403, "403"),
+        (404, "404"),
+        (413, "413"),
+        (500, "500"),
+        (418, "_OTHER"),
+    ];
     for (status, error_type) in cases {
         stub.answer(status, "no");
         let error = store.get_many(lookup()).await.unwrap_err();
@@ -39,9 +46,13 @@ async fn a_busy_cluster_is_asked_again_and_a_clear_no_is_not() {
 #[tokio::test]
 async fn tries_are_bounded_in_number_and_in_time() {
     let stub = Stub::start().await;
-    let refuse = |times| (0..times).for_each(|_| stub.answer(503, r#"{"error":{"type":"x","reason":"y"}}"#));
+    let refuse =
+        |times| (0..times).for_each(|_| stub.answer(503, r#"{"error":{"type":"x","reason":"y"}}"#));
     refuse(3);
-    let few = stub.store(&ElasticsearchOptions { elasticsearch_retries: 2, ..options() });
+    let few = stub.store(&ElasticsearchOptions {
+        elasticsearch_retries: 2,
+        ..options()
+    });
     let error = few.get_many(lookup()).await.unwrap_err();
     assert_eq!((error.error_type(), stub.seen().len()), ("503", 3));
     refuse(100);
@@ -51,7 +62,10 @@ async fn tries_are_bounded_in_number_and_in_time() {
         ..options()
     });
     let start = Instant::now();
-    assert_eq!(short.get_many(lookup()).await.unwrap_err().error_type(), "503");
+    assert_eq!(
+        short.get_many(lookup()).await.unwrap_err().error_type(),
+        "503"
+    );
     assert!(start.elapsed() < Duration::from_secs(2));
     assert!(stub.seen().len() > 3);
 }
@@ -60,18 +74,35 @@ async fn tries_are_bounded_in_number_and_in_time() {
 async fn an_answer_that_never_comes_is_given_up_in_time() {
     // A listener that nobody accepts from: connected, and silent for ever.
     let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let options = ElasticsearchOptions { elasticsearch_timeout: Some(Duration::from_millis(100)), ..options() };
+    let options = ElasticsearchOptions {
+        elasticsearch_timeout: Some(Duration::from_millis(100)),
+        ..options()
+    };
     let store = store(&[frozen.local_addr().unwrap()], &options);
     let start = Instant::now();
     for _ in 0..3 {
-        assert!(matches!(store.get_many(lookup()).await, Err(StoreError::TimedOut)));
+        assert!(matches!(
+            store.get_many(lookup()).await,
+            Err(StoreError::TimedOut)
+        ));
     }
     // It is left alone now, for reads and for writes.
     let begin = Instant::now();
     let error = store.get_many(lookup()).await.unwrap_err();
     assert_eq!(error.error_type(), "no_node_alive");
-    assert_eq!(store.put_many(vec![prediction("m", "1", "a", 0)]).await.unwrap_err().error_type(), "no_node_alive");
-    assert!(begin.elapsed() < Duration::from_millis(90), "{:?}", begin.elapsed());
+    assert_eq!(
+        store
+            .put_many(vec![prediction("m", "1", "a", 0)])
+            .await
+            .unwrap_err()
+            .error_type(),
+        "no_node_alive"
+    );
+    assert!(
+        begin.elapsed() < Duration::from_millis(90),
+        "{:?}",
+        begin.elapsed()
+    );
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
@@ -94,15 +125,30 @@ async fn a_node_that_is_down_is_passed_over_and_used_again_when_it_is_back() {
     for _ in 0..20 {
         both.get_many(lookup()).await.unwrap();
     }
-    assert_eq!((up.seen().len() - before.0, back.seen().len() - before.1), (10, 10), "both take turns");
+    assert_eq!(
+        (up.seen().len() - before.0, back.seen().len() - before.1),
+        (10, 10),
+        "both take turns"
+    );
 }
 
 #[tokio::test]
 async fn a_cluster_that_comes_late_is_found_by_writes_alone() {
     let gone = Stub::start().await.address;
-    let store = store(&[gone], &ElasticsearchOptions { elasticsearch_retries: 0, ..options() });
+    let store = store(
+        &[gone],
+        &ElasticsearchOptions {
+            elasticsearch_retries: 0,
+            ..options()
+        },
+    );
     store.prepare().await;
-    let write = async || store.put_many(vec![prediction("m", "1", "a", 0)]).await.is_ok_and(|items| items[0].is_ok());
+    let write = async || {
+        store
+            .put_many(vec![prediction("m", "1", "a", 0)])
+            .await
+            .is_ok_and(|items| items[0].is_ok())
+    };
     for _ in 0..5 {
         assert!(!write().await);
     }
@@ -123,24 +169,58 @@ async fn items_of_a_bulk_are_told_apart_and_only_those_in_vain_are_sent_again() 
     let error = |kind: &str| format!(r#""error":{{"type":"{kind}","reason":"so it is"}}"#);
     let first = [
         r#"{"index":{"status":201}}"#.to_owned(),
-        format!(r#"{{"index":{{"status":409,{}}}}}"#, error("version_conflict_engine_exception")),
-        format!(r#"{{"index":{{"status":400,{}}}}}"#, error("document_parsing_exception")),
-        format!(r#"{{"index":{{"status":429,{}}}}}"#, error("es_rejected_execution_exception")),
-        format!(r#"{{"index":{{"status":429,{}}}}}"#, error("cluster_block_exception")),
+        format!(
+            r#"{{"index":{{"status":409,{}}}}}"#,
+            error("version_conflict_engine_exception")
+        ),
+        format!(
+            r#"{{"index":{{"status":400,{}}}}}"#,
+            error("document_parsing_exception")
+        ),
+        format!(
+            r#"{{"index":{{"status":429,{}}}}}"#,
+            error("es_rejected_execution_exception")
+        ),
+        format!(
+            r#"{{"index":{{"status":429,{}}}}}"#,
+            error("cluster_block_exception")
+        ),
         r#"{"index":{"status":404}}"#.to_owned(),
     ];
-    stub.answer(200, &format!(r#"{{"errors":true,"items":[{}]}}"#, first.join(",")));
-    let all = ["a", "b", "c", "d", "e", "f"].map(|id| prediction("m", "1", id, 0)).to_vec();
+    stub.answer(
+        200,
+        &format!(r#"{{"errors":true,"items":[{}]}}"#, first.join(",")),
+    );
+    let all = ["a", "b", "c", "d", "e", "f"]
+        .map(|id| prediction("m", "1", id, 0))
+        .to_vec();
     let results = store.put_many(all).await.unwrap();
-    let told: Vec<_> = results.iter().map(|result| result.as_ref().err().map(StoreError::error_type)).collect();
+    let told: Vec<_> = results
+        .iter()
+        .map(|result| result.as_ref().err().map(StoreError::error_type))
+        .collect();
     assert_eq!(
         told,
-        [None, None, Some("document_parsing_exception"), None, Some("cluster_block_exception"), Some("404")]
+        [
+            None,
+            None,
+            Some("document_parsing_exception"),
+            None,
+            Some("cluster_block_exception"),
+            Some("404")
+        ]
     );
     let bulks = stub.seen_at("_bulk");
     assert_eq!(bulks.len(), 2);
-    assert_eq!((bulks[0].body.lines().count(), bulks[1].body.lines().count()), (12, 2));
-    assert!(bulks[1].body.contains(r#""_id":"m/1/d""#), "{}", bulks[1].body);
+    assert_eq!(
+        (bulks[0].body.lines().count(), bulks[1].body.lines().count()),
+        (12, 2)
+    );
+    assert!(
+        bulks[1].body.contains(r#""_id":"m/1/d""#),
+        "{}",
+        bulks[1].body
+    );
     assert!(bulks[0].path.contains("require_alias=true"));
 }
 
@@ -149,22 +229,54 @@ async fn answers_that_make_no_sense_are_errors() {
     let stub = Stub::start().await;
     let store = stub.store(&options());
     store.prepare().await;
-    for body in ["", "no", "[]", r#"{"docs":[]}"#, r#"{"docs":[{"_source":{"variant":1}}]}"#] {
+    for body in [
+        "",
+        "no",
+        "[]",
+        r#"{"docs":[]}"#,
+        r#"{"docs":[{"_source":{"variant":1}}]}"#,
+    ] {
         stub.answer(200, body);
-        assert_eq!(store.get_many(lookup()).await.unwrap_err().error_type(), "unreadable", "{body}");
+        assert_eq!(
+            store.get_many(lookup()).await.unwrap_err().error_type(),
+            "unreadable",
+            "{body}"
+        );
     }
     let source = r#"{"variant":"v","label":"l","confidence":1.0,"probabilities":[],"computed_at":"yesterday"}"#;
     stub.answer(200, &format!(r#"{{"docs":[{{"_source":{source}}}]}}"#));
-    assert_eq!(store.get_many(lookup()).await.unwrap_err().error_type(), "unreadable");
+    assert_eq!(
+        store.get_many(lookup()).await.unwrap_err().error_type(),
+        "unreadable"
+    );
     for body in ["", "{}", r#"{"errors":false,"items":[]}"#] {
         stub.answer(200, body);
-        let items = store.put_many(vec![prediction("m", "1", "a", 0)]).await.unwrap();
-        assert_eq!(items[0].as_ref().unwrap_err().error_type(), "unreadable", "{body}");
+        let items = store
+            .put_many(vec![prediction("m", "1", "a", 0)])
+            .await
+            .unwrap();
+        assert_eq!(
+            items[0].as_ref().unwrap_err().error_type(),
+            "unreadable",
+            "{body}"
+        );
     }
     stub.answer(200, r#"{"hits":{}}"#);
-    let search = Search { limit: 1, ..Search::default() };
-    assert_eq!(store.search(search).await.unwrap_err().error_type(), "unreadable");
+    let search = Search {
+        limit: 1,
+        ..Search::default()
+    };
+    assert_eq!(
+        store.search(search).await.unwrap_err().error_type(),
+        "unreadable"
+    );
     // A shard that is not there yet does not mean that there is no prediction.
-    stub.answer(200, r#"{"docs":[{"error":{"type":"no_shard_available_action_exception","reason":null}}]}"#);
-    assert_eq!(store.get_many(lookup()).await.unwrap_err().error_type(), "no_shard_available_action_exception");
+    stub.answer(
+        200,
+        r#"{"docs":[{"error":{"type":"no_shard_available_action_exception","reason":null}}]}"#,
+    );
+    assert_eq!(
+        store.get_many(lookup()).await.unwrap_err().error_type(),
+        "no_shard_available_action_exception"
+    );
 }

@@ -23,16 +23,24 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let url = std::env::var("THROUGHLINE_TEST_ELASTICSEARCH_URL").expect("THROUGHLINE_TEST_ELASTICSEARCH_URL");
+        let url = std::env::var("THROUGHLINE_TEST_ELASTICSEARCH_URL")
+            .expect("THROUGHLINE_TEST_ELASTICSEARCH_URL");
         Self::at(&url)
     }
 
     pub(crate) fn at(url: &str) -> Self {
         let elasticsearch_index = format!("test-{}", uuid::Uuid::new_v4().simple());
-        let options = ElasticsearchOptions { elasticsearch_index, ..ElasticsearchOptions::default() };
+        let options = ElasticsearchOptions {
+            elasticsearch_index,
+            ..ElasticsearchOptions::default()
+        };
         let addresses: Addresses = url.parse().unwrap();
         let settings = Settings::read(Some(&addresses), &options, PATIENCE).unwrap();
-        Self { cluster: Cluster::new(&settings).unwrap(), addresses, options }
+        Self {
+            cluster: Cluster::new(&settings).unwrap(),
+            addresses,
+            options,
+        }
     }
 
     pub(crate) fn alias(&self) -> &str {
@@ -53,8 +61,16 @@ impl Scratch {
         };
         let body = (!body.is_empty()).then(|| Bytes::copy_from_slice(body.as_bytes()));
         let path = path.replace("ALIAS", self.alias());
-        let answer = self.cluster.manage(method, &path, body, Instant::now() + PATIENCE).await;
-        serde_json::from_slice(&answer.unwrap_or_else(|error| panic!("{path}: {error}")).body).unwrap()
+        let answer = self
+            .cluster
+            .manage(method, &path, body, Instant::now() + PATIENCE)
+            .await;
+        serde_json::from_slice(
+            &answer
+                .unwrap_or_else(|error| panic!("{path}: {error}"))
+                .body,
+        )
+        .unwrap()
     }
 
     /// Makes what was written visible to searches.

@@ -53,7 +53,11 @@ impl Stub {
             let serve = axum::serve(listener, router).into_future();
             tokio::select! { served = serve => served.unwrap(), _ = stopped => {} }
         });
-        Self { address, told, _stop: stop }
+        Self {
+            address,
+            told,
+            _stop: stop,
+        }
     }
 
     pub(crate) fn store(&self, options: &ElasticsearchOptions) -> ElasticsearchStore {
@@ -62,7 +66,11 @@ impl Stub {
 
     /// The next answer, whatever is asked.
     pub(crate) fn answer(&self, status: u16, body: &str) {
-        self.told.next.lock().unwrap().push_back((status, body.to_owned()));
+        self.told
+            .next
+            .lock()
+            .unwrap()
+            .push_back((status, body.to_owned()));
     }
 
     /// The answer to everything from now on; `None` for the usual ones.
@@ -76,7 +84,10 @@ impl Stub {
 
     /// The requests whose path has this word.
     pub(crate) fn seen_at(&self, word: &str) -> Vec<Seen> {
-        self.seen().into_iter().filter(|seen| seen.path.contains(word)).collect()
+        self.seen()
+            .into_iter()
+            .filter(|seen| seen.path.contains(word))
+            .collect()
     }
 }
 
@@ -87,10 +98,25 @@ pub(crate) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> Ela
     ElasticsearchStore::new(Some(&addresses), options, Duration::from_secs(5)).unwrap()
 }
 
-async fn answer(State(told): State<Arc<Told>>, _: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(told): State<Arc<Told>>,
+    _: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let (path, body) = (uri.to_string(), String::from_utf8(body.to_vec()).unwrap());
-    told.seen.lock().unwrap().push(Seen { path: path.clone(), headers, body: body.clone() });
-    let told = told.next.lock().unwrap().pop_front().or_else(|| told.always.lock().unwrap().clone());
+    told.seen.lock().unwrap().push(Seen {
+        path: path.clone(),
+        headers,
+        body: body.clone(),
+    });
+    let told = told
+        .next
+        .lock()
+        .unwrap()
+        .pop_front()
+        .or_else(|| told.always.lock().unwrap().clone());
     if let Some((status, body)) = told {
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }
