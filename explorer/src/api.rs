@@ -13,9 +13,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use runtime::{ProcessOptions, Refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use serving::{ProcessOptions, Refusal};
 
 pub use traces::TraceSummary;
 
@@ -55,7 +55,7 @@ pub(crate) fn router(store: Arc<Store>, guard: Guard, options: &ProcessOptions) 
         )
         .merge(page::routes())
         .fallback(|| async { ApiError::NoRoute })
-        .layer(serving::limit_layer(options, |refusal: Refusal| {
+        .layer(runtime::limit_layer(options, |refusal: Refusal| {
             ApiError::from(refusal).into_response()
         }))
         .layer(middleware::from_fn(move |request: Request, next: Next| {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serving::ProcessOptions;
+use runtime::ProcessOptions;
 
 use crate::store::Limits;
 

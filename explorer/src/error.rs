@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use runtime::{BindError, Refusal, ServeError};
 use serde_json::json;
-use serving::{BindError, Refusal, ServeError};
 
 use crate::otlp::wire::Malformed;
 
@@ -64,7 +64,7 @@ impl IntoResponse for ApiError {
             ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             ApiError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         };
-        let body = Json(json!({ "error": serving::chain(&self), "code": code }));
+        let body = Json(json!({ "error": runtime::chain(&self), "code": code }));
         match self {
             ApiError::Busy => (status, [("retry-after", "1")], body).into_response(),
             _ => (status, body).into_response(),
@@ -123,6 +123,6 @@ impl Rejection {
 
     /// The whole chain: whoever wrote the exporter reads this.
     pub(crate) fn message(&self) -> String {
-        serving::chain(self)
+        runtime::chain(self)
     }
 }

@@ -23,7 +23,7 @@ pub mod waterfall;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serving::{Health, Part, Shutdown};
+use runtime::{Health, Part, Shutdown};
 use tokio::net::TcpListener;
 
 pub use api::{ServiceSummary, TraceSummary};
@@ -45,12 +45,12 @@ pub const PART: Part = Part {
 /// Runs the process; its exit code is the answer.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
-    serving::run(
+    runtime::run(
         &PART,
         config.listen,
         &process,
         |page_listener, shutdown| async move {
-            let otlp_listener = serving::bind(config.otlp_listen, "--otlp-listen").await?;
+            let otlp_listener = runtime::bind(config.otlp_listen, "--otlp-listen").await?;
             run(config, page_listener, otlp_listener, shutdown).await
         },
     )
@@ -75,14 +75,14 @@ pub async fn run(
     let otlp = otlp::router(store, Guard::of(otlp_address), &config.process);
     health.ready(true);
     tokio::try_join!(
-        serving::serve(
+        runtime::serve(
             page_listener,
             page,
             health.clone(),
             &config.process,
             shutdown.clone()
         ),
-        serving::serve(otlp_listener, otlp, health, &config.process, shutdown),
+        runtime::serve(otlp_listener, otlp, health, &config.process, shutdown),
     )?;
     Ok(())
 }

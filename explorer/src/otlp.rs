@@ -23,8 +23,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
+use runtime::ProcessOptions;
 use serde::de::DeserializeOwned;
-use serving::ProcessOptions;
 
 use crate::error::Rejection;
 use crate::guard::Guard;
@@ -44,7 +44,7 @@ pub(crate) fn router(store: Arc<Store>, guard: Guard, options: &ProcessOptions) 
         .route("/v1/metrics", post(metrics))
         .route("/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
-        .layer(serving::limit_layer(options, answer::refuse))
+        .layer(runtime::limit_layer(options, answer::refuse))
         .layer(middleware::from_fn(
             move |request: Request, next: Next| async move {
                 if guard.admits(&request) {

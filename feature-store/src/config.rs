@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serving::ProcessOptions;
+use runtime::ProcessOptions;
 
 use crate::backend::{Database, RedisOptions};
 
@@ -31,7 +31,7 @@ pub struct Config {
     )]
     pub cache_capacity: usize,
     /// Time after which a row in memory is read again, so that writes of other processes are seen
-    #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = serving::duration, value_name = "TIME")]
+    #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = runtime::duration, value_name = "TIME")]
     pub cache_max_age: Duration,
     /// Suffer the faults that a request's baggage asks for; never in production
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]

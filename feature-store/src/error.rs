@@ -6,7 +6,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::feast::{ErrorBody, ValidationBody};
-use serving::Refusal;
+use runtime::Refusal;
 
 use crate::backend::BackendError;
 use crate::views::ViewsError;
@@ -28,7 +28,7 @@ pub enum Error {
     Redis(#[from] crate::backend::SettingsError),
     /// Serving.
     #[error("the feature store stopped before its time")]
-    Serve(#[from] serving::ServeError),
+    Serve(#[from] runtime::ServeError),
     /// A file of rows.
     #[error("the file cannot be materialized")]
     Materialize(#[from] crate::materialize::MaterializeError),

@@ -25,7 +25,7 @@ pub use error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serving::{Health, Shutdown};
+use runtime::{Health, Shutdown};
 use tokio::net::TcpListener;
 
 use backend::sqlite::SqliteBackend;
@@ -37,7 +37,7 @@ use time::{Clock, micros};
 use views::Views;
 
 /// What is fixed about this part of Throughline.
-pub const PART: serving::Part = serving::Part {
+pub const PART: runtime::Part = runtime::Part {
     name: "feature-store",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",
@@ -47,7 +47,7 @@ pub const PART: serving::Part = serving::Part {
 /// Runs the feature store as this process, from set-up to exit code.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
-    serving::run(&PART, config.listen, &process, |listener, shutdown| {
+    runtime::run(&PART, config.listen, &process, |listener, shutdown| {
         run(config, listener, shutdown)
     })
 }
@@ -77,7 +77,7 @@ pub async fn run_with_clock(
     let health = Health::new();
     let router = router::router(store, &health, &config);
     health.ready(true);
-    Ok(serving::serve(listener, router, health, &config.process, shutdown).await?)
+    Ok(runtime::serve(listener, router, health, &config.process, shutdown).await?)
 }
 
 /// Reads the feature views and opens the database for them. A server is connected to when it is needed.

@@ -183,7 +183,7 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
             let _ = writeln!(
                 io::stderr(),
                 "feature-store materialize: {}",
-                serving::chain(&error)
+                runtime::chain(&error)
             );
             if matches!(error, Error::Materialize(MaterializeError::Store(_))) {
                 let _ = writeln!(io::stderr(), "{}", advice(config));

@@ -9,8 +9,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::StatusCode;
+use runtime::Health;
 use serde::de::DeserializeOwned;
-use serving::Health;
 use telemetry::server;
 use tower_http::decompression::RequestDecompressionLayer;
 
@@ -39,7 +39,7 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Rou
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // An encoding that is not known passes through and fails as JSON; the layer's own refusal would have an empty body.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(serving::limit_layer(&config.process, |refusal| {
+        .layer(runtime::limit_layer(&config.process, |refusal| {
             RequestError::from(refusal).into_response()
         }))
         .layer(server::layer(traced))

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use serving::Health;
+use runtime::Health;
 use telemetry::Context;
 use tokio::task::JoinHandle;
 use tracing::instrument::WithSubscriber;

@@ -65,7 +65,7 @@ pub struct Config {
     pub elasticsearch: ElasticsearchOptions,
     /// How the process runs
     #[command(flatten)]
-    pub process: serving::ProcessOptions,
+    pub process: runtime::ProcessOptions,
 }
 
 /// Which engine keeps the predictions, and where.
@@ -148,7 +148,7 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
 
 /// Reads a time such as `250ms`, `10s` or `7d` that is more than none.
 pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
-    let time = serving::duration(text)?;
+    let time = runtime::duration(text)?;
     if time.is_zero() {
         Err(format!("`{text}` must be more than 0"))
     } else {

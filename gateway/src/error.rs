@@ -11,7 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::oip::ErrorBody;
-use serving::Refusal;
+use runtime::Refusal;
 use telemetry::server::Failure;
 
 use crate::api::{EntryError, FailedEntry, Problem};

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serving::{Health, Shutdown};
+use runtime::{Health, Shutdown};
 use telemetry::client::{ClientError, HttpClient};
 use tokio::net::TcpListener;
 
@@ -54,7 +54,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
 
 /// What is fixed about this part.
-pub const PART: serving::Part = serving::Part {
+pub const PART: runtime::Part = runtime::Part {
     name: "gateway",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",
@@ -92,7 +92,7 @@ pub enum Error {
     Client(#[from] ClientError),
     /// The drain took too long.
     #[error("the gateway did not stop in good order")]
-    Serve(#[from] serving::ServeError),
+    Serve(#[from] runtime::ServeError),
 }
 
 /// Where the time comes from, so that tests can let it pass.
@@ -101,7 +101,7 @@ pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Runs the gateway as a process and gives its exit code.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
-    serving::run(&PART, config.listen, &process, |listener, shutdown| {
+    runtime::run(&PART, config.listen, &process, |listener, shutdown| {
         run(config, listener, shutdown)
     })
 }
@@ -152,7 +152,7 @@ pub(crate) async fn run_with(
         );
     };
     tokio::select! {
-        served = serving::serve(listener, app, health, &config.process, shutdown) => served?,
+        served = runtime::serve(listener, app, health, &config.process, shutdown) => served?,
         () = background => end.wait().await,
     }
     Ok(())

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Uri, header};
 use protocol::oip::HEADER_LENGTH;
-use serving::Deadline;
+use runtime::Deadline;
 
 use crate::error::{ApiError, OipFailure};
 use crate::read_through::Parts;

@@ -8,8 +8,8 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use runtime::Deadline;
 use serde::Serialize;
-use serving::Deadline;
 use telemetry::attr;
 
 use crate::api::{Entry, Prediction, PredictionRequest, PredictionResponse, Problem};

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serving::Deadline;
+use runtime::Deadline;
 
 pub(crate) use asked::{Asked, Items};
 use compute::{Computed, Job, Outcome};

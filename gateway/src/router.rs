@@ -11,7 +11,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use http::Uri;
-use serving::{Health, Refusal};
+use runtime::{Health, Refusal};
 use telemetry::server;
 use tower::ServiceBuilder;
 use tower_http::decompression::RequestDecompressionLayer;
@@ -38,13 +38,13 @@ pub(crate) fn build(config: &Config, predictions: Arc<ReadThrough>, health: &Hea
         .fallback(unknown_path)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(serving::limit_layer(&config.process, refuse))
+        .layer(runtime::limit_layer(&config.process, refuse))
         .layer(server::layer(options(config, error::problem_fault)));
     let v2 = collect(v2_routes())
         .with_state(through)
         .method_not_allowed_fallback(async || OipFailure(ApiError::Method))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(serving::limit_layer(&config.process, refuse_oip))
+        .layer(runtime::limit_layer(&config.process, refuse_oip))
         .layer(server::layer(options(config, error::oip_fault)));
     v1.merge(v2).merge(health.routes())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
-use serving::ProcessOptions;
+use runtime::ProcessOptions;
 
 use crate::engine::EngineOptions;
 
@@ -32,7 +32,7 @@ pub struct Config {
     #[arg(long, env = "FEATURE_STORE_URL", default_value = "http://127.0.0.1:6566", value_name = "URL", value_parser = base_url)]
     pub feature_store: Uri,
     /// Time for one feature lookup, such as 500ms or 2s
-    #[arg(long, env = "MODEL_SERVICE_FEATURE_TIMEOUT", default_value = "2s", value_name = "TIME", value_parser = serving::duration)]
+    #[arg(long, env = "MODEL_SERVICE_FEATURE_TIMEOUT", default_value = "2s", value_name = "TIME", value_parser = runtime::duration)]
     pub feature_timeout: Duration,
     /// Inferences that may wait for a compute thread; more are refused with 429
     #[arg(long, env = "MODEL_SERVICE_QUEUE_CAPACITY", default_value_t = 256, value_name = "N", value_parser = positive)]

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serving::Deadline;
+use runtime::Deadline;
 use telemetry::{Context, KeyValue, Span, attr, span::with_context};
 use tokio::sync::oneshot;
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::oip::{DecodeError, EncodeError, ErrorBody};
-use serving::Refusal;
+use runtime::Refusal;
 use telemetry::server::Failure;
 
 use crate::engine::EngineError;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
 use protocol::feast::{FeatureColumn, OnlineRequest, OnlineResponse, Status};
+use runtime::Deadline;
 use serde_json::Value;
-use serving::Deadline;
 use telemetry::client::{ClientError, HttpClient};
 
 use crate::input::{Input, RowError};

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serving::{Health, Part, ServeError, Shutdown};
+use runtime::{Health, Part, ServeError, Shutdown};
 use telemetry::client::{ClientError, HttpClient};
 use tokio::net::TcpListener;
 
@@ -53,7 +53,7 @@ pub enum Error {
 
 /// Runs the service as a process of its own until a signal stops it.
 pub fn main(config: Config) -> ExitCode {
-    serving::run(
+    runtime::run(
         &PART,
         config.listen,
         &config.process.clone(),
@@ -78,7 +78,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let predictor = Predictor::new(engine, config.variant.clone());
     let router = router::build(&config, Arc::clone(&catalog), &health, features, predictor);
     let watch = telemetry::task::spawn(watch(catalog, health.clone(), shutdown.clone()));
-    let served = serving::serve(listener, router, health, &config.process, shutdown).await;
+    let served = runtime::serve(listener, router, health, &config.process, shutdown).await;
     watch.abort();
     served.map_err(Error::Serve)
 }

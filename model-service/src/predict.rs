@@ -4,7 +4,7 @@ mod instruments;
 
 use std::time::Duration;
 
-use serving::Deadline;
+use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
 use crate::engine::{Engine, EngineError, Job};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use serving::Health;
+use runtime::Health;
 use telemetry::server;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -50,7 +50,7 @@ pub(crate) fn build(
         .fallback(|| async { RequestError::NoRoute })
         .method_not_allowed_fallback(|| async { RequestError::Method })
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
-        .layer(serving::limit_layer(&config.process, refuse))
+        .layer(runtime::limit_layer(&config.process, refuse))
         .layer(server::layer(telemetry))
         .merge(reads::health_routes(health.clone()))
         .merge(health.routes())

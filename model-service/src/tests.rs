@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use runtime::{Health, ProcessOptions};
 use serde_json::{Value, json};
-use serving::{Health, ProcessOptions};
 use telemetry::client::HttpClient;
 use tower::ServiceExt;
 

@@ -5,8 +5,11 @@
 
 #![warn(missing_docs)]
 
+mod code;
 pub mod feast;
 pub mod oip;
+
+pub use code::{ErrorCode, RowErrorCode};
 
 /// Reads a body that must be a JSON object.
 ///

@@ -309,7 +309,7 @@ fn every_registered_event_stands_in_the_code() -> Result<()> {
         "model-service",
         "feature-store",
         "explorer",
-        "serving",
+        "runtime",
         "telemetry",
         "throughline",
     ] {

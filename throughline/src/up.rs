@@ -8,7 +8,7 @@ mod system;
 use std::time::Duration;
 
 use anyhow::Context;
-use serving::Shutdown;
+use runtime::Shutdown;
 
 pub(crate) use data_dir::write_wine_csv;
 pub(crate) use system::System;

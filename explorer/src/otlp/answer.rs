@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
+use runtime::Refusal;
 use serde_json::{Value, json};
-use serving::Refusal;
 
 use super::body::Encoding;
 use crate::error::Rejection;

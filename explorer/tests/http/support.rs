@@ -17,8 +17,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use runtime::{Shutdown, Trigger};
 use serde_json::Value;
-use serving::{Shutdown, Trigger};
 use tokio::net::TcpListener;
 
 pub(crate) const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");

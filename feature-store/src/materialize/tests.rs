@@ -370,9 +370,9 @@ async fn a_row_without_an_end_is_no_reason_to_fill_the_memory() {
         "{error:?}"
     );
     assert!(
-        serving::chain(&error).contains("longer than 16777216 bytes"),
+        runtime::chain(&error).contains("longer than 16777216 bytes"),
         "{}",
-        serving::chain(&error)
+        runtime::chain(&error)
     );
     assert!(
         bench.read("first").await.is_some(),

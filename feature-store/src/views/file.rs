@@ -125,7 +125,7 @@ fn view(id: usize, key: &str, mut entry: ViewEntry) -> Result<FeatureView, Views
                     format!("{text:?} is not a time such as 30d, 12h, 45m, 10s or 500ms"),
                 )
             };
-            Some(serving::duration(text).map_err(|_| reason())?)
+            Some(runtime::duration(text).map_err(|_| reason())?)
         }
     };
     let features: Vec<Feature> = entry

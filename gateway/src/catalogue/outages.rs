@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serving::Health;
+use runtime::Health;
 
 use crate::model::ModelError;
 use crate::routes::Variant;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Method, Response, header};
 use protocol::oip::{HEADER_LENGTH, InferRequest, parse_header_length};
-use serving::Deadline;
+use runtime::Deadline;
 use telemetry::{SpanRef, attr};
 
 use super::{Forwarded, Passthrough};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use serving::Health;
+use runtime::Health;
 
 use super::watch::{SharedRoutes, Watcher};
 use super::{Mode, Route, Routes, RoutesError, Rule, Variant, file};
@@ -58,7 +58,7 @@ fn read(text: &str) -> Result<Routes, String> {
         text.as_bytes(),
         &services(),
     )
-    .map_err(|error| serving::chain(&error))
+    .map_err(|error| runtime::chain(&error))
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn what_is_wrong_is_named_with_its_place() {
     let many = (0..17).map(one).collect::<Vec<_>>().concat();
     assert!(read(&many).unwrap_err().contains("it has 17 variants"));
     let bytes = file::read(Path::new("r.toml"), b"\xff", &services()).unwrap_err();
-    assert!(serving::chain(&bytes).contains("not UTF-8"));
+    assert!(runtime::chain(&bytes).contains("not UTF-8"));
 }
 
 struct Watched {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serving::Health;
+use runtime::Health;
 
 use super::{Routes, RoutesError, file};
 use crate::config::ServiceAddress;
@@ -161,7 +161,7 @@ impl Watcher {
     }
 
     fn refuse(&mut self, error: &RoutesError) {
-        let told = serving::chain(error);
+        let told = runtime::chain(error);
         if self.wrong.as_ref() != Some(&told) {
             self.health.detail(
                 DETAIL,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serving::Health;
+use runtime::Health;
 
 use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
 

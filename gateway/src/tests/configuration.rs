@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
-use serving::Shutdown;
+use runtime::Shutdown;
 use tokio::net::TcpListener;
 
 use crate::{Config, Error, StoreAddress, run};
@@ -157,7 +157,7 @@ async fn services_of_one_name_and_bad_routes_are_told_before_anything_is_served(
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_stop, shutdown) = Shutdown::pair();
         let error = run(config, listener, shutdown).await.unwrap_err();
-        let told = serving::chain(&error);
+        let told = runtime::chain(&error);
         assert!(told.contains(expected), "{told}");
     }
 }

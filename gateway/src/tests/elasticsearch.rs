@@ -6,7 +6,7 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use serving::ProcessOptions;
+use runtime::ProcessOptions;
 
 use super::harness::{Gateway, Setup};
 use crate::store::elasticsearch::tests::server::Scratch;

@@ -12,8 +12,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::{SignedDuration, Timestamp};
+use runtime::{ProcessOptions, Shutdown, Trigger};
 use serde_json::{Value, json};
-use serving::{ProcessOptions, Shutdown, Trigger};
 use tokio::net::TcpListener;
 
 use super::fake::Fake;

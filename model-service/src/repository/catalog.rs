@@ -247,7 +247,7 @@ impl Entry {
                 self.foreign.insert(version);
             }
             Err(error) => {
-                let reason = serving::chain(&error);
+                let reason = runtime::chain(&error);
                 tracing::warn!(
                     name: "model.rejected",
                     { "ml.model_name" = name, "ml.model_version" = version.to_string(), reason },

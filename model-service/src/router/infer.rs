@@ -14,7 +14,7 @@ use protocol::oip::{
     HEADER_LENGTH, InferOutput, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor,
     TensorData, parse_header_length,
 };
-use serving::Deadline;
+use runtime::Deadline;
 
 use super::body;
 use super::reads::ModelPath;

@@ -13,9 +13,9 @@ use protocol::oip::{
     Datatype, Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry,
     RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
+use runtime::Health;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use serving::Health;
 
 use super::body;
 use crate::PART;

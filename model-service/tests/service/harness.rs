@@ -13,8 +13,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use model_service::Config;
 use model_service::training::{FEATURES, TrainOptions, TrainReport, train};
+use runtime::{ProcessOptions, Shutdown, Trigger};
 use serde_json::{Value, json};
-use serving::{ProcessOptions, Shutdown, Trigger};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 

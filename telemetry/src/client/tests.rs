@@ -1,4 +1,4 @@
-//! What of an address is shown; whole exchanges over sockets are tested in `serving/tests/process`.
+//! What of an address is shown; whole exchanges over sockets are tested in `runtime/tests/process`.
 
 use super::Address;
 

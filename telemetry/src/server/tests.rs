@@ -1,4 +1,4 @@
-//! Reading of requests; whole exchanges over sockets are tested in `serving/tests/process`.
+//! Reading of requests; whole exchanges over sockets are tested in `runtime/tests/process`.
 
 use http::Method;
 

@@ -330,7 +330,7 @@ fn emitted_by(group: &Group) -> String {
         .emitted_by
         .iter()
         .map(|package| match package.as_str() {
-            "telemetry" | "serving" => "every part",
+            "telemetry" | "runtime" => "every part",
             service => service,
         });
     by.collect::<Vec<_>>().join(", ")

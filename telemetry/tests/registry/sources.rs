@@ -114,7 +114,7 @@ pub(crate) fn events() -> BTreeMap<(String, String), BTreeSet<String>> {
         "feature-store",
         "gateway",
         "model-service",
-        "serving",
+        "runtime",
         "telemetry",
         "throughline",
     ] {

@@ -78,7 +78,7 @@ impl Link {
                 tracing::info!(name: "feature_store.backend_reachable", "Redis at {name} answers again");
             }
             Some(failure) if !self.down.swap(true, Ordering::Relaxed) => {
-                let (cause, error_type) = (serving::chain(failure), failure.error_type());
+                let (cause, error_type) = (runtime::chain(failure), failure.error_type());
                 tracing::warn!(
                     name: "feature_store.backend_unreachable",
                     { "error.type" = error_type, error = cause },

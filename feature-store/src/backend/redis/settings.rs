@@ -10,7 +10,7 @@ use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
     TlsCertificates,
 };
-use serving::Secret;
+use runtime::Secret;
 
 use super::cluster::Cluster;
 use super::link::Servers;
@@ -52,7 +52,7 @@ pub struct RedisOptions {
     )]
     pub redis_key_prefix: String,
     /// Time for one call of Redis, connecting and a second try included
-    #[arg(long, env = "REDIS_TIMEOUT", default_value = "1s", value_parser = serving::duration, value_name = "TIME")]
+    #[arg(long, env = "REDIS_TIMEOUT", default_value = "1s", value_parser = runtime::duration, value_name = "TIME")]
     pub redis_timeout: Duration,
 }
 

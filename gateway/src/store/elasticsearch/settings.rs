@@ -9,7 +9,7 @@ use std::time::Duration;
 use elasticsearch::auth::Credentials;
 use elasticsearch::cert::Certificate;
 use percent_encoding::percent_decode_str;
-use serving::Secret;
+use runtime::Secret;
 use url::Url;
 
 use super::SetupError;

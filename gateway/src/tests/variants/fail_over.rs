@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use runtime::ProcessOptions;
 use serde_json::{Value, json};
-use serving::ProcessOptions;
 
 use super::super::fake::Behaviour;
 use super::super::harness::{Reply, Setup};

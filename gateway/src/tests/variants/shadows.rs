@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use runtime::ProcessOptions;
 use serde_json::json;
-use serving::ProcessOptions;
 
 use super::super::fake::Behaviour;
 use super::super::harness::Setup;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use serving::Secret;
+use runtime::Secret;
 
 use super::super::settings::Settings;
 use super::super::{Addresses, ElasticsearchOptions, SetupError};

@@ -1,4 +1,4 @@
-//! Options and deadlines; how a process behaves is tested in `serving/tests/process`.
+//! Options and deadlines; how a process behaves is tested in `runtime/tests/process`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The service that the tests start as a child: the smallest part that uses every door of `telemetry` and `serving`.
+//! The service that the tests start as a child: the smallest part that uses every door of `telemetry` and `runtime`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,8 +12,8 @@ use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use clap::Parser;
 use http::{HeaderMap, Request, StatusCode};
+use runtime::{Deadline, Health, Part, ProcessOptions, Refusal, ServeError, Shutdown};
 use serde_json::{Value, json};
-use serving::{Deadline, Health, Part, ProcessOptions, Refusal, ServeError, Shutdown};
 use telemetry::client::HttpClient;
 use telemetry::server::{Failure, Options};
 use telemetry::{Span, WithSpan, db, task};
@@ -51,7 +51,7 @@ fn probe() {
     let faults = config.allow_faults;
     let options = config.process.clone();
     let break_down = config.break_down;
-    let code = serving::run(
+    let code = runtime::run(
         &PART,
         config.listen,
         &config.process,
@@ -104,14 +104,14 @@ async fn run(
             "/until-refused",
             get(move || until_refused(stop.clone(), seen.clone(), address)),
         )
-        .layer(serving::limit_layer(&options, refuse))
+        .layer(runtime::limit_layer(&options, refuse))
         .layer(telemetry::server::layer(Options {
             service: PART.name,
             allow_faults,
             fault_response: plain,
         }));
     health.ready(true);
-    serving::serve(
+    runtime::serve(
         listener,
         health.routes().merge(routes),
         health,

@@ -1,0 +1,126 @@
+//! The stable codes of errors. One fault has one code, in every service and in both languages.
+//!
+//! The Python worker has the same words in `throughline_worker/errors.py`; the OIP conformance suite compares them.
+
+/// Declares an enum whose variants are words of a protocol.
+macro_rules! codes {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_meta])* $variant,)+ }
+
+        impl $name {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word in bodies, in `error.type` and in problem types.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The code of a word; `None` for a word of a later release or of another server.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+codes! {
+    /// Why a request failed as a whole.
+    ErrorCode {
+        /// The body cannot be read.
+        BadRequest = "bad_request",
+        /// The body can be read and asks for something impossible.
+        InvalidRequest = "invalid_request",
+        /// The body is larger than the limit.
+        TooLarge = "too_large",
+        /// The batch has more rows than the limit.
+        TooManyRows = "too_many_rows",
+        /// The content coding of the body is not supported.
+        UnsupportedEncoding = "unsupported_encoding",
+        /// The path does not exist.
+        UnknownPath = "unknown_path",
+        /// The path does not take this method.
+        MethodNotAllowed = "method_not_allowed",
+        /// The model does not exist.
+        UnknownModel = "unknown_model",
+        /// The version of the model does not exist.
+        UnknownVersion = "unknown_version",
+        /// The variant of the model does not exist or does not answer.
+        UnknownVariant = "unknown_variant",
+        /// None of the entities exists, each for its own reason or all for this one.
+        UnknownEntity = "unknown_entity",
+        /// The features of the entity are older than the feature view allows.
+        OutsideMaxAge = "outside_max_age",
+        /// The entity lacks features that the model needs.
+        MissingFeatures = "missing_features",
+        /// No stored prediction answers, and the client wants nothing computed.
+        NotCached = "not_cached",
+        /// Nothing that was asked for has a prediction, for different reasons.
+        NoneSucceeded = "none_succeeded",
+        /// The model version exists and cannot be served.
+        ModelNotReady = "model_not_ready",
+        /// The service takes no requests now.
+        NotReady = "not_ready",
+        /// As many requests as allowed are in flight, or waiting for the model.
+        Overloaded = "overloaded",
+        /// The time for the request has passed.
+        DeadlinePassed = "deadline_passed",
+        /// The feature store cannot be reached.
+        FeatureStoreUnavailable = "feature_store_unavailable",
+        /// The prediction store cannot be reached.
+        StoreUnavailable = "store_unavailable",
+        /// The model service cannot be reached.
+        ModelUnavailable = "model_unavailable",
+        /// The model service did not answer in time.
+        ModelTimeout = "model_timeout",
+        /// The model service failed or broke the protocol.
+        ModelFailed = "model_failed",
+        /// The model service refused the request.
+        ModelRefused = "model_refused",
+        /// The model failed.
+        ComputeError = "compute_error",
+        /// A fault that a client asked for.
+        FaultInjected = "fault_injected",
+        /// A bug.
+        Internal = "internal",
+    }
+}
+
+codes! {
+    /// Why one row of a batch has no prediction while others may have one: the words of the output `error`.
+    RowErrorCode {
+        /// The feature store does not know the entity.
+        UnknownEntity = "unknown_entity",
+        /// Its features are older than the feature view allows.
+        OutsideMaxAge = "outside_max_age",
+        /// At least one feature is null or not a number.
+        MissingFeatures = "missing_features",
+    }
+}
+
+impl From<RowErrorCode> for ErrorCode {
+    fn from(code: RowErrorCode) -> Self {
+        match code {
+            RowErrorCode::UnknownEntity => Self::UnknownEntity,
+            RowErrorCode::OutsideMaxAge => Self::OutsideMaxAge,
+            RowErrorCode::MissingFeatures => Self::MissingFeatures,
+        }
+    }
+}
