@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::model::RowFailure;
 use crate::store::StoredPrediction;
 
 /// Body of `POST /v1/predictions`: a model, and either entities or texts.
@@ -67,10 +67,10 @@ pub(crate) struct Prediction {
     /// When it was computed (RFC 3339).
     #[schema(format = DateTime)]
     pub(crate) computed_at: String,
-    /// The span that computed it, or that of the request which had it computed if the model service does not tell; null when
+    /// The span that computed it; if the model service does not name it, that of the request that had it computed; null when
     /// nothing was traced.
     pub(crate) computed_by: Option<ComputedBy>,
-    /// The training run of the model; null when the model service does not tell.
+    /// The training run of the model; null when the model service does not name it.
     pub(crate) run_id: Option<String>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct ComputedBy {
     pub(crate) span_id: String,
 }
 
-/// Something asked for that has no prediction, while others may have one.
+/// Something that was asked for and has no prediction, while others may have one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct FailedEntry {
     pub(crate) data_id: String,
@@ -96,12 +96,12 @@ pub(crate) struct FailedEntry {
 /// Why one entry has no prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct EntryError {
-    /// The status that a request for this one alone has.
+    /// The status that a request for this one alone would have.
     #[schema(example = 404)]
     pub(crate) status: u16,
     /// A stable word for programs.
-    #[schema(example = "not_found")]
-    pub(crate) code: &'static str,
+    #[schema(value_type = String, example = "unknown_entity")]
+    pub(crate) code: ErrorCode,
     /// A sentence for people.
     pub(crate) title: &'static str,
 }
@@ -114,7 +114,7 @@ pub(crate) struct SearchResponse {
     pub(crate) next_cursor: Option<String>,
 }
 
-/// What to search for; what is left out, or empty as a form sends it, does not narrow.
+/// What to search for. A parameter that is missing, or empty as a form sends it, does not narrow the search.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -183,11 +183,11 @@ pub(crate) struct VariantEntry {
 pub(crate) enum VariantMode {
     /// It answers.
     Active,
-    /// It is called beside and compared, and never answers.
+    /// It gets copies of the calls to be compared, and never answers.
     Shadow,
 }
 
-/// How a variant does, since the start of this gateway.
+/// The statistics of a variant since the start of this gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VariantStatistics {
     /// Inference calls.
@@ -244,7 +244,7 @@ pub(crate) enum VariantHealth {
 pub(crate) struct Problem {
     /// Names the kind of problem: `urn:throughline:problem:` and the code.
     #[serde(rename = "type")]
-    #[schema(example = "urn:throughline:problem:not_found")]
+    #[schema(example = "urn:throughline:problem:unknown_entity")]
     pub(crate) kind: String,
     /// The kind of problem in words.
     pub(crate) title: &'static str,
@@ -253,12 +253,12 @@ pub(crate) struct Problem {
     /// This problem in words.
     pub(crate) detail: String,
     /// A stable word for programs.
-    #[schema(example = "not_found")]
-    pub(crate) code: &'static str,
+    #[schema(value_type = String, example = "unknown_entity")]
+    pub(crate) code: ErrorCode,
     /// The trace of the request, 32 hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trace_id: Option<String>,
-    /// What became of each thing asked for, when none has a prediction.
+    /// The error of each thing that was asked for, when none has a prediction.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) errors: Vec<FailedEntry>,
 }
@@ -292,49 +292,6 @@ impl Prediction {
                 .computed_by
                 .map(|SpanRef { trace_id, span_id }| ComputedBy { trace_id, span_id }),
             run_id: stored.run_id,
-        }
-    }
-}
-
-impl EntryError {
-    /// Missing from the store, and the client wants nothing computed.
-    pub(crate) const NOT_CACHED: Self = Self {
-        status: 504,
-        code: "not_cached",
-        title: "No stored prediction answers this request",
-    };
-    /// The id of a text is not enough to compute its prediction.
-    pub(crate) const TEXT_NOT_STORED: Self = Self {
-        status: 404,
-        code: "not_found",
-        title: "No prediction of this text is stored; send the text itself with POST",
-    };
-}
-
-impl From<RowFailure> for EntryError {
-    fn from(failure: RowFailure) -> Self {
-        let (status, code, title) = match failure {
-            RowFailure::NotFound => (404, "not_found", "No entity has this data_id"),
-            RowFailure::OutsideMaxAge => (
-                422,
-                "outside_max_age",
-                "The features of this entity are too old",
-            ),
-            RowFailure::MissingFeatures => (
-                422,
-                "missing_features",
-                "This entity lacks features that the model needs",
-            ),
-            RowFailure::Other => (
-                422,
-                "prediction_failed",
-                "The model could not predict this entity",
-            ),
-        };
-        Self {
-            status,
-            code,
-            title,
         }
     }
 }

@@ -1,14 +1,15 @@
-//! What a client asks of the cache (`Cache-Control`, RFC 9111) and what it is told (`Cache-Status`, RFC 9211).
+//! What a client asks of the cache (`Cache-Control`, RFC 9111), and how its answer used it (`Cache-Status`, RFC 9211).
 //!
-//! `no-cache` computes anew and stores. `no-store` forbids to keep anything of this request and its answer (RFC 9111,
-//! 5.2.1.5); reading what an earlier request stored is no storing, so a stored prediction still answers. `max-age` takes
-//! only what is no older. `only-if-cached` never asks the model; what is missing is 504.
+//! `no-cache` computes anew and stores. `no-store` keeps nothing of this request and its answer (RFC 9111, 5.2.1.5); reading
+//! what an earlier request stored is not storing, so a stored prediction still answers. `max-age` accepts only predictions
+//! that are no older. `only-if-cached` never calls the model; what is missing is 504.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Formatter};
 
 use http::{HeaderMap, HeaderName, header};
+use protocol::ErrorCode;
 
-/// The header, which the `http` crate does not name.
+/// The `http` crate has no constant for this header.
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The request directives that are honoured; others are ignored, as the RFC asks.
@@ -19,6 +20,46 @@ pub(crate) struct Directives {
     pub(crate) only_if_cached: bool,
     /// Seconds.
     pub(crate) max_age: Option<u64>,
+}
+
+/// What the prediction store answered for one prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CacheResult {
+    Hit,
+    Miss,
+    /// It is stored and too old.
+    Stale,
+    /// The client wants it computed anew, so the store was not asked.
+    Requested,
+    /// The store could not be read.
+    Error,
+}
+
+/// Why nothing is computed for something that is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftOut {
+    /// The client sent `only-if-cached`.
+    OnlyIfCached,
+    /// The id of a text is not enough to compute its prediction.
+    TextUnknown,
+}
+
+/// How the predictions of one request were come by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CacheStatus {
+    hits: usize,
+    misses: usize,
+    stale: usize,
+    requested: usize,
+    errors: usize,
+    /// Why something that is missing was not computed.
+    pub(crate) left_out: Option<LeftOut>,
+    /// Computed by the call of another request.
+    pub(crate) shared: usize,
+    /// Whether what was computed is stored; `None` when nothing was to be stored.
+    pub(crate) stored: Option<bool>,
+    /// Seconds until the first of the hits is too old, if they age.
+    pub(crate) ttl: Option<i64>,
 }
 
 impl Directives {
@@ -40,9 +81,15 @@ impl Directives {
         }
         this
     }
+
+    /// Whether the store is not to be read.
+    pub(crate) fn computes_anew(self) -> bool {
+        self.no_cache && !self.only_if_cached
+    }
 }
 
-/// Delta-seconds; too large a number is "for ever", and what is no number is the strictest age (RFC 9111, 1.2.2 and 4.2.1).
+/// Delta-seconds. A number that is too large means for ever; anything that is not a number is the strictest age, 0 (RFC
+/// 9111, 1.2.2 and 4.2.1).
 fn seconds(value: &str) -> u64 {
     let value = value.trim().trim_matches('"');
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -53,55 +100,51 @@ fn seconds(value: &str) -> u64 {
     }
 }
 
-/// How the predictions of one request were come by.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    /// Answered from the store.
-    pub(crate) hits: usize,
-    /// Not in the store.
-    pub(crate) misses: usize,
-    /// In the store, but too old.
-    pub(crate) stale: usize,
-    /// Computed anew because the client asked for it.
-    pub(crate) requested: usize,
-    /// The store could not be read.
-    pub(crate) bypassed: usize,
-    /// Why something that is missing was not computed.
-    pub(crate) left_out: Option<&'static str>,
-    /// Computed by another request at the same time.
-    pub(crate) collapsed: usize,
-    /// Whether what was computed is stored; `None` when it was not to be, or nothing was computed.
-    pub(crate) stored: Option<bool>,
-    /// Seconds until the first of the hits is too old, if they age.
-    pub(crate) ttl: Option<i64>,
+impl CacheResult {
+    /// The value of the attribute of `ml.prediction_cache.requests`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Requested => "bypass",
+            Self::Error => "error",
+        }
+    }
 }
 
-impl Tally {
-    /// The value of `Cache-Status`.
-    pub(crate) fn header(&self) -> String {
-        let mut value = String::from("throughline");
-        let forwarded = self.misses + self.stale + self.requested + self.bypassed;
-        if forwarded == 0 {
-            self.describe_unforwarded(&mut value);
-            return value;
+impl LeftOut {
+    pub(crate) fn code(self) -> ErrorCode {
+        match self {
+            Self::OnlyIfCached => ErrorCode::NotCached,
+            Self::TextUnknown => ErrorCode::TextNotStored,
         }
-        value.push_str("; fwd=");
-        value.push_str(self.reason());
-        if self.collapsed == forwarded {
-            value.push_str("; collapsed");
-        }
-        match self.stored {
-            // What could not be read is not told to be kept, even if this write went through.
-            _ if self.bypassed > 0 => {}
-            Some(true) => value.push_str("; stored"),
-            Some(false) => value.push_str("; detail=store-failed"),
-            None => {}
-        }
-        value
     }
 
+    /// The `detail` of `Cache-Status`.
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::OnlyIfCached => "only-if-cached",
+            Self::TextUnknown => "text-unknown",
+        }
+    }
+}
+
+impl CacheStatus {
+    pub(crate) fn count(&mut self, result: CacheResult) {
+        let counter = match result {
+            CacheResult::Hit => &mut self.hits,
+            CacheResult::Miss => &mut self.misses,
+            CacheResult::Stale => &mut self.stale,
+            CacheResult::Requested => &mut self.requested,
+            CacheResult::Error => &mut self.errors,
+        };
+        *counter += 1;
+    }
+
+    /// The `fwd` parameter.
     fn reason(&self) -> &'static str {
-        if self.bypassed > 0 {
+        if self.errors > 0 {
             "bypass"
         } else if self.requested > 0 {
             "request"
@@ -113,15 +156,33 @@ impl Tally {
             "stale"
         }
     }
+}
 
-    fn describe_unforwarded(&self, value: &mut String) {
-        if self.hits > 0 {
-            value.push_str("; hit");
+/// The value of `Cache-Status`.
+impl Display for CacheStatus {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        out.write_str("throughline")?;
+        let forwarded = self.misses + self.stale + self.requested + self.errors;
+        if forwarded == 0 {
+            if self.hits > 0 {
+                out.write_str("; hit")?;
+            }
+            return match (self.left_out, self.ttl) {
+                (Some(why), _) => write!(out, "; detail={}", why.detail()),
+                (None, Some(ttl)) => write!(out, "; ttl={ttl}"),
+                (None, None) => Ok(()),
+            };
         }
-        if let Some(detail) = self.left_out {
-            let _ = write!(value, "; detail={detail}");
-        } else if let Some(ttl) = self.ttl {
-            let _ = write!(value, "; ttl={ttl}");
+        write!(out, "; fwd={}", self.reason())?;
+        if self.shared == forwarded {
+            out.write_str("; collapsed")?;
+        }
+        match self.stored {
+            // A store that cannot be read is not said to have stored, even if the write went through.
+            _ if self.errors > 0 => Ok(()),
+            Some(true) => out.write_str("; stored"),
+            Some(false) => out.write_str("; detail=store-failed"),
+            None => Ok(()),
         }
     }
 }

@@ -1,230 +1,160 @@
-//! Which variant answers for which id, why, and how that is told.
+//! Which variant answers for which id, and why.
 //!
-//! A variant is forced by `baggage: ml.variant=NAME`, chosen by the person of `baggage: user.id=…`, or chosen by the id itself.
+//! A request names its variant in `baggage: ml.variant=NAME`, or the user of `baggage: user.id=…` decides, or the id itself.
 //! The same key always gets the same variant, and a changed weight moves only the keys that it must (see [`rendezvous`]).
-//! Every choice that is one is a log event `feature_flag.evaluation`, as the semantic conventions have it.
+//! Every choice is a log event `feature_flag.evaluation`, as the semantic conventions have it.
 
 mod baggage;
+mod record;
 mod rendezvous;
 
-use std::sync::{Arc, LazyLock};
-
-use sha2::{Digest, Sha256};
-use telemetry::metrics::{Counter, counter};
-use telemetry::{KeyValue, attr};
+use std::sync::Arc;
 
 pub(crate) use baggage::Wish;
+use protocol::ErrorCode;
 
 use crate::error::ApiError;
-use crate::routes::{Mode, Route, is_variant_name};
+use crate::names::is_variant_name;
+use crate::traffic::{Mode, Split, VariantIndex};
 
-static FAIL_OVERS: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    counter(
-        attr::metric::ML_VARIANT_FAIL_OVERS,
-        "{prediction}",
-        "Predictions asked of another variant than was chosen",
-    )
-});
-
-/// Why a variant was chosen: a value of `feature_flag.result.reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// There is only one.
-    Static,
-    /// By hash.
-    Split,
-    /// The request asks for it by name.
-    TargetingMatch,
-    /// The one that was chosen failed.
-    Default,
-}
-
-/// The variants that were chosen for the ids of one request.
+/// How one request chooses among the variants of a model.
 #[derive(Debug)]
 pub(crate) struct Choice {
-    pub(crate) reason: Reason,
-    /// For each id the place of its variant in the route.
-    pub(crate) of: Vec<usize>,
-    /// What was hashed instead of the ids.
-    user: Option<String>,
+    pub(crate) model: String,
+    pub(crate) split: Arc<Split>,
+    policy: Policy,
 }
 
-impl Reason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Static => "static",
-            Self::Split => "split",
-            Self::TargetingMatch => "targeting_match",
-            Self::Default => "default",
-        }
-    }
+#[derive(Debug)]
+enum Policy {
+    /// There is one variant.
+    Only(VariantIndex),
+    /// The request names it.
+    Named(VariantIndex),
+    /// By the hash of the user.
+    ByUser(String),
+    /// By the hash of each id.
+    ById,
+}
+
+/// The variant that one id goes to, and those that failed before.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) variant: VariantIndex,
+    pub(crate) failed: Vec<FailedVariant>,
+}
+
+/// A variant that could not answer for an id.
+#[derive(Debug)]
+pub(crate) struct FailedVariant {
+    pub(crate) variant: VariantIndex,
+    pub(crate) error: ErrorCode,
 }
 
 impl Choice {
-    /// Chooses for each of `ids`.
-    pub(crate) fn of(
-        route: &Route,
-        model: &str,
-        wish: Wish,
-        ids: &[String],
-    ) -> Result<Self, ApiError> {
-        let all = |at| vec![at; ids.len()];
-        if let Some(name) = &wish.forced {
-            let at = forced(route, model, name)?;
-            return Ok(Self {
-                reason: Reason::TargetingMatch,
-                of: all(at),
-                user: None,
-            });
-        }
-        if let Some(only) = route.only {
-            return Ok(Self {
-                reason: Reason::Static,
-                of: all(only),
-                user: None,
-            });
-        }
-        let best = |key: &str| rendezvous::best(route, key).unwrap_or_else(|| route.first());
-        let of = match &wish.user {
-            Some(user) => all(best(user)),
-            None => ids.iter().map(|id| best(id)).collect(),
+    pub(crate) fn new(split: Arc<Split>, model: String, wish: Wish) -> Result<Self, ApiError> {
+        let policy = match (wish.variant, split.only, wish.user) {
+            (Some(name), ..) => Policy::Named(named(&split, &model, &name)?),
+            (None, Some(only), _) => Policy::Only(only),
+            (None, None, Some(user)) => Policy::ByUser(user),
+            (None, None, None) => Policy::ById,
         };
         Ok(Self {
-            reason: Reason::Split,
-            of,
-            user: wish.user,
+            model,
+            split,
+            policy,
         })
     }
 
-    /// Chooses again among some of the variants only, for the one key of a choice by hash; among none it leaves all.
-    pub(crate) fn narrow(&mut self, route: &Route, key: &str, among: &[usize]) {
-        let ranked = rendezvous::ranked(route, self.user.as_deref().unwrap_or(key));
-        if let Some(best) = ranked.into_iter().find(|at| among.contains(at)) {
-            self.of = vec![best];
+    /// Whether the id of each item decides, rather than the request as a whole.
+    pub(crate) fn is_by_id(&self) -> bool {
+        matches!(self.policy, Policy::ById)
+    }
+
+    /// The first choice for an id.
+    pub(crate) fn assign(&self, id: &str) -> Assignment {
+        self.assign_among(id, |_| true)
+    }
+
+    /// The first choice among some of the variants; if that leaves none of them, among all.
+    pub(crate) fn assign_among(
+        &self,
+        id: &str,
+        allowed: impl Fn(VariantIndex) -> bool,
+    ) -> Assignment {
+        let variant = match &self.policy {
+            Policy::Only(variant) | Policy::Named(variant) => *variant,
+            Policy::ByUser(_) | Policy::ById => {
+                let ranked = rendezvous::ranked(&self.split, self.key(id));
+                let allowed = ranked.iter().find(|variant| allowed(**variant));
+                let best = allowed.or(ranked.first()).copied();
+                best.unwrap_or_else(|| self.split.first())
+            }
+        };
+        Assignment {
+            variant,
+            failed: Vec::new(),
         }
     }
 
-    /// The variant that is asked after those in `tried` have failed for an id. Who asks for a variant by name wants no other.
-    pub(crate) fn next(&self, route: &Route, id: &str, tried: &[usize]) -> Option<usize> {
-        if !route.fail_over || self.reason == Reason::TargetingMatch {
+    /// Whether another variant is left to ask if this one fails.
+    pub(crate) fn has_next(&self, id: &str, assignment: &Assignment) -> bool {
+        self.next(id, assignment).is_some()
+    }
+
+    /// Moves an id whose variant failed to the next one; false if there is none.
+    pub(crate) fn reassign(&self, id: &str, assignment: &mut Assignment, error: ErrorCode) -> bool {
+        let Some(next) = self.next(id, assignment) else {
+            return false;
+        };
+        let variant = std::mem::replace(&mut assignment.variant, next);
+        assignment.failed.push(FailedVariant { variant, error });
+        true
+    }
+
+    /// The best variant that was not asked yet. A request that names its variant wants no other.
+    fn next(&self, id: &str, assignment: &Assignment) -> Option<VariantIndex> {
+        let hashed = matches!(self.policy, Policy::ByUser(_) | Policy::ById);
+        if !self.split.fail_over || !hashed {
             return None;
         }
-        let ranked = rendezvous::ranked(route, self.user.as_deref().unwrap_or(id));
-        ranked.into_iter().find(|at| !tried.contains(at))
+        let asked = |variant: &VariantIndex| {
+            *variant == assignment.variant
+                || assignment
+                    .failed
+                    .iter()
+                    .any(|failed| failed.variant == *variant)
+        };
+        rendezvous::ranked(&self.split, self.key(id))
+            .into_iter()
+            .find(|variant| !asked(variant))
     }
 
-    /// Whether another variant would be asked if this one failed.
-    pub(crate) fn has_next(&self, route: &Route) -> bool {
-        route.fail_over && route.only.is_none() && self.reason != Reason::TargetingMatch
-    }
-
-    /// Tells the choice, once for each variant: nothing when there was nothing to choose.
-    pub(crate) fn tell(&self, route: &Route, model: &str, ids: &[String]) {
-        if self.reason == Reason::Static {
-            return;
-        }
-        let context = self.context(route, ids);
-        let mut told: Vec<usize> = Vec::new();
-        for at in &self.of {
-            if !told.contains(at) {
-                told.push(*at);
-                tell(route, model, *at, self.reason, context.as_deref(), None);
-            }
-        }
-    }
-
-    /// Tells that another variant is asked for `ids`, since the one that was chosen failed: as an event, on the SERVER span,
-    /// and in the metric.
-    pub(crate) fn tell_fail_over(
-        &self,
-        route: &Route,
-        model: &str,
-        (from, to): (usize, usize),
-        ids: &[String],
-        error_type: &'static str,
-    ) {
-        tell(
-            route,
-            model,
-            to,
-            Reason::Default,
-            self.context(route, ids).as_deref(),
-            Some(error_type),
-        );
-        let name = |variant: usize| Arc::clone(&route.variants[variant].name);
-        telemetry::current().set(attr::ML_VARIANT_FAILED, name(from));
-        let labels = [
-            KeyValue::new(attr::ML_VARIANT, name(to)),
-            KeyValue::new(attr::ML_VARIANT_FAILED, name(from)),
-            KeyValue::new(attr::ERROR_TYPE, error_type),
-        ];
-        FAIL_OVERS.add(ids.len() as u64, &labels);
-    }
-
-    /// Stands for the person, the single id or the trace that was chosen for; a request of several ids has no such one.
-    fn context(&self, route: &Route, ids: &[String]) -> Option<String> {
-        match (&self.user, ids) {
-            (Some(user), _) => Some(pseudonym(route, "user", user)),
-            (None, [id]) if !id.is_empty() => Some(pseudonym(route, "id", id)),
-            _ => None,
+    /// What is hashed for an id.
+    fn key<'a>(&'a self, id: &'a str) -> &'a str {
+        match &self.policy {
+            Policy::ByUser(user) => user,
+            _ => id,
         }
     }
 }
 
-/// The place of a variant that a request asks for by name.
-pub(crate) fn forced(route: &Route, model: &str, name: &str) -> Result<usize, ApiError> {
-    let at = route
-        .variants
-        .iter()
-        .position(|variant| *variant.name == *name);
-    match at {
-        Some(at) if route.variants[at].mode == Mode::Active => Ok(at),
+/// The variant that a request names; a shadow never answers.
+pub(crate) fn named(split: &Split, model: &str, name: &str) -> Result<VariantIndex, ApiError> {
+    let variant = split.named(name);
+    match variant {
+        Some(variant) if split[variant].mode == Mode::Active => Ok(variant),
         _ => Err(ApiError::UnknownVariant {
             model: Some(model.to_owned()),
-            variant: told(name),
-            shadow: at.is_some(),
+            variant: repeatable(name),
+            shadow: variant.is_some(),
         }),
     }
 }
 
-/// A name as an error may repeat it: what is none is whatever a client likes to write.
-pub(crate) fn told(name: &str) -> Option<String> {
+/// A variant's name from a request, if an error message may repeat it; anything else could be a secret.
+pub(crate) fn repeatable(name: &str) -> Option<String> {
     is_variant_name(name).then(|| name.to_owned())
-}
-
-/// A name for somebody that cannot be read back; of another salt, it is another one.
-fn pseudonym(route: &Route, kind: &str, key: &str) -> String {
-    hex::encode(
-        &Sha256::digest(format!(
-            "feature_flag.context.id\0{kind}\0{}\0{key}",
-            route.salt
-        ))[..8],
-    )
-}
-
-fn tell(
-    route: &Route,
-    model: &str,
-    at: usize,
-    reason: Reason,
-    context: Option<&str>,
-    error_type: Option<&str>,
-) {
-    let (variant, reason) = (&*route.variants[at].name, reason.as_str());
-    tracing::info!(
-        name: "feature_flag.evaluation",
-        {
-            "feature_flag.key" = model,
-            "feature_flag.provider.name" = "throughline",
-            "feature_flag.result.variant" = variant,
-            "feature_flag.result.reason" = reason,
-            "feature_flag.set.id" = &*route.set,
-            "feature_flag.version" = route.version,
-            "feature_flag.context.id" = context,
-            "error.type" = error_type
-        },
-        "variant {variant} of {model} was chosen ({reason})"
-    );
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::routes::{PRIMARY, is_variant_name};
+use crate::names::{PRIMARY, is_variant_name};
 use crate::store::elasticsearch::{Addresses, ElasticsearchOptions};
 
 /// Options of the gateway; each is a flag and an environment variable.

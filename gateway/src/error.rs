@@ -1,21 +1,22 @@
-//! Every error that a client of the gateway can meet, and the only status codes of this crate.
+//! Every error that a client of the gateway can get, and the only status codes of this crate.
 //!
-//! A client gets a stable code and a plain sentence; the chain of causes of a 5xx goes to the trace, by a response
-//! extension that the telemetry layer reads. `/v1` speaks problem+json (RFC 9457), `/v2` the form of the Open Inference
-//! Protocol. 400 is for a body that cannot be read, 422 for one that asks for the impossible, 429 full, 502 a broken model
-//! service, 503 one that is away, 504 one that is slow.
+//! A client gets a stable code and a plain sentence. The causes of a 5xx go to the trace, by a response extension that the
+//! telemetry layer reads. `/v1` answers problem+json (RFC 9457), `/v2` the form of the Open Inference Protocol. 400 is for a
+//! body that cannot be read, 422 for one that asks for the impossible, 429 full, 502 a broken model service, 503 one that
+//! cannot be reached, 504 one that is slow.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use protocol::ErrorCode;
 use protocol::oip::ErrorBody;
 use runtime::Refusal;
 use telemetry::server::Failure;
 
 use crate::api::{EntryError, FailedEntry, Problem};
-use crate::model::ModelError;
+use crate::model_client::CallError;
 use crate::store::StoreError;
 
 /// Why a request is not answered.
@@ -23,7 +24,7 @@ use crate::store::StoreError;
 pub(crate) enum ApiError {
     #[error("the body is not JSON")]
     NotJson(#[source] serde_json::Error),
-    #[error("the body is no prediction request")]
+    #[error("the body is not a prediction request")]
     Shape(#[source] serde_json::Error),
     #[error("{0}")]
     Invalid(String),
@@ -35,8 +36,8 @@ pub(crate) enum ApiError {
     Encoding,
     #[error("there is no model `{model}`")]
     UnknownModel { model: String },
-    /// A shadow is a variant, too, but none that answers; a name that is none is not repeated.
-    #[error("there is no variant{}{} that answers", quoted(" ", variant.as_ref()), quoted(" of model ", model.as_ref()))]
+    /// A shadow is a variant, but never answers. A name that cannot be a variant's is not repeated.
+    #[error("there is no variant{}{} that answers{}", quoted(" ", variant.as_ref()), quoted(" of model ", model.as_ref()), if *shadow { "; it is a shadow" } else { "" })]
     UnknownVariant {
         model: Option<String>,
         variant: Option<String>,
@@ -46,21 +47,196 @@ pub(crate) enum ApiError {
     UnknownPath,
     #[error("this path does not take this method")]
     Method,
-    #[error("none of the things asked for has a prediction")]
+    #[error("nothing that was asked for has a prediction")]
     NoneSucceeded { entries: Vec<FailedEntry> },
     #[error("the prediction cannot be computed")]
-    Model(#[source] Arc<ModelError>),
+    Model(#[source] Arc<CallError>),
     #[error("the prediction store cannot be searched")]
     Store(#[source] StoreError),
     #[error("as many requests as allowed are in flight")]
-    TooManyRequests,
+    Overloaded,
     #[error("the time for one request has passed")]
     TimedOut,
+    /// A fault that the client asked for, with the message of the telemetry layer, which also records it.
+    #[error("{0}")]
+    FaultInjected(String),
 }
 
 /// An [`ApiError`] in the form of the Open Inference Protocol.
 #[derive(Debug)]
 pub(crate) struct OipFailure(pub(crate) ApiError);
+
+/// Long enough for a restart to make a difference, and short enough not to be felt.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+impl ApiError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotJson(_) | Self::Body(_) => ErrorCode::BadRequest,
+            Self::Shape(_) | Self::Invalid(_) => ErrorCode::InvalidRequest,
+            Self::TooLarge => ErrorCode::TooLarge,
+            Self::Encoding => ErrorCode::UnsupportedEncoding,
+            Self::UnknownModel { .. } => ErrorCode::UnknownModel,
+            Self::UnknownVariant { .. } => ErrorCode::UnknownVariant,
+            Self::UnknownPath => ErrorCode::UnknownPath,
+            Self::Method => ErrorCode::MethodNotAllowed,
+            Self::NoneSucceeded { entries } => common_code(entries),
+            Self::Model(error) => error.code(),
+            Self::Store(_) => ErrorCode::StoreUnavailable,
+            Self::Overloaded => ErrorCode::Overloaded,
+            Self::TimedOut => ErrorCode::DeadlinePassed,
+            Self::FaultInjected(_) => ErrorCode::FaultInjected,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoneSucceeded { entries } => common_status(entries),
+            _ => meaning(self.code()).0,
+        }
+    }
+
+    /// The sentence for the client. Causes are repeated where they are about its own request.
+    fn detail(&self) -> String {
+        match self {
+            Self::NotJson(error) | Self::Shape(error) => format!("{self}: {error}"),
+            Self::Model(error) => match &**error {
+                CallError::Answered { message, .. }
+                    if self.status().is_client_error() && !message.is_empty() =>
+                {
+                    message.clone()
+                }
+                _ => meaning(self.code()).1.to_owned(),
+            },
+            _ => self.to_string(),
+        }
+    }
+
+    /// When to come again: the word of the model service, if it has one.
+    fn retry_after(&self) -> Option<HeaderValue> {
+        let answered = match self {
+            Self::NoneSucceeded { .. } => return None,
+            Self::Model(error) => match &**error {
+                CallError::Answered { retry_after, .. } => retry_after.clone(),
+                _ => None,
+            },
+            _ => None,
+        };
+        matches!(self.status().as_u16(), 429 | 503).then(|| answered.unwrap_or(RETRY_AFTER))
+    }
+
+    /// Adds the headers that both forms share, and the causes for the trace.
+    fn finish(self, mut response: Response) -> Response {
+        if let Some(retry_after) = self.retry_after() {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, retry_after);
+        }
+        // The telemetry layer records a fault that it injects itself.
+        if response.status().is_server_error() && !matches!(self, Self::FaultInjected(_)) {
+            let code = self.code().as_str();
+            response.extensions_mut().insert(Failure::new(self, code));
+        }
+        response
+    }
+}
+
+/// The status and the title of a code.
+fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
+    use StatusCode as Status;
+    match code {
+        ErrorCode::BadRequest => (Status::BAD_REQUEST, "The body cannot be read"),
+        ErrorCode::InvalidRequest => (
+            Status::UNPROCESSABLE_ENTITY,
+            "The request cannot be fulfilled",
+        ),
+        ErrorCode::TooLarge => (Status::PAYLOAD_TOO_LARGE, "The body is too large"),
+        ErrorCode::TooManyRows => (Status::UNPROCESSABLE_ENTITY, "The batch is too large"),
+        ErrorCode::UnsupportedEncoding => (
+            Status::UNSUPPORTED_MEDIA_TYPE,
+            "The content encoding is not supported",
+        ),
+        ErrorCode::UnknownPath => (Status::NOT_FOUND, "There is no such path"),
+        ErrorCode::MethodNotAllowed => (
+            Status::METHOD_NOT_ALLOWED,
+            "The path does not take this method",
+        ),
+        ErrorCode::UnknownModel => (Status::NOT_FOUND, "There is no such model"),
+        ErrorCode::UnknownVersion => (Status::NOT_FOUND, "There is no such version of the model"),
+        ErrorCode::UnknownVariant => (
+            Status::UNPROCESSABLE_ENTITY,
+            "There is no such variant to ask for",
+        ),
+        ErrorCode::UnknownEntity => (Status::NOT_FOUND, "No entity has this data_id"),
+        ErrorCode::TextNotStored => (
+            Status::NOT_FOUND,
+            "No prediction of this text is stored; send the text itself with POST",
+        ),
+        ErrorCode::OutsideMaxAge => (
+            Status::UNPROCESSABLE_ENTITY,
+            "The features of this entity are too old",
+        ),
+        ErrorCode::MissingFeatures => (
+            Status::UNPROCESSABLE_ENTITY,
+            "This entity lacks features that the model needs",
+        ),
+        ErrorCode::PredictionFailed => (
+            Status::UNPROCESSABLE_ENTITY,
+            "The model could not predict this entity",
+        ),
+        ErrorCode::NoneSucceeded => (
+            Status::UNPROCESSABLE_ENTITY,
+            "Nothing that was asked for has a prediction",
+        ),
+        ErrorCode::NotCached => (
+            Status::GATEWAY_TIMEOUT,
+            "No stored prediction answers this request",
+        ),
+        ErrorCode::Overloaded => (Status::TOO_MANY_REQUESTS, "Too many requests are in flight"),
+        ErrorCode::DeadlinePassed => (Status::GATEWAY_TIMEOUT, "The request took too long"),
+        ErrorCode::StoreUnavailable => (
+            Status::SERVICE_UNAVAILABLE,
+            "The prediction store is unavailable",
+        ),
+        ErrorCode::FeatureStoreUnavailable => (
+            Status::SERVICE_UNAVAILABLE,
+            "The feature store is unavailable",
+        ),
+        ErrorCode::ModelUnavailable | ErrorCode::ModelNotReady | ErrorCode::NotReady => (
+            Status::SERVICE_UNAVAILABLE,
+            "The model service is unavailable",
+        ),
+        ErrorCode::ModelTimeout => (
+            Status::GATEWAY_TIMEOUT,
+            "The model service did not answer in time",
+        ),
+        ErrorCode::ModelRefused => (
+            Status::UNPROCESSABLE_ENTITY,
+            "The model refused the request",
+        ),
+        ErrorCode::ModelFailed | ErrorCode::ComputeError => {
+            (Status::BAD_GATEWAY, "The model service failed")
+        }
+        ErrorCode::FaultInjected => (Status::INTERNAL_SERVER_ERROR, "A fault on purpose"),
+        ErrorCode::Internal => (Status::INTERNAL_SERVER_ERROR, "The gateway failed"),
+    }
+}
+
+/// The code that all entries share.
+fn common_code(entries: &[FailedEntry]) -> ErrorCode {
+    shared(entries.iter().map(|entry| entry.error.code)).unwrap_or(ErrorCode::NoneSucceeded)
+}
+
+/// The status that all entries share, even where their codes differ.
+fn common_status(entries: &[FailedEntry]) -> StatusCode {
+    shared(entries.iter().map(|entry| meaning(entry.error.code).0))
+        .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY)
+}
+
+fn shared<T: PartialEq>(mut values: impl Iterator<Item = T>) -> Option<T> {
+    let first = values.next()?;
+    values.all(|other| other == first).then_some(first)
+}
 
 /// A name in a sentence, if there is one.
 fn quoted(before: &str, name: Option<&String>) -> String {
@@ -68,272 +244,61 @@ fn quoted(before: &str, name: Option<&String>) -> String {
         .unwrap_or_default()
 }
 
-/// How an error is told.
-struct Parts {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: String,
-    retry_after: Option<HeaderValue>,
-}
-
-/// A second is long enough for a restart to be noticed and short enough not to be felt.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-
-impl ApiError {
-    fn parts(&self) -> Parts {
-        let detail = self.to_string();
-        let plain = |status, code, title| Parts {
-            status,
-            code,
-            title,
-            detail: detail.clone(),
-            retry_after: None,
-        };
-        let busy = |status, code, title| Parts {
-            retry_after: Some(RETRY_AFTER),
-            ..plain(status, code, title)
-        };
-        match self {
-            Self::NotJson(error) => Parts {
-                detail: format!("{detail}: {error}"),
-                ..plain(
-                    StatusCode::BAD_REQUEST,
-                    "bad_request",
-                    "The body cannot be read",
-                )
-            },
-            Self::Shape(error) => Parts {
-                detail: format!("{detail}: {error}"),
-                ..plain(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid_request",
-                    "The request cannot be fulfilled",
-                )
-            },
-            Self::Invalid(_) => plain(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "invalid_request",
-                "The request cannot be fulfilled",
-            ),
-            Self::Body(_) => plain(
-                StatusCode::BAD_REQUEST,
-                "bad_request",
-                "The body cannot be read",
-            ),
-            Self::TooLarge => plain(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too_large",
-                "The body is too large",
-            ),
-            Self::Encoding => plain(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_encoding",
-                "The content encoding is not supported",
-            ),
-            Self::UnknownModel { .. } => plain(
-                StatusCode::NOT_FOUND,
-                "unknown_model",
-                "There is no such model",
-            ),
-            Self::UnknownVariant { shadow, .. } => Parts {
-                detail: if *shadow {
-                    format!("{detail}; it is a shadow")
-                } else {
-                    detail.clone()
-                },
-                ..plain(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "unknown_variant",
-                    "There is no such variant to ask for",
-                )
-            },
-            Self::UnknownPath => plain(
-                StatusCode::NOT_FOUND,
-                "unknown_path",
-                "There is no such path",
-            ),
-            Self::Method => plain(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "The path does not take this method",
-            ),
-            Self::NoneSucceeded { entries } => none_succeeded(entries, detail),
-            Self::Model(error) => model_parts(error),
-            Self::Store(_) => busy(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "store_unavailable",
-                "The prediction store is unavailable",
-            ),
-            Self::TooManyRequests => busy(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
-                "Too many requests are in flight",
-            ),
-            Self::TimedOut => plain(
-                StatusCode::GATEWAY_TIMEOUT,
-                "timeout",
-                "The request took too long",
-            ),
-        }
-    }
-}
-
-/// The status of a request whose entries all failed: the one that they share, or 422 when they differ.
-fn none_succeeded(entries: &[FailedEntry], detail: String) -> Parts {
-    let first = entries
-        .first()
-        .map_or(EntryError::NOT_CACHED, |entry| entry.error);
-    let alike = entries
-        .iter()
-        .all(|entry| entry.error.status == first.status);
-    let status = if alike {
-        StatusCode::from_u16(first.status).ok()
-    } else {
-        None
-    };
-    let same = entries.iter().all(|entry| entry.error.code == first.code);
-    let (code, title) = if same {
-        (first.code, first.title)
-    } else {
-        ("none_succeeded", "Nothing asked for has a prediction")
-    };
-    Parts {
-        status: status.unwrap_or(StatusCode::UNPROCESSABLE_ENTITY),
-        code,
-        title,
-        detail,
-        retry_after: None,
-    }
-}
-
-/// The error of a model service as a client may see it: its own words only when the request is at fault.
-fn model_parts(error: &ModelError) -> Parts {
-    let entry = EntryError::from(error);
-    let (message, told) = match error {
-        ModelError::Answered {
-            message,
-            retry_after,
-            ..
-        } => (Some(message), retry_after.clone()),
-        _ => (None, None),
-    };
-    let detail = match message {
-        Some(message) if entry.status < 500 && !message.is_empty() => message.clone(),
-        _ => entry.title.to_owned(),
-    };
-    let retry_after = matches!(entry.status, 429 | 503).then(|| told.unwrap_or(RETRY_AFTER));
-    let status = StatusCode::from_u16(entry.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    Parts {
-        status,
-        code: entry.code,
-        title: entry.title,
-        detail,
-        retry_after,
-    }
-}
-
-impl From<&ModelError> for EntryError {
-    fn from(error: &ModelError) -> Self {
-        let code = error.code();
-        let (status, title) = match code {
-            "unknown_model" => (404, "The model service has no such model"),
-            "model_refused" => (422, "The model refused the request"),
-            "overloaded" => (429, "The model service is overloaded"),
-            "model_unavailable" => (503, "The model service is unavailable"),
-            "feature_store_unavailable" => (503, "The feature store is unavailable"),
-            "model_timeout" => (504, "The model service did not answer in time"),
-            "internal" => (500, "The gateway failed"),
-            _ => (502, "The model service failed"),
-        };
-        Self {
-            status,
-            code,
-            title,
-        }
-    }
-}
-
 impl IntoResponse for ApiError {
     fn into_response(mut self) -> Response {
-        let Parts {
-            status,
-            code,
-            title,
-            detail,
-            retry_after,
-        } = self.parts();
-        let errors = if let Self::NoneSucceeded { entries } = &mut self {
-            std::mem::take(entries)
-        } else {
-            Vec::new()
-        };
-        let kind = format!("urn:throughline:problem:{code}");
+        let (status, code) = (self.status(), self.code());
         let problem = Problem {
-            kind,
-            title,
+            kind: format!("urn:throughline:problem:{code}"),
+            title: meaning(code).1,
             status: status.as_u16(),
-            detail,
+            detail: self.detail(),
             code,
-            trace_id: trace_id(),
-            errors,
+            trace_id: telemetry::current().trace_id(),
+            errors: match &mut self {
+                Self::NoneSucceeded { entries } => std::mem::take(entries),
+                _ => Vec::new(),
+            },
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
-        finish(
-            self,
-            status,
-            code,
-            retry_after,
-            "application/problem+json",
-            body,
-        )
+        let content_type = [(header::CONTENT_TYPE, "application/problem+json")];
+        self.finish((status, content_type, body).into_response())
     }
 }
 
 impl IntoResponse for OipFailure {
     fn into_response(self) -> Response {
-        let Parts {
-            mut status,
-            code,
-            detail,
-            retry_after,
-            ..
-        } = self.0.parts();
-        if matches!(self.0, ApiError::UnknownVariant { .. }) {
-            // The protocol knows no 422; what cannot be asked like this is a bad request there.
-            status = StatusCode::BAD_REQUEST;
-        }
-        let mut body = ErrorBody::new(detail, code);
-        body.trace_id = trace_id();
-        finish(
-            self.0,
-            status,
-            code,
-            retry_after,
-            "application/json",
-            body.to_json(),
-        )
+        let Self(error) = self;
+        let status = match error.status() {
+            // The protocol has no 422 for what cannot be asked like this.
+            _ if matches!(error, ApiError::UnknownVariant { .. }) => StatusCode::BAD_REQUEST,
+            status => status,
+        };
+        let mut body = ErrorBody::new(error.detail(), error.code().as_str());
+        body.trace_id = telemetry::current().trace_id();
+        let content_type = [(header::CONTENT_TYPE, "application/json")];
+        error.finish((status, content_type, body.to_json()).into_response())
     }
 }
 
-fn finish(
-    error: ApiError,
-    status: StatusCode,
-    code: &'static str,
-    retry_after: Option<HeaderValue>,
-    content_type: &'static str,
-    body: Vec<u8>,
-) -> Response {
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
-    if let Some(retry_after) = retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, retry_after);
+impl From<ErrorCode> for EntryError {
+    fn from(code: ErrorCode) -> Self {
+        let (status, title) = meaning(code);
+        Self {
+            status: status.as_u16(),
+            code,
+            title,
+        }
     }
-    if status.is_server_error() {
-        response.extensions_mut().insert(Failure::new(error, code));
+}
+
+impl From<CallError> for ApiError {
+    fn from(error: CallError) -> Self {
+        match error {
+            // The path of the client's request does not make an address of the model service.
+            CallError::Address(_) => Self::UnknownPath,
+            error => Self::Model(Arc::new(error)),
+        }
     }
-    response
 }
 
 impl From<BytesRejection> for ApiError {
@@ -358,46 +323,8 @@ impl From<serde_json::Error> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::TooManyRequests => Self::TooManyRequests,
+            Refusal::TooManyRequests => Self::Overloaded,
             Refusal::TimedOut => Self::TimedOut,
         }
     }
-}
-
-/// A fault on purpose in the form of `/v1`.
-pub(crate) fn problem_fault(status: StatusCode, text: &str) -> Response {
-    let (code, title) = ("fault_injected", "A fault on purpose");
-    let kind = format!("urn:throughline:problem:{code}");
-    let problem = Problem {
-        kind,
-        title,
-        status: status.as_u16(),
-        detail: text.to_owned(),
-        code,
-        trace_id: trace_id(),
-        errors: Vec::new(),
-    };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/problem+json")],
-        body,
-    )
-        .into_response()
-}
-
-/// A fault on purpose in the form of `/v2`.
-pub(crate) fn oip_fault(status: StatusCode, text: &str) -> Response {
-    let mut body = ErrorBody::new(text, "fault_injected");
-    body.trace_id = trace_id();
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/json")],
-        body.to_json(),
-    )
-        .into_response()
-}
-
-fn trace_id() -> Option<String> {
-    telemetry::current().trace_id()
 }

@@ -1,57 +1,69 @@
-//! The gateway: it answers predictions from its store, and has a model service compute the ones it does not have.
+//! The gateway: it answers predictions from its store, and has a model service compute the others.
 //!
-//! A request goes `predictions` (what is asked) → `choice` (which variant answers) → `read_through` (store, then model) →
-//! `flight` (one computation for each key) → `model` (Open Inference Protocol). `store` is the seam to `SQLite` and
-//! Elasticsearch, `routes` says which variants a model has, `catalogue` knows their current versions, `statistics` compares
-//! them, `passthrough` hands `/v2` on untouched.
+//! A request goes `predictions` (the handler) → `predict` (choose, look up, compute, retry, answer). On its way it uses
+//! `choice` (which variant answers), `store` (predictions in `SQLite` or Elasticsearch), `single_flight` (one call for each
+//! key) and `dispatch` (how calls go out) over `model_client` (Open Inference Protocol). `passthrough` forwards `/v2`, also by
+//! `dispatch`. `traffic` has the split of each model, `discovery` the current versions, `statistics` the comparison.
 
 mod api;
+mod background;
 mod cache;
-mod catalogue;
 mod choice;
 mod config;
+mod discovery;
+mod dispatch;
 mod error;
-mod flight;
-mod model;
+mod freshness;
+mod model_client;
 mod models;
+mod names;
 mod openapi;
 mod passthrough;
+mod predict;
 mod predictions;
-mod read_through;
 mod router;
-mod routes;
 mod search;
+mod single_flight;
 mod statistics;
 mod store;
 mod timing;
+mod traffic;
 
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, ServiceAddress, StoreAddress};
-pub use routes::RoutesError;
 pub use store::elasticsearch::{Addresses, ElasticsearchOptions, SetupError};
 pub use store::sqlite::OpenError;
 pub use store::{
     Key, Lookup, LookupPart, Page, Position, PredictionStore, Search, StoreError, StoredPrediction,
 };
+pub use traffic::RoutesError;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use runtime::{Health, Shutdown};
 use telemetry::client::{ClientError, HttpClient};
 use tokio::net::TcpListener;
 
-use crate::catalogue::Catalogue;
-use crate::model::ModelClient;
-use crate::read_through::{Parts, ReadThrough, Shadows};
-use crate::routes::watch::Watcher;
+use crate::discovery::Discovery;
+use crate::dispatch::Dispatcher;
+use crate::freshness::Lifetime;
+use crate::model_client::ModelClient;
+use crate::models::Models;
+use crate::passthrough::Passthrough;
+use crate::predict::{Compute, LookUp, Predictor, Worker};
+use crate::router::Handlers;
+use crate::search::Searcher;
+use crate::single_flight::SingleFlight;
 use crate::statistics::Statistics;
 use crate::store::elasticsearch::ElasticsearchStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
+use crate::traffic::watch::Watcher;
 
 /// What is fixed about this part.
 pub const PART: runtime::Part = runtime::Part {
@@ -67,19 +79,19 @@ pub enum Error {
     /// The prediction store cannot be opened.
     #[error("cannot start with this prediction store; choose another with --prediction-store")]
     Store(#[from] OpenError),
-    /// What names the prediction store names none.
+    /// `--prediction-store` does not name a store.
     #[error("cannot use this --prediction-store: {reason}")]
     StoreAddress {
         /// What is wrong with it, without the address itself.
         reason: String,
     },
-    /// Elasticsearch is not told well.
-    #[error("cannot keep predictions in Elasticsearch as told")]
+    /// The options of Elasticsearch do not fit together.
+    #[error("cannot keep predictions in Elasticsearch with these options")]
     Elasticsearch(#[from] SetupError),
-    /// The routes are not right.
+    /// The routes file is not valid.
     #[error("cannot start with these routes")]
-    Routes(#[from] RoutesError),
-    /// Two services of one name.
+    Traffic(#[from] RoutesError),
+    /// Two services have one name.
     #[error(
         "--model-service gives more than one address of `{name}`; each variant needs a name of its own, as in canary=URL"
     )]
@@ -87,7 +99,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// No HTTP client.
+    /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[from] ClientError),
     /// The drain took too long.
@@ -95,10 +107,10 @@ pub enum Error {
     Serve(#[from] runtime::ServeError),
 }
 
-/// Where the time comes from, so that tests can let it pass.
+/// The source of the time, so that tests can let it pass.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Runs the gateway as a process and gives its exit code.
+/// Runs the gateway as a process and returns its exit code.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
     runtime::run(&PART, config.listen, &process, |listener, shutdown| {
@@ -112,7 +124,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     run_with(config, store, Arc::new(Timestamp::now), listener, shutdown).await
 }
 
-/// The same with a store and a clock of the caller's.
+/// The same with a given store and clock.
 pub(crate) async fn run_with(
     config: Config,
     store: Arc<dyn PredictionStore>,
@@ -121,34 +133,70 @@ pub(crate) async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let health = Health::new();
-    let routes = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
+    let watcher = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
+    let traffic = watcher.traffic();
+    let statistics = Arc::new(Statistics::new(clock()));
+    let lifetime = Lifetime::new(clock, config.prediction_ttl);
     let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
     let client = ModelClient::new(HttpClient::new()?);
-    let catalogue = Catalogue::new(
+    let discovery = Discovery::new(
         client.clone(),
-        routes.routes(),
+        traffic.clone(),
         store.clone(),
         health.clone(),
     );
-    let parts = Parts {
-        catalogue: catalogue.clone(),
-        routes: routes.routes(),
-        client,
-        store,
-        statistics: Arc::new(Statistics::new(clock())),
-        shadows: Shadows::new(),
+    let dispatcher = Dispatcher::new(client.clone(), discovery.clone(), Arc::clone(&statistics));
+    let worker = Worker {
+        dispatcher: dispatcher.clone(),
+        discovery: discovery.clone(),
+        statistics: Arc::clone(&statistics),
+        store: store.clone(),
+        lifetime: lifetime.clone(),
     };
-    let predictions = ReadThrough::new(parts, clock, config.prediction_ttl);
-    let app = router::build(&config, Arc::clone(&predictions), &health);
-    // A model service that is there already is known before the first request; one that is not does not hold the start.
-    catalogue.refresh().await;
+    let predictor = Predictor {
+        traffic: traffic.clone(),
+        look_up: LookUp {
+            discovery: discovery.clone(),
+            store: store.clone(),
+            statistics: Arc::clone(&statistics),
+            lifetime: lifetime.clone(),
+        },
+        compute: Compute {
+            discovery: discovery.clone(),
+            dispatcher: dispatcher.clone(),
+            worker,
+            // A request that is still looking up must find the call that ended meanwhile.
+            calls: SingleFlight::new(config.prediction_store_timeout + Duration::from_secs(1)),
+        },
+    };
+    let handlers = Handlers {
+        predictor: Arc::new(predictor),
+        searcher: Searcher {
+            store: store.clone(),
+            lifetime: lifetime.clone(),
+        },
+        models: Models {
+            discovery: discovery.clone(),
+            traffic: traffic.clone(),
+            statistics,
+        },
+        passthrough: Passthrough {
+            traffic,
+            discovery: discovery.clone(),
+            dispatcher,
+            client,
+        },
+    };
+    let app = router::build(&config, handlers, &health);
+    // A model service that runs is known before the first request; one that does not run must not hold the start.
+    discovery.refresh().await;
     health.ready(true);
     let end = shutdown.clone();
     let background = async {
         tokio::join!(
-            catalogue.keep_fresh(config.model_refresh),
-            predictions.keep_tidy(),
-            routes.keep_fresh(config.routes_refresh, || catalogue.refresh()),
+            discovery.keep_fresh(config.model_refresh),
+            lifetime.keep_tidy(store),
+            watcher.keep_fresh(config.routes_refresh, || discovery.refresh()),
         );
     };
     tokio::select! {

@@ -1,4 +1,4 @@
-//! `GET /v1/models`: which models there are, how each is served, whether it can answer, and how its variants compare.
+//! `GET /v1/models`: the models, how each is served, whether it can answer, and how its variants compare.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,22 +11,21 @@ use crate::api::{
     Agreement, LatencySeconds, ModelEntry, ModelsResponse, Problem, VariantEntry, VariantHealth,
     VariantMode, VariantStatistics,
 };
-use crate::catalogue::{Known, Takes};
+use crate::discovery::{Discovery, KnownVariant, Takes};
 use crate::error::ApiError;
-use crate::model::ModelError;
+use crate::model_client::CallError;
 use crate::predictions::json;
-use crate::read_through::ReadThrough;
-use crate::routes::{Mode, Route, Variant};
-use crate::statistics::{Statistics, wilson95};
+use crate::statistics::{Statistics, VariantSummary, wilson95};
+use crate::traffic::watch::SharedTraffic;
+use crate::traffic::{Mode, Split, Variant};
 
-/// An answer of this age is shown again, so that a page that asks often costs the model services little.
+/// Answers of this age are used again, so that a page that polls costs the model services little.
 const SHOWN_AGAIN: Duration = Duration::from_secs(1);
 
 /// The models
 ///
-/// Asked of the model services, at most once a second. While one is down, the models that it is to serve are listed as
-/// `unavailable`. The statistics are those of this gateway since it was started; they compare the variants by the
-/// predictions of the last 10,000 ids.
+/// The model services are asked at most once a second. While one is down, its models are listed as `unavailable`. The
+/// statistics count since the start of this gateway; they compare the variants by the predictions of the last 10,000 ids.
 #[utoipa::path(
     get,
     path = "/v1/models",
@@ -39,50 +38,45 @@ const SHOWN_AGAIN: Duration = Duration::from_secs(1);
         (status = 504, description = "Too slow", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn list(
-    State(predictions): State<Arc<ReadThrough>>,
-) -> Result<Response, ApiError> {
-    let parts = predictions.parts();
-    let known = parts.catalogue.all(SHOWN_AGAIN).await;
-    if known.is_empty() && parts.catalogue.is_down() {
-        return Err(ApiError::Model(Arc::new(ModelError::Down)));
+pub(crate) async fn list(State(models): State<Models>) -> Result<Response, ApiError> {
+    let known = models.discovery.all(SHOWN_AGAIN).await;
+    if known.is_empty() && models.discovery.is_down() {
+        return Err(CallError::Down.into());
     }
-    let routes = parts.routes.load();
-    let names: BTreeSet<&String> = known.keys().chain(routes.models().keys()).collect();
-    let models = names.into_iter().map(|name| {
+    let traffic = models.traffic.load();
+    let names: BTreeSet<&String> = known.keys().chain(traffic.models().keys()).collect();
+    let statistics = &models.statistics;
+    let entries = names.into_iter().map(|name| {
         let known = known.get(name).map(Vec::as_slice).unwrap_or_default();
-        entry(name, known, routes.of(name), &parts.statistics)
+        entry(name, known, traffic.of(name), statistics)
     });
     Ok(json(&ModelsResponse {
-        models: models.collect(),
-        since: parts.statistics.since().to_string(),
+        models: entries.collect(),
+        since: statistics.since().to_string(),
     }))
 }
 
-fn entry(name: &str, known: &[Arc<Known>], route: &Route, statistics: &Statistics) -> ModelEntry {
-    let reference = &route.variants[route.first()];
-    let found = |variant: &Variant| known.iter().find(|known| known.variant.is_at(variant));
-    let shown =
-        |variant: &&Variant| variant.answers() || !route.implied || found(variant).is_some();
-    let variants = route.variants.iter().filter(shown).map(|variant| {
-        let known = found(variant);
-        VariantEntry {
-            name: (*variant.name).to_owned(),
-            mode: match variant.mode {
-                Mode::Active => VariantMode::Active,
-                Mode::Shadow => VariantMode::Shadow,
-            },
-            weight: (variant.mode == Mode::Active).then_some(variant.weight),
-            version: known.map(|known| known.version.clone()).unwrap_or_default(),
-            versions: known
-                .map(|known| known.versions.clone())
-                .unwrap_or_default(),
-            health: match known {
-                Some(known) if known.ready => VariantHealth::Ready,
-                _ => VariantHealth::Unavailable,
-            },
-            statistics: statistics_of(name, variant, reference, statistics),
-        }
+/// What is listed.
+#[derive(Clone)]
+pub(crate) struct Models {
+    pub(crate) discovery: Discovery,
+    pub(crate) traffic: SharedTraffic,
+    pub(crate) statistics: Arc<Statistics>,
+}
+
+fn entry(
+    name: &str,
+    known: &[Arc<KnownVariant>],
+    split: &Split,
+    statistics: &Statistics,
+) -> ModelEntry {
+    let reference = &split[split.first()];
+    let variants = split.variants.iter().filter_map(|variant| {
+        let known = known.iter().find(|known| known.variant.is_at(variant));
+        // A service that gets no traffic of this model is listed only if it has the model.
+        let listed = variant.answers() || !split.implied || known.is_some();
+        let summary = || statistics.summary(name, &variant.name, &reference.name);
+        listed.then(|| variant_entry(variant, known, summary(), &reference.name))
     });
     let takes = Takes::any(known.iter());
     let inputs = [("data_ids", takes.data_ids), ("texts", takes.texts)];
@@ -92,35 +86,54 @@ fn entry(name: &str, known: &[Arc<Known>], route: &Route, statistics: &Statistic
             .into_iter()
             .filter_map(|(input, taken)| taken.then_some(input))
             .collect(),
-        fail_over: route.fail_over,
+        fail_over: split.fail_over,
         variants: variants.collect(),
     }
 }
 
-fn statistics_of(
-    model: &str,
+fn variant_entry(
     variant: &Variant,
-    reference: &Variant,
-    statistics: &Statistics,
-) -> VariantStatistics {
-    let told = statistics.tell(model, &variant.name, &reference.name);
-    let agreement = wilson95(told.agreed, told.pairs).map(|interval95| Agreement {
-        with: (*reference.name).to_owned(),
-        pairs: told.pairs,
-        agreed: told.agreed,
-        share: told.agreed as f64 / told.pairs as f64,
+    known: Option<&Arc<KnownVariant>>,
+    summary: VariantSummary,
+    reference: &str,
+) -> VariantEntry {
+    VariantEntry {
+        name: (*variant.name).to_owned(),
+        mode: match variant.mode {
+            Mode::Active => VariantMode::Active,
+            Mode::Shadow => VariantMode::Shadow,
+        },
+        weight: (variant.mode == Mode::Active).then_some(variant.weight),
+        version: known.map(|known| known.version.clone()).unwrap_or_default(),
+        versions: known
+            .map(|known| known.versions.clone())
+            .unwrap_or_default(),
+        health: match known {
+            Some(known) if known.ready => VariantHealth::Ready,
+            _ => VariantHealth::Unavailable,
+        },
+        statistics: variant_statistics(summary, reference),
+    }
+}
+
+fn variant_statistics(summary: VariantSummary, reference: &str) -> VariantStatistics {
+    let agreement = wilson95(summary.agreed, summary.pairs).map(|interval95| Agreement {
+        with: reference.to_owned(),
+        pairs: summary.pairs,
+        agreed: summary.agreed,
+        share: summary.agreed as f64 / summary.pairs as f64,
         interval95,
     });
     VariantStatistics {
-        calls: told.calls,
-        errors: told.errors,
+        calls: summary.calls,
+        errors: summary.errors,
         latency_seconds: LatencySeconds {
-            p50: told.p50,
-            p95: told.p95,
+            p50: summary.p50,
+            p95: summary.p95,
         },
-        predictions: told.predictions,
-        confidence_mean: told.confidence_mean,
-        label_shares: told.label_shares,
+        predictions: summary.predictions,
+        confidence_mean: summary.confidence_mean,
+        label_shares: summary.label_shares,
         agreement,
     }
 }

@@ -15,7 +15,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, Required, Respon
 use utoipa::{OpenApi, PartialSchema as _};
 
 use crate::api;
-use crate::passthrough::{CALLS, Call, CallMethod};
+use crate::passthrough::{CALLS, CallMethod, OipCall};
 use crate::{models, predictions, search};
 
 #[derive(OpenApi)]
@@ -76,7 +76,7 @@ fn method(method: CallMethod) -> HttpMethod {
     }
 }
 
-fn operation(call: &Call) -> Operation {
+fn operation(call: &OipCall) -> Operation {
     let infer = call.path.ends_with("/infer");
     let answer = if call.path == "/v2/repository/index" {
         list()

@@ -1,4 +1,4 @@
-//! `POST /v1/predictions` and `GET /v1/predictions/{model}/{data_id}`: the wire on both sides of [`ReadThrough`].
+//! `POST /v1/predictions` and `GET /v1/predictions/{model}/{data_id}`: the handlers before and after [`Predictor`].
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::api::{Entry, Prediction, PredictionRequest, PredictionResponse, Probl
 use crate::cache::{CACHE_STATUS, Directives};
 use crate::choice::Wish;
 use crate::error::ApiError;
-use crate::read_through::{Answer, Asked, ReadThrough};
+use crate::predict::{Answer, Batch, Predictor};
 use crate::timing::SERVER_TIMING;
 
 /// Predictions of one model
@@ -57,25 +57,17 @@ use crate::timing::SERVER_TIMING;
     )
 )]
 pub(crate) async fn create(
-    State(predictions): State<Arc<ReadThrough>>,
+    State(predictor): State<Arc<Predictor>>,
     Extension(deadline): Extension<Deadline>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     if headers.contains_key(header::CONTENT_ENCODING) {
-        // The decompression layer takes the header away from what it understands.
+        // The decompression layer removes the header from a body that it can decompress.
         return Err(ApiError::Encoding);
     }
-    let asked = read(&body?)?;
-    describe(&asked);
-    let answer = predictions
-        .answer(
-            asked,
-            Wish::read(&headers),
-            Directives::read(&headers),
-            deadline,
-        )
-        .await?;
+    let batch = read(&body?)?;
+    let answer = answer(&predictor, batch, &headers, deadline).await?;
     Ok(respond(answer, |predictions| {
         json(&PredictionResponse { predictions })
     }))
@@ -111,35 +103,34 @@ pub(crate) async fn create(
     )
 )]
 pub(crate) async fn one(
-    State(predictions): State<Arc<ReadThrough>>,
+    State(predictor): State<Arc<Predictor>>,
     Extension(deadline): Extension<Deadline>,
     headers: HeaderMap,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path((model, data_id)) =
         path.map_err(|_| ApiError::Invalid("the path is not UTF-8".to_owned()))?;
-    let asked = Asked::one(model, data_id)?;
-    describe(&asked);
-    let answer = predictions
-        .answer(
-            asked,
-            Wish::read(&headers),
-            Directives::read(&headers),
-            deadline,
-        )
-        .await?;
+    let batch = Batch::of_path(model, data_id)?;
+    let answer = answer(&predictor, batch, &headers, deadline).await?;
     Ok(respond(answer, |entries| json(&entries.first())))
 }
 
-fn read(body: &[u8]) -> Result<Asked, ApiError> {
-    let PredictionRequest {
-        model,
-        data_ids,
-        texts,
-    } = protocol::object(body)?;
-    match (data_ids, texts) {
-        (Some(ids), None) => Asked::data_ids(model, ids),
-        (None, Some(texts)) => Asked::texts(model, texts),
+async fn answer(
+    predictor: &Predictor,
+    batch: Batch,
+    headers: &HeaderMap,
+    deadline: Deadline,
+) -> Result<Answer, ApiError> {
+    describe(&batch);
+    let (wish, directives) = (Wish::read(headers), Directives::read(headers));
+    predictor.answer(batch, wish, directives, deadline).await
+}
+
+fn read(body: &[u8]) -> Result<Batch, ApiError> {
+    let request: PredictionRequest = protocol::object(body)?;
+    match (request.data_ids, request.texts) {
+        (Some(ids), None) => Batch::of_data_ids(request.model, ids),
+        (None, Some(texts)) => Batch::of_texts(request.model, texts),
         (Some(_), Some(_)) => Err(ApiError::Invalid(
             "data_ids and texts cannot both be given".to_owned(),
         )),
@@ -149,32 +140,29 @@ fn read(body: &[u8]) -> Result<Asked, ApiError> {
     }
 }
 
-/// What the SERVER span tells of the request.
-fn describe(asked: &Asked) {
+/// Sets on the SERVER span what the request asks for.
+fn describe(batch: &Batch) {
     let span = telemetry::current();
-    span.set(attr::ML_MODEL_NAME, asked.model.clone());
+    span.set(attr::ML_MODEL_NAME, batch.model.clone());
     span.set(
         attr::ML_BATCH_SIZE,
-        i64::try_from(asked.len()).unwrap_or(i64::MAX),
+        i64::try_from(batch.len()).unwrap_or(i64::MAX),
     );
-    if let [data_id] = asked.ids.as_slice() {
-        span.set(attr::ML_DATA_ID, data_id.clone());
+    if let [instance] = batch.instances.as_slice() {
+        span.set(attr::ML_DATA_ID, instance.id.clone());
     }
 }
 
 fn respond(answer: Answer, write: impl FnOnce(Vec<Entry>) -> Response) -> Response {
-    let Answer {
-        result,
-        cache_status,
-        timing,
-    } = answer;
-    let mut response = result.map_or_else(IntoResponse::into_response, write);
-    let told = [
-        (CACHE_STATUS, cache_status),
-        (SERVER_TIMING, timing.header()),
+    let mut response = answer
+        .result
+        .map_or_else(IntoResponse::into_response, write);
+    let headers = [
+        (CACHE_STATUS, answer.cache_status.to_string()),
+        (SERVER_TIMING, answer.timing.header()),
     ];
-    for (name, value) in told {
-        // Both are made of ASCII words and numbers; a value that is not would be left out.
+    for (name, value) in headers {
+        // Both are ASCII words and numbers; any other value would be left out.
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }
@@ -182,15 +170,9 @@ fn respond(answer: Answer, write: impl FnOnce(Vec<Entry>) -> Response) -> Respon
     response
 }
 
-/// A JSON answer; the bodies of this crate have no keys or numbers that could fail to be written.
+/// A JSON answer. The bodies of this crate have no keys or numbers that JSON cannot have.
 pub(crate) fn json<T: Serialize>(body: &T) -> Response {
     let body = serde_json::to_vec(body).unwrap_or_default();
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body,
-    )
-        .into_response()
+    let content_type = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }

@@ -1,7 +1,7 @@
 //! All routes, and the layers around them.
 //!
-//! `/v1` and `/v2` are two routers with layers of their own, because refusals and faults must speak each one's form. From
-//! the outside: telemetry, limits, size, decompression (`/v1` only: `/v2` passes bytes on), handler.
+//! `/v1` and `/v2` are two routers with layers of their own, because refusals and faults take the form of each. From the
+//! outside: telemetry, limits, size, decompression (only `/v1`, since `/v2` passes bytes through), handler.
 
 use std::sync::Arc;
 
@@ -9,90 +9,90 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use http::Uri;
+use axum::routing::{get, post};
+use http::{StatusCode, Uri};
 use runtime::{Health, Refusal};
 use telemetry::server;
 use tower::ServiceBuilder;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::error::{self, ApiError, OipFailure};
+use crate::error::{ApiError, OipFailure};
+use crate::models::Models;
 use crate::passthrough::{self, CALLS, CallMethod, Passthrough};
-use crate::read_through::ReadThrough;
+use crate::predict::Predictor;
+use crate::search::Searcher;
 use crate::{Config, PART, models, openapi, predictions, search};
 
 /// The largest body, also after decompression.
-pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// What the handlers use.
+pub(crate) struct Handlers {
+    pub(crate) predictor: Arc<Predictor>,
+    pub(crate) searcher: Searcher,
+    pub(crate) models: Models,
+    pub(crate) passthrough: Passthrough,
+}
 
 /// Everything that the gateway answers.
-pub(crate) fn build(config: &Config, predictions: Arc<ReadThrough>, health: &Health) -> Router {
-    let through = Passthrough {
-        parts: predictions.parts().clone(),
-    };
+pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> Router {
     let decompression = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .map_request(|request: http::Request<_>| request.map(Body::new));
-    let v1 = collect(v1_routes())
-        .with_state(predictions)
+    let predictions = Router::new()
+        .route("/v1/predictions", post(predictions::create))
+        .route("/v1/predictions/{model}/{data_id}", get(predictions::one))
+        .with_state(handlers.predictor);
+    let searches = Router::new()
+        .route("/v1/predictions", get(search::search))
+        .with_state(handlers.searcher);
+    let models = Router::new()
+        .route("/v1/models", get(models::list))
+        .with_state(handlers.models);
+    let v1 = Router::new()
+        .merge(predictions)
+        .merge(searches)
+        .merge(models)
+        .route("/openapi.json", get(openapi::document))
         .layer(decompression)
         .fallback(unknown_path)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(runtime::limit_layer(&config.process, refuse))
-        .layer(server::layer(options(config, error::problem_fault)));
-    let v2 = collect(v2_routes())
-        .with_state(through)
+        .layer(server::layer(options(config, inject_fault)));
+    let v2 = v2()
+        .with_state(handlers.passthrough)
         .method_not_allowed_fallback(async || OipFailure(ApiError::Method))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(runtime::limit_layer(&config.process, refuse_oip))
-        .layer(server::layer(options(config, error::oip_fault)));
+        .layer(server::layer(options(config, inject_oip_fault)));
     v1.merge(v2).merge(health.routes())
 }
 
-/// The routes of `/v1`, and the description of all.
-pub(crate) fn v1_routes() -> Vec<(&'static str, MethodRouter<Arc<ReadThrough>>)> {
-    vec![
-        (
-            "/v1/predictions",
-            post(predictions::create).get(search::search),
-        ),
-        ("/v1/predictions/{model}/{data_id}", get(predictions::one)),
-        ("/v1/models", get(models::list)),
-        ("/openapi.json", get(openapi::document)),
-    ]
+fn v2() -> Router<Passthrough> {
+    CALLS.iter().fold(Router::new(), |router, call| {
+        let handler = match call.method {
+            CallMethod::Get => get(passthrough::forward),
+            CallMethod::Post => post(passthrough::forward),
+        };
+        router.route(call.path, handler)
+    })
 }
 
-/// The routes of `/v2`.
-pub(crate) fn v2_routes() -> Vec<(&'static str, MethodRouter<Passthrough>)> {
-    let route = |method| match method {
-        CallMethod::Get => get(passthrough::forward),
-        CallMethod::Post => post(passthrough::forward),
-    };
-    CALLS
-        .iter()
-        .map(|call| (call.path, route(call.method)))
-        .collect()
-}
-
-fn collect<S: Clone + Send + Sync + 'static>(
-    routes: Vec<(&'static str, MethodRouter<S>)>,
-) -> Router<S> {
-    routes
-        .into_iter()
-        .fold(Router::new(), |router, (path, methods)| {
-            router.route(path, methods)
-        })
-}
-
-fn options(
-    config: &Config,
-    fault_response: fn(http::StatusCode, &str) -> Response,
-) -> server::Options {
+fn options(config: &Config, fault_response: fn(StatusCode, &str) -> Response) -> server::Options {
     server::Options {
         service: PART.name,
         allow_faults: config.allow_faults,
         fault_response,
     }
+}
+
+fn inject_fault(_: StatusCode, message: &str) -> Response {
+    ApiError::FaultInjected(message.to_owned()).into_response()
+}
+
+fn inject_oip_fault(_: StatusCode, message: &str) -> Response {
+    OipFailure(ApiError::FaultInjected(message.to_owned())).into_response()
 }
 
 fn refuse(refusal: Refusal) -> Response {
@@ -103,7 +103,7 @@ fn refuse_oip(refusal: Refusal) -> Response {
     OipFailure(refusal.into()).into_response()
 }
 
-/// One router holds the fallback of both, so it looks at the path for the form of the answer.
+/// The fallback of both routers: the path decides the form of the answer.
 async fn unknown_path(uri: Uri) -> Response {
     if uri.path() == "/v2" || uri.path().starts_with("/v2/") {
         return OipFailure(ApiError::UnknownPath).into_response();

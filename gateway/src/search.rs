@@ -1,7 +1,5 @@
 //! `GET /v1/predictions`: what is stored, newest first, page by page.
 
-use std::sync::Arc;
-
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -10,12 +8,20 @@ use telemetry::attr;
 
 use crate::api::{Prediction, Problem, SearchParameters, SearchResponse};
 use crate::error::ApiError;
+use crate::freshness::Lifetime;
 use crate::predictions::json;
-use crate::read_through::ReadThrough;
+use crate::store::watched::WatchedStore;
 use crate::store::{Key, Position, Search};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
+
+/// What a search needs.
+#[derive(Clone)]
+pub(crate) struct Searcher {
+    pub(crate) store: WatchedStore,
+    pub(crate) lifetime: Lifetime,
+}
 
 /// Stored predictions
 ///
@@ -36,22 +42,17 @@ const MAX_LIMIT: usize = 1_000;
     )
 )]
 pub(crate) async fn search(
-    State(predictions): State<Arc<ReadThrough>>,
+    State(Searcher { store, lifetime }): State<Searcher>,
     parameters: Result<Query<SearchParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Query(parameters) =
         parameters.map_err(|rejection| ApiError::Invalid(rejection.body_text()))?;
     let mut search = read(parameters)?;
-    search.since = search.since.max(predictions.oldest());
+    search.since = search.since.max(lifetime.oldest());
     if let Some(model) = &search.model {
         telemetry::current().set(attr::ML_MODEL_NAME, model.clone());
     }
-    let page = predictions
-        .parts()
-        .store
-        .search(search)
-        .await
-        .map_err(ApiError::Store)?;
+    let page = store.search(search).await.map_err(ApiError::Store)?;
     let predictions = page
         .predictions
         .into_iter()

@@ -1,7 +1,8 @@
-//! How the variants of each model do, since this gateway was started: their calls, and what they say of the same ids.
+//! How the variants of each model compare since this gateway was started: their calls, and their predictions for the same
+//! ids.
 //!
-//! All of it is bounded and in memory. Of an id only a hash is kept, and that means nothing outside this process. The
-//! comparison is of predictions and not of requests: an id that is asked a thousand times counts once.
+//! All of it is bounded and in memory. Of an id only a hash is kept, which means nothing outside this process. Predictions are
+//! compared, not requests: an id that is asked for a thousand times counts once.
 
 mod agreement;
 mod latency;
@@ -9,32 +10,34 @@ mod record;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::RandomState;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use protocol::ErrorCode;
 
 pub(crate) use agreement::wilson95;
 use latency::Latency;
 use record::Record;
 
-use crate::model::ModelError;
+use crate::model_client::CallError;
 use crate::store::StoredPrediction;
 
-/// Models that are kept apart. A model is known before anything is counted of it, so no request can invent more.
+/// A model is known before anything of it is counted, so no request can make up more.
 const MAX_MODELS: usize = 1_000;
 
-/// What is known of all models.
+/// The statistics of all models.
 #[derive(Debug)]
 pub(crate) struct Statistics {
     since: Timestamp,
-    models: RwLock<HashMap<String, Arc<Model>>>,
+    models: RwLock<HashMap<String, Arc<ModelStatistics>>>,
     hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
-struct Model {
+struct ModelStatistics {
     calls: RwLock<HashMap<Box<str>, Arc<Calls>>>,
     record: Mutex<Record>,
 }
@@ -47,19 +50,19 @@ struct Calls {
     latency: Latency,
 }
 
-/// What became of an inference call.
+/// The outcome of an inference call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallEnd {
     Answered,
-    /// The request was at fault; how long that took says nothing of the variant.
+    /// The request was at fault; its duration says nothing about the variant.
     Refused,
     /// The variant was at fault.
     Failed,
 }
 
 impl CallEnd {
-    pub(crate) fn of_error(error: &ModelError) -> Self {
-        if error.is_outage() || error.code() == "overloaded" {
+    pub(crate) fn of_error(error: &CallError) -> Self {
+        if error.is_outage() || error.code() == ErrorCode::Overloaded {
             Self::Failed
         } else {
             Self::Refused
@@ -67,20 +70,20 @@ impl CallEnd {
     }
 }
 
-/// What is told of one variant.
+/// The statistics of one variant, beside a reference variant.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Told {
+pub(crate) struct VariantSummary {
     /// Inference calls, and those of them that failed.
     pub(crate) calls: u64,
     pub(crate) errors: u64,
     /// Seconds.
     pub(crate) p50: Option<f64>,
     pub(crate) p95: Option<f64>,
-    /// Different ids of which a prediction is in the record.
+    /// Different ids with a prediction in the record.
     pub(crate) predictions: u64,
     pub(crate) confidence_mean: Option<f64>,
     pub(crate) label_shares: BTreeMap<String, f64>,
-    /// The ids that this variant and the one it is compared with both have answered, and those that got the same label.
+    /// The ids that this variant and the reference have both predicted, and those of them with the same label.
     pub(crate) pairs: u64,
     pub(crate) agreed: u64,
 }
@@ -99,7 +102,7 @@ impl Statistics {
     }
 
     /// Counts an inference call of a variant.
-    pub(crate) fn called(&self, model: &str, variant: &str, took: Duration, end: CallEnd) {
+    pub(crate) fn record_call(&self, model: &str, variant: &str, took: Duration, end: CallEnd) {
         let Some(model) = self.model(model) else {
             return;
         };
@@ -112,8 +115,8 @@ impl Statistics {
         }
     }
 
-    /// Takes predictions of one model into the comparison.
-    pub(crate) fn saw<'a>(
+    /// Records predictions of one model for the comparison.
+    pub(crate) fn record_predictions<'a>(
         &self,
         model: &str,
         predictions: impl Iterator<Item = &'a StoredPrediction>,
@@ -125,7 +128,7 @@ impl Statistics {
         let Some(model) = self.model(model) else {
             return;
         };
-        let mut record = model.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = model.record.lock();
         for prediction in predictions {
             let id = std::hash::BuildHasher::hash_one(&self.hasher, &prediction.key.data_id);
             record.put(
@@ -137,48 +140,47 @@ impl Statistics {
         }
     }
 
-    /// What is known of `variant` beside `reference`.
-    pub(crate) fn tell(&self, model: &str, variant: &str, reference: &str) -> Told {
-        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+    /// The statistics of `variant` beside `reference`.
+    pub(crate) fn summary(&self, model: &str, variant: &str, reference: &str) -> VariantSummary {
+        let models = self.models.read();
         let Some(model) = models.get(model).map(Arc::clone) else {
-            return Told::default();
+            return VariantSummary::default();
         };
         drop(models);
-        let mut told = Told::default();
+        let mut summary = VariantSummary::default();
         model
             .record
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .tell(variant, reference, &mut told);
-        let calls = model.calls.read().unwrap_or_else(PoisonError::into_inner);
+            .summarize(variant, reference, &mut summary);
+        let calls = model.calls.read();
         if let Some(calls) = calls.get(variant) {
-            told.calls = calls.all.load(Ordering::Relaxed);
-            told.errors = calls.failed.load(Ordering::Relaxed);
-            [told.p50, told.p95] = calls.latency.quantiles([0.5, 0.95]);
+            summary.calls = calls.all.load(Ordering::Relaxed);
+            summary.errors = calls.failed.load(Ordering::Relaxed);
+            [summary.p50, summary.p95] = calls.latency.quantiles([0.5, 0.95]);
         }
-        told
+        summary
     }
 
-    fn model(&self, name: &str) -> Option<Arc<Model>> {
-        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+    fn model(&self, name: &str) -> Option<Arc<ModelStatistics>> {
+        let models = self.models.read();
         if let Some(model) = models.get(name) {
             return Some(Arc::clone(model));
         }
         drop(models);
-        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        let mut models = self.models.write();
         let room = models.len() < MAX_MODELS || models.contains_key(name);
         room.then(|| Arc::clone(models.entry(name.to_owned()).or_default()))
     }
 }
 
-impl Model {
+impl ModelStatistics {
     fn calls(&self, variant: &str) -> Arc<Calls> {
-        let calls = self.calls.read().unwrap_or_else(PoisonError::into_inner);
+        let calls = self.calls.read();
         if let Some(calls) = calls.get(variant) {
             return Arc::clone(calls);
         }
         drop(calls);
-        let mut calls = self.calls.write().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls.write();
         Arc::clone(calls.entry(variant.into()).or_default())
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-/// The header, which the `http` crate does not name.
+/// The `http` crate has no constant for this header.
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// What the model service told of its own time.
+/// The times that the model service reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct UpstreamTiming {
     /// Milliseconds of the feature lookup.
@@ -20,7 +20,7 @@ pub(crate) struct UpstreamTiming {
 }
 
 impl UpstreamTiming {
-    /// Of calls that went side by side the longer parts are what a client waited for.
+    /// The longer of each part: a client waits for the longest of the calls that run at the same time.
     pub(crate) fn longer(self, other: Self) -> Self {
         let longer = |one: Option<f64>, two: Option<f64>| match (one, two) {
             (Some(one), Some(two)) => Some(one.max(two)),
@@ -34,7 +34,7 @@ impl UpstreamTiming {
     }
 }
 
-/// What an answer took, as the gateway saw it.
+/// How long an answer took, as seen by the gateway.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Timing {
     /// Calls of the prediction store.
@@ -65,7 +65,7 @@ impl Timing {
     }
 }
 
-/// Reads the header of a model service; parts that are not understood are left out.
+/// Reads the header of a model service; other metrics in it are ignored.
 pub(crate) fn upstream(headers: &HeaderMap) -> UpstreamTiming {
     let mut timing = UpstreamTiming::default();
     let values = headers

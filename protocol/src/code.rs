@@ -72,6 +72,10 @@ codes! {
         MissingFeatures = "missing_features",
         /// No stored prediction answers, and the client wants nothing computed.
         NotCached = "not_cached",
+        /// No prediction of this text is stored, and its id is not enough to compute one.
+        TextNotStored = "text_not_stored",
+        /// The model gave no prediction for this row, for a reason without a code.
+        PredictionFailed = "prediction_failed",
         /// Nothing that was asked for has a prediction, for different reasons.
         NoneSucceeded = "none_succeeded",
         /// The model version exists and cannot be served.

@@ -1,42 +1,30 @@
-//! Weighted rendezvous hashing: every variant draws a number for a key, and the lowest one wins.
+//! Weighted rendezvous hashing: every variant draws a number for a key, and the lowest number wins.
 //!
 //! The draw is `-ln(u) / weight` with `u` from a hash of salt, variant and key: an exponential variable of rate `weight`, so
-//! that each variant wins its share (C. Schindelhauer, G. Schomaker: Weighted Distributed Hash Tables, 2005). A draw depends
-//! on nothing of the other variants. So a weight that grows wins keys for its own variant only, one that shrinks loses keys
-//! of its own variant only, and a new variant takes keys and moves none among the others.
+//! that each variant wins its share (C. Schindelhauer, G. Schomaker: Weighted Distributed Hash Tables, 2005). A draw does
+//! not depend on the other variants. So a variant whose weight grows only gains keys, one whose weight shrinks only loses
+//! keys, and a new variant takes keys without moving any among the others.
 
 use sha2::{Digest, Sha256};
 
-use crate::routes::{Route, Variant};
+use crate::traffic::{Split, VariantIndex};
 
-/// The variant of a key; `None` if none gets traffic.
-pub(super) fn best(route: &Route, key: &str) -> Option<usize> {
-    draws(route, key)
-        .min_by(|left, right| left.1.total_cmp(&right.1))
-        .map(|(at, _)| at)
-}
-
-/// All variants that get traffic, the best one first.
-pub(super) fn ranked(route: &Route, key: &str) -> Vec<usize> {
-    let mut draws: Vec<_> = draws(route, key).collect();
+/// The variants that get traffic, the best one for a key first.
+pub(super) fn ranked(split: &Split, key: &str) -> Vec<VariantIndex> {
+    let mut draws: Vec<(VariantIndex, f64)> = split
+        .answering()
+        .map(|at| {
+            let variant = &split[at];
+            let unit = unit(&split.salt, &variant.name, key);
+            (at, -unit.ln() / f64::from(variant.weight))
+        })
+        .collect();
     draws.sort_by(|left, right| left.1.total_cmp(&right.1));
     draws.into_iter().map(|(at, _)| at).collect()
 }
 
-fn draws(route: &Route, key: &str) -> impl Iterator<Item = (usize, f64)> {
-    let draw = move |(at, variant): (usize, &Variant)| {
-        variant.answers().then(|| {
-            (
-                at,
-                -unit(&route.salt, &variant.name, key).ln() / f64::from(variant.weight),
-            )
-        })
-    };
-    route.variants.iter().enumerate().filter_map(draw)
-}
-
 /// A number above 0 and below 1: the first 53 bits of SHA-256 of `salt NUL variant NUL key`, in the middle of their step.
-/// Users keep their variant over releases by it, so it must stay as it is.
+/// It must never change, since users would change their variants with it.
 pub(super) fn unit(salt: &str, variant: &str, key: &str) -> f64 {
     let mut hash = Sha256::new();
     for part in [salt, "\0", variant, "\0", key] {

@@ -1,22 +1,32 @@
 //! The split: fair, the same again, and moving no more than it must.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
+use protocol::ErrorCode;
 
-use super::rendezvous::{best, ranked, unit};
-use super::{Choice, Reason, Wish};
+use super::rendezvous::{ranked, unit};
+use super::{Assignment, Choice, Wish};
 use crate::error::ApiError;
-use crate::routes::Route;
-use crate::routes::tests::route;
+use crate::traffic::tests::split;
+use crate::traffic::{Split, VariantIndex};
 
 fn ids(count: usize) -> Vec<String> {
     (1..=count).map(|n| format!("wine-{n:04}")).collect()
 }
 
+/// The variant of one key, by name; `None` if no variant gets traffic.
+fn first(split: &Split, key: &str) -> Option<String> {
+    let best = ranked(split, key).first().copied()?;
+    Some((*split[best].name).to_owned())
+}
+
 /// The variant of each id, by name.
-fn split(route: &Route, ids: &[String]) -> Vec<String> {
+fn chosen(split: &Split, ids: &[String]) -> Vec<String> {
     ids.iter()
-        .map(|id| (*route.variants[best(route, id).unwrap()].name).to_owned())
+        .map(|id| (*split[ranked(split, id)[0]].name).to_owned())
         .collect()
 }
 
@@ -42,8 +52,8 @@ fn ten_thousand_ids_are_split_as_the_weights_say() {
         (&[("a", 1_000_000), ("b", 1)], &[0.999_999, 0.000_001]),
     ] {
         for salt in ["wine_quality", "autumn", ""] {
-            let route = route(salt, false, weights);
-            let split = split(&route, &ids(10_000));
+            let route = split(salt, false, weights);
+            let split = chosen(&route, &ids(10_000));
             for ((name, _), share) in weights.iter().zip(shares) {
                 assert_share(
                     split.iter().filter(|variant| variant == name).count(),
@@ -59,8 +69,8 @@ fn ten_thousand_ids_are_split_as_the_weights_say() {
 fn another_salt_is_another_split() {
     let weights = [("primary", 50), ("canary", 50)];
     let (one, other) = (
-        split(&route("one", false, &weights), &ids(10_000)),
-        split(&route("other", false, &weights), &ids(10_000)),
+        chosen(&split("one", false, &weights), &ids(10_000)),
+        chosen(&split("other", false, &weights), &ids(10_000)),
     );
     let same = one
         .iter()
@@ -73,7 +83,7 @@ fn another_salt_is_another_split() {
 #[test]
 fn a_changed_weight_moves_only_to_the_one_that_grew() {
     let ids = ids(10_000);
-    let split = |weights: &[(&str, u32)]| split(&route("wine_quality", false, weights), &ids);
+    let chosen_by = |weights: &[(&str, u32)]| chosen(&split("wine_quality", false, weights), &ids);
     let moves_between = |before: &[String], after: &[String]| {
         let moved = before
             .iter()
@@ -83,14 +93,14 @@ fn a_changed_weight_moves_only_to_the_one_that_grew() {
             .map(|(before, after)| (before.clone(), after.clone()))
             .collect::<Vec<_>>()
     };
-    let before = split(&[("primary", 90), ("canary", 10)]);
+    let before = chosen_by(&[("primary", 90), ("canary", 10)]);
     assert_eq!(
         before,
-        split(&[("canary", 1), ("primary", 9)]),
+        chosen_by(&[("canary", 1), ("primary", 9)]),
         "neither order nor scale matters"
     );
 
-    let moved = moves_between(&before, &split(&[("primary", 80), ("canary", 20)]));
+    let moved = moves_between(&before, &chosen_by(&[("primary", 80), ("canary", 20)]));
     assert_share(moved.len(), 10_000, 0.1);
     assert!(
         moved
@@ -100,17 +110,17 @@ fn a_changed_weight_moves_only_to_the_one_that_grew() {
 
     let moved = moves_between(
         &before,
-        &split(&[("primary", 90), ("canary", 10), ("third", 25)]),
+        &chosen_by(&[("primary", 90), ("canary", 10), ("third", 25)]),
     );
     assert_share(moved.len(), 10_000, 0.2);
     assert!(moved.iter().all(|(_, to)| to == "third"));
 
-    let moved = moves_between(&before, &split(&[("primary", 90), ("canary", 0)]));
+    let moved = moves_between(&before, &chosen_by(&[("primary", 90), ("canary", 0)]));
     assert_share(moved.len(), 10_000, 0.1);
     assert!(moved.iter().all(|(from, _)| from == "canary"));
 }
 
-/// A release that changes one of these gives users another variant than they had.
+/// A release that changes one of these gives users another variant than before.
 #[test]
 fn the_hash_is_for_ever() {
     let golden = [
@@ -127,10 +137,10 @@ fn the_hash_is_for_ever() {
             unit(salt, variant, key)
         );
     }
-    let route = route("wine_quality", false, &[("primary", 90), ("canary", 10)]);
+    let route = split("wine_quality", false, &[("primary", 90), ("canary", 10)]);
     let canaries: Vec<String> = ids(100)
         .into_iter()
-        .filter(|id| split(&route, std::slice::from_ref(id)) == ["canary"])
+        .filter(|id| chosen(&route, std::slice::from_ref(id)) == ["canary"])
         .collect();
     assert_eq!(canaries.join(" ").replace("wine-", ""), GOLDEN_CANARIES);
 }
@@ -153,17 +163,17 @@ proptest! {
     ) {
         let names = ["a", "b", "c", "d", "e", "f"];
         let mut weights: Vec<(&str, u32)> = names.into_iter().zip(weights).collect();
-        let route_before = route("salt", true, &weights);
-        let before = best(&route_before, &key);
-        prop_assert_eq!(before, best(&route_before, &key));
+        let route_before = split("salt", true, &weights);
+        let before = first(&route_before, &key);
+        prop_assert_eq!(&before, &first(&route_before, &key));
         let order = ranked(&route_before, &key);
-        prop_assert_eq!(order.first().copied(), before);
+        prop_assert_eq!(order.first().map(|at| (*route_before[*at].name).to_owned()), before.clone());
         prop_assert_eq!(order.len(), weights.iter().filter(|(_, weight)| *weight > 0).count());
         // Whoever grows keeps what it had, and nobody else gets anything.
         let grown = grown % weights.len();
         weights[grown].1 += 500;
-        let after = best(&route("salt", true, &weights), &key);
-        prop_assert!(after == before || after == Some(grown));
+        let after = first(&split("salt", true, &weights), &key);
+        prop_assert!(after == before || after == Some(names[grown].to_owned()));
     }
 }
 
@@ -209,56 +219,48 @@ fn baggage_is_read_as_the_standard_has_it() {
     for (values, forced, user) in cases {
         let wish = wish(values);
         assert_eq!(
-            (wish.forced.as_deref(), wish.user.as_deref()),
+            (wish.variant.as_deref(), wish.user.as_deref()),
             (forced, user),
             "{values:?}"
         );
     }
 }
 
-#[test]
-fn a_wish_goes_before_the_split() {
-    let route = route("m", true, &[("primary", 90), ("canary", 10), ("rest", 0)]);
-    let ids = ids(100);
-    let choose = |wish: Wish| Choice::of(&route, "m", wish, &ids);
-    let forced = |name: &str| Wish {
-        forced: Some(name.to_owned()),
+/// A choice among the variants `primary` (90), `canary` (10) and `rest` (0).
+fn choose(wish: Wish) -> Result<Choice, ApiError> {
+    let split = split("m", true, &[("primary", 90), ("canary", 10), ("rest", 0)]);
+    Choice::new(Arc::new(split), "m".to_owned(), wish)
+}
+
+fn named(name: &str) -> Wish {
+    Wish {
+        variant: Some(name.to_owned()),
         user: Some("somebody".to_owned()),
-    };
-    let choice = choose(forced("rest")).unwrap();
+    }
+}
+
+/// The names of the variants of some ids.
+fn variants(choice: &Choice, ids: &[String]) -> BTreeSet<String> {
+    ids.iter()
+        .map(|id| (*choice.split[choice.assign(id).variant].name).to_owned())
+        .collect()
+}
+
+#[test]
+fn a_named_variant_gets_everything() {
+    let choice = choose(named("rest")).unwrap();
+    let rest = BTreeSet::from(["rest".to_owned()]);
     assert_eq!(
-        (choice.reason, choice.of),
-        (Reason::TargetingMatch, vec![2; 100]),
-        "a weight of 0 answers who asks for it"
+        variants(&choice, &ids(100)),
+        rest,
+        "with weight 0 it answers requests that name it"
     );
-    let users = (0..100).map(|n| {
-        choose(Wish {
-            forced: None,
-            user: Some(format!("user-{n}")),
-        })
-        .unwrap()
-    });
-    let firsts: Vec<usize> = users
-        .map(|choice| {
-            assert!(
-                choice.of.iter().all(|of| *of == choice.of[0]),
-                "one variant for everything that a user asks"
-            );
-            choice.of[0]
-        })
-        .collect();
-    assert!(
-        firsts.contains(&0) && firsts.contains(&1) && !firsts.contains(&2),
-        "{firsts:?}"
-    );
-    let choice = choose(Wish::default()).unwrap();
-    assert!(choice.reason == Reason::Split && choice.of.contains(&1));
     for (name, text) in [
         ("nobody", "no variant `nobody`"),
         ("a b", "no variant of model `m` that"),
         (&"x".repeat(65), "no variant of model `m` that"),
     ] {
-        let error = choose(forced(name)).unwrap_err();
+        let error = choose(named(name)).unwrap_err();
         assert!(
             matches!(error, ApiError::UnknownVariant { .. }) && error.to_string().contains(text),
             "{error}"
@@ -267,16 +269,46 @@ fn a_wish_goes_before_the_split() {
 }
 
 #[test]
+fn a_user_gets_one_variant_for_everything() {
+    let mut seen = BTreeSet::new();
+    for user in 0..100 {
+        let wish = Wish {
+            variant: None,
+            user: Some(format!("user-{user}")),
+        };
+        let variants = variants(&choose(wish).unwrap(), &ids(100));
+        assert_eq!(variants.len(), 1);
+        seen.extend(variants);
+    }
+    assert_eq!(seen, ["canary", "primary"].map(str::to_owned).into());
+    let by_id = variants(&choose(Wish::default()).unwrap(), &ids(100));
+    assert_eq!(by_id, seen, "without a user the ids are split");
+}
+
+/// The variants that are asked for an id when each of them fails, in order.
+fn asked(choice: &Choice, id: &str) -> Vec<VariantIndex> {
+    let mut assignment = choice.assign(id);
+    while choice.reassign(id, &mut assignment, ErrorCode::ModelUnavailable) {}
+    let Assignment { variant, failed } = assignment;
+    failed
+        .iter()
+        .map(|failed| failed.variant)
+        .chain([variant])
+        .collect()
+}
+
+#[test]
 fn the_next_variant_is_the_next_of_the_same_key() {
-    let split = route("m", true, &[("a", 3), ("b", 2), ("c", 1), ("off", 0)]);
-    let by_id = |id: &str| Choice::of(&split, "m", Wish::default(), &[id.to_owned()]).unwrap();
-    let mut seconds = std::collections::BTreeSet::new();
+    let weights = [("a", 3), ("b", 2), ("c", 1), ("off", 0)];
+    let choose = |fail_over, wish| {
+        let split = split("m", fail_over, &weights);
+        Choice::new(Arc::new(split), "m".to_owned(), wish).unwrap()
+    };
+    let choice = choose(true, Wish::default());
+    let mut seconds = BTreeSet::new();
     for id in ids(50) {
-        let (choice, order) = (by_id(&id), ranked(&split, &id));
-        assert_eq!(choice.of[0], order[0]);
-        assert_eq!(choice.next(&split, &id, &order[..1]), Some(order[1]));
-        assert_eq!(choice.next(&split, &id, &order[..2]), Some(order[2]));
-        assert_eq!(choice.next(&split, &id, &order[..3]), None);
+        let order = ranked(&choice.split, &id);
+        assert_eq!(asked(&choice, &id), order);
         seconds.insert(order[1]);
     }
     assert_eq!(
@@ -284,12 +316,12 @@ fn the_next_variant_is_the_next_of_the_same_key() {
         3,
         "the load of a variant that is down is spread"
     );
-    let forced = Choice::of(&split, "m", wish(&["ml.variant=a"]), &ids(1)).unwrap();
-    assert!(
-        forced.next(&split, "wine-0001", &[0]).is_none() && !forced.has_next(&split),
-        "who asks for one wants no other"
+    let named = choose(true, wish(&["ml.variant=a"]));
+    assert_eq!(
+        asked(&named, "wine-0001").len(),
+        1,
+        "a request that names a variant wants no other"
     );
-    let off = route("m", false, &[("a", 3), ("b", 2)]);
-    let choice = Choice::of(&off, "m", Wish::default(), &ids(1)).unwrap();
-    assert!(choice.next(&off, "wine-0001", &choice.of).is_none() && !choice.has_next(&off));
+    let without_fail_over = choose(false, Wish::default());
+    assert_eq!(asked(&without_fail_over, "wine-0001").len(), 1);
 }

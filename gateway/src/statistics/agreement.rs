@@ -1,4 +1,4 @@
-//! How sure a share is that was counted on few pairs.
+//! The uncertainty of a share that was counted on few pairs.
 
 /// The quantile of the normal distribution that leaves 2.5 % on either side.
 const Z: f64 = 1.959_963_984_540_054;

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bound of the first bucket; what is shorter is told as that.
+/// The upper bound of the first bucket; a shorter duration counts as this one.
 const FIRST_SECONDS: f64 = 50e-6;
 /// Buckets for each doubling: a bound is 9 % above the one before, and the middle of a bucket within 5 % of all of it.
 const PER_DOUBLING: f64 = 8.0;
-/// They reach to 105 s, beyond what a request may take by default; what is longer is told as that.
+/// They reach to 105 s, beyond what a request may take by default; a longer duration counts as that.
 const BUCKETS: usize = 169;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Latency {
         self.buckets[(at as usize).min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Quantiles in seconds; `None` of nothing.
+    /// Quantiles in seconds; `None` if nothing was recorded.
     pub(super) fn quantiles<const N: usize>(&self, quantiles: [f64; N]) -> [Option<f64>; N] {
         let counts: Vec<u64> = self
             .buckets

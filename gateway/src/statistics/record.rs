@@ -1,15 +1,15 @@
-//! The predictions of the ids that were seen last, side by side for all variants of a model.
+//! The latest predictions of each id, side by side for all variants of a model.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::Told;
+use super::VariantSummary;
 
-/// Ids that are remembered of one model; the one that came first leaves first.
+/// Ids that are remembered of one model; the oldest leaves first.
 pub(super) const MAX_IDS: usize = 10_000;
-/// Labels that are told apart; a model has few classes, and what comes after these is one label.
+/// Labels that are counted apart; a model has few classes, and all further ones are counted as one label.
 const MAX_LABELS: usize = 64;
 const OTHER_LABELS: &str = "(others)";
-/// Variants that are told apart, over all changes of the routes.
+/// Variants that are counted apart, over all changes of the traffic split.
 const MAX_VARIANTS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Record {
     variants: Vec<Box<str>>,
 }
 
-/// What one variant said of one id, last.
+/// The last prediction of one variant for one id.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     variant: u8,
@@ -55,8 +55,8 @@ impl Record {
         self.order.push_back(id);
     }
 
-    /// What `variant` said, and how often `reference` said the same of the same id.
-    pub(super) fn tell(&self, variant: &str, reference: &str, told: &mut Told) {
+    /// Adds the predictions of `variant`, and how often `reference` predicted the same label for the same id.
+    pub(super) fn summarize(&self, variant: &str, reference: &str, summary: &mut VariantSummary) {
         let at = |name: &str| {
             self.variants
                 .iter()
@@ -71,19 +71,20 @@ impl Record {
         for seen in self.ids.values() {
             let of = |variant| seen.iter().find(|seen| seen.variant == variant);
             let Some(own) = of(variant) else { continue };
-            told.predictions += 1;
+            summary.predictions += 1;
             labels[usize::from(own.label)] += 1;
             confidence += f64::from(own.confidence);
             if let Some(other) = reference
                 .filter(|reference| *reference != variant)
                 .and_then(of)
             {
-                told.pairs += 1;
-                told.agreed += u64::from(own.label == other.label);
+                summary.pairs += 1;
+                summary.agreed += u64::from(own.label == other.label);
             }
         }
-        let share = |count: u64| count as f64 / told.predictions as f64;
-        told.confidence_mean = (told.predictions > 0).then(|| confidence / told.predictions as f64);
+        let share = |count: u64| count as f64 / summary.predictions as f64;
+        summary.confidence_mean =
+            (summary.predictions > 0).then(|| confidence / summary.predictions as f64);
         let name = |at: usize| {
             self.labels
                 .get(at)
@@ -94,7 +95,7 @@ impl Record {
             .into_iter()
             .enumerate()
             .filter(|(_, count)| *count > 0);
-        told.label_shares = shares.map(|(at, count)| (name(at), share(count))).collect();
+        summary.label_shares = shares.map(|(at, count)| (name(at), share(count))).collect();
     }
 }
 

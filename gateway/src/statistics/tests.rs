@@ -1,4 +1,4 @@
-//! What is told of variants, against figures that were worked out by hand.
+//! Statistics of variants, compared with figures that were worked out by hand.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::latency::Latency;
 use super::record::MAX_IDS;
-use super::{CallEnd, Statistics, Told, wilson95};
+use super::{CallEnd, Statistics, VariantSummary, wilson95};
 use crate::store::conformance::prediction;
 use crate::store::{Key, StoredPrediction};
 
@@ -28,8 +28,8 @@ fn statistics() -> Statistics {
     Statistics::new(Timestamp::UNIX_EPOCH)
 }
 
-fn saw(statistics: &Statistics, predictions: &[StoredPrediction]) {
-    statistics.saw("m", predictions.iter());
+fn record(statistics: &Statistics, predictions: &[StoredPrediction]) {
+    statistics.record_predictions("m", predictions.iter());
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn an_interval_is_that_of_wilson() {
         (95, 100, 0.888_249_1, 0.978_456_3),
         (1, 1, 0.206_549_3, 1.0),
     ] {
-        let [told_low, told_high] = wilson95(agreed, pairs).unwrap();
+        let [low_found, high_found] = wilson95(agreed, pairs).unwrap();
         assert!(
-            (told_low - low).abs() < 5e-5 && (told_high - high).abs() < 5e-5,
-            "{agreed}/{pairs}: {told_low} {told_high}"
+            (low_found - low).abs() < 5e-5 && (high_found - high).abs() < 5e-5,
+            "{agreed}/{pairs}: {low_found} {high_found}"
         );
     }
 }
@@ -57,8 +57,11 @@ fn quantiles_are_within_five_percent() {
     assert_eq!(latency.quantiles([0.5, 0.95]), [None, None]);
     (1..=1_000).for_each(|n| latency.record(Duration::from_micros(n * 100)));
     let [p50, p95, all] = latency.quantiles([0.5, 0.95, 1.0]).map(Option::unwrap);
-    for (told, exact) in [(p50, 0.05), (p95, 0.095), (all, 0.1)] {
-        assert!((told / exact - 1.0).abs() < 0.05, "{told} for {exact}");
+    for (summary, exact) in [(p50, 0.05), (p95, 0.095), (all, 0.1)] {
+        assert!(
+            (summary / exact - 1.0).abs() < 0.05,
+            "{summary} for {exact}"
+        );
     }
     // Nothing is too short or too long to be counted.
     let latency = Latency::default();
@@ -76,7 +79,7 @@ fn quantiles_are_within_five_percent() {
 #[test]
 fn variants_are_compared_on_the_ids_that_both_have_answered() {
     let statistics = statistics();
-    saw(
+    record(
         &statistics,
         &[
             by("a", "1", "high", 0.9),
@@ -84,7 +87,7 @@ fn variants_are_compared_on_the_ids_that_both_have_answered() {
             by("a", "3", "low", 0.6),
         ],
     );
-    saw(
+    record(
         &statistics,
         &[
             by("b", "1", "high", 0.8),
@@ -93,35 +96,48 @@ fn variants_are_compared_on_the_ids_that_both_have_answered() {
         ],
     );
     // Again, and by hits of the store: an id counts once, with what was said of it last.
-    saw(
+    record(
         &statistics,
         &[by("a", "1", "high", 0.9), by("a", "3", "high", 0.9)],
     );
-    let told = statistics.tell("m", "b", "a");
-    assert_eq!((told.predictions, told.pairs, told.agreed), (3, 2, 1));
-    assert!((told.confidence_mean.unwrap() - 0.6).abs() < 1e-6);
-    let shares: Vec<_> = told
+    let summary = statistics.summary("m", "b", "a");
+    assert_eq!(
+        (summary.predictions, summary.pairs, summary.agreed),
+        (3, 2, 1)
+    );
+    assert!((summary.confidence_mean.unwrap() - 0.6).abs() < 1e-6);
+    let shares: Vec<_> = summary
         .label_shares
         .iter()
         .map(|(label, share)| format!("{label} {share:.3}"))
         .collect();
     assert_eq!(shares, ["high 0.667", "low 0.333"]);
-    let told = statistics.tell("m", "a", "a");
+    let summary = statistics.summary("m", "a", "a");
     assert_eq!(
-        (told.predictions, told.pairs, told.label_shares["high"]),
+        (
+            summary.predictions,
+            summary.pairs,
+            summary.label_shares["high"]
+        ),
         (3, 0, 2.0 / 3.0)
     );
-    assert_eq!(statistics.tell("m", "nobody", "a"), Told::default());
-    assert_eq!(statistics.tell("nobody", "a", "a"), Told::default());
+    assert_eq!(
+        statistics.summary("m", "nobody", "a"),
+        VariantSummary::default()
+    );
+    assert_eq!(
+        statistics.summary("nobody", "a", "a"),
+        VariantSummary::default()
+    );
     // A variant is compared with one that has answered nothing yet.
-    assert_eq!(statistics.tell("m", "a", "kserve").pairs, 0);
+    assert_eq!(statistics.summary("m", "a", "kserve").pairs, 0);
 }
 
 #[test]
 fn calls_are_counted_by_what_became_of_them() {
     let statistics = statistics();
     for n in 0..10 {
-        statistics.called(
+        statistics.record_call(
             "m",
             "a",
             Duration::from_millis(10),
@@ -132,14 +148,14 @@ fn calls_are_counted_by_what_became_of_them() {
             },
         );
     }
-    statistics.called("m", "b", Duration::from_secs(9), CallEnd::Failed);
-    statistics.called("m", "b", Duration::from_secs(9), CallEnd::Refused);
-    let told = statistics.tell("m", "a", "a");
-    assert_eq!((told.calls, told.errors), (10, 1));
-    assert!((told.p95.unwrap() / 0.01 - 1.0).abs() < 0.05);
-    let told = statistics.tell("m", "b", "a");
+    statistics.record_call("m", "b", Duration::from_secs(9), CallEnd::Failed);
+    statistics.record_call("m", "b", Duration::from_secs(9), CallEnd::Refused);
+    let summary = statistics.summary("m", "a", "a");
+    assert_eq!((summary.calls, summary.errors), (10, 1));
+    assert!((summary.p95.unwrap() / 0.01 - 1.0).abs() < 0.05);
+    let summary = statistics.summary("m", "b", "a");
     assert_eq!(
-        (told.calls, told.errors, told.p50),
+        (summary.calls, summary.errors, summary.p50),
         (2, 1, None),
         "how long a failure took says nothing of the model"
     );
@@ -151,29 +167,29 @@ fn the_record_is_bounded_and_the_oldest_ids_leave_first() {
     let all: Vec<_> = (0..MAX_IDS + 10)
         .map(|n| by("a", &n.to_string(), &format!("label-{}", n % 100), 0.5))
         .collect();
-    saw(&statistics, &all);
-    let told = statistics.tell("m", "a", "a");
-    assert_eq!(told.predictions, MAX_IDS as u64);
+    record(&statistics, &all);
+    let summary = statistics.summary("m", "a", "a");
+    assert_eq!(summary.predictions, MAX_IDS as u64);
     assert_eq!(
-        (told.label_shares.len(), told.label_shares["(others)"]),
+        (summary.label_shares.len(), summary.label_shares["(others)"]),
         (65, 0.36)
     );
-    saw(
+    record(
         &statistics,
         &[by("b", "0", "label-0", 0.5), by("b", "11", "label-11", 0.5)],
     );
     assert_eq!(
-        statistics.tell("m", "b", "a").pairs,
+        statistics.summary("m", "b", "a").pairs,
         1,
         "0 has left, 11 has not"
     );
     for n in 0..2_000 {
-        statistics.called(
+        statistics.record_call(
             &format!("model-{n}"),
             "a",
             Duration::ZERO,
             CallEnd::Answered,
         );
     }
-    assert_eq!(statistics.models.read().unwrap().len(), 1_000);
+    assert_eq!(statistics.models.read().len(), 1_000);
 }

@@ -66,7 +66,7 @@ async fn an_entity_that_fails_leaves_the_others_alone() {
     let reply = gateway
         .predict(&[
             "a",
-            "not_found-1",
+            "unknown_entity-1",
             "outside_max_age-1",
             "missing_features-1",
         ])
@@ -81,7 +81,7 @@ async fn an_entity_that_fails_leaves_the_others_alone() {
         codes,
         [
             json!(null),
-            json!("not_found"),
+            json!("unknown_entity"),
             json!("outside_max_age"),
             json!("missing_features")
         ]
@@ -91,15 +91,19 @@ async fn an_entity_that_fails_leaves_the_others_alone() {
     assert!(error["title"].is_string());
     assert_eq!(reply.cache_status(), "throughline; fwd=miss; stored");
     // Failures are not kept: they are asked again.
-    gateway.predict(&["a", "not_found-1"]).await;
-    assert_eq!(gateway.fake.calls()[1].values, ["not_found-1"]);
+    gateway.predict(&["a", "unknown_entity-1"]).await;
+    assert_eq!(gateway.fake.calls()[1].values, ["unknown_entity-1"]);
 }
 
 #[tokio::test]
 async fn when_all_fail_the_status_says_so() {
     let gateway = Gateway::start().await;
     let cases: [(&[&str], u16, &str); 4] = [
-        (&["not_found-1", "not_found-2"], 404, "not_found"),
+        (
+            &["unknown_entity-1", "unknown_entity-2"],
+            404,
+            "unknown_entity",
+        ),
         (&["outside_max_age-1"], 422, "outside_max_age"),
         (
             &["missing_features-1", "outside_max_age-1"],
@@ -107,7 +111,7 @@ async fn when_all_fail_the_status_says_so() {
             "none_succeeded",
         ),
         (
-            &["not_found-1", "missing_features-1"],
+            &["unknown_entity-1", "missing_features-1"],
             422,
             "none_succeeded",
         ),
@@ -127,10 +131,10 @@ async fn when_all_fail_the_status_says_so() {
     }
     assert_eq!(
         gateway
-            .get("/v1/predictions/wine_quality/not_found-1")
+            .get("/v1/predictions/wine_quality/unknown_entity-1")
             .await
             .problem(404),
-        "not_found"
+        "unknown_entity"
     );
     assert_eq!(gateway.predict(&["a"]).await.status, 200);
 }
@@ -168,7 +172,7 @@ async fn texts_are_known_by_their_hash_only() {
     let missing = gateway
         .get("/v1/predictions/text_sentiment/text-0000000000000000")
         .await;
-    assert_eq!(missing.problem(404), "not_found");
+    assert_eq!(missing.problem(404), "text_not_stored");
     assert_eq!(gateway.fake.calls().len(), 1);
     let found = gateway.get("/v1/predictions?model=text_sentiment").await;
     assert!(!String::from_utf8_lossy(&found.body).contains("good"));

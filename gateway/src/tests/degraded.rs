@@ -214,9 +214,9 @@ async fn errors_of_the_model_service_are_told_in_our_words() {
             "",
         ),
         (
-            refuse(404, r#"{"error":"none","code":"not_found"}"#, None),
+            refuse(404, r#"{"error":"none","code":"unknown_entity"}"#, None),
             404,
-            "not_found",
+            "unknown_entity",
             "",
         ),
         (
@@ -302,7 +302,7 @@ async fn too_many_requests_are_refused_in_the_form_of_each_api() {
         let refused = gateway.predict(&["b"]).await;
         assert_eq!(
             (refused.problem(429), refused.header("retry-after")),
-            ("too_many_requests".to_owned(), "1")
+            ("overloaded".to_owned(), "1")
         );
         gateway.fake.open_gate();
     });

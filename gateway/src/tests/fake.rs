@@ -275,7 +275,7 @@ async fn infer(
 /// Ids that begin with the word of a failure fail in that way.
 fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) -> Response {
     let code = |value: &String| {
-        ["not_found", "outside_max_age", "missing_features"]
+        ["unknown_entity", "outside_max_age", "missing_features"]
             .into_iter()
             .find(|code| value.starts_with(code))
     };
@@ -283,10 +283,10 @@ fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) 
         .iter()
         .map(|value| code(value).unwrap_or(""))
         .collect();
-    if codes.iter().all(|code| *code == "not_found") {
+    if codes.iter().all(|code| *code == "unknown_entity") {
         return (
             StatusCode::NOT_FOUND,
-            ErrorBody::new("no such rows", "not_found").to_json(),
+            ErrorBody::new("no such rows", "unknown_entity").to_json(),
         )
             .into_response();
     }

@@ -1,4 +1,4 @@
-//! The description says what is there: every route, and bodies as they really are.
+//! The OpenAPI description agrees with the routes and with the bodies that are answered.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::fake::{Behaviour, Fake};
 use super::harness::{Gateway, Reply, Setup};
-use crate::router;
+use crate::passthrough::CALLS;
 
 #[tokio::test]
-async fn every_route_is_described_and_nothing_else() {
+async fn the_description_has_exactly_the_routes() {
     let gateway = Gateway::start().await;
     let document = gateway.get("/openapi.json").await.json();
     assert!(
@@ -23,10 +23,11 @@ async fn every_route_is_described_and_nothing_else() {
         .keys()
         .map(String::as_str)
         .collect();
-    let v1: Vec<&str> = router::v1_routes().iter().map(|(path, _)| *path).collect();
+    // axum does not list the routes of a router, so they are read off its source.
+    let v1 = include_str!("../router.rs").split(".route(\"").skip(1);
     let routed: BTreeSet<&str> = v1
-        .into_iter()
-        .chain(router::v2_routes().iter().map(|(path, _)| *path))
+        .filter_map(|rest| rest.split('"').next())
+        .chain(CALLS.iter().map(|call| call.path))
         .collect();
     assert_eq!(described, routed);
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -94,12 +95,12 @@ async fn real_answers_are_as_described() {
     check(
         predictions,
         "post",
-        &gateway.predict(&["a", "not_found-1"]).await,
+        &gateway.predict(&["a", "unknown_entity-1"]).await,
     );
     check(
         predictions,
         "post",
-        &gateway.predict(&["not_found-1"]).await,
+        &gateway.predict(&["unknown_entity-1"]).await,
     );
     check(
         predictions,

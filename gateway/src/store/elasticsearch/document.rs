@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use telemetry::SpanRef;
 
-use crate::routes::PRIMARY;
+use crate::names::PRIMARY;
 use crate::store::{Key, StoreError, StoredPrediction};
 
 /// The most bytes of an id in Elasticsearch.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::failure::Failure;
-use crate::catalogue::quietly;
+use crate::background::untraced;
 
 /// A new index is there when its shard is; on a busy cluster that takes a while.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -56,14 +56,14 @@ impl Index {
         }
         let (this, of) = (Arc::clone(self), Arc::clone(cluster));
         // It belongs to no request's trace, and would make the first one differ from all others.
-        let work = quietly(async move { this.make(&of).await });
+        let work = untraced(async move { this.make(&of).await });
         let late = || Failure::TimedOut {
             node: cluster.names(),
         };
         tokio::time::timeout_at(deadline, work)
             .await
             .ok()
-            .flatten()
+            .and_then(Result::ok)
             .ok_or_else(late)?
     }
 

@@ -133,8 +133,10 @@ async fn what_fails_over_and_what_does_not() {
         "model_failed"
     );
     // An entity that nobody knows is an answer.
-    let reply = split.gateway.predict(&["not_found-1"]).await;
-    assert!(["not_found", "model_failed"].contains(&reply.problem(reply.status.as_u16()).as_str()));
+    let reply = split.gateway.predict(&["unknown_entity-1"]).await;
+    assert!(
+        ["unknown_entity", "model_failed"].contains(&reply.problem(reply.status.as_u16()).as_str())
+    );
     // When all fail, the failure is answered, after each was asked once.
     let before: Vec<usize> = others.iter().map(|fake| fake.calls().len()).collect();
     for fake in &others {

@@ -17,7 +17,7 @@ async fn shadowed() -> Split {
 #[tokio::test]
 async fn a_shadow_computes_the_same_and_its_predictions_are_its_own() {
     let split = shadowed().await;
-    let reply = split.gateway.predict(&["a", "b", "not_found-1"]).await;
+    let reply = split.gateway.predict(&["a", "b", "unknown_entity-1"]).await;
     assert_eq!(reply.each("variant")[..2], ["primary", "primary"]);
     let kept = async || {
         let found = split.gateway.get("/v1/predictions?variant=kserve").await;
@@ -27,7 +27,10 @@ async fn a_shadow_computes_the_same_and_its_predictions_are_its_own() {
         .gateway
         .eventually("the predictions of the shadow are kept", kept)
         .await;
-    assert_eq!(split.others[0].calls()[0].values, ["a", "b", "not_found-1"]);
+    assert_eq!(
+        split.others[0].calls()[0].values,
+        ["a", "b", "unknown_entity-1"]
+    );
     // It never answers: neither by what is stored nor when it is asked for.
     assert_eq!(split.gateway.predict(&["a"]).await.each("label"), ["high"]);
     let reply = split.predict(&["a"], "ml.variant=kserve").await;

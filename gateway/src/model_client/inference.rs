@@ -1,14 +1,14 @@
-//! What one inference call answered, row by row.
+//! The answer to one inference call, row by row.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use protocol::oip::{self, InferResponse, TensorData};
+use protocol::{ErrorCode, RowErrorCode};
 use telemetry::SpanRef;
 
-use super::ModelError;
+use super::CallError;
 use crate::timing::{self, UpstreamTiming};
 
 /// The answer to one inference call; `rows` has the length and order of the input.
@@ -17,7 +17,7 @@ pub(crate) struct Inference {
     pub(crate) version: Option<String>,
     pub(crate) run_id: Option<String>,
     pub(crate) computed_by: Option<SpanRef>,
-    pub(crate) rows: Vec<Result<Row, RowFailure>>,
+    pub(crate) rows: Vec<Result<Row, ErrorCode>>,
     pub(crate) timing: UpstreamTiming,
 }
 
@@ -29,42 +29,17 @@ pub(crate) struct Row {
     pub(crate) probabilities: Vec<f32>,
 }
 
-/// Why one row has no prediction while others may have one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowFailure {
-    /// Nobody knows the entity.
-    NotFound,
-    /// Its features are too old.
-    OutsideMaxAge,
-    /// Some of its features are missing.
-    MissingFeatures,
-    /// A reason with a code that this gateway does not know.
-    Other,
-}
-
-impl RowFailure {
-    /// The stable word of the agreement between model service and gateway.
-    pub(crate) fn from_code(code: &str) -> Self {
-        match code {
-            "not_found" => Self::NotFound,
-            "outside_max_age" => Self::OutsideMaxAge,
-            "missing_features" => Self::MissingFeatures,
-            _ => Self::Other,
-        }
-    }
-}
-
 impl Inference {
-    pub(super) fn read(response: &Response<Bytes>, rows: usize) -> Result<Self, ModelError> {
+    pub(super) fn read(response: &Response<Bytes>, rows: usize) -> Result<Self, CallError> {
         let length = response
             .headers()
             .get(oip::HEADER_LENGTH)
             .map(|value| oip::parse_header_length(value.as_bytes()));
         let body = InferResponse::decode(
             response.body(),
-            length.transpose().map_err(ModelError::Malformed)?,
+            length.transpose().map_err(CallError::Malformed)?,
         );
-        let body = body.map_err(ModelError::Malformed)?;
+        let body = body.map_err(CallError::Malformed)?;
         Ok(Self {
             rows: read_rows(&body, rows)?,
             version: body.model_version.filter(|version| !version.is_empty()),
@@ -74,9 +49,9 @@ impl Inference {
         })
     }
 
-    /// The answer of a service that refuses a call because each of its rows failed for the same reason.
-    pub(super) fn all_failed(error: &ModelError, rows: usize) -> Option<Self> {
-        let ModelError::Answered {
+    /// The rows of an error that means that each of them failed for the same reason.
+    pub(super) fn all_failed(error: &CallError, rows: usize) -> Option<Self> {
+        let CallError::Answered {
             status: StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY,
             code: Some(code),
             ..
@@ -84,32 +59,27 @@ impl Inference {
         else {
             return None;
         };
-        let failure = RowFailure::from_code(code);
-        let timing = UpstreamTiming::default();
-        let rows = vec![Err(failure); rows];
-        (failure != RowFailure::Other).then_some(Self {
+        RowErrorCode::parse(code.as_str())?;
+        Some(Self {
             version: None,
             run_id: None,
             computed_by: None,
-            rows,
-            timing,
+            rows: vec![Err(*code); rows],
+            timing: UpstreamTiming::default(),
         })
     }
 }
 
-fn read_rows(
-    body: &InferResponse,
-    rows: usize,
-) -> Result<Vec<Result<Row, RowFailure>>, ModelError> {
+fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, ErrorCode>>, CallError> {
     let texts = |name| {
         body.output(name)
             .map(oip::Tensor::as_texts)
             .transpose()
-            .map_err(ModelError::Malformed)
+            .map_err(CallError::Malformed)
     };
     let numbers = |name| body.output(name).and_then(numbers);
-    let labels = texts("label")?.ok_or(ModelError::Unusable("has no output `label`"))?;
-    let confidences = numbers("confidence").ok_or(ModelError::Unusable(
+    let labels = texts("label")?.ok_or(CallError::Unusable("has no output `label`"))?;
+    let confidences = numbers("confidence").ok_or(CallError::Unusable(
         "has no output `confidence` of FP32 or FP64",
     ))?;
     let probabilities = numbers("probabilities").unwrap_or_default();
@@ -118,12 +88,12 @@ fn read_rows(
     let fits =
         labels.len() == rows && confidences.len() == rows && classes * rows == probabilities.len();
     if !fits || !(errors.is_empty() || errors.len() == rows) {
-        return Err(ModelError::Unusable(
+        return Err(CallError::Unusable(
             "has another number of rows than was asked for",
         ));
     }
     let row = |at: usize| match errors.get(at) {
-        Some(code) if !code.is_empty() => Err(RowFailure::from_code(code)),
+        Some(code) if !code.is_empty() => Err(row_error(code)),
         _ => Ok(Row {
             label: labels[at].to_owned(),
             confidence: confidences[at],
@@ -133,7 +103,12 @@ fn read_rows(
     Ok((0..rows).map(row).collect())
 }
 
-/// The numbers of an output; Python's frameworks like to answer in FP64.
+/// A word that this gateway does not know still means that the row failed.
+fn row_error(code: &str) -> ErrorCode {
+    RowErrorCode::parse(code).map_or(ErrorCode::PredictionFailed, ErrorCode::from)
+}
+
+/// The numbers of an output; Python's frameworks often answer in FP64.
 fn numbers(tensor: &oip::Tensor) -> Option<Cow<'_, [f32]>> {
     match &tensor.data {
         TensorData::Fp32(data) => Some(data.into()),
@@ -150,9 +125,4 @@ fn recorded(traceparent: &str) -> Option<SpanRef> {
     } else {
         None
     }
-}
-
-/// The time that is kept back from a call, so that its failure can still be told within the request's own deadline.
-pub(crate) fn budget(remaining: Duration) -> Duration {
-    remaining.saturating_sub((remaining / 10).min(Duration::from_millis(50)))
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use runtime::Health;
 
-use super::watch::{SharedRoutes, Watcher};
-use super::{Mode, Route, Routes, RoutesError, Rule, Variant, file};
+use super::watch::{SharedTraffic, Watcher};
+use super::{Mode, RoutesError, Rule, Split, Traffic, Variant, VariantIndex, file};
 use crate::config::ServiceAddress;
 
 const GOOD: &str = r#"
@@ -29,8 +29,8 @@ url = "http://127.0.0.1:8085"
 mode = "shadow"
 "#;
 
-/// A route of these variants and weights, for tests of what is chosen.
-pub(crate) fn route(salt: &str, fail_over: bool, weights: &[(&str, u32)]) -> Route {
+/// A split among these variants and weights.
+pub(crate) fn split(salt: &str, fail_over: bool, weights: &[(&str, u32)]) -> Split {
     let variant = |(name, weight): &(&str, u32)| Variant {
         name: (*name).into(),
         service: "http://127.0.0.1:1/".parse().unwrap(),
@@ -43,7 +43,7 @@ pub(crate) fn route(salt: &str, fail_over: bool, weights: &[(&str, u32)]) -> Rou
         implied: false,
         set: "routes.toml".into(),
     };
-    Route::new(weights.iter().map(variant).collect(), rule)
+    Split::new(weights.iter().map(variant).collect(), rule)
 }
 
 fn services() -> Vec<ServiceAddress> {
@@ -52,7 +52,7 @@ fn services() -> Vec<ServiceAddress> {
         .to_vec()
 }
 
-fn read(text: &str) -> Result<Routes, String> {
+fn read(text: &str) -> Result<Traffic, String> {
     file::read(
         Path::new("/etc/throughline/routes.toml"),
         text.as_bytes(),
@@ -88,14 +88,14 @@ fn a_file_says_who_answers() {
             route.first(),
             route.shadows().collect::<Vec<_>>()
         ),
-        (None, 0, vec![2])
+        (None, VariantIndex(0), vec![VariantIndex(2)])
     );
     assert_eq!(route.describe(), "primary 90, canary 10, kserve shadow");
     // Of other models the command line decides; `canary` at its own address is another service there.
     let other = routes.of("text_sentiment");
     assert_eq!(
         (other.only, other.describe().as_str(), &*other.set),
-        (Some(0), "primary 1, canary 0", "command line")
+        (Some(VariantIndex(0)), "primary 1, canary 0", "command line")
     );
     assert_eq!(routes.services().len(), 4);
 }
@@ -103,7 +103,7 @@ fn a_file_says_who_answers() {
 #[test]
 fn without_a_file_the_one_called_primary_has_all() {
     let services = |texts: &[&str]| {
-        Routes::of_services(
+        Traffic::of_services(
             &texts
                 .iter()
                 .map(|text| text.parse().unwrap())
@@ -207,7 +207,7 @@ fn what_is_wrong_is_named_with_its_place() {
             &variant(
                 "name = \"primary\"\nweight = 1\n[[models.wine.variants]]\nname = \"primary\"\nweight = 1",
             ),
-            "model `wine`: variant `primary`: it is there twice",
+            "model `wine`: variant `primary`: there are two variants of this name",
         ),
     ];
     for (text, expected) in cases {
@@ -228,7 +228,7 @@ fn what_is_wrong_is_named_with_its_place() {
 
 struct Watched {
     path: std::path::PathBuf,
-    routes: SharedRoutes,
+    routes: SharedTraffic,
     health: Health,
     changes: Arc<AtomicUsize>,
     _folder: tempfile::TempDir,
@@ -243,7 +243,7 @@ impl Watched {
         let watcher = Watcher::start(Some(path.clone()), services(), health.clone())
             .await
             .unwrap();
-        let (routes, count) = (watcher.routes(), Arc::clone(&changes));
+        let (routes, count) = (watcher.traffic(), Arc::clone(&changes));
         telemetry::task::spawn(async move {
             let counted = || {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -269,7 +269,7 @@ impl Watched {
     }
 
     /// Waits until the file was looked at: what is wrong with it is told.
-    async fn until_told(&self, expected: &str) {
+    async fn until_logged(&self, expected: &str) {
         self.until(expected, async || self.detail().await.contains(expected))
             .await;
     }
@@ -319,17 +319,19 @@ async fn a_changed_file_is_followed_and_a_bad_one_is_not() {
     );
 
     std::fs::write(&watched.path, GOOD.replace("weight = 10", "weight = ten")).unwrap();
-    watched.until_told("the routes of before are kept").await;
-    watched.until_told("line 11").await;
+    watched
+        .until_logged("the previous routes stay in force")
+        .await;
+    watched.until_logged("line 11").await;
     assert_eq!(watched.weights(), "primary 80, canary 20, kserve shadow");
     for (wrong, told) in [("", "it names no model"), ("models = 1", "invalid type")] {
         std::fs::write(&watched.path, wrong).unwrap();
-        watched.until_told(told).await;
+        watched.until_logged(told).await;
     }
     std::fs::remove_file(&watched.path).unwrap();
-    watched.until_told("cannot read the routes file").await;
+    watched.until_logged("cannot read the routes file").await;
     std::fs::write(&watched.path, vec![b'#'; (1 << 20) + 1]).unwrap();
-    watched.until_told("larger than 1 MiB").await;
+    watched.until_logged("larger than 1 MiB").await;
 
     // The same as before the trouble: well again, and nothing has changed.
     std::fs::write(
@@ -403,5 +405,5 @@ async fn at_the_start_a_bad_file_is_an_error() {
     };
     assert!(matches!(start().await, RoutesError::Read { .. }));
     std::fs::write(&path, "models = 1").unwrap();
-    assert!(matches!(start().await, RoutesError::Wrong { .. }));
+    assert!(matches!(start().await, RoutesError::Invalid { .. }));
 }

@@ -1,7 +1,7 @@
-//! Single flight: one computation for concurrent requests of one key, whatever becomes of the request that began it.
+//! Single flight: one call for concurrent requests of one key, even when the client of the first request leaves.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::fake::Behaviour;
 use super::harness::{Gateway, Reply};
-use crate::flight::Flights;
+use crate::single_flight::{Role, SingleFlight};
 use crate::store::Key;
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn concurrent_misses_make_one_call() {
 }
 
 #[tokio::test]
-async fn a_waiter_is_told_to_have_been_collapsed() {
+async fn the_answer_of_a_waiter_says_collapsed() {
     let gateway = Gateway::start().await;
     gateway.fake.close_gate();
     let (first, second, ()) = tokio::join!(
@@ -207,32 +207,49 @@ fn key(id: &str) -> Key {
     }
 }
 
-#[tokio::test]
-async fn a_landing_answers_those_who_looked_before_it_and_no_later_ones() {
-    let flights: Arc<Flights<u32>> = Flights::new();
-    let before = Instant::now();
-    let (_, pilot) = flights.board(&[key("a")], before).lead.unwrap();
-    pilot.land(7, true);
-    let late = flights.board(&[key("a"), key("b")], before);
-    assert_eq!(late.lead.unwrap().0, [1], "only b is left to compute");
-    let (index, arrival) = late.join.into_iter().next().unwrap();
-    assert_eq!((index, arrival.wait().await), (0, Some(7)));
-    let after = flights.board(&[key("a")], Instant::now());
-    assert!(after.lead.is_some() && after.join.is_empty());
+fn calls() -> Arc<SingleFlight<u32>> {
+    SingleFlight::new(Duration::from_secs(2))
 }
 
 #[tokio::test]
-async fn a_pilot_that_is_lost_lets_others_fly() {
-    let flights: Arc<Flights<u32>> = Flights::new();
-    let looked = Instant::now();
-    let (_, pilot) = flights.board(&[key("a")], looked).lead.unwrap();
-    let waiter = flights.board(&[key("a")], looked).join.remove(0).1;
-    drop(pilot);
-    assert_eq!(waiter.wait().await, None);
-    let (_, pilot) = flights.board(&[key("a")], looked).lead.unwrap();
-    pilot.land(1, false);
+async fn an_ended_call_answers_requests_that_looked_up_before_its_end() {
+    let calls = calls();
+    let before = Instant::now();
+    calls
+        .join(vec![key("a")], before)
+        .leader
+        .unwrap()
+        .finish(7, true);
+    let late = calls.join(vec![key("a"), key("b")], before);
+    let roles: Vec<Role> = late.waiters.iter().map(|(_, role)| *role).collect();
+    assert_eq!(
+        roles,
+        [Role::Waits, Role::Leads],
+        "only b is left to compute"
+    );
+    assert!(late.leader.is_some());
+    let (waiter, _) = late.waiters.into_iter().next().unwrap();
+    assert_eq!(waiter.outcome().await, Some(7));
+    let after = calls.join(vec![key("a")], Instant::now());
+    assert!(after.leader.is_some() && after.waiters[0].1 == Role::Leads);
+}
+
+#[tokio::test]
+async fn a_lost_leader_does_not_block_its_keys() {
+    let calls = calls();
+    let looked_up = Instant::now();
+    let leader = calls.join(vec![key("a")], looked_up).leader.unwrap();
+    let (waiter, role) = calls.join(vec![key("a")], looked_up).waiters.remove(0);
+    assert_eq!(role, Role::Waits);
+    drop(leader);
+    assert_eq!(waiter.outcome().await, None);
+    calls
+        .join(vec![key("a")], looked_up)
+        .leader
+        .unwrap()
+        .finish(1, false);
     assert!(
-        flights.board(&[key("a")], looked).lead.is_some(),
-        "an outcome that is not kept answers nobody later"
+        calls.join(vec![key("a")], looked_up).leader.is_some(),
+        "an outcome that is not remembered answers no later request"
     );
 }

@@ -1,4 +1,4 @@
-//! The routes file: TOML in, routes out, or an error that names the file, the model and the variant.
+//! The routes file: TOML in, traffic splits out, or an error that names the file, the model and the variant.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,21 +7,20 @@ use std::sync::Arc;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Mode, Route, Routes, Rule, Variant};
-use crate::catalogue::is_name;
+use super::{Mode, Rule, Split, Traffic, Variant};
 use crate::config::{ServiceAddress, http_url};
+use crate::names::{MAX_VARIANT_NAME, is_model_name, is_variant_name};
 
-/// Variants of one model: each has its place in metrics and statistics.
+/// Each variant of a model is a value of metric attributes, so there cannot be many.
 const MAX_VARIANTS: usize = 16;
-const MAX_VARIANT_NAME: usize = 64;
 const MAX_SALT: usize = 128;
-/// Weights are shares and not counts.
+/// Weights are shares, not counts of requests.
 const MAX_WEIGHT: u32 = 1_000_000;
 
-/// The routes file cannot be followed.
+/// The routes file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RoutesError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the routes file {}", path.display())]
     Read {
         /// The file.
@@ -29,12 +28,12 @@ pub enum RoutesError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no routes file.
-    #[error("the routes file {} is not right: {what}", path.display())]
-    Wrong {
+    /// The file is not a valid routes file.
+    #[error("the routes file {} is not valid: {what}", path.display())]
+    Invalid {
         /// The file.
         path: PathBuf,
-        /// Where, and what.
+        /// What is wrong, and where.
         what: String,
     },
 }
@@ -66,70 +65,61 @@ struct VariantSection {
     mode: Mode,
 }
 
-/// Reads the text of a routes file. `services` are the addresses that a variant without `url` means.
+/// Reads the text of a routes file. A variant without `url` is at the address that `services` gives for its name.
 pub(super) fn read(
     path: &Path,
     text: &[u8],
     services: &[ServiceAddress],
-) -> Result<Routes, RoutesError> {
-    let wrong = |what| RoutesError::Wrong {
+) -> Result<Traffic, RoutesError> {
+    let invalid = |what| RoutesError::Invalid {
         path: path.to_owned(),
         what,
     };
-    let text = std::str::from_utf8(text).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-    let file: File = toml::from_str(text).map_err(|error| wrong(explain(text, &error)))?;
+    let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
+    let file: File = toml::from_str(text).map_err(|error| invalid(explain(text, &error)))?;
     if file.models.is_empty() {
-        // An editor that empties a file before it writes must not send all traffic elsewhere for a moment.
-        return Err(wrong("it names no model".to_owned()));
+        // An editor may empty the file before it writes. That must not send all traffic elsewhere for a moment.
+        return Err(invalid("it names no model".to_owned()));
     }
-    let set: Arc<str> = path
-        .file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into();
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let set: Arc<str> = name.to_string_lossy().into();
     let mut models = BTreeMap::new();
     for (model, section) in file.models {
-        let route = route(&model, section, services, &set)
-            .map_err(|what| wrong(format!("model `{model}`: {what}")))?;
-        models.insert(model, route);
+        let split = split(&model, section, services, &set)
+            .map_err(|what| invalid(format!("model `{model}`: {what}")))?;
+        models.insert(model, split);
     }
-    Ok(Routes::with(services, models))
+    Ok(Traffic::with(services, models))
 }
 
-fn route(
+fn split(
     model: &str,
     section: ModelSection,
     services: &[ServiceAddress],
     set: &Arc<str>,
-) -> Result<Route, String> {
-    let ModelSection {
-        salt,
-        fail_over,
-        variants: sections,
-    } = section;
-    if !is_name(model) {
+) -> Result<Split, String> {
+    if !is_model_name(model) {
         return Err("the name must have letters, digits, `_`, `-` and `.` only".to_owned());
     }
-    let salt = salt.unwrap_or_else(|| model.to_owned());
+    let salt = section.salt.unwrap_or_else(|| model.to_owned());
     if salt.len() > MAX_SALT || salt.chars().any(char::is_control) {
         return Err(format!(
             "salt must have at most {MAX_SALT} bytes and no control characters"
         ));
     }
-    if sections.len() > MAX_VARIANTS {
+    let count = section.variants.len();
+    if count > MAX_VARIANTS {
         return Err(format!(
-            "it has {} variants and may have {MAX_VARIANTS}",
-            sections.len()
+            "it has {count} variants, and the most is {MAX_VARIANTS}"
         ));
     }
-    let mut variants: Vec<Variant> = Vec::with_capacity(sections.len());
-    for section in sections {
+    let mut variants: Vec<Variant> = Vec::with_capacity(count);
+    for section in section.variants {
         let name = section.name.clone();
-        let told = |what: String| format!("variant `{name}`: {what}");
-        if variants.iter().any(|known| *known.name == *name) {
-            return Err(told("it is there twice".to_owned()));
-        }
-        variants.push(variant(section, services).map_err(told)?);
+        let variant = variant(section, services)
+            .and_then(|variant| once(&variants, variant))
+            .map_err(|what| format!("variant `{name}`: {what}"))?;
+        variants.push(variant);
     }
     if !variants.iter().any(|variant| variant.mode == Mode::Active) {
         return Err("it has no active variant, so nothing could answer".to_owned());
@@ -137,15 +127,20 @@ fn route(
     if !variants.iter().any(Variant::answers) {
         return Err("no active variant has a weight above 0, so nothing could answer".to_owned());
     }
-    Ok(Route::new(
-        variants,
-        Rule {
-            salt,
-            fail_over,
-            implied: false,
-            set: Arc::clone(set),
-        },
-    ))
+    let rule = Rule {
+        salt,
+        fail_over: section.fail_over,
+        implied: false,
+        set: Arc::clone(set),
+    };
+    Ok(Split::new(variants, rule))
+}
+
+fn once(variants: &[Variant], variant: Variant) -> Result<Variant, String> {
+    if variants.iter().any(|known| known.name == variant.name) {
+        return Err("there are two variants of this name".to_owned());
+    }
+    Ok(variant)
 }
 
 fn variant(section: VariantSection, services: &[ServiceAddress]) -> Result<Variant, String> {
@@ -163,15 +158,17 @@ fn variant(section: VariantSection, services: &[ServiceAddress]) -> Result<Varia
     let weight = match (mode, weight) {
         (Mode::Shadow, None) => 0,
         (Mode::Shadow, Some(_)) => {
-            return Err("a shadow never answers, so it has no `weight`".to_owned());
+            return Err("a shadow never answers, so it must not have a `weight`".to_owned());
         }
         (Mode::Active, None) => {
-            return Err("`weight` is missing; 0 answers only who asks for it by name".to_owned());
+            return Err(
+                "`weight` is missing; with 0 it answers only requests that name it".to_owned(),
+            );
         }
         (Mode::Active, Some(weight)) => u32::try_from(weight)
             .ok()
             .filter(|weight| *weight <= MAX_WEIGHT)
-            .ok_or_else(|| format!("weight {weight} is not 0 to {MAX_WEIGHT}"))?,
+            .ok_or_else(|| format!("weight {weight} is not between 0 and {MAX_WEIGHT}"))?,
     };
     Ok(Variant {
         service: address(&name, url.as_deref(), services)?,
@@ -185,28 +182,19 @@ fn address(name: &str, url: Option<&str>, services: &[ServiceAddress]) -> Result
     if let Some(url) = url {
         return http_url(url);
     }
-    let service = services
+    services
         .iter()
         .find(|service| service.name == name)
-        .map(|service| service.url.clone());
-    service.ok_or_else(|| format!("`url` is missing, and no --model-service {name}=URL gives one"))
+        .map(|service| service.url.clone())
+        .ok_or_else(|| format!("`url` is missing, and no --model-service {name}=URL gives one"))
 }
 
-/// Whether a text can name a variant.
-pub(crate) fn is_variant_name(text: &str) -> bool {
-    text.len() <= MAX_VARIANT_NAME && is_name(text)
-}
-
-/// What the parser says, on one line, with the number of the line that it means.
+/// The parser's message on one line, with the number of the line in the file.
 fn explain(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join(" ");
-    let line = |at: usize| {
-        text.get(..at)
-            .map_or(0, |before| before.matches('\n').count())
-            + 1
+    let Some(span) = error.span() else {
+        return message;
     };
-    error.span().map_or_else(
-        || message.clone(),
-        |span| format!("line {}: {message}", line(span.start)),
-    )
+    let before = text.get(..span.start).unwrap_or_default();
+    format!("line {}: {message}", before.matches('\n').count() + 1)
 }

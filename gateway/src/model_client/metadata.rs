@@ -1,0 +1,63 @@
+//! The metadata of models, read tolerantly: servers differ in what they leave out or send as `null`.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::CallError;
+
+/// What the gateway needs of a model's metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    /// All versions that can answer; empty if the service has no versions.
+    pub(crate) versions: Vec<String>,
+    /// Names of the inputs; empty if the service does not list them.
+    pub(crate) inputs: Vec<String>,
+}
+
+impl Metadata {
+    pub(super) fn read(body: &[u8]) -> Result<Self, CallError> {
+        #[derive(Deserialize)]
+        struct Body {
+            versions: Option<Vec<Value>>,
+            inputs: Option<Vec<Input>>,
+        }
+        #[derive(Deserialize)]
+        struct Input {
+            name: Option<String>,
+        }
+        let Body { versions, inputs } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
+        let versions = versions.into_iter().flatten().filter_map(version);
+        let inputs = inputs.into_iter().flatten().filter_map(|input| input.name);
+        Ok(Self {
+            versions: versions.collect(),
+            inputs: inputs.collect(),
+        })
+    }
+}
+
+fn version(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The names in the answer to `GET /v2/models`.
+pub(super) fn names(body: &[u8]) -> Result<Vec<String>, CallError> {
+    #[derive(Deserialize)]
+    struct List {
+        models: Option<Vec<String>>,
+    }
+    let list: List = serde_json::from_slice(body).map_err(CallError::NotJson)?;
+    Ok(list.models.unwrap_or_default())
+}
+
+/// Whether a successful answer to `GET …/ready` means ready; some servers say it by the status alone.
+pub(super) fn is_ready(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Ready {
+        ready: Option<bool>,
+    }
+    !serde_json::from_slice(body).is_ok_and(|Ready { ready }| ready == Some(false))
+}

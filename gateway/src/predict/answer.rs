@@ -1,0 +1,206 @@
+//! The end of a request: its answer, and everything that is recorded of it, each read off the items.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use protocol::ErrorCode;
+use telemetry::metrics::{Counter, counter};
+use telemetry::{KeyValue, SpanRef, attr};
+
+use super::Request;
+use super::item::{Item, ItemIndex, State};
+use crate::api::{Entry, FailedEntry, Prediction};
+use crate::cache::{CacheResult, CacheStatus};
+use crate::error::ApiError;
+use crate::freshness::Freshness;
+use crate::single_flight::Role;
+use crate::timing::Timing;
+use crate::traffic::VariantIndex;
+
+/// Links of one SERVER span: a batch of a thousand hits may have been computed by as many spans.
+const MAX_LINKS: usize = 32;
+
+static CACHE_REQUESTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::ML_PREDICTION_CACHE_REQUESTS,
+        "{prediction}",
+        "Predictions asked of the prediction store, by result",
+    )
+});
+
+/// The answer to a request, with its headers.
+pub(crate) struct Answer {
+    /// One entry for each instance asked for, in order; an error when none has a prediction.
+    pub(crate) result: Result<Vec<Entry>, ApiError>,
+    pub(crate) cache_status: CacheStatus,
+    pub(crate) timing: Timing,
+}
+
+impl Request {
+    /// The answer; an error of the request itself when no variant knows the model.
+    pub(super) fn answer(self) -> Result<Answer, ApiError> {
+        if !self.known.is_empty() || self.has_failed() {
+            let assignments = self.items.iter();
+            self.choice
+                .record(assignments.map(|item| (&*item.instance.id, &item.assignment)));
+        }
+        if self.known.is_empty() {
+            return Err(self.unresolved());
+        }
+        self.count_lookups();
+        self.link();
+        self.describe();
+        Ok(Answer {
+            cache_status: cache_status(&self.items),
+            timing: self.timing,
+            result: entries(&self.choice.model, self.items, self.order),
+        })
+    }
+
+    /// Counts what the store answered, by variant and result.
+    fn count_lookups(&self) {
+        let mut counts: BTreeMap<(VariantIndex, CacheResult), u64> = BTreeMap::new();
+        for lookup in self.items.iter().flat_map(|item| &item.looked_up) {
+            *counts.entry(*lookup).or_default() += 1;
+        }
+        for ((variant, result), count) in counts {
+            let variant = Arc::clone(&self.choice.split[variant].name);
+            let labels = [
+                KeyValue::new(attr::CACHE_RESULT, result.as_str()),
+                KeyValue::new(attr::ML_VARIANT, variant),
+            ];
+            CACHE_REQUESTS.add(count, &labels);
+        }
+    }
+
+    /// Links the SERVER span to the spans that computed the stored predictions, and to the calls of other requests.
+    fn link(&self) {
+        let span = telemetry::current();
+        let mut linked: Vec<&SpanRef> = Vec::new();
+        let stored = self.items.iter().filter_map(|item| match &item.state {
+            State::Stored(found, _) => found.computed_by.as_ref(),
+            _ => None,
+        });
+        let calls = self.items.iter().filter_map(|item| item.call.as_ref());
+        let shared = calls
+            .filter(|call| call.role == Role::Waits)
+            .filter_map(|call| call.worker.as_ref());
+        for target in stored.chain(shared) {
+            if linked.len() == MAX_LINKS {
+                break;
+            }
+            if !linked.contains(&target) {
+                span.add_link(target);
+                linked.push(target);
+            }
+        }
+    }
+
+    /// Sets variant and version on the SERVER span if one variant answered for everything.
+    fn describe(&self) {
+        let mut variants = self.items.iter().map(|item| item.assignment.variant);
+        let Some(variant) = variants.next() else {
+            return;
+        };
+        if variants.any(|other| other != variant) {
+            return;
+        }
+        let span = telemetry::current();
+        span.set(
+            attr::ML_VARIANT,
+            Arc::clone(&self.choice.split[variant].name),
+        );
+        let version = self.items.iter().find_map(Item::prediction).map_or_else(
+            || self.known(variant).map(|known| &known.version),
+            |prediction| Some(&prediction.key.version),
+        );
+        // A service without versions has an empty one.
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            span.set(attr::ML_MODEL_VERSION, version.clone());
+        }
+    }
+
+    fn unresolved(self) -> ApiError {
+        let error = self.items.into_iter().find_map(|item| match item.state {
+            State::Broken(error) => Some(error),
+            _ => None,
+        });
+        match error {
+            Some(error) if !error.is_unknown_model() => ApiError::Model(error),
+            _ => ApiError::UnknownModel {
+                model: self.choice.model,
+            },
+        }
+    }
+}
+
+/// How the predictions were come by. An item counts by what the store answered first.
+fn cache_status(items: &[Item]) -> CacheStatus {
+    let mut status = CacheStatus::default();
+    for item in items {
+        match (&item.state, item.looked_up.first()) {
+            (State::LeftOut(why), _) => status.left_out = Some(*why),
+            (_, Some((_, result))) => status.count(*result),
+            (_, None) => {}
+        }
+        if let State::Stored(_, Freshness::For(seconds)) = item.state {
+            status.ttl = status.ttl.into_iter().chain([seconds]).min();
+        }
+        if let Some(call) = &item.call {
+            status.shared += usize::from(call.role == Role::Waits);
+            status.stored = match (status.stored, call.stored) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (before, now) => now.or(before),
+            };
+        }
+    }
+    status
+}
+
+/// The entries in the order asked; an error when there is no prediction among them.
+fn entries(
+    model: &str,
+    items: Vec<Item>,
+    order: Option<Vec<ItemIndex>>,
+) -> Result<Vec<Entry>, ApiError> {
+    let has_predictions = items.iter().any(|item| item.prediction().is_some());
+    let broken = items.iter().find_map(|item| match &item.state {
+        State::Broken(error) => Some(Arc::clone(error)),
+        _ => None,
+    });
+    if let Some(error) = broken.filter(|_| !has_predictions) {
+        return Err(ApiError::Model(error));
+    }
+    let unique: Vec<Entry> = items.into_iter().map(|item| entry(model, item)).collect();
+    let entries = match order {
+        None => unique,
+        Some(order) => order.into_iter().map(|at| unique[at.0].clone()).collect(),
+    };
+    if has_predictions {
+        return Ok(entries);
+    }
+    let entries = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Failed(failed) => Some(failed),
+        Entry::Prediction(_) => None,
+    });
+    Err(ApiError::NoneSucceeded {
+        entries: entries.collect(),
+    })
+}
+
+fn entry(model: &str, item: Item) -> Entry {
+    let code = match item.state {
+        State::Stored(found, _) => return Entry::Prediction(Prediction::new(found, true)),
+        State::Computed(made) => return Entry::Prediction(Prediction::new(made, false)),
+        State::Failed(code) => code,
+        State::Broken(error) => error.code(),
+        State::LeftOut(why) => why.code(),
+        // A request ends when no item is open any more, so this one is a bug.
+        State::Open => ErrorCode::Internal,
+    };
+    Entry::Failed(FailedEntry {
+        data_id: item.instance.id,
+        model: model.to_owned(),
+        error: code.into(),
+    })
+}
