@@ -7,7 +7,7 @@ pub(crate) mod text;
 
 use std::collections::HashMap;
 
-use crate::model::{Span, Status, Trace};
+use crate::trace::{SpanData, SpanStatus, Trace};
 use layout::Layout;
 use line::{Line, Paint};
 use text::{clean, duration, fit, width};
@@ -46,7 +46,7 @@ pub fn render(trace: &Trace, style: &Style) -> String {
 
 /// A span with its texts made and its place in the tree known.
 struct Row<'a> {
-    span: &'a Span,
+    span: &'a SpanData,
     service: String,
     /// `│  ├─ `; empty at the top.
     branch: String,
@@ -211,7 +211,7 @@ impl Branches {
 }
 
 /// What one wants to know of a span first, the most urgent first.
-fn notes(span: &Span, trace_id: &str) -> Vec<Note> {
+fn notes(span: &SpanData, trace_id: &str) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut note = |text: String, paint| {
         notes.push(Note {
@@ -219,7 +219,7 @@ fn notes(span: &Span, trace_id: &str) -> Vec<Note> {
             paint,
         })
     };
-    if let Status::Error(_) = &span.status {
+    if let SpanStatus::Error(_) = &span.status {
         note(
             format!(
                 "✗ {}",
@@ -316,7 +316,7 @@ fn draw(
 /// The notes that had no room, and the description of an error, under the name.
 fn draw_below(row: &Row<'_>, left: &[Note], layout: &Layout, colour: bool, drawing: &mut String) {
     let message = match &row.span.status {
-        Status::Error(message) if !message.is_empty() => Some(Note {
+        SpanStatus::Error(message) if !message.is_empty() => Some(Note {
             text: clean(message),
             paint: Paint::Error,
         }),
@@ -352,7 +352,7 @@ impl Axis {
     }
 
     /// A bar in half columns, at least one of them however short the span.
-    fn bar(&self, span: &Span, columns: usize) -> String {
+    fn bar(&self, span: &SpanData, columns: usize) -> String {
         let halves = columns * 2;
         let place = |time: u64| {
             time.saturating_sub(self.start) as f64 / self.duration as f64 * halves as f64

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use explorer::model::Trace;
+use explorer::Trace;
 use http::{Request, StatusCode};
 use serde_json::Value;
 use telemetry::client::HttpClient;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Kind, Status, Trace};
+use crate::trace::{SpanKind, SpanStatus, Trace};
 
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -154,17 +154,17 @@ pub(crate) fn miss() -> Trace {
 pub(crate) fn rebuilt(trace: &Trace) -> Trace {
     build(trace.spans.iter().map(|span| {
         let kind = match span.kind {
-            Kind::Unspecified => 0,
-            Kind::Internal => 1,
-            Kind::Server => 2,
-            Kind::Client => 3,
-            Kind::Producer => 4,
-            Kind::Consumer => 5,
+            SpanKind::Unspecified => 0,
+            SpanKind::Internal => 1,
+            SpanKind::Server => 2,
+            SpanKind::Client => 3,
+            SpanKind::Producer => 4,
+            SpanKind::Consumer => 5,
         };
         let status = match &span.status {
-            Status::Unset => json!({}),
-            Status::Ok => json!({ "code": 1 }),
-            Status::Error(message) => json!({ "code": 2, "message": message }),
+            SpanStatus::Unset => json!({}),
+            SpanStatus::Ok => json!({ "code": 1 }),
+            SpanStatus::Error(message) => json!({ "code": 2, "message": message }),
         };
         let attributes = span.attributes.keys().map(|key| attribute(key, &span.text(key).unwrap_or_default()));
         let links = span.links.iter().map(|link| json!({ "traceId": link.trace_id, "spanId": link.span_id }));

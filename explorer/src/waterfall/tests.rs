@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{Style, example, render, text};
-use crate::model::{Link, Status, Trace};
+use crate::trace::{SpanLink, SpanStatus, Trace};
 
 fn plain(trace: &Trace, width: usize) -> String {
     render(
@@ -38,7 +38,7 @@ fn failure() -> Trace {
             "the feature store answers 500 Internal Server Error",
         ),
     ] {
-        trace.spans[span].status = Status::Error(message.to_owned());
+        trace.spans[span].status = SpanStatus::Error(message.to_owned());
         trace.spans[span]
             .attributes
             .insert("error.type".to_owned(), json!(error));
@@ -59,7 +59,7 @@ fn hit() -> Trace {
     let mut trace = example::miss();
     trace.spans.truncate(2);
     trace.spans[0].end = trace.spans[0].start + 700_000;
-    trace.spans[0].links.push(Link {
+    trace.spans[0].links.push(SpanLink {
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
         span_id: "00f067aa0ba902b7".to_owned(),
         attributes: std::collections::BTreeMap::new(),
@@ -252,7 +252,7 @@ proptest! {
         let mut trace = failure();
         trace.spans[6].name.clone_from(&name);
         trace.spans[6].service = service;
-        trace.spans[6].status = Status::Error(message);
+        trace.spans[6].status = SpanStatus::Error(message);
         trace.spans[6].attributes.insert("error.type".to_owned(), json!(error));
         trace.spans[1].name = name;
         for line in plain(&trace, width).lines() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use explorer::model::Trace;
+use explorer::Trace;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use telemetry::SpanRef;
