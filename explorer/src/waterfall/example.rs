@@ -1,4 +1,4 @@
-//! The trace of a miss as DESIGN.md draws it, with round times, for the tests of this crate.
+//! The trace of a miss, as in the README but with round times, for the tests of this crate.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::trace::{SpanKind, SpanStatus, Trace};
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// Id, parent, service, name, kind, start and end in µs, attributes.
-type Row = (
+type ExampleSpan = (
     u64,
     u64,
     &'static str,
@@ -22,7 +22,7 @@ const MODEL: &[(&str, &str)] = &[("ml.model_name", "wine_quality"), ("ml.model_v
 const OK: &[(&str, &str)] = &[("http.response.status_code", "200")];
 const SQLITE: &[(&str, &str)] = &[("db.system.name", "sqlite")];
 
-const MISS: [Row; 15] = [
+const MISS: [ExampleSpan; 15] = [
     (1, 0, "gateway", "POST /v1/predictions", 2, 0, 12_400, OK),
     (2, 1, "gateway", "SELECT predictions", 3, 300, 620, SQLITE),
     (3, 1, "gateway", "POST", 3, 800, 11_300, OK),
@@ -150,7 +150,7 @@ pub(crate) fn miss() -> Trace {
     }))
 }
 
-/// The same spans, with the tree made anew.
+/// The same spans in a new tree.
 pub(crate) fn rebuilt(trace: &Trace) -> Trace {
     build(trace.spans.iter().map(|span| {
         let kind = match span.kind {

@@ -1,4 +1,4 @@
-//! Whole drawings, at the widths of real terminals.
+//! Whole drawings at the widths of usual terminals.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,7 +16,7 @@ fn plain(trace: &Trace, width: usize) -> String {
     )
 }
 
-/// A request that found the feature store broken, continued from a span that is not here.
+/// A request that failed in the feature store, below a span that is missing.
 fn failure() -> Trace {
     let mut trace = example::miss();
     trace.spans.retain(|span| {
@@ -221,7 +221,7 @@ fn colours_change_nothing_but_colours() {
             rest = after.split_once('m').unwrap().1;
         }
         assert_eq!(bare + rest, plain(&trace, 100));
-        // One hue for each service, the same in every row.
+        // One hue per service, the same in every row.
         assert!(coloured.contains("\x1b[38;5;33mgateway\x1b[0m"));
         assert!(!coloured.contains("\x1b[38;5;33mmodel-service"));
     }

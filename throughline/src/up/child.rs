@@ -184,11 +184,13 @@ impl Output {
         let name = format!("{:<14}", self.name);
         match level {
             Some("WARN" | "ERROR") => {
-                screen::warn(format!("{} {text}", screen::paint("33", &name)))
+                let name = screen::paint("33", &name);
+                screen::warn(format!("{name} {text}"));
             }
             // Not a log line: progress, a result, or a panic.
             None if !text.is_empty() => {
-                screen::say(format!("{} {text}", screen::paint("90", &name)))
+                let name = screen::paint("90", &name);
+                screen::say(format!("{name} {text}"));
             }
             _ => {}
         }
