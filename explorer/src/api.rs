@@ -1,5 +1,5 @@
-//! The read API: services, traces, logs, metrics and the store's counts, as JSON for the page and for
-//! programs.
+//! The read API: services, traces, logs, metrics and the store's counts, as JSON for the page and
+//! for programs.
 
 mod logs;
 mod metrics;

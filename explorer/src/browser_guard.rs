@@ -1,8 +1,9 @@
 //! Admits programs and the explorer's own page, and refuses the other pages in a browser.
 //!
-//! The explorer has no password, so a page of another site must neither send telemetry nor read it. A
-//! browser names the origin of a request in `Origin`. A page that rebinds its own name to our address
-//! (DNS rebinding) is same-origin by that header, and is refused by the `Host` header instead.
+//! The explorer has no password, so a page of another site must neither send telemetry nor read it.
+//! A browser names the origin of a request in `Origin`. A page that rebinds its own name to our
+//! address (DNS rebinding) is same-origin by that header, and is refused by the `Host` header
+//! instead.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,8 +14,8 @@ use axum::http::{HeaderMap, uri::Authority};
 /// Decides by the headers of a request. Each listener has its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BrowserGuard {
-    /// On a loopback listener `Host` must be a loopback name too. On other addresses the valid names
-    /// are not known.
+    /// On a loopback listener `Host` must be a loopback name too. On other addresses the valid
+    /// names are not known.
     loopback: bool,
 }
 

@@ -74,8 +74,8 @@ impl IntoResponse for ReadError {
     }
 }
 
-/// The answer to an export request that is refused as a whole. Exporters retry 429, 502, 503 and 504
-/// only (OTLP/HTTP).
+/// The answer to an export request that is refused as a whole. Exporters retry 429, 502, 503 and
+/// 504 only (OTLP/HTTP).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExportError {
     #[error("the content type is neither application/x-protobuf nor application/json")]

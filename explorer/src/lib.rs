@@ -1,12 +1,12 @@
-//! A viewer of telemetry for one machine: an OTLP/HTTP receiver with bounded memory, a read API, a web
-//! page, and the waterfall of a trace for the terminal.
+//! A viewer of telemetry for one machine: an OTLP/HTTP receiver with bounded memory, a read API, a
+//! web page, and the waterfall of a trace for the terminal.
 //!
-//! It is not a telemetry store: what does not fit is evicted, oldest first, and counted. It emits no
-//! traces of its own, because it would receive them again.
+//! It is not a telemetry store: what does not fit is evicted, oldest first, and counted. It emits
+//! no traces of its own, because it would receive them again.
 //!
 //! The path of a span: `receiver` (HTTP) → `otlp` (wire format) → `store` (encoded bytes) → `api` →
-//! [`Trace::from_otlp`] → [`waterfall`], [`tree`]. Tests run an [`Explorer`] in their own process and
-//! use its [`Reader`] instead of the API.
+//! [`Trace::from_otlp`] → [`waterfall`], [`tree`]. Tests run an [`Explorer`] in their own process
+//! and use its [`Reader`] instead of the API.
 
 mod api;
 mod attribute;

@@ -13,8 +13,8 @@ const HTML: &str = include_str!("../page/index.html");
 const STYLE: &str = include_str!("../page/page.css");
 const SCRIPT: &str = include_str!("../page/page.js");
 
-/// Only our own files, nothing inline, no framing. Telemetry is text from anywhere, and the browser must
-/// not run any of it, even if the page writes it in the wrong place.
+/// Only our own files, nothing inline, no framing. Telemetry is text from anywhere, and the browser
+/// must not run any of it, even if the page writes it in the wrong place.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 

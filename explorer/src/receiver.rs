@@ -35,8 +35,8 @@ use crate::store::traces::ReceivedSpan;
 use crate::store::{Source, TelemetryStore};
 use body::Encoding;
 
-/// Bytes of one encoded item. An empty event of two bytes becomes about 80 when it is decoded, so one
-/// item may take 10 MiB for a moment.
+/// Bytes of one encoded item. An empty event of two bytes becomes about 80 when it is decoded, so
+/// one item may take 10 MiB for a moment.
 const MAX_ITEM_BYTES: usize = 256 * 1024;
 
 /// The receiver's routes.

@@ -1,5 +1,5 @@
-//! Telemetry in memory: three stores, one per signal, each with its own lock and its own share of the
-//! bytes.
+//! Telemetry in memory: three stores, one per signal, each with its own lock and its own share of
+//! the bytes.
 //!
 //! Separate shares keep one signal from starving the others: a flood of log records evicts log
 //! records only. The bytes are an estimate on the high side: the size of an entry plus a constant

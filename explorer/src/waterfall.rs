@@ -65,7 +65,8 @@ struct SpanRow<'a> {
 
 fn rows<'a>(trace: &'a Trace, branches: &Branches) -> Vec<SpanRow<'a>> {
     let spans = &trace.spans;
-    // Whether a sibling follows. Read backwards, a level is open from its last child up to the parent.
+    // Whether a sibling follows. Read backwards, a level is open from its last child up to the
+    // parent.
     let mut followed = vec![false; spans.len()];
     let mut open: Vec<bool> = Vec::new();
     for (at, span) in spans.iter().enumerate().rev() {

@@ -1,8 +1,8 @@
 //! `throughline bench`: speed, CPU time and memory of the whole system, with telemetry on and off.
 //!
 //! Two systems run side by side, one fully traced and one with `OTEL_SDK_DISABLED=true`. They are
-//! measured in turn, so that a drift of the machine's speed affects both. Quote the ratios: absolute
-//! times depend on the machine.
+//! measured in turn, so that a drift of the machine's speed affects both. Quote the ratios:
+//! absolute times depend on the machine.
 
 mod load;
 mod resources;

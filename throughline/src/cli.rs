@@ -85,7 +85,8 @@ pub(crate) struct UpArgs {
         value_name = "PATH|URL"
     )]
     pub(crate) prediction_store: Option<String>,
-    /// Where features are stored: a file, or an address of Redis; without it a file in the data folder
+    /// Where features are stored: a file, or an address of Redis; without it a file in the data
+    /// folder
     #[arg(
         long,
         env = "FEATURE_STORE_DATABASE",

@@ -1,8 +1,9 @@
-//! The environment of the Python worker: its files, its state, and the command that runs a module in it.
+//! The environment of the Python worker: its files, its state, and the command that runs a module
+//! in it.
 //!
 //! The worker's files are built into this program. `throughline python-setup` creates a virtual
-//! environment with the libraries that the worker needs. The worker's own files are written into it at
-//! every use, so that they are never older than this program.
+//! environment with the libraries that the worker needs. The worker's own files are written into it
+//! at every use, so that they are never older than this program.
 
 mod setup;
 
@@ -15,8 +16,8 @@ pub(crate) use setup::main;
 
 /// Files of `model-service/python`, by their path in it.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/python_worker.rs"));
-/// The libraries to install, with versions and hashes. The environment has a copy of the file it was
-/// created from.
+/// The libraries to install, with versions and hashes. The environment has a copy of the file it
+/// was created from.
 const LOCK: &str = "requirements.lock";
 /// The variables that instrument the worker without a change of its code.
 const INSTRUMENTATION: &str = "instrumentation.env";

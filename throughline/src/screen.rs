@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use explorer::Trace;
 use explorer::waterfall;
 
-/// Writes one line to standard output. A closed pipe (`throughline traces | head`) is no reason to fail.
+/// Writes one line to standard output. A closed pipe (`throughline traces | head`) is no reason to
+/// fail.
 pub(crate) fn say(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
 }

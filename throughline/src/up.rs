@@ -13,8 +13,8 @@ pub(crate) use local_system::LocalSystem;
 use crate::cli::UpArgs;
 use crate::screen;
 
-/// Starts the system, runs the sample, and stays until a signal. On every way out the parts are stopped
-/// in order.
+/// Starts the system, runs the sample, and stays until a signal. On every way out the parts are
+/// stopped in order.
 pub(crate) fn main(args: &UpArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -1,13 +1,13 @@
-//! Splits an OTLP protobuf request into slices without decoding it. The three signals share one outer
-//! shape.
+//! Splits an OTLP protobuf request into slices without decoding it. The three signals share one
+//! outer shape.
 //!
 //! A full decode would turn two bytes on the wire (an empty span) into about 250 in memory. Slices
 //! keep a hostile body as small as it arrived, and the bytes of an item can be stored as they are.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Items in one request. The defaults of the SDKs (512) and of the Collector's batches (8,192) are far
-/// below.
+/// Items in one request. The defaults of the SDKs (512) and of the Collector's batches (8,192) are
+/// far below.
 const MAX_ITEMS: usize = 65_536;
 /// Pairs of resource and scope in one request.
 const MAX_SCOPES: usize = 4_096;
@@ -100,8 +100,8 @@ fn scope_items<'a>(bytes: &'a [u8], items_left: &mut usize) -> Result<ScopeItems
     Ok(scope)
 }
 
-/// Calls `visit` with each length-delimited field; other wire types do not occur at this level and are
-/// skipped.
+/// Calls `visit` with each length-delimited field; other wire types do not occur at this level and
+/// are skipped.
 fn each_field<'a>(
     mut bytes: &'a [u8],
     mut visit: impl FnMut(u32, &'a [u8]) -> Result<(), Malformed>,

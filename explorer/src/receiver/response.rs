@@ -1,5 +1,5 @@
-//! The answer to an exporter: `Export…ServiceResponse`, or `google.rpc.Status` for a request that is
-//! refused as a whole.
+//! The answer to an exporter: `Export…ServiceResponse`, or `google.rpc.Status` for a request that
+//! is refused as a whole.
 
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};

@@ -54,7 +54,8 @@ impl ReceivedLog {
 }
 
 impl StoredLog {
-    /// The decoded record. The bytes are valid, since [`ReceivedLog::decode`] has decoded them once.
+    /// The decoded record. The bytes are valid, since [`ReceivedLog::decode`] has decoded them
+    /// once.
     pub(crate) fn record(&self) -> LogRecord {
         LogRecord::decode(&self.bytes[..]).unwrap_or_default()
     }

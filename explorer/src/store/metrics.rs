@@ -1,5 +1,5 @@
-//! The last data point of every series, bounded by bytes and by number of series; the series that was
-//! not updated for longest is evicted first.
+//! The last data point of every series, bounded by bytes and by number of series; the series that
+//! was not updated for longest is evicted first.
 
 mod data_point;
 
@@ -21,8 +21,8 @@ use crate::attribute;
 
 /// Series of all services.
 const MAX_SERIES: usize = 8_192;
-/// An eighth of the series is evicted at once, so that a flood of new series does not search for the
-/// oldest each time.
+/// An eighth of the series is evicted at once, so that a flood of new series does not search for
+/// the oldest each time.
 const EVICTED_PART: usize = 8;
 /// A series beside its texts and buckets: its slot in a map that is half full, the allocations.
 const OVERHEAD: usize = (size_of::<SeriesKey>() + size_of::<Series>()) * 2 + 64;

@@ -1,5 +1,5 @@
-//! Spans by trace, bounded by bytes and by number of traces; the trace that arrived first is evicted
-//! first.
+//! Spans by trace, bounded by bytes and by number of traces; the trace that arrived first is
+//! evicted first.
 
 mod resource_spans;
 mod span;
@@ -25,7 +25,8 @@ const MAX_SPANS_PER_TRACE: usize = 10_000;
 /// One trace may take a quarter of the bytes, so that a trace that never ends does not evict all
 /// others.
 const MAX_SHARE_OF_TRACE: usize = 4;
-/// A trace beside its spans: its slots in the map (half full) and in the queue, its first tree node.
+/// A trace beside its spans: its slots in the map (half full) and in the queue, its first tree
+/// node.
 const TRACE_OVERHEAD: usize = (size_of::<TraceId>() + size_of::<StoredTrace>()) * 2 + 64;
 
 pub(crate) struct TraceStore {
@@ -151,7 +152,8 @@ impl TraceStore {
             .take(filter.limit);
         let mut listed: Vec<_> = chosen.map(|(id, trace)| trace.listed(id)).collect();
         drop(map);
-        // The list is in the order of arrival so far, and spans of two processes arrive in any order.
+        // The list is in the order of arrival so far, and spans of two processes arrive in any
+        // order.
         listed.sort_by_key(|trace| std::cmp::Reverse(trace.start));
         listed
     }

@@ -1,6 +1,7 @@
 //! The lines of the tree on the left of the names.
 
-/// The pieces that the tree is drawn with. Guides say for each level whether a sibling follows below.
+/// The pieces that the tree is drawn with. Guides say for each level whether a sibling follows
+/// below.
 pub(super) struct Branches {
     fork: &'static str,
     last: &'static str,
@@ -9,7 +10,8 @@ pub(super) struct Branches {
 }
 
 impl Branches {
-    /// The most levels that are drawn. A deeper span starts with `…` and shows the levels nearest to it.
+    /// The most levels that are drawn. A deeper span starts with `…` and shows the levels nearest
+    /// to it.
     const LEVELS: usize = 8;
 
     /// Narrow terminals get narrow trees, which leaves room for names.

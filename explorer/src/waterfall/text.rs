@@ -5,8 +5,8 @@ use unicode_width::UnicodeWidthStr;
 /// Characters of a text that are kept; no terminal shows more.
 const LONGEST: usize = 1_000;
 
-/// Makes foreign text harmless: control characters could move the cursor or recolour the terminal, and
-/// direction marks could reverse the rest of the line.
+/// Makes foreign text harmless: control characters could move the cursor or recolour the terminal,
+/// and direction marks could reverse the rest of the line.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().take(LONGEST).map(clean_char).collect()
 }
@@ -49,7 +49,8 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     cut
 }
 
-/// Three digits and a unit, at most seven columns: `850 ns`, `12.3 µs`, `1.50 ms`, `2.00 s`, `3m 20s`, `213503d`.
+/// Three digits and a unit, at most seven columns: `850 ns`, `12.3 µs`, `1.50 ms`, `2.00 s`,
+/// `3m 20s`, `213503d`.
 pub(crate) fn duration(nanos: u64) -> String {
     const UNITS: [(f64, &str); 4] = [(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")];
     let number = nanos as f64;

@@ -9,7 +9,8 @@ use fs4::TryLockError;
 
 use crate::wine_data;
 
-/// The traffic split: the model service in Rust answers nine of ten entities, the Python worker one.
+/// The traffic split: the model service in Rust answers nine of ten entities, the Python worker
+/// one.
 const ROUTES: &str = include_str!("routes.toml");
 
 /// A data folder with a lock, which the kernel releases however the process ends.

@@ -22,8 +22,8 @@ use crate::screen;
 
 /// How long a service may take to become ready once it listens.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long all parts together may take to drain before they are killed. The promise to Ctrl-C is five
-/// seconds.
+/// How long all parts together may take to drain before they are killed. The promise to Ctrl-C is
+/// five seconds.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// Everything that `up` runs.
@@ -72,8 +72,8 @@ impl LocalSystem {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts the explorer, prepares model and features, and starts the services from the back to the
-    /// front.
+    /// Starts the explorer, prepares model and features, and starts the services from the back to
+    /// the front.
     pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         if self.args.otlp_endpoint.is_none() {
@@ -175,8 +175,8 @@ impl LocalSystem {
         Err(anyhow!(death))
     }
 
-    /// Stops the parts from the front to the back, the explorer last, so that it receives every trace.
-    /// Returns true if all of them stopped by themselves.
+    /// Stops the parts from the front to the back, the explorer last, so that it receives every
+    /// trace. Returns true if all of them stopped by themselves.
     pub(crate) async fn stop(&mut self) -> bool {
         let end = Instant::now() + DRAIN_TIMEOUT;
         let mut clean = true;

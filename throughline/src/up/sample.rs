@@ -28,8 +28,8 @@ struct Sample {
     took: Duration,
 }
 
-/// Requests a prediction that is not stored yet, then the same again, and with a Python worker one of
-/// the canary. With an explorer all traces must become complete.
+/// Requests a prediction that is not stored yet, then the same again, and with a Python worker one
+/// of the canary. With an explorer all traces must become complete.
 pub(crate) async fn run(system: &LocalSystem) -> anyhow::Result<()> {
     let (read, write) = system.store_spans();
     let client = GatewayClient {
@@ -96,8 +96,8 @@ struct GatewayClient<'a> {
 }
 
 impl GatewayClient<'_> {
-    /// The first wine from `row` on whose prediction is not stored: that one on a first start, another
-    /// one later.
+    /// The first wine from `row` on whose prediction is not stored: that one on a first start,
+    /// another one later.
     async fn first_miss(&self, mut row: u32, variant: Option<&str>) -> anyhow::Result<Sample> {
         for attempt in 1..=TRIES {
             let answer = self.predict(&format!("wine-{row:04}"), variant).await?;

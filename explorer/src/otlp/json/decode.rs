@@ -1,10 +1,12 @@
 //! Reads OTLP/JSON into the messages of `opentelemetry-proto`.
 //!
-//! The serde form of that crate (0.33) refuses documents that the mapping allows: `null` for a field
-//! that is not set, doubles as strings (`"NaN"`, `"Infinity"`, `"1.5"`), 32-bit integers as strings,
-//! an empty `arrayValue` or `kvlistValue`, an attribute without a key. So a document is read into a
-//! tree first, and each field is normalized by its name. A name is never ambiguous, since OTLP/JSON
-//! has attribute names as values and not as object keys.
+//! The serde form of that crate (0.33.1) refuses documents that the mapping allows: `null` for a field
+//! that is not set (<https://github.com/open-telemetry/opentelemetry-rust/issues/3677>), doubles as
+//! strings such as `"NaN"` or `"1.5"` (<https://github.com/open-telemetry/opentelemetry-rust/pull/3496>),
+//! 32-bit integers as strings, an empty `arrayValue` or `kvlistValue`, an attribute without a key.
+//!
+//! So a document is read into a tree first, and each field is normalized by its name. A name is never
+//! ambiguous, since OTLP/JSON has attribute names as values and not as object keys.
 
 use std::cell::Cell;
 use std::fmt;

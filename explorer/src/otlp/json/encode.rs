@@ -1,8 +1,9 @@
 //! Writes spans as OTLP/JSON, `{"resourceSpans": […]}`, which any OTLP tool can read.
 //!
-//! The serde form of `opentelemetry-proto` 0.33 does not serve here: it writes NaN as `null`, writes
-//! fields that are not set, and writes some 64-bit integers as numbers. This follows the JSON mapping
-//! of protobuf with the deviations of OTLP: ids in hex, enums as integers.
+//! The serde form of `opentelemetry-proto` (0.33.1) writes NaN as `null`
+//! (<https://github.com/open-telemetry/opentelemetry-rust/pull/3496>), writes fields that are not set,
+//! and writes some 64-bit integers as numbers. This module follows the JSON mapping of protobuf with
+//! the deviations of OTLP: ids in hex, enums as integers.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -43,7 +43,8 @@ pub(super) struct StoredSpan {
 }
 
 impl ReceivedSpan {
-    /// `Ok(None)` for a span that breaks the protocol: ids that are all zero, or not of 16 and 8 bytes.
+    /// `Ok(None)` for a span that breaks the protocol: ids that are all zero, or not of 16 and 8
+    /// bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Option<ReceivedSpan>, DecodeError> {
         let span = Span::decode(bytes)?;
         let (Some(trace_id), Some(span_id)) = (id(&span.trace_id), id(&span.span_id)) else {

@@ -106,8 +106,8 @@ impl LocalSystem {
     ) -> anyhow::Result<ChildProcess> {
         let mut args = vec![name.to_owned()];
         args.extend(options);
-        // A dead collector may delay each part's last flush by a second at most, so that Ctrl-C ends
-        // within five.
+        // A dead collector may delay each part's last flush by a second at most, so that Ctrl-C
+        // ends within five.
         args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
         let database = database.map(|(variable, address)| (variable.to_owned(), address));
         ChildProcess::start(ChildSpec {

@@ -1,4 +1,4 @@
-//! The Python worker as a part, started with the same commands as by hand in docs/model-services.md.
+//! The Python worker as a part, started with the commands of model-service/python/README.md.
 
 use std::path::PathBuf;
 
@@ -134,8 +134,8 @@ impl LocalSystem {
     }
 }
 
-/// The worker's own attributes, the commit of this program and the user's attributes; of two with the
-/// same name the later wins.
+/// The worker's own attributes, the commit of this program and the user's attributes; of two with
+/// the same name the later wins.
 fn resource(own: &str) -> String {
     let revision =
         telemetry::revision().map(|revision| format!("vcs.ref.head.revision={revision}"));
