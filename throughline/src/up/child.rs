@@ -53,25 +53,8 @@ type Urls = HashMap<String, String>;
 
 impl ChildProcess {
     /// Starts the child without waiting for it.
-    pub(crate) fn start(spec: ChildSpec) -> anyhow::Result<Self> {
-        let program = match spec.program {
-            Some(program) => program,
-            None => std::env::current_exe().context("cannot find this program's own file")?,
-        };
-        let mut command = Command::new(program);
-        command
-            .args(&spec.args)
-            .env_remove("OTEL_SERVICE_NAME")
-            .envs(spec.env)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        // A process group of its own: Ctrl-C reaches only this process, which stops the parts in
-        // the right order.
-        #[cfg(unix)]
-        command.process_group(0);
-        let mut child = command
+    pub(crate) fn start(spec: &ChildSpec) -> anyhow::Result<Self> {
+        let mut child = command(spec)?
             .spawn()
             .with_context(|| format!("cannot start {}", spec.name))?;
         let log = File::create(&spec.log)
@@ -154,6 +137,27 @@ impl ChildProcess {
         let _ = self.child.kill().await;
         false
     }
+}
+
+fn command(spec: &ChildSpec) -> anyhow::Result<Command> {
+    let program = match &spec.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().context("cannot find this program's own file")?,
+    };
+    let mut command = Command::new(program);
+    command
+        .args(&spec.args)
+        .env_remove("OTEL_SERVICE_NAME")
+        .envs(spec.env.iter().cloned())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    // A process group of its own: Ctrl-C reaches only this process, which stops the parts in the
+    // right order.
+    #[cfg(unix)]
+    command.process_group(0);
+    Ok(command)
 }
 
 /// What a child has written.

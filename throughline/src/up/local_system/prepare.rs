@@ -59,7 +59,7 @@ impl LocalSystem {
         variable: Option<(String, String)>,
     ) -> anyhow::Result<ChildProcess> {
         let args = [&[name], args].concat();
-        ChildProcess::start(ChildSpec {
+        ChildProcess::start(&ChildSpec {
             name,
             program: None,
             args: args.into_iter().map(str::to_owned).collect(),

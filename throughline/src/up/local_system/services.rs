@@ -110,7 +110,7 @@ impl LocalSystem {
         // ends within five.
         args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
         let database = database.map(|(variable, address)| (variable.to_owned(), address));
-        ChildProcess::start(ChildSpec {
+        ChildProcess::start(&ChildSpec {
             name,
             program: None,
             args,

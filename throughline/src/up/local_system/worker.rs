@@ -124,7 +124,7 @@ impl LocalSystem {
         env.retain(|(variable, _)| variable == RESOURCE || std::env::var_os(variable).is_none());
         env.extend(self.env.iter().cloned());
         env.push(("OTEL_SERVICE_NAME".to_owned(), name.to_owned()));
-        ChildProcess::start(ChildSpec {
+        ChildProcess::start(&ChildSpec {
             name,
             program: Some(program),
             args: all,
