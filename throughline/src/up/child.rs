@@ -44,12 +44,12 @@ pub(crate) struct ChildProcess {
     child: Child,
     /// The child stops when this pipe closes: on purpose, or because this process died.
     lifeline: Option<ChildStdin>,
-    output: Arc<Output>,
-    urls: watch::Receiver<Urls>,
+    output: Arc<ChildOutput>,
+    urls: watch::Receiver<ChildUrls>,
 }
 
 /// Addresses by the name of the log event that reports them.
-type Urls = HashMap<String, String>;
+type ChildUrls = HashMap<String, String>;
 
 impl ChildProcess {
     /// Starts the child without waiting for it.
@@ -59,8 +59,8 @@ impl ChildProcess {
             .with_context(|| format!("cannot start {}", spec.name))?;
         let log = File::create(&spec.log)
             .with_context(|| format!("cannot write {}", spec.log.display()))?;
-        let (sender, urls) = watch::channel(Urls::new());
-        let output = Arc::new(Output {
+        let (sender, urls) = watch::channel(ChildUrls::new());
+        let output = Arc::new(ChildOutput {
             name: spec.name,
             log: Mutex::new(log),
             last: Mutex::default(),
@@ -162,14 +162,14 @@ fn command(spec: &ChildSpec) -> anyhow::Result<Command> {
 
 /// What a child has written.
 #[derive(Debug)]
-struct Output {
+struct ChildOutput {
     name: &'static str,
     log: Mutex<File>,
     last: Mutex<VecDeque<String>>,
-    urls: watch::Sender<Urls>,
+    urls: watch::Sender<ChildUrls>,
 }
 
-impl Output {
+impl ChildOutput {
     fn record(&self, line: &str) {
         // A full disk must not stop the system.
         let _ = writeln!(self.log.lock(), "{line}");
@@ -215,7 +215,7 @@ impl Output {
     }
 }
 
-fn read_lines(stream: Option<impl AsyncRead + Send + Unpin + 'static>, output: Arc<Output>) {
+fn read_lines(stream: Option<impl AsyncRead + Send + Unpin + 'static>, output: Arc<ChildOutput>) {
     let Some(stream) = stream else { return };
     telemetry::task::spawn(async move {
         let mut lines = BufReader::new(stream).lines();
