@@ -1,5 +1,5 @@
-// The explorer's page. It reads /api and writes the document by nodes and text only: everything in a trace is foreign
-// text, so nothing here ever parses HTML (the Content-Security-Policy enforces it with Trusted Types).
+// The explorer's page. It reads /api and builds the document from nodes and text. Everything in a trace is foreign text, so
+// nothing here parses HTML (the Content-Security-Policy enforces this with Trusted Types).
 
 const REFRESH_MS = 2000;
 const HUES = 8;
@@ -45,7 +45,7 @@ function clock(time) {
 const plural = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
 const mebibytes = (bytes) => `${(bytes / 1048576).toFixed(1)} MiB`;
 
-// A service keeps its hue while the page is open, in the order of first sight.
+// Hues are given in the order of first appearance, and a service keeps its hue while the page is open.
 const services = new Map();
 function hue(service) {
   if (!services.has(service)) services.set(service, services.size % HUES);
@@ -131,7 +131,7 @@ function tree(document_) {
   tops.sort((a, b) => Number(Boolean(a.parentSpanId)) - Number(Boolean(b.parentSpanId)));
   const ordered = [];
   const seen = new Set();
-  // Spans whose parents go in circles are reached by the second pass only.
+  // Only the second pass reaches spans whose parents form a cycle.
   for (const top of [...tops, ...spans]) {
     const stack = [{ span: top, depth: 0, open: [] }];
     while (stack.length) {
@@ -180,7 +180,7 @@ function drawTrace(id, spans, logs) {
   byId("spans").replaceChildren(...spans.map((span) => spanRow(span, at, (node) => choose(span, spans, logs, start, node))));
   byId("trace-logs").hidden = logs.length === 0;
   byId("logs").replaceChildren(...logs.map((log) => logRow(log, start, total, spans)));
-  // The deepest error is where it happened; the ones above it only pass it on.
+  // The deepest error is the origin; the spans above it only propagate it.
   const deepest = spans.filter(failed).reduce((best, span) => (best && best.depth >= span.depth ? best : span), null);
   const before = spans.find((span) => span.spanId === chosen) ?? deepest ?? spans[0];
   choose(before, spans, logs, start);
@@ -340,7 +340,7 @@ byId("spans").addEventListener("click", (event) => {
   if (button && button !== event.target) button.click();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
-  // The address names the view, so the jump must not change it.
+  // The fragment of the address is the view, so the link must not change it.
   event.preventDefault();
   byId("main").focus();
 });

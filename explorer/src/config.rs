@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use runtime::ProcessOptions;
 
-use crate::store::Limits;
+use crate::store::MemoryLimits;
 
-/// What the explorer can be told.
+/// The options of `explorer` and of `throughline explorer`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// Address of the page and of the read API
@@ -25,10 +25,10 @@ pub struct Config {
         value_name = "ADDRESS"
     )]
     pub otlp_listen: SocketAddr,
-    /// Bytes of telemetry held in memory; the oldest goes first
+    /// Bytes of telemetry kept in memory; the oldest is evicted first
     #[arg(long, env = "EXPLORER_MAX_BYTES", default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub max_bytes: usize,
-    /// Traces held in memory, if the bytes allow as many
+    /// Traces kept in memory, if the bytes allow as many
     #[arg(
         long,
         env = "EXPLORER_MAX_TRACES",
@@ -36,14 +36,13 @@ pub struct Config {
         value_name = "N"
     )]
     pub max_traces: usize,
-    /// Options of the process
     #[command(flatten)]
     pub process: ProcessOptions,
 }
 
 impl Config {
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
+    pub(crate) fn limits(&self) -> MemoryLimits {
+        MemoryLimits {
             max_bytes: self.max_bytes,
             max_traces: self.max_traces,
         }

@@ -1,7 +1,7 @@
-//! Everything that goes wrong here, and the only status codes of the crate.
+//! The errors of the crate, and its only status codes.
 //!
-//! Three audiences, three types: [`Error`] ends the process, [`ApiError`] answers a reader, `Rejection` answers an
-//! exporter. None of them repeats its cause; whoever shows one walks the chain.
+//! One type per audience: [`Error`] ends the process, `ReadError` answers a reader, `ExportError`
+//! answers an exporter. None repeats its source in its text; [`runtime::chain`] joins them.
 
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -12,24 +12,24 @@ use serde_json::json;
 
 use crate::otlp::wire::Malformed;
 
-/// The explorer cannot go on.
+/// The explorer has to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The OTLP address is taken, or not ours.
+    /// The OTLP address is in use, or is not an address of this machine.
     #[error("the OTLP receiver cannot start")]
     Bind(#[from] BindError),
-    /// A listener that cannot say where it listens.
+    /// A listener does not know its address.
     #[error("a listener has no address")]
     Address(#[source] std::io::Error),
-    /// Requests had to be cut off at the end.
+    /// Requests were still in flight when the drain timed out.
     #[error("the explorer did not drain")]
     Serve(#[from] ServeError),
 }
 
-/// A read cannot be answered.
+/// The answer to a read that fails.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ApiError {
-    #[error("no trace {0} is held; it may have been evicted, or not have arrived yet")]
+pub(crate) enum ReadError {
+    #[error("there is no trace {0}; it may have been evicted, or not have arrived yet")]
     UnknownTrace(String),
     #[error("{0}")]
     Invalid(String),
@@ -37,65 +37,68 @@ pub(crate) enum ApiError {
     Query(#[from] QueryRejection),
     #[error("no such page")]
     NoRoute,
-    #[error("only pages of this server may do this")]
-    Foreign,
+    #[error("only pages of this server may read here")]
+    ForeignOrigin,
     #[error("too many requests at once")]
     Busy,
     #[error("the answer took too long")]
     TimedOut,
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> ApiError {
+impl From<Refusal> for ReadError {
+    fn from(refusal: Refusal) -> ReadError {
         match refusal {
-            Refusal::TooManyRequests => ApiError::Busy,
-            Refusal::TimedOut => ApiError::TimedOut,
+            Refusal::TooManyRequests => ReadError::Busy,
+            Refusal::TimedOut => ReadError::TimedOut,
         }
     }
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for ReadError {
     fn into_response(self) -> Response {
         let (status, code) = match &self {
-            ApiError::UnknownTrace(_) => (StatusCode::NOT_FOUND, "unknown_trace"),
-            ApiError::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
-            ApiError::Invalid(_) | ApiError::Query(_) => (StatusCode::BAD_REQUEST, "invalid_query"),
-            ApiError::Foreign => (StatusCode::FORBIDDEN, "cross_origin"),
-            ApiError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
-            ApiError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            ReadError::UnknownTrace(_) => (StatusCode::NOT_FOUND, "unknown_trace"),
+            ReadError::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
+            ReadError::Invalid(_) | ReadError::Query(_) => {
+                (StatusCode::BAD_REQUEST, "invalid_query")
+            }
+            ReadError::ForeignOrigin => (StatusCode::FORBIDDEN, "cross_origin"),
+            ReadError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            ReadError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         };
         let body = Json(json!({ "error": runtime::chain(&self), "code": code }));
         match self {
-            ApiError::Busy => (status, [("retry-after", "1")], body).into_response(),
+            ReadError::Busy => (status, [("retry-after", "1")], body).into_response(),
             _ => (status, body).into_response(),
         }
     }
 }
 
-/// An export request is refused whole. Exporters retry 429, 502, 503 and 504 only (OTLP/HTTP).
+/// The answer to an export request that is refused as a whole. Exporters retry 429, 502, 503 and
+/// 504 only (OTLP/HTTP).
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Rejection {
+pub(crate) enum ExportError {
     #[error("the content type is neither application/x-protobuf nor application/json")]
     ContentType,
     #[error("the content encoding is neither gzip nor identity")]
     ContentEncoding,
     #[error("the body is not valid gzip")]
     Gzip(#[source] std::io::Error),
-    #[error("the body is larger than {} bytes", crate::otlp::body::MAX_BODY_BYTES)]
-    TooLarge,
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge { limit: usize },
     #[error("the body cannot be read")]
     Body(#[source] BytesRejection),
     #[error("the request is malformed")]
     Malformed(#[from] Malformed),
     #[error("a page of another origin may not send telemetry here")]
-    Foreign,
+    ForeignOrigin,
     #[error("too many requests at once")]
     Busy,
     #[error("the request took too long")]
     TimedOut,
 }
 
-impl Rejection {
+impl ExportError {
     /// The HTTP status with its `google.rpc.Code`.
     pub(crate) fn codes(&self) -> (StatusCode, i32) {
         const INVALID_ARGUMENT: i32 = 3;
@@ -103,26 +106,21 @@ impl Rejection {
         const PERMISSION_DENIED: i32 = 7;
         const RESOURCE_EXHAUSTED: i32 = 8;
         match self {
-            Rejection::ContentType | Rejection::ContentEncoding => {
+            ExportError::ContentType | ExportError::ContentEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_ARGUMENT)
             }
-            Rejection::TooLarge | Rejection::Malformed(Malformed::TooMany) => {
+            ExportError::TooLarge { .. } | ExportError::Malformed(Malformed::TooMany) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
             }
-            Rejection::Body(body) if body.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            ExportError::Body(body) if body.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
             }
-            Rejection::Gzip(_) | Rejection::Malformed(_) | Rejection::Body(_) => {
+            ExportError::Gzip(_) | ExportError::Malformed(_) | ExportError::Body(_) => {
                 (StatusCode::BAD_REQUEST, INVALID_ARGUMENT)
             }
-            Rejection::Foreign => (StatusCode::FORBIDDEN, PERMISSION_DENIED),
-            Rejection::Busy => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
-            Rejection::TimedOut => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED),
+            ExportError::ForeignOrigin => (StatusCode::FORBIDDEN, PERMISSION_DENIED),
+            ExportError::Busy => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
+            ExportError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED),
         }
-    }
-
-    /// The whole chain: whoever wrote the exporter reads this.
-    pub(crate) fn message(&self) -> String {
-        runtime::chain(self)
     }
 }

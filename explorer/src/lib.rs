@@ -1,23 +1,25 @@
-//! The embedded place for telemetry: an OTLP/HTTP receiver with bounded memory, reads over HTTP, a page for people, and
-//! the waterfall of a trace for the terminal.
+//! A viewer of telemetry for one machine: an OTLP/HTTP receiver with bounded memory, a read API, a
+//! web page, and the waterfall of a trace for the terminal.
 //!
-//! It is a viewer for one machine, not a telemetry store: what does not fit goes, oldest first, and is counted. It emits
-//! no traces of its own, since an observer that told of itself would observe itself.
+//! It is not a telemetry store: what does not fit is evicted, oldest first, and counted. It emits
+//! no traces of its own, because it would receive them again.
 //!
-//! The way of a span: [`Config`] → `otlp` (HTTP, encodings) → `otlp::wire` (slices of the body) → `store` (bytes as they
-//! came) → `api` → `otlp_json` (out again) → [`Trace::from_otlp`] → [`waterfall`], [`tree`].
+//! The path of a span: `receiver` (HTTP) → `otlp` (wire format) → `store` (encoded bytes) → `api` →
+//! [`Trace::from_otlp`] → [`waterfall`], [`tree`]. Tests run an [`Explorer`] in their own process
+//! and use its [`Reader`] instead of the API.
 
 mod api;
+mod attribute;
+mod browser_guard;
 mod config;
 mod error;
-mod guard;
-pub mod model;
 mod otlp;
-mod otlp_json;
 mod page;
+mod reader;
+mod receiver;
 mod store;
+pub mod trace;
 pub mod tree;
-mod value;
 pub mod waterfall;
 
 use std::process::ExitCode;
@@ -26,13 +28,14 @@ use std::sync::Arc;
 use runtime::{Health, Part, Shutdown};
 use tokio::net::TcpListener;
 
-pub use api::{ServiceSummary, TraceSummary};
+pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
-pub use model::{Span, Trace};
+pub use reader::Reader;
+pub use trace::{SpanData, Trace};
 
-use guard::Guard;
-use store::Store;
+use browser_guard::BrowserGuard;
+use store::TelemetryStore;
 
 /// The explorer as a part of the system.
 pub const PART: Part = Part {
@@ -42,7 +45,7 @@ pub const PART: Part = Part {
     traced: false,
 };
 
-/// Runs the process; its exit code is the answer.
+/// Runs the process and returns its exit code.
 pub fn main(config: Config) -> ExitCode {
     let process = config.process.clone();
     runtime::run(
@@ -51,38 +54,61 @@ pub fn main(config: Config) -> ExitCode {
         &process,
         |page_listener, shutdown| async move {
             let otlp_listener = runtime::bind(config.otlp_listen, "--otlp-listen").await?;
-            run(config, page_listener, otlp_listener, shutdown).await
+            Explorer::new(config)
+                .serve(page_listener, otlp_listener, shutdown)
+                .await
         },
     )
 }
 
-/// Serves reads and the page on one listener and takes OTLP on the other, until `shutdown`.
-pub async fn run(
+/// An explorer with its store.
+pub struct Explorer {
     config: Config,
-    page_listener: TcpListener,
-    otlp_listener: TcpListener,
-    shutdown: Shutdown,
-) -> Result<(), Error> {
-    let page_address = page_listener.local_addr().map_err(Error::Address)?;
-    let otlp_address = otlp_listener.local_addr().map_err(Error::Address)?;
-    let url = format!("http://{otlp_address}");
-    tracing::info!(name: "explorer.otlp_listening", url, "explorer takes OTLP/HTTP on {url}");
+    store: Arc<TelemetryStore>,
+}
 
-    let store = Arc::new(Store::new(config.limits()));
-    let health = Health::new();
-    let page = api::router(Arc::clone(&store), Guard::of(page_address), &config.process)
-        .merge(health.routes());
-    let otlp = otlp::router(store, Guard::of(otlp_address), &config.process);
-    health.ready(true);
-    tokio::try_join!(
-        runtime::serve(
-            page_listener,
-            page,
-            health.clone(),
-            &config.process,
-            shutdown.clone()
-        ),
-        runtime::serve(otlp_listener, otlp, health, &config.process, shutdown),
-    )?;
-    Ok(())
+impl Explorer {
+    /// An explorer with an empty store.
+    pub fn new(config: Config) -> Explorer {
+        let store = Arc::new(TelemetryStore::new(config.limits()));
+        Explorer { config, store }
+    }
+
+    /// Reads the store from within this process, before, while and after it is served.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.store))
+    }
+
+    /// Serves the page and the read API on one listener and receives OTLP on the other, until
+    /// `shutdown`.
+    pub async fn serve(
+        self,
+        page_listener: TcpListener,
+        otlp_listener: TcpListener,
+        shutdown: Shutdown,
+    ) -> Result<(), Error> {
+        let page_address = page_listener.local_addr().map_err(Error::Address)?;
+        let otlp_address = otlp_listener.local_addr().map_err(Error::Address)?;
+        let url = format!("http://{otlp_address}");
+        tracing::info!(name: "explorer.otlp_listening", url, "explorer receives OTLP/HTTP on {url}");
+
+        let Explorer { config, store } = self;
+        let options = &config.process;
+        let health = Health::new();
+        let page = api::router(Arc::clone(&store), BrowserGuard::of(page_address), options)
+            .merge(health.routes());
+        let otlp = receiver::router(store, BrowserGuard::of(otlp_address), options);
+        health.ready(true);
+        tokio::try_join!(
+            runtime::serve(
+                page_listener,
+                page,
+                health.clone(),
+                options,
+                shutdown.clone()
+            ),
+            runtime::serve(otlp_listener, otlp, health, options, shutdown),
+        )?;
+        Ok(())
+    }
 }

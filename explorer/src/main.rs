@@ -1,4 +1,4 @@
-//! The explorer alone, for a container of its own.
+//! The `explorer` program, for a container of its own.
 
 use std::process::ExitCode;
 

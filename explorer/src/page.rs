@@ -1,4 +1,4 @@
-//! The page for people: three embedded files, and the headers that keep it to itself.
+//! The web page: three embedded files, and the headers that confine it.
 
 use axum::Router;
 use axum::http::header::{
@@ -7,14 +7,14 @@ use axum::http::header::{
 };
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
 const HTML: &str = include_str!("../page/index.html");
 const STYLE: &str = include_str!("../page/page.css");
 const SCRIPT: &str = include_str!("../page/page.js");
 
-/// Only our own files, nothing inline, nobody frames us. Telemetry is text from anywhere, so the page must not be able to
-/// run any of it even if it wrote it in the wrong place.
+/// Only our own files, nothing inline, no framing. Telemetry is text from anywhere, and the browser
+/// must not run any of it, even if the page writes it in the wrong place.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
@@ -27,22 +27,26 @@ const HEADERS: [(HeaderName, &str); 6] = [
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
     ),
-    // Telemetry changes all the time, and the embedded files with each build.
+    // Telemetry changes all the time, and the embedded files change with each build.
     (CACHE_CONTROL, "no-store"),
 ];
 
 /// `/`, `/page.css`, `/page.js`.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let file = |content_type: &'static str, text: &'static str| {
-        get(move || async move { ([(CONTENT_TYPE, content_type)], text) })
-    };
     Router::new()
         .route("/", file("text/html; charset=utf-8", HTML))
         .route("/page.css", file("text/css; charset=utf-8", STYLE))
         .route("/page.js", file("text/javascript; charset=utf-8", SCRIPT))
 }
 
-/// Puts the headers on every answer of the page port.
+fn file<S: Clone + Send + Sync + 'static>(
+    content_type: &'static str,
+    text: &'static str,
+) -> MethodRouter<S> {
+    get(move || async move { ([(CONTENT_TYPE, content_type)], text) })
+}
+
+/// Adds the headers to every answer of the page's port.
 pub(crate) async fn harden(mut response: Response) -> Response {
     for (name, value) in HEADERS {
         response

@@ -1,20 +1,20 @@
-//! Everything held in memory: three stores, one per signal, each with its own lock and its own share of the bytes.
+//! Telemetry in memory: three stores, one per signal, each with its own lock and its own share of
+//! the bytes.
 //!
-//! Separate shares keep one signal from starving the others: a flood of log records evicts log records only. Bytes are
-//! accounted, not measured: what an entry holds plus a constant for the structures around it, on the generous side.
+//! Separate shares keep one signal from starving the others: a flood of log records evicts log
+//! records only. The bytes are an estimate on the high side: the size of an entry plus a constant
+//! for the structures around it.
 
 pub(crate) mod logs;
 pub(crate) mod metrics;
-mod origin;
+mod source;
 pub(crate) mod traces;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 pub(crate) use logs::LogStore;
 pub(crate) use metrics::MetricStore;
-pub(crate) use origin::{Interner, Origin, service_name};
+pub(crate) use source::{Source, SourceSet, service_name};
 pub(crate) use traces::TraceStore;
 
 /// Identifies a trace: 16 bytes, not all zero.
@@ -22,45 +22,46 @@ pub(crate) type TraceId = [u8; 16];
 /// Identifies a span within its trace: 8 bytes, not all zero.
 pub(crate) type SpanId = [u8; 8];
 
-/// How much may be held.
+/// How much may be stored.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct MemoryLimits {
     /// Bytes of all signals together.
     pub max_bytes: usize,
     /// Traces, however small.
     pub max_traces: usize,
 }
 
-/// The three stores.
-pub(crate) struct Store {
+/// The stores of the three signals.
+pub(crate) struct TelemetryStore {
     pub traces: TraceStore,
     pub logs: LogStore,
     pub metrics: MetricStore,
     max_bytes: usize,
 }
 
-/// What one signal received and holds. `received` counts items: spans, log records, metric points.
+/// What one signal received and stores. `received` counts items: spans, log records, data points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Counts {
-    /// Items that came in, whatever became of them.
+    /// Items that arrived, stored or not.
     pub received: u64,
-    /// Received again in the same form, as after a retry of the exporter, and not stored twice.
+    /// Items that arrived again, as after a retry of the exporter, and are stored once.
     pub duplicates: u64,
-    /// Not stored: invalid, or above a limit. Told to the exporter as `partial_success`.
+    /// Items that are invalid or above a limit; the exporter gets their number as
+    /// `partial_success`.
     pub refused: u64,
-    /// Stored, and given up later for newer ones.
+    /// Items that were stored and made room for newer ones.
     pub evicted: u64,
-    /// Held now: spans, log records, series.
+    /// What is stored now: spans, log records, series.
     pub held: u64,
-    /// Accounted bytes of what is held.
+    /// Estimated bytes of what is stored.
     pub bytes: u64,
-    /// This signal's share.
+    /// This signal's share of the bytes.
     pub max_bytes: u64,
 }
 
 /// The answer of `GET /api/stats`.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Stats {
+pub(crate) struct StoreStats {
     pub traces: traces::TraceCounts,
     pub logs: Counts,
     pub metrics: Counts,
@@ -68,11 +69,11 @@ pub(crate) struct Stats {
     pub max_bytes: u64,
 }
 
-impl Store {
-    /// Traces get five eighths of the bytes, logs a quarter, metrics an eighth: about what they take of the same load.
-    pub(crate) fn new(limits: Limits) -> Store {
+impl TelemetryStore {
+    /// Traces get five eighths of the bytes, logs two and metrics one.
+    pub(crate) fn new(limits: MemoryLimits) -> TelemetryStore {
         let eighth = limits.max_bytes / 8;
-        Store {
+        TelemetryStore {
             traces: TraceStore::new(eighth * 5, limits.max_traces),
             logs: LogStore::new(eighth * 2),
             metrics: MetricStore::new(eighth),
@@ -80,26 +81,31 @@ impl Store {
         }
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        let (traces, logs, metrics) = (
-            self.traces.counts(),
-            self.logs.counts(),
-            self.metrics.counts(),
-        );
-        let bytes = traces.counts.bytes + logs.bytes + metrics.bytes;
-        Stats {
+    pub(crate) fn stats(&self) -> StoreStats {
+        let traces = self.traces.counts();
+        let logs = self.logs.counts();
+        let metrics = self.metrics.counts();
+        StoreStats {
             traces,
             logs,
             metrics,
-            bytes,
+            bytes: traces.counts.bytes + logs.bytes + metrics.bytes,
             max_bytes: self.max_bytes as u64,
         }
     }
 }
 
-/// Locks, also after a panic elsewhere: every change of a store leaves it whole, so the data is still good.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Counts {
+    /// Counts items that were refused before they reached the store.
+    fn refuse(&mut self, items: usize) {
+        self.received += items as u64;
+        self.refused += items as u64;
+    }
+}
+
+/// An id of exactly `N` bytes that is not all zero.
+fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok().filter(|id| *id != [0; N])
 }
 
 #[cfg(test)]

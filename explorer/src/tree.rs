@@ -1,16 +1,16 @@
-//! The shape of a trace as text, for contracts, and what is wrong with it.
+//! The shape of a trace as text, for tests that compare it, and the faults in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use crate::model::{Span, Trace};
+use crate::trace::{SpanData, Trace};
 use crate::waterfall::text;
 
-/// How much earlier than its parent a child may start before it counts as a skewed clock.
+/// How much earlier than its parent a span may start; more is a skewed clock.
 const SKEW_TOLERANCE_NS: u64 = 1_000_000;
 
-/// The tree without times and ids: a line `name KIND service` for each span, two spaces a level, siblings by start time.
-/// A span whose parent is missing says `(orphan)`.
+/// The tree without times and ids: a line `name KIND service` for each span, two spaces a level,
+/// siblings by start time. A span whose parent is missing ends with `(orphan)`.
 pub fn outline(trace: &Trace) -> String {
     let mut lines = String::new();
     for span in &trace.spans {
@@ -25,7 +25,7 @@ pub fn outline(trace: &Trace) -> String {
     lines
 }
 
-/// What a trace must not have, one sentence each; empty for a sound one.
+/// The faults of a trace, one sentence each: roots, orphans, ids that occur twice, clocks.
 pub fn problems(trace: &Trace) -> Vec<String> {
     let mut problems = Vec::new();
     let roots: Vec<_> = trace.roots().map(|span| span.name.as_str()).collect();
@@ -83,7 +83,7 @@ fn skewed(trace: &Trace) -> Vec<String> {
     problems
 }
 
-fn label(span: &Span) -> String {
+fn label(span: &SpanData) -> String {
     format!("{} {} {}", span.name, span.kind, span.service)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use explorer::model::Trace;
+use explorer::Trace;
 use explorer::tree;
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Parts that fail, on purpose or for real: what still answers, and what the trace says of it.
 
 use anyhow::{Context, Result};
-use explorer::model::{Status, Trace};
+use explorer::trace::{SpanStatus, Trace};
 use http::StatusCode;
 use serde_json::json;
 
@@ -14,10 +14,9 @@ fn failed(system: &System, answer: &Answer, service: &str) -> Result<Trace> {
         let trace = system.trace(&trace_id)?;
         Ok(trace.filter(|trace| {
             let root = trace.roots().next().is_some();
-            root && trace
-                .spans
-                .iter()
-                .any(|span| span.service == service && matches!(span.status, Status::Error { .. }))
+            root && trace.spans.iter().any(|span| {
+                span.service == service && matches!(span.status, SpanStatus::Error { .. })
+            })
         }))
     })
 }
@@ -174,7 +173,7 @@ fn dropped_connections_and_delays_are_seen_where_they_happen() -> Result<()> {
     let duration = |name: &str| {
         trace
             .span(name)
-            .map(explorer::model::Span::duration)
+            .map(explorer::trace::SpanData::duration)
             .context("the span is in the outline")
     };
     assert!(duration("POST /get-online-features")? >= 150_000_000);

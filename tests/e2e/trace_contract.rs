@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use explorer::model::{Span, Trace};
+use explorer::trace::{SpanData, Trace};
 use http::StatusCode;
 use serde_json::json;
 
@@ -33,11 +33,11 @@ POST /v1/predictions SERVER gateway
   SELECT predictions CLIENT gateway
 ";
 
-fn span<'a>(trace: &'a Trace, name: &str) -> Result<&'a Span> {
+fn span<'a>(trace: &'a Trace, name: &str) -> Result<&'a SpanData> {
     trace.span(name).with_context(|| format!("no span {name}"))
 }
 
-fn links(span: &Span) -> BTreeSet<(String, String)> {
+fn links(span: &SpanData) -> BTreeSet<(String, String)> {
     span.links
         .iter()
         .map(|link| (link.trace_id.clone(), link.span_id.clone()))

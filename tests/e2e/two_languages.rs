@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use explorer::model::{Kind, Span, Status, Trace};
+use explorer::trace::{SpanData, SpanKind, SpanStatus, Trace};
 use explorer::tree;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn ask(system: &PythonSystem, wine: &str, baggage: &str) -> Result<Answer> {
     system.predict_with(&[wine], &[("baggage", baggage)])
 }
 
-fn span<'a>(trace: &'a Trace, name: &str, service: &str) -> Result<&'a Span> {
+fn span<'a>(trace: &'a Trace, name: &str, service: &str) -> Result<&'a SpanData> {
     let mut spans = trace.spans.iter();
     spans
         .find(|span| span.name == name && span.service == service)
@@ -331,9 +331,9 @@ fn failed(system: &PythonSystem, answer: &Answer) -> Result<Trace> {
     let trace_id = answer.span().trace_id;
     eventually("the failed span of the worker arrives", || {
         let whole = |trace: &Trace| {
-            let failed = |span: &Span| {
+            let failed = |span: &SpanData| {
                 span.service == "model-service-python"
-                    && span.kind == Kind::Server
+                    && span.kind == SpanKind::Server
                     && span.is_error()
             };
             tree::problems(trace).is_empty() && trace.spans.iter().any(failed)
@@ -351,7 +351,7 @@ fn check_failure(system: &PythonSystem, answer: &Answer, error_type: &str) -> Re
         "model-service-python",
     )?;
     assert!(
-        matches!(server.status, Status::Error { .. }),
+        matches!(server.status, SpanStatus::Error { .. }),
         "{:?}",
         server.status
     );

@@ -15,19 +15,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start everything on this machine (the default)
-    Up(Box<UpOptions>),
+    Up(Box<UpArgs>),
     /// Train a model and write a new version into the model repository
-    Train(TrainOptions),
-    /// Make the environment of the Python worker, which `up` then starts as the variant `canary`
-    PythonSetup(PythonSetupOptions),
+    Train(TrainArgs),
+    /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
+    PythonSetup(PythonSetupArgs),
     /// Compare the variants of the models
-    Variants(VariantsOptions),
+    Variants(VariantsArgs),
     /// Print one trace as a waterfall
-    Trace(TraceOptions),
+    Trace(TraceArgs),
     /// List the newest traces
-    Traces(TracesOptions),
+    Traces(TracesArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
-    Bench(BenchOptions),
+    Bench(BenchArgs),
     /// Run the gateway alone
     Gateway(Box<gateway::Config>),
     /// Run the model service alone
@@ -51,17 +51,17 @@ pub(crate) enum FeatureStoreCommand {
 }
 
 impl Default for Command {
-    /// `throughline` alone is `throughline up` with what the environment says.
+    /// `throughline` alone is `throughline up` with the variables of the environment.
     fn default() -> Self {
         let parsed = Cli::parse_from(["throughline", "up"]);
         parsed
             .command
-            .unwrap_or_else(|| unreachable!("`up` was given"))
+            .unwrap_or_else(|| unreachable!("the arguments name `up`"))
     }
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct UpOptions {
+pub(crate) struct UpArgs {
     /// Stop after the sample requests; the exit status is 0 only if both traces were complete
     #[arg(long)]
     pub(crate) once: bool,
@@ -73,11 +73,11 @@ pub(crate) struct UpOptions {
         value_name = "DIR"
     )]
     pub(crate) data_dir: PathBuf,
-    /// Send telemetry there instead of to the explorer (the standard variable does the same)
+    /// Send telemetry to this endpoint instead of to the explorer
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
-    /// Where predictions are stored: a file, or http(s) addresses of Elasticsearch with commas; without it a file in
-    /// the data folder
+    /// Where predictions are stored: a file, or http(s) addresses of Elasticsearch separated by
+    /// commas; without it a file in the data folder
     #[arg(
         long,
         env = "PREDICTION_STORE",
@@ -85,7 +85,8 @@ pub(crate) struct UpOptions {
         value_name = "PATH|URL"
     )]
     pub(crate) prediction_store: Option<String>,
-    /// Where features are stored: a file, or an address of Redis; without it a file in the data folder
+    /// Where features are stored: a file, or an address of Redis; without it a file in the data
+    /// folder
     #[arg(
         long,
         env = "FEATURE_STORE_DATABASE",
@@ -133,12 +134,12 @@ pub(crate) struct UpOptions {
         value_name = "PORT"
     )]
     pub(crate) otlp_port: u16,
-    /// How requests are shared among the variants of a model; without it, if the Python worker runs, routes.toml in the data
-    /// folder
+    /// How requests are shared among the variants of a model; without it, if the Python worker
+    /// runs, routes.toml in the data folder
     #[arg(long, env = "GATEWAY_ROUTES", value_name = "FILE")]
     pub(crate) routes: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) worker: WorkerOptions,
+    pub(crate) worker: WorkerArgs,
     /// Ignore faults that requests carry in their baggage
     #[arg(long)]
     pub(crate) no_faults: bool,
@@ -146,8 +147,8 @@ pub(crate) struct UpOptions {
 
 /// The Python worker.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct WorkerOptions {
-    /// Fail without the Python worker; usually it is started if its environment is there
+pub(crate) struct WorkerArgs {
+    /// Fail without the Python worker; by default it is started if its environment is there
     #[arg(long, conflicts_with = "no_python")]
     pub(crate) python: bool,
     /// Leave the Python worker out
@@ -167,8 +168,8 @@ pub(crate) struct WorkerOptions {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct PythonSetupOptions {
-    /// Where `up` keeps its data; the environment is made in it
+pub(crate) struct PythonSetupArgs {
+    /// Where `up` keeps its data; the environment is created in it
     #[arg(
         long,
         env = "THROUGHLINE_DATA_DIR",
@@ -179,13 +180,13 @@ pub(crate) struct PythonSetupOptions {
     /// The environment itself [default: python in the data folder]
     #[arg(long, env = "THROUGHLINE_PYTHON_ENVIRONMENT", value_name = "DIR")]
     pub(crate) python_environment: Option<PathBuf>,
-    /// The Python to make it with, 3.10 or newer [default: the first that is found]
+    /// The Python to use, 3.10 or newer [default: the first that is found]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) python: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct VariantsOptions {
+pub(crate) struct VariantsArgs {
     /// Only this model
     pub(crate) model: Option<String>,
     /// Address of the gateway
@@ -198,15 +199,15 @@ pub(crate) struct VariantsOptions {
     pub(crate) gateway: String,
 }
 
-impl UpOptions {
-    /// Where the Python worker's environment is looked for.
+impl UpArgs {
+    /// The folder of the Python worker's environment.
     pub(crate) fn environment(&self) -> PathBuf {
         environment(self.worker.python_environment.as_deref(), &self.data_dir)
     }
 }
 
-impl PythonSetupOptions {
-    /// Where the environment is made.
+impl PythonSetupArgs {
+    /// The folder of the environment.
     pub(crate) fn environment(&self) -> PathBuf {
         environment(self.python_environment.as_deref(), &self.data_dir)
     }
@@ -217,11 +218,11 @@ fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct TrainOptions {
+pub(crate) struct TrainArgs {
     /// The model to train
     #[arg(value_parser = ["wine_quality"])]
     pub(crate) model: String,
-    /// The data set, a CSV file; without it the one that is built in
+    /// The data set, a CSV file; without it the built-in one
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// Where versions of models are kept
@@ -232,7 +233,7 @@ pub(crate) struct TrainOptions {
         value_name = "DIR"
     )]
     pub(crate) model_repository: PathBuf,
-    /// Seed of the split and of the first weights; the same seed gives the same weights
+    /// Seed of the split and of the initial weights; the same seed gives the same weights
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     /// Do nothing if the repository has a version already
@@ -241,15 +242,15 @@ pub(crate) struct TrainOptions {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct TraceOptions {
+pub(crate) struct TraceArgs {
     /// The trace: 32 hex digits, or a whole traceparent or traceresponse value
     pub(crate) trace_id: String,
     #[command(flatten)]
-    pub(crate) explorer: ExplorerOptions,
+    pub(crate) explorer: ExplorerArgs,
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct TracesOptions {
+pub(crate) struct TracesArgs {
     /// Only traces with a span of this service
     #[arg(long)]
     pub(crate) service: Option<String>,
@@ -262,15 +263,15 @@ pub(crate) struct TracesOptions {
     /// Only traces with this status: ok or error
     #[arg(long, value_parser = ["ok", "error"])]
     pub(crate) status: Option<String>,
-    /// How many
+    /// How many traces
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
     #[command(flatten)]
-    pub(crate) explorer: ExplorerOptions,
+    pub(crate) explorer: ExplorerArgs,
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ExplorerOptions {
+pub(crate) struct ExplorerArgs {
     /// Address of the explorer
     #[arg(
         long,
@@ -282,14 +283,14 @@ pub(crate) struct ExplorerOptions {
 }
 
 #[derive(Clone, Debug, Args)]
-pub(crate) struct BenchOptions {
+pub(crate) struct BenchArgs {
     /// Requests of each measurement
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     pub(crate) requests: usize,
     /// Connections that send them
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub(crate) connections: usize,
-    /// Where predictions are stored: addresses of Elasticsearch; without it a file for each system
+    /// Where predictions are stored: addresses of Elasticsearch; without it a file per system
     #[arg(long, value_name = "URL")]
     pub(crate) prediction_store: Option<String>,
     /// How often each measurement is repeated; the median is printed

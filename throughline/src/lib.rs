@@ -1,17 +1,19 @@
-//! The command line: starts everything on one machine, trains, shows traces, measures.
+//! The command line: starts everything on one machine, trains, prints traces, measures.
 //!
-//! `throughline up` runs each part as a process of its own by starting this same program with a subcommand, so that every
-//! part has its own pid, `service.name` and resource.
+//! `throughline up` runs each part as a process of its own: this same program with a subcommand. So
+//! every part has its own pid, `service.name` and resource.
 
 mod bench;
 mod cli;
-mod explorer_api;
+mod explorer_client;
+mod model_files;
 mod python;
 mod screen;
 mod traces;
 mod train;
 mod up;
 mod variants;
+mod wine_data;
 
 use std::process::ExitCode;
 
@@ -19,20 +21,20 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command, FeatureStoreCommand};
 
-/// Parses the command line and runs what it asks for.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let revision = env!("THROUGHLINE_REVISION");
     if !revision.is_empty() {
         telemetry::set_revision(revision);
     }
     match Cli::parse().command.unwrap_or_default() {
-        Command::Up(options) => screen::exit_code(up::main(&options)),
-        Command::Train(options) => screen::exit_code(train::main(&options)),
-        Command::PythonSetup(options) => screen::exit_code(python::main(&options)),
-        Command::Variants(options) => screen::exit_code(variants::main(&options)),
-        Command::Trace(options) => screen::exit_code(traces::trace(&options)),
-        Command::Traces(options) => screen::exit_code(traces::list(&options)),
-        Command::Bench(options) => screen::exit_code(bench::main(&options)),
+        Command::Up(args) => screen::exit_code(up::main(&args)),
+        Command::Train(args) => screen::exit_code(train::main(&args)),
+        Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
+        Command::Variants(args) => screen::exit_code(variants::main(&args)),
+        Command::Trace(args) => screen::exit_code(traces::trace(&args)),
+        Command::Traces(args) => screen::exit_code(traces::list(&args)),
+        Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Gateway(config) => gateway::main(*config),
         Command::ModelService(config) => model_service::main(*config),
         Command::FeatureStore {
@@ -40,9 +42,9 @@ pub fn main() -> ExitCode {
             command: None,
         } => feature_store::main(*config),
         Command::FeatureStore {
-            command: Some(FeatureStoreCommand::Materialize(options)),
+            command: Some(FeatureStoreCommand::Materialize(args)),
             ..
-        } => feature_store::materialize_main(&options),
+        } => feature_store::materialize_main(&args),
         Command::Explorer(config) => explorer::main(*config),
     }
 }

@@ -1,4 +1,5 @@
-//! The `throughline` program; everything is in the library, so that the end-to-end tests run the same code.
+//! The `throughline` program. The code is in the library, so that the end-to-end tests run the
+//! same.
 
 fn main() -> std::process::ExitCode {
     throughline::main()

@@ -1,7 +1,9 @@
-//! The environment of the Python worker: what is in it, whether it is there, and how programs of it are started.
+//! The environment of the Python worker: its files, its state, and the command that runs a module
+//! in it.
 //!
-//! The worker's files are built into this program. `throughline python-setup` makes a virtual environment with what the
-//! worker needs; the worker's own files are written into it whenever it is used, so that they are never older than this program.
+//! The worker's files are built into this program. `throughline python-setup` creates a virtual
+//! environment with the libraries that the worker needs. The worker's own files are written into it
+//! at every use, so that they are never older than this program.
 
 mod setup;
 
@@ -14,44 +16,45 @@ pub(crate) use setup::main;
 
 /// Files of `model-service/python`, by their path in it.
 const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/python_worker.rs"));
-/// What is installed, with versions and hashes. A copy in the environment tells what it was made from.
+/// The libraries to install, with versions and hashes. The environment has a copy of the file it
+/// was created from.
 const LOCK: &str = "requirements.lock";
-/// The variables that instrument the worker without a line of its code.
+/// The variables that instrument the worker without a change of its code.
 const INSTRUMENTATION: &str = "instrumentation.env";
 const PACKAGE: &str = "throughline_worker";
 
 /// A virtual environment that can run this program's worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Environment {
+pub(crate) struct PythonEnvironment {
     root: PathBuf,
 }
 
-/// What became of looking for an environment.
+/// The state of the environment in a folder.
 #[derive(Debug)]
-pub(crate) enum Found {
-    Ready(Environment),
+pub(crate) enum EnvironmentState {
+    Ready(PythonEnvironment),
     Missing,
-    /// Made for other versions of the libraries.
+    /// Created with other versions of the libraries.
     Outdated,
 }
 
-impl Environment {
-    /// Looks into a folder; what is not a whole environment is none.
-    pub(crate) fn find(root: &Path) -> anyhow::Result<Found> {
+impl PythonEnvironment {
+    /// Looks into a folder. An unfinished environment counts as missing.
+    pub(crate) fn find(root: &Path) -> anyhow::Result<EnvironmentState> {
         let Ok(made_from) = fs::read_to_string(root.join(LOCK)) else {
-            return Ok(Found::Missing);
+            return Ok(EnvironmentState::Missing);
         };
         if made_from != file(LOCK)? {
-            return Ok(Found::Outdated);
+            return Ok(EnvironmentState::Outdated);
         }
         let environment = Self {
             root: fs::canonicalize(root)?,
         };
         environment.write_package()?;
-        Ok(Found::Ready(environment))
+        Ok(EnvironmentState::Ready(environment))
     }
 
-    /// The program that instruments a Python program with zero code, and what it is told to start `module`.
+    /// The program that instruments Python code, and its arguments to run `module`.
     pub(crate) fn instrumented(&self, module: &str) -> (PathBuf, Vec<String>) {
         let python = self.program("python").display().to_string();
         (
@@ -73,8 +76,8 @@ impl Environment {
             }
             let folder = path.parent().unwrap_or(&packages);
             fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
-            // Renamed into place: another process may be reading the old one.
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            // Renamed into place, since another process may be reading the old file.
             let new = path.with_extension(format!("new-{}", std::process::id()));
             fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
             fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))?;
@@ -85,7 +88,7 @@ impl Environment {
     fn site_packages(&self) -> anyhow::Result<PathBuf> {
         let lib = self.root.join("lib");
         let entries = fs::read_dir(&lib)
-            .with_context(|| format!("{} is no Python environment", self.root.display()))?;
+            .with_context(|| format!("{} is not a Python environment", self.root.display()))?;
         for entry in entries {
             let packages = entry?.path().join("site-packages");
             if packages.is_dir() {
@@ -93,7 +96,7 @@ impl Environment {
             }
         }
         bail!(
-            "{} is no Python environment: it has no site-packages",
+            "{} is not a Python environment: it has no site-packages",
             self.root.display()
         )
     }
@@ -105,12 +108,15 @@ impl Environment {
 
 /// The variables of `instrumentation.env`.
 pub(crate) fn instrumentation() -> anyhow::Result<Vec<(String, String)>> {
-    let lines = file(INSTRUMENTATION)?.lines().map(str::trim);
-    let settings = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let settings = settings.filter_map(|line| line.split_once('='));
-    Ok(settings
-        .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
-        .collect())
+    let mut variables = Vec::new();
+    for line in file(INSTRUMENTATION)?.lines().map(str::trim) {
+        if !line.starts_with('#')
+            && let Some((name, value)) = line.split_once('=')
+        {
+            variables.push((name.to_owned(), value.trim_matches('"').to_owned()));
+        }
+    }
+    Ok(variables)
 }
 
 /// A file of the worker that is built in.

@@ -1,4 +1,5 @@
-//! What the command line prints for people: the only place in the workspace that writes to the terminal directly.
+//! The output of the command line: the only place in the workspace that writes to the terminal
+//! directly.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -6,7 +7,8 @@ use std::process::ExitCode;
 use explorer::Trace;
 use explorer::waterfall;
 
-/// Writes one line to standard output. A closed pipe (`throughline traces | head`) is no reason to fail.
+/// Writes one line to standard output. A closed pipe (`throughline traces | head`) is no reason to
+/// fail.
 pub(crate) fn say(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout().lock(), "{}", line.as_ref());
 }
@@ -16,7 +18,7 @@ pub(crate) fn warn(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
 }
 
-/// The exit code of a command; a failure is told with all its causes.
+/// The exit code of a command. A failure is printed with all its causes.
 pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,20 +29,20 @@ pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Whether colour is welcome on standard output (<https://no-color.org>).
+/// Whether to colour standard output (<https://no-color.org>).
 pub(crate) fn colour() -> bool {
     std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Columns of the terminal, or a width that reads well in a file.
+/// Columns of the terminal, or 120 without one.
 fn width() -> usize {
     terminal_size::terminal_size().map_or(120, |(terminal_size::Width(width), _)| {
         usize::from(width).clamp(60, 200)
     })
 }
 
-/// A trace as it fits this terminal.
+/// A trace as a waterfall of the terminal's width.
 pub(crate) fn waterfall(trace: &Trace) -> String {
     waterfall::render(
         trace,
@@ -53,7 +55,7 @@ pub(crate) fn waterfall(trace: &Trace) -> String {
     .to_owned()
 }
 
-/// `text` in a colour of the terminal's palette, where colour is welcome.
+/// `text` with the SGR code `code`, if standard output is coloured.
 pub(crate) fn paint(code: &str, text: &str) -> String {
     if colour() {
         format!("\x1b[{code}m{text}\x1b[0m")

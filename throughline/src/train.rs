@@ -1,26 +1,22 @@
-//! `throughline train`: trains a model, with its telemetry, and writes a new version.
+//! `throughline train`: trains a model, traced, and writes a new version.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use model_service::training::{self, TrainOptions as Training, TrainReport};
+use model_service::training::{self, TrainOptions, TrainReport};
 
-use crate::cli::TrainOptions;
-use crate::{screen, up};
+use crate::cli::TrainArgs;
+use crate::model_files::{self, RUST_WEIGHTS};
+use crate::{screen, wine_data};
 
-/// Runs the training as the service `model-training`. Its spans, metrics and log record leave before it returns.
-pub(crate) fn main(options: &TrainOptions) -> anyhow::Result<()> {
-    if options.if_missing
-        && has_version(
-            &options.model_repository,
-            &options.model,
-            "model.safetensors",
-        )
+/// Runs the training as the service `model-training`. Its telemetry is flushed before this returns.
+pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
+    if args.if_missing
+        && model_files::has_version(&args.model_repository, &args.model, RUST_WEIGHTS)
     {
         screen::say(format!(
             "the repository has a version of {} already",
-            options.model
+            args.model
         ));
         return Ok(());
     }
@@ -28,46 +24,29 @@ pub(crate) fn main(options: &TrainOptions) -> anyhow::Result<()> {
         "model-training",
         env!("CARGO_PKG_VERSION"),
     )?)?;
-    let outcome = train(options);
+    let outcome = train(args);
     telemetry.shutdown(Duration::from_secs(2));
     screen::say(outcome?);
     Ok(())
 }
 
-/// Whether a version of the model has the file that one language's service reads.
-pub(crate) fn has_version(repository: &Path, model: &str, file: &str) -> bool {
-    let versions = std::fs::read_dir(repository.join(model))
-        .into_iter()
-        .flatten()
-        .flatten();
-    versions
-        .map(|version| version.path())
-        .any(|version| version.join(file).is_file() && !is_hidden(&version))
-}
-
-/// A version that is being written.
-fn is_hidden(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
-}
-
-fn train(options: &TrainOptions) -> anyhow::Result<String> {
-    let data = if let Some(data) = &options.data {
+fn train(args: &TrainArgs) -> anyhow::Result<String> {
+    let data = if let Some(data) = &args.data {
         data.clone()
     } else {
-        std::fs::create_dir_all(&options.model_repository)?;
-        let built_in = options.model_repository.join("winequality-red.csv");
-        up::write_wine_csv(&built_in)?;
+        std::fs::create_dir_all(&args.model_repository)?;
+        let built_in = args.model_repository.join("winequality-red.csv");
+        wine_data::write_csv(&built_in)?;
         built_in
     };
-    let mut training = Training::new(data, &options.model_repository);
-    training.seed = options.seed;
+    let mut training = TrainOptions::new(data, &args.model_repository);
+    training.seed = args.seed;
     training.source_commit = telemetry::revision().map(str::to_owned);
     let report = training::train(&training).context("the training failed")?;
-    Ok(tell(&report))
+    Ok(summary(&report))
 }
 
-fn tell(report: &TrainReport) -> String {
+fn summary(report: &TrainReport) -> String {
     let manifest = &report.manifest;
     let metrics = &manifest.metrics;
     format!(

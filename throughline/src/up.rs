@@ -1,32 +1,30 @@
-//! `throughline up`: the whole system on one machine, each part a process, with a sample of what it does.
+//! `throughline up`: the whole system on one machine, each part a process, with sample requests.
 
+mod child;
 mod data_dir;
-mod part;
+mod local_system;
 mod sample;
-mod system;
-
-use std::time::Duration;
 
 use anyhow::Context;
 use runtime::Shutdown;
 
-pub(crate) use data_dir::write_wine_csv;
-pub(crate) use system::System;
+pub(crate) use local_system::LocalSystem;
 
-use crate::cli::UpOptions;
+use crate::cli::UpArgs;
 use crate::screen;
 
-/// Starts the system, shows the sample, and stays until a signal; whatever happens, the parts are stopped in order.
-pub(crate) fn main(options: &UpOptions) -> anyhow::Result<()> {
+/// Starts the system, runs the sample, and stays until a signal. On every way out the parts are
+/// stopped in order.
+pub(crate) fn main(args: &UpArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::of_process(false);
-        let mut system = System::new(options)?;
+        let mut system = LocalSystem::new(args)?;
         let outcome = tokio::select! {
-            outcome = run(&mut system, options) => outcome,
+            outcome = run(&mut system, args) => outcome,
             () = shutdown.wait() => Ok(()),
         };
         screen::say("\nstopping: requests in flight finish, telemetry leaves");
@@ -41,19 +39,16 @@ pub(crate) fn main(options: &UpOptions) -> anyhow::Result<()> {
     })
 }
 
-async fn run(system: &mut System, options: &UpOptions) -> anyhow::Result<()> {
+async fn run(system: &mut LocalSystem, args: &UpArgs) -> anyhow::Result<()> {
     system.start().await?;
     let outcome = sample::run(system).await.context("the sample failed");
-    if options.once {
+    if args.once {
         return outcome;
     }
-    // Somebody who stays wants the system even when the sample disappointed.
+    // A user who stays wants the system even if the sample failed.
     if let Err(error) = outcome {
         screen::warn(format!("{error:#}"));
     }
     screen::say(system.addresses()?);
     system.watch().await
 }
-
-/// How long all parts together may take to drain before they are killed: the design gives five seconds to the exit.
-const PATIENCE: Duration = Duration::from_millis(4500);

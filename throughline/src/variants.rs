@@ -1,5 +1,6 @@
-//! `throughline variants`: how the variants of each model do, side by side.
+//! `throughline variants`: the statistics of each model's variants, side by side.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -8,11 +9,11 @@ use http::{Request, StatusCode};
 use serde_json::Value;
 use telemetry::client::HttpClient;
 
-use crate::cli::VariantsOptions;
+use crate::cli::VariantsArgs;
 use crate::screen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Columns and their headings; the first is as wide as the longest usual name.
+/// The columns of the table.
 const HEADINGS: [&str; 9] = [
     "variant",
     "mode",
@@ -25,33 +26,27 @@ const HEADINGS: [&str; 9] = [
     "confidence",
 ];
 
-/// Prints what the gateway says of its models.
-pub(crate) fn main(options: &VariantsOptions) -> anyhow::Result<()> {
+/// Prints a table per model, from the gateway's `GET /v1/models`.
+pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(read(&options.gateway))?;
-    let models = answer["models"]
+    let answer = runtime.block_on(read(&args.gateway))?;
+    let mut models = answer["models"]
         .as_array()
-        .context("the gateway's answer is no list of models")?;
-    let wanted = |model: &&Value| {
-        options
-            .model
-            .as_deref()
-            .is_none_or(|name| model["name"] == name)
-    };
-    let mut shown = models.iter().filter(wanted).peekable();
-    if shown.peek().is_none() {
-        bail!(
-            "the gateway knows no {}",
-            options
-                .model
-                .as_deref()
-                .map_or("model".to_owned(), |name| format!("model {name}"))
-        );
+        .context("the gateway's answer is not a list of models")?
+        .clone();
+    if let Some(name) = &args.model {
+        models.retain(|model| model["name"] == **name);
+        if models.is_empty() {
+            bail!("the gateway has no model {name}");
+        }
     }
-    for model in shown {
-        screen::say(tell(model));
+    if models.is_empty() {
+        bail!("the gateway has no model");
+    }
+    for model in &models {
+        screen::say(table(model));
     }
     Ok(())
 }
@@ -71,79 +66,73 @@ async fn read(gateway: &str) -> anyhow::Result<Value> {
             String::from_utf8_lossy(answer.body())
         );
     }
-    serde_json::from_slice(answer.body()).context("the gateway's answer is no JSON")
+    serde_json::from_slice(answer.body()).context("the gateway's answer is not JSON")
 }
 
-/// One model as a table.
-fn tell(model: &Value) -> String {
+/// One model as a table, with sentences on labels and agreement below it.
+fn table(model: &Value) -> String {
     let variants = model["variants"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
-    let rows: Vec<_> = variants.iter().map(row).collect();
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(HEADINGS[column].len())
-    };
-    let line = |cells: &[String]| {
-        let cells = cells
-            .iter()
-            .enumerate()
-            .map(|(column, cell)| format!("{cell:<width$}", width = width(column)));
-        format!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(variants.iter().map(row));
+    let mut widths = [0; HEADINGS.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
     let mut text = screen::paint("1", model["name"].as_str().unwrap_or("?"));
-    for line in [line(&HEADINGS.map(str::to_owned))]
-        .into_iter()
-        .chain(rows.iter().map(|row| line(row)))
-    {
-        text = format!("{text}\n{line}");
+    for row in &rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "  {cell:<width$}");
+        }
+        let _ = write!(text, "\n{}", line.trim_end());
     }
     for variant in variants {
         for sentence in [labels(variant), agreement(variant)].into_iter().flatten() {
-            text = format!("{text}\n  {sentence}");
+            let _ = write!(text, "\n  {sentence}");
         }
     }
     text
 }
 
 fn row(variant: &Value) -> [String; HEADINGS.len()] {
-    let (text, statistics) = (
-        |key: &str| variant[key].as_str().unwrap_or("-").to_owned(),
-        &variant["statistics"],
-    );
-    let (calls, errors) = (count(&statistics["calls"]), count(&statistics["errors"]));
-    let latency = [
-        &statistics["latency_seconds"]["p50"],
-        &statistics["latency_seconds"]["p95"],
-    ];
-    let latency = latency.map(|seconds| {
-        seconds
-            .as_f64()
-            .map_or("-".to_owned(), |seconds| format!("{:.1}", seconds * 1e3))
-    });
+    let statistics = &variant["statistics"];
+    let latency = &statistics["latency_seconds"];
+    let mean = statistics["confidence_mean"].as_f64();
+    let weight = variant["weight"].as_u64();
     [
-        text("name"),
-        text("mode"),
-        variant["weight"]
-            .as_u64()
-            .map_or("-".to_owned(), |weight| weight.to_string()),
-        text("version"),
-        text("health"),
-        calls.to_string(),
-        if calls == 0 {
-            "-".to_owned()
-        } else {
-            format!("{errors} ({:.1} %)", errors as f64 * 100.0 / calls as f64)
-        },
-        latency.join(" / "),
-        statistics["confidence_mean"]
-            .as_f64()
-            .map_or("-".to_owned(), |mean| format!("{mean:.3}")),
+        text(&variant["name"]),
+        text(&variant["mode"]),
+        weight.map_or("-".to_owned(), |weight| weight.to_string()),
+        text(&variant["version"]),
+        text(&variant["health"]),
+        count(&statistics["calls"]).to_string(),
+        errors(statistics),
+        format!("{} / {}", millis(&latency["p50"]), millis(&latency["p95"])),
+        mean.map_or("-".to_owned(), |mean| format!("{mean:.3}")),
     ]
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or("-").to_owned()
+}
+
+fn errors(statistics: &Value) -> String {
+    let (calls, errors) = (count(&statistics["calls"]), count(&statistics["errors"]));
+    if calls == 0 {
+        return "-".to_owned();
+    }
+    format!("{errors} ({:.1} %)", errors as f64 * 100.0 / calls as f64)
+}
+
+fn millis(seconds: &Value) -> String {
+    seconds
+        .as_f64()
+        .map_or("-".to_owned(), |seconds| format!("{:.1}", seconds * 1e3))
 }
 
 fn labels(variant: &Value) -> Option<String> {

@@ -5,14 +5,36 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
-use super::{Asked, query};
-use crate::error::ApiError;
+use super::query::{self, QueryResult};
+use crate::attribute::{plain, plain_map};
+use crate::error::ReadError;
 use crate::store::logs::StoredLog;
-use crate::store::{Store, TraceId};
-use crate::value::{plain, plain_map, unhex};
+use crate::store::{TelemetryStore, TraceId};
+
+/// One log record; an entry of `GET /api/logs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// RFC 3339: when it happened, or when it was observed.
+    pub time: Option<String>,
+    /// The severity's text, or the name of its number.
+    pub severity: String,
+    /// 1 to 24, 0 when it is not set (OpenTelemetry logs data model).
+    pub severity_number: i32,
+    /// `service.name` of the resource.
+    pub service: String,
+    pub event_name: Option<String>,
+    pub body: Value,
+    pub trace_id: Option<String>,
+    pub span_id: Option<String>,
+    pub attributes: Map<String, Value>,
+    /// Attributes of the resource; set by [`Reader`](crate::Reader), not part of the answer over
+    /// HTTP.
+    #[serde(skip)]
+    pub resource: Map<String, Value>,
+}
 
 #[derive(Debug, Deserialize)]
 pub(super) struct LogsQuery {
@@ -23,8 +45,8 @@ pub(super) struct LogsQuery {
     limit: Option<usize>,
 }
 
-/// A query that has been checked; `None` and 0 do not filter.
-struct Filter {
+/// A checked query; `None` and 0 do not filter.
+struct LogFilter {
     trace_id: Option<TraceId>,
     service: Option<String>,
     severity: i32,
@@ -33,30 +55,27 @@ struct Filter {
 
 /// Newest first, by arrival.
 pub(super) async fn list(
-    State(store): State<Arc<Store>>,
-    query: Asked<LogsQuery>,
-) -> Result<Json<Value>, ApiError> {
+    State(store): State<Arc<TelemetryStore>>,
+    query: QueryResult<LogsQuery>,
+) -> Result<Json<Value>, ReadError> {
     let Query(query) = query?;
     let limit = query::limit(query.limit)?;
     let filter = query.filter()?;
-    let held = store.logs.newest_first();
-    let candidates = held.iter().filter(|log| filter.admits(log));
-    let logs = candidates
-        .map(|log| entry(log))
-        .filter(|entry| filter.finds(entry));
-    Ok(Json(
-        json!({ "logs": logs.take(limit).collect::<Vec<_>>() }),
-    ))
+    let stored = store.logs.newest_first();
+    let logs: Vec<LogEntry> = stored
+        .iter()
+        .filter(|log| filter.admits(log))
+        .map(|log| LogEntry::from(&**log))
+        .filter(|entry| filter.finds(entry))
+        .take(limit)
+        .collect();
+    Ok(Json(json!({ "logs": logs })))
 }
 
 impl LogsQuery {
-    fn filter(self) -> Result<Filter, ApiError> {
-        let invalid = || ApiError::Invalid("a trace id has 32 hex digits".to_owned());
-        Ok(Filter {
-            trace_id: self
-                .trace_id
-                .map(|id| unhex(&id).ok_or_else(invalid))
-                .transpose()?,
+    fn filter(self) -> Result<LogFilter, ReadError> {
+        Ok(LogFilter {
+            trace_id: self.trace_id.as_deref().map(query::trace_id).transpose()?,
             service: self.service,
             severity: self
                 .severity
@@ -66,63 +85,79 @@ impl LogsQuery {
     }
 }
 
-impl Filter {
-    /// What can be told without decoding.
+impl LogFilter {
+    /// The filters that need no decoding.
     fn admits(&self, log: &StoredLog) -> bool {
         log.severity >= self.severity
             && self.trace_id.is_none_or(|id| log.trace_id == Some(id))
             && self
                 .service
                 .as_ref()
-                .is_none_or(|service| log.origin.service == *service)
+                .is_none_or(|service| log.source.service == *service)
     }
 
-    /// Whether the text stands in the body, the event name or an attribute.
-    fn finds(&self, entry: &Value) -> bool {
+    /// Whether the text is in the body, the event name or an attribute.
+    fn finds(&self, entry: &LogEntry) -> bool {
         let Some(text) = &self.text else { return true };
-        ["body", "event_name", "attributes"]
-            .into_iter()
-            .any(|field| match &entry[field] {
-                Value::String(value) => value.to_lowercase().contains(text),
-                value => value.to_string().to_lowercase().contains(text),
-            })
+        let body = match &entry.body {
+            Value::String(body) => body.clone(),
+            body => body.to_string(),
+        };
+        // Serialized, so that names and nested values are searched too.
+        let attributes = json!(entry.attributes).to_string();
+        [
+            &body,
+            entry.event_name.as_deref().unwrap_or_default(),
+            &attributes,
+        ]
+        .into_iter()
+        .any(|field| field.to_lowercase().contains(text))
     }
 }
 
-fn entry(log: &StoredLog) -> Value {
-    let record: LogRecord = log.record();
-    let time = if record.time_unix_nano == 0 {
-        record.observed_time_unix_nano
-    } else {
-        record.time_unix_nano
-    };
-    json!({
-        "time": query::timestamp(time),
-        "severity": severity_name(&record),
-        "severity_number": record.severity_number,
-        "service": log.origin.service,
-        "event_name": some(record.event_name),
-        "body": plain(record.body),
-        "trace_id": some(hex::encode(&record.trace_id)),
-        "span_id": some(hex::encode(&record.span_id)),
-        "attributes": plain_map(record.attributes),
-    })
+impl From<&StoredLog> for LogEntry {
+    fn from(log: &StoredLog) -> LogEntry {
+        let record = log.record();
+        let time = if record.time_unix_nano == 0 {
+            record.observed_time_unix_nano
+        } else {
+            record.time_unix_nano
+        };
+        LogEntry {
+            time: query::timestamp(time),
+            severity: severity(&record),
+            severity_number: record.severity_number,
+            service: log.source.service.clone(),
+            event_name: non_empty(record.event_name),
+            body: plain(record.body),
+            trace_id: non_empty(hex::encode(record.trace_id)),
+            span_id: non_empty(hex::encode(record.span_id)),
+            attributes: plain_map(record.attributes),
+            resource: Map::new(),
+        }
+    }
 }
 
-fn severity_name(record: &LogRecord) -> String {
+impl LogEntry {
+    /// The entry with the attributes of its resource.
+    pub(crate) fn with_resource(log: &StoredLog) -> LogEntry {
+        LogEntry {
+            resource: plain_map(log.source.resource().attributes),
+            ..LogEntry::from(log)
+        }
+    }
+}
+
+fn severity(record: &LogRecord) -> String {
     if !record.severity_text.is_empty() {
         return record.severity_text.clone();
     }
     let names = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
     let number = usize::try_from(record.severity_number - 1).unwrap_or(usize::MAX);
-    names
-        .get(number / 4)
-        .copied()
-        .unwrap_or_default()
-        .to_owned()
+    let name = names.get(number / 4).copied().unwrap_or_default();
+    name.to_owned()
 }
 
-/// Empty texts are fields that were not set.
-fn some(text: String) -> Option<String> {
+fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }

@@ -1,27 +1,42 @@
-//! What the queries have in common: limits, severities, times.
+//! Parameters that several queries share: trace ids, limits, severities, times.
 
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use jiff::Timestamp;
 
-use crate::error::ApiError;
+use crate::error::ReadError;
+use crate::store::TraceId;
 
-/// Entries in one answer unless asked otherwise.
+/// Entries in one answer when the query has no limit.
 const DEFAULT_LIMIT: usize = 100;
-/// Entries in one answer at most.
+/// The most entries in one answer.
 const MAX_LIMIT: usize = 1_000;
 
-/// The number of entries asked for.
-pub(super) fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
-    match asked.unwrap_or(DEFAULT_LIMIT) {
+/// The extractor of every query; a handler turns the rejection into a 400 of the API.
+pub(super) type QueryResult<T> = Result<Query<T>, QueryRejection>;
+
+/// A trace id of 32 hex digits, either case.
+pub(crate) fn trace_id(text: &str) -> Result<TraceId, ReadError> {
+    let mut id = TraceId::default();
+    hex::decode_to_slice(text, &mut id)
+        .map_err(|_| ReadError::Invalid("a trace id has 32 hex digits".to_owned()))?;
+    Ok(id)
+}
+
+/// The number of entries to return.
+pub(super) fn limit(limit: Option<usize>) -> Result<usize, ReadError> {
+    match limit.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
-        _ => Err(ApiError::Invalid(format!(
+        _ => Err(ReadError::Invalid(format!(
             "limit must be between 1 and {MAX_LIMIT}"
         ))),
     }
 }
 
-/// The lowest `SeverityNumber` asked for: a name such as `warn`, or a number from 1 to 24 (OpenTelemetry logs data model).
-pub(super) fn severity(asked: &str) -> Result<i32, ApiError> {
-    let number = match asked.to_ascii_lowercase().as_str() {
+/// The lowest `SeverityNumber` to return: a name such as `warn`, or a number from 1 to 24
+/// (OpenTelemetry logs data model).
+pub(super) fn severity(lowest: &str) -> Result<i32, ReadError> {
+    let number = match lowest.to_ascii_lowercase().as_str() {
         "trace" => 1,
         "debug" => 5,
         "info" => 9,
@@ -33,13 +48,13 @@ pub(super) fn severity(asked: &str) -> Result<i32, ApiError> {
     if (1..=24).contains(&number) {
         Ok(number)
     } else {
-        Err(ApiError::Invalid(
+        Err(ReadError::Invalid(
             "severity must be trace, debug, info, warn, error, fatal, or 1 to 24".to_owned(),
         ))
     }
 }
 
-/// RFC 3339 in UTC with as many digits as needed; `None` for a time that was not given.
+/// RFC 3339 in UTC with as many digits as needed; `None` for a time that is not set.
 pub(super) fn timestamp(unix_nanos: u64) -> Option<String> {
     if unix_nanos == 0 {
         return None;
@@ -48,3 +63,6 @@ pub(super) fn timestamp(unix_nanos: u64) -> Option<String> {
         .ok()
         .map(|time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,29 +10,28 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Asked, query};
-use crate::error::ApiError;
-use crate::otlp_json;
-use crate::store::traces::{Filter, Listed};
-use crate::store::{Store, TraceId};
-use crate::value::unhex;
+use super::query::{self, QueryResult};
+use crate::error::ReadError;
+use crate::otlp::json;
+use crate::store::TelemetryStore;
+use crate::store::traces::{ListedTrace, TraceFilter};
 
 /// One trace in a list; an entry of `GET /api/traces`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TraceSummary {
     /// 32 lower-case hex digits.
     pub trace_id: String,
-    /// Name of the root span, or of the first orphan while there is no root.
+    /// Name of the root span, or of the first orphan as long as there is no root.
     pub root_name: String,
     /// Service of that span.
     pub root_service: String,
     /// Earliest start of a span, RFC 3339.
     pub start: Option<String>,
-    /// From the earliest start to the latest end.
+    /// From the earliest start to the latest end of a span.
     pub duration_ms: f64,
-    /// Spans held.
+    /// Stored spans.
     pub spans: usize,
-    /// Spans by service.
+    /// Stored spans by service.
     pub services: BTreeMap<String, usize>,
     /// Values of `ml.model_name` in its spans.
     pub models: Vec<String>,
@@ -51,34 +50,35 @@ pub(super) struct TracesQuery {
     limit: Option<usize>,
 }
 
+/// The newest traces that match, as summaries.
 pub(super) async fn list(
-    State(store): State<Arc<Store>>,
-    query: Asked<TracesQuery>,
-) -> Result<Json<Value>, ApiError> {
+    State(store): State<Arc<TelemetryStore>>,
+    query: QueryResult<TracesQuery>,
+) -> Result<Json<Value>, ReadError> {
     let Query(query) = query?;
     let listed = store.traces.list(&query.filter()?);
     let traces: Vec<_> = listed.into_iter().map(TraceSummary::from).collect();
     Ok(Json(json!({ "traces": traces })))
 }
 
+/// One trace as OTLP/JSON.
 pub(super) async fn one(
-    State(store): State<Arc<Store>>,
+    State(store): State<Arc<TelemetryStore>>,
     Path(trace_id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    let id: Option<TraceId> = unhex(&trace_id);
-    let id = id.ok_or_else(|| ApiError::Invalid("a trace id has 32 hex digits".to_owned()))?;
+) -> Result<Json<Value>, ReadError> {
+    let id = query::trace_id(&trace_id)?;
     let spans = store
         .traces
         .get(id)
-        .ok_or_else(|| ApiError::UnknownTrace(hex::encode(id)))?;
-    Ok(Json(otlp_json::document(&spans)))
+        .ok_or_else(|| ReadError::UnknownTrace(hex::encode(id)))?;
+    Ok(Json(json::encode(spans)))
 }
 
 impl TracesQuery {
-    fn filter(self) -> Result<Filter, ApiError> {
+    fn filter(self) -> Result<TraceFilter, ReadError> {
         let min_duration_ms = self.min_duration_ms.unwrap_or(0.0);
         if !(0.0..=1e12).contains(&min_duration_ms) {
-            return Err(ApiError::Invalid(
+            return Err(ReadError::Invalid(
                 "min_duration_ms must be a positive number".to_owned(),
             ));
         }
@@ -86,9 +86,9 @@ impl TracesQuery {
             None => None,
             Some("error") => Some(true),
             Some("ok") => Some(false),
-            Some(_) => return Err(ApiError::Invalid("status must be ok or error".to_owned())),
+            Some(_) => return Err(ReadError::Invalid("status must be ok or error".to_owned())),
         };
-        Ok(Filter {
+        Ok(TraceFilter {
             service: self.service,
             model: self.model,
             min_duration_ns: (min_duration_ms * 1e6) as u64,
@@ -98,11 +98,11 @@ impl TracesQuery {
     }
 }
 
-impl From<Listed> for TraceSummary {
-    fn from(trace: Listed) -> TraceSummary {
+impl From<ListedTrace> for TraceSummary {
+    fn from(trace: ListedTrace) -> TraceSummary {
         let (root_service, root_name) = match &trace.root {
-            Some((origin, bytes)) => (
-                origin.service.clone(),
+            Some((source, bytes)) => (
+                source.service.clone(),
                 Span::decode(&bytes[..]).unwrap_or_default().name,
             ),
             None => (String::new(), String::new()),

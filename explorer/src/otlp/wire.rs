@@ -1,31 +1,33 @@
-//! Walks an OTLP protobuf request without decoding it: the three signals share one outer shape, and only slices leave here.
+//! Splits an OTLP protobuf request into slices without decoding it. The three signals share one
+//! outer shape.
 //!
-//! A full decode would let two bytes on the wire (an empty span) become 250 in memory; slices keep a hostile body as
-//! small as it came, and the bytes of an item can be stored as received.
+//! A full decode would turn two bytes on the wire (an empty span) into about 250 in memory. Slices
+//! keep a hostile body as small as it arrived, and the bytes of an item can be stored as they are.
 
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// Items in one request; the SDKs send 512 at a time, the Collector 8,192.
+/// Items in one request. The defaults of the SDKs (512) and of the Collector's batches (8,192) are
+/// far below.
 const MAX_ITEMS: usize = 65_536;
 /// Pairs of resource and scope in one request.
-const MAX_GROUPS: usize = 4_096;
+const MAX_SCOPES: usize = 4_096;
 
 /// Why a body is not an OTLP request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("the body is not a valid OTLP protobuf message")]
     Protobuf(#[from] prost::DecodeError),
-    #[error("a field says that it is longer than the message around it")]
+    #[error("a field is longer than the message around it")]
     Truncated,
-    #[error("more than {MAX_ITEMS} items or {MAX_GROUPS} scopes in one request")]
+    #[error("more than {MAX_ITEMS} items or {MAX_SCOPES} scopes in one request")]
     TooMany,
     #[error("the body is not a valid OTLP/JSON document")]
     Json(#[source] serde_json::Error),
 }
 
-/// Items (spans, log records or metrics, still encoded) of one resource and scope.
+/// The encoded items (spans, log records or metrics) of one resource and scope.
 #[derive(Debug, Default)]
-pub(crate) struct Group<'a> {
+pub(crate) struct ScopeItems<'a> {
     pub resource: &'a [u8],
     pub resource_schema_url: &'a [u8],
     pub scope: &'a [u8],
@@ -33,71 +35,73 @@ pub(crate) struct Group<'a> {
     pub items: Vec<&'a [u8]>,
 }
 
-/// Splits an Export{Trace,Logs,Metrics}ServiceRequest into its groups; those without items are left out.
+/// Splits an `Export{Trace,Logs,Metrics}ServiceRequest`; scopes without items are left out.
 ///
-/// Field numbers, the same for the three signals (opentelemetry-proto 1.x): `request { resource_x = 1 }`,
-/// `resource_x { resource = 1, scope_x = 2, schema_url = 3 }`, `scope_x { scope = 1, items = 2, schema_url = 3 }`.
-pub(crate) fn groups(body: &[u8]) -> Result<Vec<Group<'_>>, Malformed> {
-    let mut groups = Vec::new();
+/// The three signals have the same field numbers (opentelemetry-proto 1.x):
+/// `request { resource_x = 1 }`, `resource_x { resource = 1, scope_x = 2, schema_url = 3 }`,
+/// `scope_x { scope = 1, items = 2, schema_url = 3 }`.
+pub(crate) fn split(body: &[u8]) -> Result<Vec<ScopeItems<'_>>, Malformed> {
+    let mut scopes = Vec::new();
     let mut items_left = MAX_ITEMS;
-    each_field(body, |tag, resource_items| match tag {
-        1 => resource_groups(resource_items, &mut groups, &mut items_left),
+    each_field(body, |tag, field| match tag {
+        1 => split_resource(field, &mut scopes, &mut items_left),
         _ => Ok(()),
     })?;
-    Ok(groups)
+    Ok(scopes)
 }
 
-fn resource_groups<'a>(
+fn split_resource<'a>(
     bytes: &'a [u8],
-    groups: &mut Vec<Group<'a>>,
+    scopes: &mut Vec<ScopeItems<'a>>,
     items_left: &mut usize,
 ) -> Result<(), Malformed> {
-    let first = groups.len();
+    let first = scopes.len();
     let (mut resource, mut schema_url): (&[u8], &[u8]) = (&[], &[]);
     each_field(bytes, |tag, field| {
         match tag {
             1 => resource = field,
             2 => {
-                let group = scope_group(field, items_left)?;
-                if !group.items.is_empty() {
-                    groups.push(group);
+                let scope = scope_items(field, items_left)?;
+                if !scope.items.is_empty() {
+                    scopes.push(scope);
                 }
             }
             3 => schema_url = field,
             _ => {}
         }
-        if groups.len() > MAX_GROUPS {
+        if scopes.len() > MAX_SCOPES {
             Err(Malformed::TooMany)
         } else {
             Ok(())
         }
     })?;
-    // Fields may come in any order, so the resource is known only now.
-    for group in &mut groups[first..] {
-        group.resource = resource;
-        group.resource_schema_url = schema_url;
+    // Fields may be in any order, so the resource is known only after the last of them.
+    for scope in &mut scopes[first..] {
+        scope.resource = resource;
+        scope.resource_schema_url = schema_url;
     }
     Ok(())
 }
 
-fn scope_group<'a>(bytes: &'a [u8], items_left: &mut usize) -> Result<Group<'a>, Malformed> {
-    let mut group = Group::default();
+fn scope_items<'a>(bytes: &'a [u8], items_left: &mut usize) -> Result<ScopeItems<'a>, Malformed> {
+    let mut scope = ScopeItems::default();
     each_field(bytes, |tag, field| {
         match tag {
-            1 => group.scope = field,
+            1 => scope.scope = field,
             2 => {
                 *items_left = items_left.checked_sub(1).ok_or(Malformed::TooMany)?;
-                group.items.push(field);
+                scope.items.push(field);
             }
-            3 => group.scope_schema_url = field,
+            3 => scope.scope_schema_url = field,
             _ => {}
         }
         Ok(())
     })?;
-    Ok(group)
+    Ok(scope)
 }
 
-/// Calls `visit` with each length-delimited field; fields of other wire types are unknown here and skipped.
+/// Calls `visit` with each length-delimited field; other wire types do not occur at this level and
+/// are skipped.
 fn each_field<'a>(
     mut bytes: &'a [u8],
     mut visit: impl FnMut(u32, &'a [u8]) -> Result<(), Malformed>,

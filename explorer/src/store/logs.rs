@@ -1,50 +1,51 @@
-//! Log records as a ring, bounded by bytes; the oldest goes first.
+//! Log records in a ring, bounded by bytes; the oldest is evicted first.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use parking_lot::Mutex;
 use prost::{DecodeError, Message};
 
-use super::traces::id;
-use super::{Counts, Interner, Origin, TraceId, lock};
+use super::{Counts, Source, SourceSet, TraceId, id};
 
-/// A record beside its bytes: the record itself, the ring's slot (up to half of them free), two allocations.
+/// A record beside its bytes: the record itself, the ring's slot (up to half of them free), two
+/// allocations.
 const OVERHEAD: usize = size_of::<StoredLog>() + 2 * size_of::<usize>() + 48;
 
-/// A record as it came, with the fields that filters need.
-pub(crate) struct LogEntry {
+/// An encoded record with the fields that filters need.
+pub(crate) struct ReceivedLog {
     trace_id: Option<TraceId>,
     severity: i32,
     bytes: Box<[u8]>,
 }
 
-/// A held record.
+/// A stored record.
 pub(crate) struct StoredLog {
-    pub origin: Arc<Origin>,
+    pub source: Arc<Source>,
     pub trace_id: Option<TraceId>,
-    /// `SeverityNumber`: 1 to 24, 0 when not given.
+    /// `SeverityNumber`: 1 to 24, 0 when it is not set.
     pub severity: i32,
     bytes: Box<[u8]>,
 }
 
 pub(crate) struct LogStore {
-    inner: Mutex<Inner>,
+    logs: Mutex<LogRing>,
     max_bytes: usize,
 }
 
 #[derive(Default)]
-struct Inner {
-    origins: Interner,
+struct LogRing {
+    sources: SourceSet,
     ring: VecDeque<Arc<StoredLog>>,
     bytes: usize,
     counts: Counts,
 }
 
-impl LogEntry {
-    pub(crate) fn decode(bytes: &[u8]) -> Result<LogEntry, DecodeError> {
+impl ReceivedLog {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<ReceivedLog, DecodeError> {
         let record = LogRecord::decode(bytes)?;
-        Ok(LogEntry {
+        Ok(ReceivedLog {
             trace_id: id(&record.trace_id),
             severity: record.severity_number,
             bytes: bytes.into(),
@@ -53,7 +54,8 @@ impl LogEntry {
 }
 
 impl StoredLog {
-    /// The decoded record. Empty only if it was, since [`LogEntry::decode`] decoded it once.
+    /// The decoded record. The bytes are valid, since [`ReceivedLog::decode`] has decoded them
+    /// once.
     pub(crate) fn record(&self) -> LogRecord {
         LogRecord::decode(&self.bytes[..]).unwrap_or_default()
     }
@@ -66,77 +68,71 @@ impl StoredLog {
 impl LogStore {
     pub(crate) fn new(max_bytes: usize) -> LogStore {
         LogStore {
-            inner: Mutex::default(),
+            logs: Mutex::default(),
             max_bytes,
         }
     }
 
-    /// Stores records of one origin and says how many it refused.
-    pub(crate) fn insert(&self, origin: Origin, entries: Vec<LogEntry>) -> usize {
-        let mut inner = lock(&self.inner);
-        let origin = inner.origins.intern(origin);
+    /// Stores records of one source and returns how many it refused.
+    pub(crate) fn insert(&self, source: Source, received: Vec<ReceivedLog>) -> usize {
+        let mut logs = self.logs.lock();
+        let source = logs.sources.intern(source);
         let mut refused = 0;
-        for LogEntry {
-            trace_id,
-            severity,
-            bytes,
-        } in entries
-        {
+        for record in received {
             let log = StoredLog {
-                origin: Arc::clone(&origin),
-                trace_id,
-                severity,
-                bytes,
+                source: Arc::clone(&source),
+                trace_id: record.trace_id,
+                severity: record.severity,
+                bytes: record.bytes,
             };
-            inner.counts.received += 1;
+            logs.counts.received += 1;
             if log.cost() > self.max_bytes / 4 {
                 refused += 1;
                 continue;
             }
-            inner.make_room(self.max_bytes, log.cost());
-            inner.bytes += log.cost();
-            inner.ring.push_back(Arc::new(log));
+            logs.make_room(self.max_bytes, log.cost());
+            logs.bytes += log.cost();
+            logs.ring.push_back(Arc::new(log));
         }
-        inner.counts.refused += refused as u64;
-        inner.origins.release(origin);
-        inner.make_room(self.max_bytes, 0);
+        logs.counts.refused += refused as u64;
+        logs.sources.release(source);
+        logs.make_room(self.max_bytes, 0);
         refused
     }
 
-    /// Counts records that were refused before they came here.
+    /// Counts records that were refused before they reached the store.
     pub(crate) fn count_refused(&self, records: usize) {
-        let mut inner = lock(&self.inner);
-        inner.counts.received += records as u64;
-        inner.counts.refused += records as u64;
+        self.logs.lock().counts.refuse(records);
     }
 
-    /// Everything held, newest first: a copy of pointers, so that filters decode outside the lock.
+    /// All records, newest first: a copy of pointers, so that filters decode outside the lock.
     pub(crate) fn newest_first(&self) -> Vec<Arc<StoredLog>> {
-        lock(&self.inner).ring.iter().rev().cloned().collect()
+        self.logs.lock().ring.iter().rev().cloned().collect()
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let inner = lock(&self.inner);
+        let logs = self.logs.lock();
         Counts {
-            held: inner.ring.len() as u64,
-            bytes: (inner.bytes + inner.origins.bytes()) as u64,
+            held: logs.ring.len() as u64,
+            bytes: (logs.bytes + logs.sources.bytes()) as u64,
             max_bytes: self.max_bytes as u64,
-            ..inner.counts
+            ..logs.counts
         }
     }
 }
 
-impl Inner {
+impl LogRing {
+    /// Evicts until `cost` more bytes fit.
     fn make_room(&mut self, max_bytes: usize, cost: usize) {
-        while self.bytes + self.origins.bytes() + cost > max_bytes {
+        while self.bytes + self.sources.bytes() + cost > max_bytes {
             let Some(oldest) = self.ring.pop_front() else {
                 return;
             };
             self.bytes -= oldest.cost();
             self.counts.evicted += 1;
-            let origin = Arc::clone(&oldest.origin);
+            let source = Arc::clone(&oldest.source);
             drop(oldest);
-            self.origins.release(origin);
+            self.sources.release(source);
         }
     }
 }

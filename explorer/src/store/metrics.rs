@@ -1,125 +1,129 @@
-//! The last point of every series, bounded by bytes and by number of series; the series not updated for longest goes first.
+//! The last data point of every series, bounded by bytes and by number of series; the series that
+//! was not updated for longest is evicted first.
 
-mod point;
+mod data_point;
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::metrics::v1::Metric;
+use parking_lot::Mutex;
 use prost::{DecodeError, Message};
 use serde_json::{Map, Value};
 
-pub(crate) use point::{Instrument, Point};
+use data_point::DataPoints;
+pub(crate) use data_point::{DataPoint, Instrument};
 
-use super::{Counts, Interner, Origin, lock};
-use crate::value;
+use super::{Counts, Source, SourceSet};
+use crate::attribute;
 
-/// Series of all services; the parts of Throughline have about 300 together.
+/// Series of all services.
 const MAX_SERIES: usize = 8_192;
-/// When full, this part of the series goes at once, so that a flood of new ones does not look for the oldest each time.
-const EVICTED_AT_ONCE: usize = 8;
+/// An eighth of the series is evicted at once, so that a flood of new series does not search for
+/// the oldest each time.
+const EVICTED_PART: usize = 8;
 /// A series beside its texts and buckets: its slot in a map that is half full, the allocations.
 const OVERHEAD: usize = (size_of::<SeriesKey>() + size_of::<Series>()) * 2 + 64;
 
-/// Points of one metric that came together.
-pub(crate) struct MetricPoints {
+/// The data points of one metric in a request.
+pub(crate) struct ReceivedMetric {
     instrument: Instrument,
-    points: point::Points,
+    points: DataPoints,
 }
 
-/// One series for a reader.
+/// A copy of one series, for readers.
 pub(crate) struct SeriesView {
-    pub origin: Arc<Origin>,
+    pub source: Arc<Source>,
     pub instrument: Arc<Instrument>,
     pub attributes: Map<String, Value>,
-    pub point: Point,
+    pub point: DataPoint,
 }
 
-/// Resource and scope, metric name, attributes in order, encoded.
 #[derive(PartialEq, Eq, Hash)]
 struct SeriesKey {
-    origin: Arc<Origin>,
+    source: Arc<Source>,
     name: Arc<str>,
+    /// Sorted by key and encoded.
     attributes: Box<[u8]>,
 }
 
 struct Series {
     instrument: Arc<Instrument>,
-    point: Point,
-    /// Counts updates of the store, so that the longest silent series is known without trusting the senders' clocks.
+    point: DataPoint,
+    /// The number of the store's update that wrote this series. The senders' clocks cannot be
+    /// trusted to order the series.
     updated: u64,
     cost: usize,
 }
 
 pub(crate) struct MetricStore {
-    inner: Mutex<Inner>,
+    series: Mutex<SeriesMap>,
     max_bytes: usize,
 }
 
 #[derive(Default)]
-struct Inner {
-    origins: Interner,
+struct SeriesMap {
+    sources: SourceSet,
     series: HashMap<SeriesKey, Series>,
     bytes: usize,
     updates: u64,
     counts: Counts,
 }
 
-impl MetricPoints {
+impl ReceivedMetric {
     /// The points of a metric; `Ok(None)` when it has no data.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<MetricPoints>, DecodeError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<ReceivedMetric>, DecodeError> {
         let metric = Metric::decode(bytes)?;
-        Ok(point::read(metric).map(|(instrument, points)| MetricPoints { instrument, points }))
+        Ok(data_point::read(metric)
+            .map(|(instrument, points)| ReceivedMetric { instrument, points }))
     }
 }
 
 impl MetricStore {
     pub(crate) fn new(max_bytes: usize) -> MetricStore {
         MetricStore {
-            inner: Mutex::default(),
+            series: Mutex::default(),
             max_bytes,
         }
     }
 
-    /// Stores the points of one origin and says how many it refused.
-    pub(crate) fn insert(&self, origin: Origin, metrics: Vec<MetricPoints>) -> usize {
-        let mut inner = lock(&self.inner);
-        let origin = inner.origins.intern(origin);
+    /// Stores data points of one source and returns how many it refused.
+    pub(crate) fn insert(&self, source: Source, metrics: Vec<ReceivedMetric>) -> usize {
+        let mut map = self.series.lock();
+        let source = map.sources.intern(source);
         let mut refused = 0;
         for metric in metrics {
             let instrument = Arc::new(metric.instrument);
             let name: Arc<str> = instrument.name.as_str().into();
             for (attributes, point) in metric.points {
-                inner.counts.received += 1;
+                map.counts.received += 1;
                 let attributes = encode_in_order(attributes);
                 let key = SeriesKey {
-                    origin: Arc::clone(&origin),
+                    source: Arc::clone(&source),
                     name: Arc::clone(&name),
                     attributes,
                 };
-                refused += usize::from(!inner.put(self.max_bytes, key, &instrument, point));
+                refused += usize::from(!map.put(self.max_bytes, key, &instrument, point));
             }
         }
-        inner.counts.refused += refused as u64;
-        inner.origins.release(origin);
-        inner.make_room(self.max_bytes, 0, 0);
+        map.counts.refused += refused as u64;
+        map.sources.release(source);
+        map.make_room(self.max_bytes, 0, 0);
         refused
     }
 
-    /// Counts points that were refused before they came here.
+    /// Counts data points that were refused before they reached the store.
     pub(crate) fn count_refused(&self, points: usize) {
-        let mut inner = lock(&self.inner);
-        inner.counts.received += points as u64;
-        inner.counts.refused += points as u64;
+        self.series.lock().counts.refuse(points);
     }
 
     /// Metric names with the number of their series, in order.
     pub(crate) fn names(&self) -> BTreeMap<String, usize> {
-        let inner = lock(&self.inner);
+        let map = self.series.lock();
         let mut names = BTreeMap::new();
-        for key in inner.series.keys() {
+        for key in map.series.keys() {
             *names.entry(key.name.to_string()).or_default() += 1;
         }
         names
@@ -127,14 +131,14 @@ impl MetricStore {
 
     /// The series of one metric, by service and attributes.
     pub(crate) fn series(&self, name: &str) -> Vec<SeriesView> {
-        let inner = lock(&self.inner);
-        let mut found: Vec<_> = inner
+        let map = self.series.lock();
+        let mut found: Vec<_> = map
             .series
             .iter()
             .filter(|(key, _)| &*key.name == name)
             .collect();
         found.sort_by(|(a, _), (b, _)| {
-            (&a.origin.service, &a.attributes).cmp(&(&b.origin.service, &b.attributes))
+            (&a.source.service, &a.attributes).cmp(&(&b.source.service, &b.attributes))
         });
         found
             .into_iter()
@@ -142,39 +146,41 @@ impl MetricStore {
             .collect()
     }
 
-    /// Calls `visit` with the service of every series held.
+    /// Calls `visit` with the service of every series.
     pub(crate) fn each_series(&self, mut visit: impl FnMut(&str)) {
-        lock(&self.inner)
+        self.series
+            .lock()
             .series
             .keys()
-            .for_each(|key| visit(&key.origin.service));
+            .for_each(|key| visit(&key.source.service));
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let inner = lock(&self.inner);
+        let map = self.series.lock();
         Counts {
-            held: inner.series.len() as u64,
-            bytes: (inner.bytes + inner.origins.bytes()) as u64,
+            held: map.series.len() as u64,
+            bytes: (map.bytes + map.sources.bytes()) as u64,
             max_bytes: self.max_bytes as u64,
-            ..inner.counts
+            ..map.counts
         }
     }
 }
 
-impl Inner {
+impl SeriesMap {
+    /// Returns false for a data point that is refused.
     fn put(
         &mut self,
         max_bytes: usize,
         key: SeriesKey,
         instrument: &Arc<Instrument>,
-        point: Point,
+        point: DataPoint,
     ) -> bool {
         let cost = OVERHEAD + key.attributes.len() + instrument.cost() + point.cost();
         if cost > max_bytes / 4 {
             return false;
         }
         self.updates += 1;
-        // A point that was overtaken on the way (a retry after a later export) does not go back in time.
+        // A retry after a later export must not go back in time.
         if let Some(known) = self.series.get(&key)
             && known.point.time > point.time
         {
@@ -202,11 +208,11 @@ impl Inner {
     /// Evicts until `cost` more bytes and `new` more series fit.
     fn make_room(&mut self, max_bytes: usize, cost: usize, new: usize) {
         while !self.series.is_empty()
-            && (self.bytes + self.origins.bytes() + cost > max_bytes
+            && (self.bytes + self.sources.bytes() + cost > max_bytes
                 || self.series.len() + new > MAX_SERIES)
         {
             let mut updates: Vec<u64> = self.series.values().map(|series| series.updated).collect();
-            let last = updates.len() / EVICTED_AT_ONCE;
+            let last = updates.len() / EVICTED_PART;
             let (_, newest_evicted, _) = updates.select_nth_unstable(last);
             let newest_evicted = *newest_evicted;
             let (old, kept) = mem::take(&mut self.series)
@@ -221,7 +227,7 @@ impl Inner {
         for (key, series) in old {
             self.bytes -= series.cost;
             self.counts.evicted += 1;
-            self.origins.release(key.origin);
+            self.sources.release(key.source);
         }
     }
 }
@@ -229,26 +235,20 @@ impl Inner {
 impl Series {
     fn view(&self, key: &SeriesKey) -> SeriesView {
         SeriesView {
-            origin: Arc::clone(&key.origin),
+            source: Arc::clone(&key.source),
             instrument: Arc::clone(&self.instrument),
-            attributes: value::plain_map(
-                Attributes::decode(&key.attributes[..])
+            attributes: attribute::plain_map(
+                KeyValueList::decode(&key.attributes[..])
                     .unwrap_or_default()
-                    .list,
+                    .values,
             ),
             point: self.point.clone(),
         }
     }
 }
 
-/// Attributes as one message, since the same set in another order is the same series.
-#[derive(Clone, PartialEq, Message)]
-struct Attributes {
-    #[prost(message, repeated, tag = "1")]
-    list: Vec<KeyValue>,
-}
-
-fn encode_in_order(mut list: Vec<KeyValue>) -> Box<[u8]> {
-    list.sort_by(|a, b| a.key.cmp(&b.key));
-    Attributes { list }.encode_to_vec().into_boxed_slice()
+/// The same attributes in another order are the same series.
+fn encode_in_order(mut values: Vec<KeyValue>) -> Box<[u8]> {
+    values.sort_by(|a, b| a.key.cmp(&b.key));
+    KeyValueList { values }.encode_to_vec().into_boxed_slice()
 }

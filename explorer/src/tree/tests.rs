@@ -1,4 +1,4 @@
-//! The outline of the design's own trace, and each problem by name.
+//! The outline of a miss, and each problem.
 
 use super::{outline, problems};
 use crate::waterfall::example;
@@ -29,7 +29,7 @@ POST /v1/predictions SERVER gateway
 }
 
 #[test]
-fn every_problem_is_told() {
+fn every_problem_is_reported() {
     let mut trace = example::miss();
     trace.spans.retain(|span| {
         !matches!(
@@ -37,7 +37,7 @@ fn every_problem_is_told() {
             "0000000000000003" | "0000000000000001"
         )
     });
-    // The tree is made from a document, so that depth and orphans are those of what is left.
+    // Rebuilt, so that depths and orphans are those of the spans that are left.
     let broken = example::rebuilt(&trace);
     assert_eq!(
         problems(&broken),

@@ -1,13 +1,13 @@
-//! The trace of a miss as DESIGN.md draws it, with round times, for the tests of this crate.
+//! The trace of a miss, as in the README but with round times, for the tests of this crate.
 
 use serde_json::{Value, json};
 
-use crate::model::{Kind, Status, Trace};
+use crate::trace::{SpanKind, SpanStatus, Trace};
 
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// Id, parent, service, name, kind, start and end in µs, attributes.
-type Row = (
+type ExampleSpan = (
     u64,
     u64,
     &'static str,
@@ -22,7 +22,7 @@ const MODEL: &[(&str, &str)] = &[("ml.model_name", "wine_quality"), ("ml.model_v
 const OK: &[(&str, &str)] = &[("http.response.status_code", "200")];
 const SQLITE: &[(&str, &str)] = &[("db.system.name", "sqlite")];
 
-const MISS: [Row; 15] = [
+const MISS: [ExampleSpan; 15] = [
     (1, 0, "gateway", "POST /v1/predictions", 2, 0, 12_400, OK),
     (2, 1, "gateway", "SELECT predictions", 3, 300, 620, SQLITE),
     (3, 1, "gateway", "POST", 3, 800, 11_300, OK),
@@ -150,21 +150,21 @@ pub(crate) fn miss() -> Trace {
     }))
 }
 
-/// The same spans, with the tree made anew.
+/// The same spans in a new tree.
 pub(crate) fn rebuilt(trace: &Trace) -> Trace {
     build(trace.spans.iter().map(|span| {
         let kind = match span.kind {
-            Kind::Unspecified => 0,
-            Kind::Internal => 1,
-            Kind::Server => 2,
-            Kind::Client => 3,
-            Kind::Producer => 4,
-            Kind::Consumer => 5,
+            SpanKind::Unspecified => 0,
+            SpanKind::Internal => 1,
+            SpanKind::Server => 2,
+            SpanKind::Client => 3,
+            SpanKind::Producer => 4,
+            SpanKind::Consumer => 5,
         };
         let status = match &span.status {
-            Status::Unset => json!({}),
-            Status::Ok => json!({ "code": 1 }),
-            Status::Error(message) => json!({ "code": 2, "message": message }),
+            SpanStatus::Unset => json!({}),
+            SpanStatus::Ok => json!({ "code": 1 }),
+            SpanStatus::Error(message) => json!({ "code": 2, "message": message }),
         };
         let attributes = span.attributes.keys().map(|key| attribute(key, &span.text(key).unwrap_or_default()));
         let links = span.links.iter().map(|link| json!({ "traceId": link.trace_id, "spanId": link.span_id }));

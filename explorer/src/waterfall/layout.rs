@@ -1,16 +1,24 @@
-//! Which column starts where: names come first, bars take what is left, notes grow where there is plenty.
+//! The columns of the waterfall: names first, bars get the rest, notes grow where there is plenty.
 
+use super::notes::Note;
 use super::text::width;
-use super::{Note, Row};
 
-/// Below this no column would be readable.
+/// A narrower terminal has no readable columns.
 const NARROWEST: usize = 60;
 /// Bars wider than this give way to notes.
 const BAR_IS_PLENTY: usize = 18;
 /// The widest duration.
 const DURATION: usize = 7;
 
-/// Columns count from zero.
+/// The columns that one row needs.
+#[derive(Clone, Copy, Default)]
+pub(super) struct RowSize {
+    pub service: usize,
+    pub name: usize,
+    pub notes: usize,
+}
+
+/// The first column and the width of each part. Columns count from zero.
 pub(super) struct Layout {
     pub width: usize,
     pub service_width: usize,
@@ -22,21 +30,28 @@ pub(super) struct Layout {
     notes_width: usize,
 }
 
+impl RowSize {
+    /// The size that fits both rows.
+    fn max(self, other: RowSize) -> RowSize {
+        RowSize {
+            service: self.service.max(other.service),
+            name: self.name.max(other.name),
+            notes: self.notes.max(other.notes),
+        }
+    }
+}
+
 impl Layout {
-    pub(super) fn new(columns: usize, rows: &[Row<'_>]) -> Layout {
+    pub(super) fn new(columns: usize, rows: impl Iterator<Item = RowSize>) -> Layout {
         let columns = columns.max(NARROWEST);
-        let widest = |measure: &dyn Fn(&Row<'_>) -> usize| {
-            rows.iter().map(measure).max().unwrap_or_default()
-        };
-        let service_width = widest(&|row| width(&row.service)).clamp(7, (columns / 6).max(8));
+        let widest = rows.fold(RowSize::default(), RowSize::max);
+        let service_width = widest.service.clamp(7, (columns / 6).max(8));
         // Two columns after the service, one around the bar, one before the notes.
         let room = columns - service_width - DURATION - 5;
-        let notes_needed = widest(&|row| notes_width(&row.notes));
-        let notes_width = notes_needed.min(room / 5);
-        let name_needed = widest(&|row| width(&row.branch) + width(&row.name));
-        let name_width = name_needed.clamp(4, (room - notes_width) * 2 / 3);
+        let notes_width = widest.notes.min(room / 5);
+        let name_width = widest.name.clamp(4, (room - notes_width) * 2 / 3);
         let plenty = (room - notes_width - name_width).saturating_sub(BAR_IS_PLENTY);
-        let notes_width = notes_needed.min(notes_width + plenty);
+        let notes_width = widest.notes.min(notes_width + plenty);
         let bar_width = room - notes_width - name_width;
         let name = service_width + 2;
         let bar = name + name_width + 1;
@@ -62,6 +77,7 @@ impl Layout {
     }
 }
 
-fn notes_width(notes: &[Note]) -> usize {
+/// Columns of the notes side by side.
+pub(super) fn notes_width(notes: &[Note]) -> usize {
     notes.iter().map(|note| width(&note.text)).sum::<usize>() + notes.len().saturating_sub(1)
 }

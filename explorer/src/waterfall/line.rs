@@ -1,8 +1,8 @@
-//! One line of a terminal: text in colours, and the columns it has taken.
+//! One line of a terminal: coloured text, and its width in columns.
 
 use super::text;
 
-/// How a text looks; without colours everything is plain.
+/// The style of a text. Without colours every text is plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paint {
     Plain,
@@ -11,15 +11,15 @@ pub(super) enum Paint {
     Error,
     Warning,
     Link,
-    /// A colour of the 256.
+    /// One of the terminal's 256 colours.
     Hue(u8),
 }
 
-/// Hues that are told apart on dark and on light ground; red is kept for errors.
+/// Hues that differ on a dark and on a light background; red is for errors only.
 const HUES: [u8; 8] = [33, 35, 172, 134, 37, 168, 142, 68];
 
 impl Paint {
-    /// The hue of the service that appears as number `at`.
+    /// The hue of the service with index `at`.
     pub(super) fn hue(at: usize) -> Paint {
         Paint::Hue(HUES[at % HUES.len()])
     }
@@ -66,7 +66,7 @@ impl Line {
         }
     }
 
-    /// Fills with spaces up to `column`, if it is not there yet.
+    /// Fills with spaces up to `column`.
     pub(super) fn pad_to(&mut self, column: usize) {
         let missing = column.saturating_sub(self.width);
         self.text.extend(std::iter::repeat_n(' ', missing));
@@ -77,7 +77,7 @@ impl Line {
         self.width
     }
 
-    /// Writes the line, without spaces at its end.
+    /// Writes the line without trailing spaces.
     pub(super) fn end(self, drawing: &mut String) {
         drawing.push_str(self.text.trim_end());
         drawing.push('\n');

@@ -1,10 +1,10 @@
-//! Whole drawings, at the widths of real terminals.
+//! Whole drawings at the widths of usual terminals.
 
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::{Style, example, render, text};
-use crate::model::{Link, Status, Trace};
+use crate::trace::{SpanLink, SpanStatus, Trace};
 
 fn plain(trace: &Trace, width: usize) -> String {
     render(
@@ -16,7 +16,7 @@ fn plain(trace: &Trace, width: usize) -> String {
     )
 }
 
-/// A request that found the feature store broken, continued from a span that is not here.
+/// A request that failed in the feature store, below a span that is missing.
 fn failure() -> Trace {
     let mut trace = example::miss();
     trace.spans.retain(|span| {
@@ -38,7 +38,7 @@ fn failure() -> Trace {
             "the feature store answers 500 Internal Server Error",
         ),
     ] {
-        trace.spans[span].status = Status::Error(message.to_owned());
+        trace.spans[span].status = SpanStatus::Error(message.to_owned());
         trace.spans[span]
             .attributes
             .insert("error.type".to_owned(), json!(error));
@@ -59,7 +59,7 @@ fn hit() -> Trace {
     let mut trace = example::miss();
     trace.spans.truncate(2);
     trace.spans[0].end = trace.spans[0].start + 700_000;
-    trace.spans[0].links.push(Link {
+    trace.spans[0].links.push(SpanLink {
         trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".to_owned(),
         span_id: "00f067aa0ba902b7".to_owned(),
         attributes: std::collections::BTreeMap::new(),
@@ -221,7 +221,7 @@ fn colours_change_nothing_but_colours() {
             rest = after.split_once('m').unwrap().1;
         }
         assert_eq!(bare + rest, plain(&trace, 100));
-        // One hue for each service, the same in every row.
+        // One hue per service, the same in every row.
         assert!(coloured.contains("\x1b[38;5;33mgateway\x1b[0m"));
         assert!(!coloured.contains("\x1b[38;5;33mmodel-service"));
     }
@@ -252,7 +252,7 @@ proptest! {
         let mut trace = failure();
         trace.spans[6].name.clone_from(&name);
         trace.spans[6].service = service;
-        trace.spans[6].status = Status::Error(message);
+        trace.spans[6].status = SpanStatus::Error(message);
         trace.spans[6].attributes.insert("error.type".to_owned(), json!(error));
         trace.spans[1].name = name;
         for line in plain(&trace, width).lines() {

@@ -1,14 +1,18 @@
-//! Text that is safe and measurable on a terminal, and times that people read.
+//! Text that is safe on a terminal, its width, and durations for people.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Characters of a name that are looked at; no terminal shows more.
+/// Characters of a text that are kept; no terminal shows more.
 const LONGEST: usize = 1_000;
 
-/// Makes foreign text harmless: control characters could move the cursor or recolour the terminal, and marks of writing
-/// direction could turn the rest of the line around.
+/// Makes foreign text harmless: control characters could move the cursor or recolour the terminal,
+/// and direction marks could reverse the rest of the line.
 pub(crate) fn clean(text: &str) -> String {
-    let clean = |c: char| match c {
+    text.chars().take(LONGEST).map(clean_char).collect()
+}
+
+fn clean_char(c: char) -> char {
+    match c {
         '\n' | '\r' | '\t' => ' ',
         c if c.is_control() => '\u{fffd}',
         '\u{200b}'..='\u{200f}'
@@ -16,16 +20,15 @@ pub(crate) fn clean(text: &str) -> String {
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}' => '\u{fffd}',
         c => c,
-    };
-    text.chars().take(LONGEST).map(clean).collect()
+    }
 }
 
-/// Columns that a text takes.
+/// The width of a text in columns.
 pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
-/// The text in at most `columns`, with `…` where it was cut.
+/// The text in at most `columns`; a text that is cut ends with `…`.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -36,7 +39,7 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     let mut cut = String::new();
     for c in text.chars() {
         cut.push(c);
-        // Measured whole: the width of a text is not always the sum of its characters.
+        // The width of a text is not always the sum of its characters.
         if width(&cut) >= columns {
             cut.pop();
             break;
@@ -46,7 +49,8 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     cut
 }
 
-/// Three digits and a unit, at most seven columns: `850 ns`, `12.3 µs`, `1.50 ms`, `2.00 s`, `3m 20s`, `213503d`.
+/// Three digits and a unit, at most seven columns: `850 ns`, `12.3 µs`, `1.50 ms`, `2.00 s`,
+/// `3m 20s`, `213503d`.
 pub(crate) fn duration(nanos: u64) -> String {
     const UNITS: [(f64, &str); 4] = [(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")];
     let number = nanos as f64;
@@ -58,7 +62,7 @@ pub(crate) fn duration(nanos: u64) -> String {
             minutes => format!("{}d", minutes / 1_440),
         };
     }
-    // A unit is left for the next one where rounding would show four digits.
+    // The next unit is used where rounding would print four digits.
     let (unit, name) = UNITS
         .into_iter()
         .find(|(unit, _)| number / unit < 999.5)

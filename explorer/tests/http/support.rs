@@ -65,7 +65,10 @@ impl Explorer {
                 sender
                     .send((page.local_addr().unwrap(), otlp.local_addr().unwrap()))
                     .unwrap();
-                explorer::run(config, page, otlp, shutdown).await.unwrap();
+                explorer::Explorer::new(config)
+                    .serve(page, otlp, shutdown)
+                    .await
+                    .unwrap();
             });
         });
         let (page, otlp) = addresses.recv().unwrap();

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use explorer::model::Trace;
+use explorer::Trace;
 use explorer::tree;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};

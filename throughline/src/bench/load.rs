@@ -1,4 +1,4 @@
-//! The load: a fixed number of requests over a few kept connections, each latency noted.
+//! The load: a fixed number of requests over a few connections, with the latency of each.
 
 use std::time::Instant;
 
@@ -11,22 +11,29 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::resources::{self, Usage};
-use crate::cli::BenchOptions;
-use crate::up::System;
+use crate::cli::BenchArgs;
+use crate::up::LocalSystem;
+use crate::wine_data;
 
-/// Rows of the data set, and so different keys of the load.
-const WINES: usize = 1599;
-
-/// Which way through the system is measured.
+/// Which path through the system is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Path {
+pub(crate) enum Workload {
     /// Answered from the prediction store.
     Hit,
-    /// Computed by the model and stored, because the request says `Cache-Control: no-cache`.
+    /// Computed by the model and stored, because the request has `Cache-Control: no-cache`.
     Miss,
 }
 
-/// One measured load.
+impl Workload {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Workload::Hit => "hit",
+            Workload::Miss => "miss",
+        }
+    }
+}
+
+/// The figures of one load.
 #[derive(Debug)]
 pub(crate) struct Measurement {
     pub(crate) requests_per_second: f64,
@@ -36,46 +43,46 @@ pub(crate) struct Measurement {
     pub(crate) cpu_us: Vec<(&'static str, f64)>,
 }
 
-/// Sends the requests and measures client and server sides.
+/// Sends the requests and measures both sides.
 pub(crate) async fn run(
-    system: &System,
-    path: Path,
-    options: &BenchOptions,
+    system: &LocalSystem,
+    workload: Workload,
+    args: &BenchArgs,
 ) -> anyhow::Result<Measurement> {
     let gateway: Uri = system.gateway()?.parse()?;
-    if path == Path::Hit {
-        // Every key once, so that each of the measured requests finds its answer.
-        connection(&gateway, path, 0..WINES).await?;
+    if workload == Workload::Hit {
+        // Every key once, so that each measured request is a hit.
+        connection(&gateway, workload, 0..wine_data::ROWS as usize).await?;
     }
     let before = resources::of(system);
     let start = Instant::now();
-    let share = options.requests / options.connections;
-    let loads = (0..options.connections).map(|number| {
+    let share = args.requests / args.connections;
+    let mut loads = Vec::with_capacity(args.connections);
+    for number in 0..args.connections {
         let gateway = gateway.clone();
-        telemetry::task::spawn(async move {
-            connection(&gateway, path, number * share..(number + 1) * share).await
-        })
-    });
-    let mut latencies = Vec::with_capacity(options.requests);
-    for load in loads.collect::<Vec<_>>() {
+        let keys = number * share..(number + 1) * share;
+        loads.push(telemetry::task::spawn(async move {
+            connection(&gateway, workload, keys).await
+        }));
+    }
+    let mut latencies = Vec::with_capacity(args.requests);
+    for load in loads {
         latencies.extend(load.await??);
     }
     let seconds = start.elapsed().as_secs_f64();
     let after = resources::of(system);
     latencies.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        latencies
-            .get((latencies.len() as f64 * share) as usize)
-            .copied()
-            .unwrap_or(f64::NAN)
-            * 1e3
-    };
     Ok(Measurement {
         requests_per_second: latencies.len() as f64 / seconds,
-        p50_ms: quantile(0.50),
-        p99_ms: quantile(0.99),
+        p50_ms: quantile(&latencies, 0.50) * 1e3,
+        p99_ms: quantile(&latencies, 0.99) * 1e3,
         cpu_us: cpu(&before, &after, latencies.len()),
     })
+}
+
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = (sorted.len() as f64 * share) as usize;
+    sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
 fn cpu(before: &[Usage], after: &[Usage], requests: usize) -> Vec<(&'static str, f64)> {
@@ -91,12 +98,12 @@ fn cpu(before: &[Usage], after: &[Usage], requests: usize) -> Vec<(&'static str,
 /// One connection's requests, one after the other; the latencies in seconds.
 async fn connection(
     gateway: &Uri,
-    path: Path,
+    workload: Workload,
     keys: std::ops::Range<usize>,
 ) -> anyhow::Result<Vec<f64>> {
     let authority = gateway
         .authority()
-        .context("the gateway has an address")?
+        .context("the gateway's URL has no authority")?
         .as_str();
     let stream = TcpStream::connect(authority).await?;
     stream.set_nodelay(true)?;
@@ -105,7 +112,13 @@ async fn connection(
     let mut latencies = Vec::with_capacity(keys.len());
     for key in keys {
         let start = Instant::now();
-        send(&mut sender, authority, path, key % WINES + 1).await?;
+        send(
+            &mut sender,
+            authority,
+            workload,
+            key % wine_data::ROWS as usize + 1,
+        )
+        .await?;
         latencies.push(start.elapsed().as_secs_f64());
     }
     drop(sender);
@@ -116,14 +129,14 @@ async fn connection(
 async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     authority: &str,
-    path: Path,
+    workload: Workload,
     wine: usize,
 ) -> anyhow::Result<()> {
     let body = format!(r#"{{"model":"wine_quality","data_ids":["wine-{wine:04}"]}}"#);
     let mut request = Request::post("/v1/predictions")
         .header("host", authority)
         .header("content-type", "application/json");
-    if path == Path::Miss {
+    if workload == Workload::Miss {
         request = request.header("cache-control", "no-cache");
     }
     sender.ready().await?;

@@ -1,10 +1,10 @@
-//! CPU time and resident memory of the parts, from the kernel's own accounting (Linux; elsewhere the figures are missing).
+//! CPU time and resident memory of the parts, as Linux accounts them; NaN on other systems.
 
 use std::fs;
 
-use crate::up::System;
+use crate::up::LocalSystem;
 
-/// One process at one moment.
+/// What one process has used so far.
 #[derive(Debug)]
 pub(crate) struct Usage {
     pub(crate) name: &'static str,
@@ -13,21 +13,25 @@ pub(crate) struct Usage {
     pub(crate) resident_mib: f64,
 }
 
-/// Every part of the system.
-pub(crate) fn of(system: &System) -> Vec<Usage> {
-    let usage = |(name, pid)| Usage {
-        name,
-        cpu_seconds: cpu_seconds(pid).unwrap_or(f64::NAN),
-        resident_mib: resident_mib(pid).unwrap_or(f64::NAN),
-    };
-    system.pids().into_iter().map(usage).collect()
+/// The usage of every part of the system.
+pub(crate) fn of(system: &LocalSystem) -> Vec<Usage> {
+    let mut usages = Vec::new();
+    for (name, pid) in system.pids() {
+        usages.push(Usage {
+            name,
+            cpu_seconds: cpu_seconds(pid).unwrap_or(f64::NAN),
+            resident_mib: resident_mib(pid).unwrap_or(f64::NAN),
+        });
+    }
+    usages
 }
 
-/// User and system time of all threads, also of those that have ended, in the kernel's ticks of 10 ms.
+/// User and system time of all threads, those that have ended included.
 fn cpu_seconds(pid: u32) -> Option<f64> {
+    /// Linux reports to user space in ticks of 10 ms.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold spaces; the fields after it are counted from the third (proc(5)).
+    // The name in parentheses may have spaces; the field after it is the third (proc(5)).
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system) = (
         fields.next()?.parse::<u64>().ok()?,

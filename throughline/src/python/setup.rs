@@ -1,4 +1,4 @@
-//! `throughline python-setup`: a virtual environment with exactly what the lock file names.
+//! `throughline python-setup`: a virtual environment with exactly the libraries of the lock file.
 
 use std::fs;
 use std::path::Path;
@@ -8,13 +8,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use fs4::FileExt;
 
-use super::{Environment, Found, LOCK, PACKAGE, file};
-use crate::cli::PythonSetupOptions;
+use super::{EnvironmentState, LOCK, PACKAGE, PythonEnvironment, file};
+use crate::cli::PythonSetupArgs;
 use crate::screen;
 
 /// The oldest Python that the worker runs on.
 const OLDEST: (u32, u32) = (3, 10);
-/// Where to look when none is named, the plain name first: it is what the user means by Python.
+/// Programs to try without `--python`. The plain name is first, since it is the user's default.
 const CANDIDATES: [&str; 6] = [
     "python3",
     "python3.13",
@@ -24,18 +24,18 @@ const CANDIDATES: [&str; 6] = [
     "python",
 ];
 
-/// Makes the environment, or makes it anew when it is not the one that this program needs.
-pub(crate) fn main(options: &PythonSetupOptions) -> anyhow::Result<()> {
-    let root = options.environment();
+/// Creates the environment, unless it is there and up to date.
+pub(crate) fn main(args: &PythonSetupArgs) -> anyhow::Result<()> {
+    let root = args.environment();
     let parent = root
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    // Tests and people may start at the same time; the second one finds the work done.
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    // Tests and users may start at the same time; the second one then finds the work done.
     let lock = fs::File::create(root.with_extension("lock"))?;
     FileExt::lock(&lock)?;
-    if matches!(Environment::find(&root)?, Found::Ready(_)) {
+    if matches!(PythonEnvironment::find(&root)?, EnvironmentState::Ready(_)) {
         screen::say(format!(
             "the Python environment {} is up to date",
             root.display()
@@ -43,7 +43,7 @@ pub(crate) fn main(options: &PythonSetupOptions) -> anyhow::Result<()> {
         return Ok(());
     }
     let begun = Instant::now();
-    let python = find_python(options.python.as_deref())?;
+    let python = find_python(args.python.as_deref())?;
     screen::say(format!(
         "making the Python environment {} with {python}",
         root.display()
@@ -58,19 +58,19 @@ pub(crate) fn main(options: &PythonSetupOptions) -> anyhow::Result<()> {
 
 fn make(root: &Path, python: &str) -> anyhow::Result<()> {
     if root.exists() {
-        // Only what was made by this command is taken away again.
+        // Only an environment is removed, never a folder with other files.
         if !root.join("pyvenv.cfg").is_file() && fs::read_dir(root)?.next().is_some() {
             bail!(
-                "{} is something else than a Python environment; name another with --python-environment",
+                "{} is not a Python environment; name another folder with --python-environment",
                 root.display()
             );
         }
         fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;
     }
     run(Command::new(python).args(["-m", "venv"]).arg(root)).context(
-        "cannot make a virtual environment; on Debian and Ubuntu the package python3-venv has what is missing",
+        "cannot create a virtual environment; on Debian and Ubuntu install the package python3-venv",
     )?;
-    let environment = Environment {
+    let environment = PythonEnvironment {
         root: root.to_owned(),
     };
     let wanted = root.join("wanted.lock");
@@ -89,14 +89,14 @@ fn make(root: &Path, python: &str) -> anyhow::Result<()> {
     install
         .args(["--require-hashes", "--only-binary", ":all:", "-r"])
         .arg(&wanted);
-    run(&mut install).context("cannot install what the worker needs")?;
+    run(&mut install).context("cannot install the libraries of the worker")?;
     environment.write_package()?;
-    // Last, since this name says that everything before was done.
+    // Last, since this file marks the environment as complete.
     fs::rename(&wanted, root.join(LOCK))?;
     Ok(())
 }
 
-/// A Python that is young enough, the one named or the first that is found.
+/// The named Python or the first that is found, if it is new enough.
 fn find_python(named: Option<&str>) -> anyhow::Result<String> {
     let candidates = named.map_or_else(|| CANDIDATES.to_vec(), |named| vec![named]);
     let mut seen = Vec::new();
@@ -128,7 +128,7 @@ fn version(python: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// Runs a step to its end; its output is shown as it comes.
+/// Runs a command to its end; its output goes to the terminal.
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .status()

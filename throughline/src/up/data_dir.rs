@@ -1,4 +1,4 @@
-//! The folder where one system on this machine keeps its data, models and logs, and the lock on it.
+//! The folder with the data, models and logs of one system on this machine, and the lock on it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use fs4::TryLockError;
 
-/// The wine data set, built in so that the program alone is enough.
-const WINE_CSV: &str = include_str!("../../../data/wine_quality/winequality-red.csv");
+use crate::wine_data;
 
-/// Nine of ten entities are answered by the model service in Rust, the tenth by the Python worker.
+/// The traffic split: the model service in Rust answers nine of ten entities, the Python worker
+/// one.
 const ROUTES: &str = include_str!("routes.toml");
 
-/// A data folder that this process holds; the lock ends with the process, however it ends.
+/// A data folder with a lock, which the kernel releases however the process ends.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     root: PathBuf,
@@ -21,10 +21,11 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the folder if need be and locks it. A second system on the same folder is refused.
+    /// Creates the folder if it is missing, and locks it. A second system on the same folder is
+    /// refused.
     pub(crate) fn open(root: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(root.join("logs"))
-            .with_context(|| format!("cannot make the data folder {}", root.display()))?;
+            .with_context(|| format!("cannot create the data folder {}", root.display()))?;
         let root = fs::canonicalize(root)?;
         let path = root.join("lock");
         let mut lock = OpenOptions::new()
@@ -54,10 +55,10 @@ impl DataDir {
         Ok(Self { root, _lock: lock })
     }
 
-    /// The data set as a file, written anew when it is not the built-in one any more.
+    /// The data set as a file; a file that differs from the built-in data set is overwritten.
     pub(crate) fn wine_csv(&self) -> anyhow::Result<PathBuf> {
         let path = self.root.join("winequality-red.csv");
-        write_wine_csv(&path)?;
+        wine_data::write_csv(&path)?;
         Ok(path)
     }
 
@@ -73,12 +74,13 @@ impl DataDir {
         self.root.join("features.db")
     }
 
-    /// Holds the name of the database that has all features; a start that was interrupted leaves a database without it.
+    /// A file with the name of the database that has all features. An interrupted start leaves a
+    /// database without it.
     pub(crate) fn features_complete(&self) -> PathBuf {
         self.root.join("features.complete")
     }
 
-    /// How requests are shared among variants: written once, then the user's own.
+    /// The traffic split. It is written once, and the user may edit it.
     pub(crate) fn routes(&self) -> anyhow::Result<PathBuf> {
         let path = self.root.join("routes.toml");
         if !path.exists() {
@@ -90,12 +92,4 @@ impl DataDir {
     pub(crate) fn log(&self, part: &str) -> PathBuf {
         self.root.join("logs").join(format!("{part}.log"))
     }
-}
-
-/// Writes the built-in data set to `path` unless it is there already.
-pub(crate) fn write_wine_csv(path: &Path) -> anyhow::Result<()> {
-    if fs::read(path).is_ok_and(|present| present == WINE_CSV.as_bytes()) {
-        return Ok(());
-    }
-    fs::write(path, WINE_CSV).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! Times, widths, and text that must do no harm.
+//! Durations, widths, and foreign text.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ fn durations_have_three_digits() {
 }
 
 #[test]
-fn terminal_commands_and_turned_writing_are_harmless() {
+fn terminal_commands_and_direction_marks_are_replaced() {
     assert_eq!(
         clean("a\x1b[2Jb\u{202e}c\nd\u{9b}e"),
         "a\u{fffd}[2Jb\u{fffd}c d\u{fffd}e"
@@ -38,7 +38,7 @@ fn terminal_commands_and_turned_writing_are_harmless() {
 }
 
 #[test]
-fn wide_characters_are_measured() {
+fn wide_characters_take_two_columns() {
     assert_eq!(fit("葡萄酒品質", 5), "葡萄…");
     assert_eq!(fit("葡萄", 4), "葡萄");
     assert_eq!(fit("abc", 0), "");
@@ -47,7 +47,7 @@ fn wide_characters_are_measured() {
 
 proptest! {
     #[test]
-    fn fits_always(text in "\\PC{0,40}", columns in 0_usize..30) {
+    fn no_text_is_wider_than_its_columns(text in "\\PC{0,40}", columns in 0_usize..30) {
         prop_assert!(width(&fit(&clean(&text), columns)) <= columns);
     }
 

@@ -1,8 +1,9 @@
-//! Who may talk to us: programs, and our own page; not the other pages in somebody's browser.
+//! Admits programs and the explorer's own page, and refuses the other pages in a browser.
 //!
-//! The explorer has no password, so a page of another site must neither plant telemetry nor read it. A browser says in
-//! `Origin` where a request comes from; a page that rebinds its own name to our address (DNS rebinding) is same-origin
-//! by that measure and is caught by the host it asks for.
+//! The explorer has no password, so a page of another site must neither send telemetry nor read it.
+//! A browser names the origin of a request in `Origin`. A page that rebinds its own name to our
+//! address (DNS rebinding) is same-origin by that header, and is refused by the `Host` header
+//! instead.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,16 +11,17 @@ use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, uri::Authority};
 
-/// Decides by the headers of a request; made for one listener.
+/// Decides by the headers of a request. Each listener has its own.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Guard {
-    /// On a loopback listener the host asked for must be a loopback one too. Elsewhere its names are not known here.
+pub(crate) struct BrowserGuard {
+    /// On a loopback listener `Host` must be a loopback name too. On other addresses the valid
+    /// names are not known.
     loopback: bool,
 }
 
-impl Guard {
-    pub(crate) fn of(listening_on: SocketAddr) -> Guard {
-        Guard {
+impl BrowserGuard {
+    pub(crate) fn of(listening_on: SocketAddr) -> BrowserGuard {
+        BrowserGuard {
             loopback: listening_on.ip().is_loopback(),
         }
     }
@@ -31,7 +33,7 @@ impl Guard {
     }
 }
 
-/// The host asked for; none in HTTP/1.0 without `Host`.
+/// The host of the request; HTTP/1.0 allows a request without one.
 fn host(request: &Request) -> Option<Authority> {
     let header = request
         .headers()

@@ -1,4 +1,5 @@
-//! What an exporter gets back: `Export…ServiceResponse`, or `google.rpc.Status` when the request was refused whole.
+//! The answer to an exporter: `Export…ServiceResponse`, or `google.rpc.Status` for a request that
+//! is refused as a whole.
 
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -11,44 +12,50 @@ use runtime::Refusal;
 use serde_json::{Value, json};
 
 use super::body::Encoding;
-use crate::error::Rejection;
+use crate::error::ExportError;
 
 const REFUSED: &str =
     "invalid ids, items above the size limit, or no room: see /api/stats of the explorer";
 
 /// `google.rpc.Status` without details.
 #[derive(Clone, PartialEq, Message)]
-struct Status {
+struct RpcStatus {
     #[prost(int32, tag = "1")]
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
 }
 
-/// Writes the answer in the encoding of the request. `field` is the JSON name of the number of refused items.
-pub(super) fn write(headers: &HeaderMap, field: &str, taken: Result<usize, Rejection>) -> Response {
-    match taken {
+/// The answer in the encoding of the request; `outcome` is the number of refused items, and `field`
+/// is its name in JSON.
+pub(super) fn answer(
+    headers: &HeaderMap,
+    field: &str,
+    outcome: Result<usize, ExportError>,
+) -> Response {
+    match outcome {
         Ok(refused) => success(
             Encoding::of(headers).unwrap_or(Encoding::Json),
             field,
             refused,
         ),
-        Err(rejection) => reject(headers, &rejection),
+        Err(error) => failure(headers, &error),
     }
 }
 
-/// A refusal by the limit layer. It has no request to mirror, so it speaks protobuf, as exporters do by default.
-pub(super) fn refuse(refusal: Refusal) -> Response {
-    let rejection = match refusal {
-        Refusal::TooManyRequests => Rejection::Busy,
-        Refusal::TimedOut => Rejection::TimedOut,
+/// The answer of the limit layer. It does not know the request's encoding, so it uses protobuf, the
+/// default of exporters.
+pub(super) fn limited(refusal: Refusal) -> Response {
+    let error = match refusal {
+        Refusal::TooManyRequests => ExportError::Busy,
+        Refusal::TimedOut => ExportError::TimedOut,
     };
-    error(Encoding::Protobuf, &rejection)
+    rpc_status(Encoding::Protobuf, &error)
 }
 
-/// A whole request is refused.
-pub(super) fn reject(headers: &HeaderMap, rejection: &Rejection) -> Response {
-    error(Encoding::of(headers).unwrap_or(Encoding::Json), rejection)
+/// The answer to a request that is refused as a whole.
+pub(super) fn failure(headers: &HeaderMap, error: &ExportError) -> Response {
+    rpc_status(Encoding::of(headers).unwrap_or(Encoding::Json), error)
 }
 
 fn success(encoding: Encoding, field: &str, refused: usize) -> Response {
@@ -73,19 +80,22 @@ fn success(encoding: Encoding, field: &str, refused: usize) -> Response {
     }
 }
 
-fn error(encoding: Encoding, rejection: &Rejection) -> Response {
-    let (status, code) = rejection.codes();
-    let message = rejection.message();
+fn rpc_status(encoding: Encoding, error: &ExportError) -> Response {
+    let (status, code) = error.codes();
+    let message = runtime::chain(error);
     let mut response = match encoding {
-        Encoding::Protobuf => respond(encoding, status, Status { code, message }.encode_to_vec()),
+        Encoding::Protobuf => {
+            let body = RpcStatus { code, message }.encode_to_vec();
+            respond(encoding, status, body)
+        }
         Encoding::Json => respond_json(status, &json!({ "code": code, "message": message })),
     };
-    match rejection {
-        Rejection::Busy => response
+    match error {
+        ExportError::Busy => response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from_static("1")),
-        // RFC 7694: says which content codings would have been taken.
-        Rejection::ContentEncoding => response
+        // RFC 7694: the content codings that are supported.
+        ExportError::ContentEncoding => response
             .headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
         _ => None,

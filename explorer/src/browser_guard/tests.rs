@@ -1,20 +1,20 @@
-//! Who is let in.
+//! Requests that are admitted, and requests that are not.
 
 use axum::body::Body;
 use axum::extract::Request;
 
-use super::Guard;
+use super::BrowserGuard;
 
 fn admits(listening_on: &str, headers: &[(&str, &str)]) -> bool {
     let mut request = Request::builder().uri("/v1/traces");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Guard::of(listening_on.parse().unwrap()).admits(&request.body(Body::empty()).unwrap())
+    BrowserGuard::of(listening_on.parse().unwrap()).admits(&request.body(Body::empty()).unwrap())
 }
 
 #[test]
-fn programs_and_our_own_page() {
+fn programs_and_our_own_page_are_admitted() {
     for host in [
         "127.0.0.1:4318",
         "localhost:4318",
@@ -35,7 +35,7 @@ fn programs_and_our_own_page() {
 }
 
 #[test]
-fn pages_of_others() {
+fn pages_of_other_origins_are_refused() {
     for origin in [
         "https://evil.example",
         "null",
@@ -54,13 +54,13 @@ fn pages_of_others() {
 }
 
 #[test]
-fn a_name_rebound_to_loopback() {
+fn a_name_rebound_to_loopback_is_refused() {
     let headers = [
         ("host", "evil.example:4318"),
         ("origin", "http://evil.example:4318"),
     ];
     assert!(!admits("127.0.0.1:4318", &headers));
     assert!(!admits("[::1]:4318", &headers));
-    // In a container the names are the deployment's.
+    // In a container any name may be valid.
     assert!(admits("0.0.0.0:4318", &[("host", "explorer:4318")]));
 }

@@ -1,4 +1,4 @@
-//! From a request body as it came to the protobuf bytes that the store keeps: content type, gzip, JSON.
+//! From the body of a request to the protobuf bytes that the store keeps: content type, gzip, JSON.
 
 use std::io::Read;
 
@@ -9,15 +9,15 @@ use flate2::read::MultiGzDecoder;
 use prost::Message;
 use serde::de::DeserializeOwned;
 
-use super::json;
-use super::wire::Malformed;
-use crate::error::Rejection;
+use crate::error::ExportError;
+use crate::otlp::json;
+use crate::otlp::wire::Malformed;
 
-/// Bytes of one request body, as sent and again after decompression: the usual limit of OTLP receivers. An SDK batch of
-/// 512 spans is about 0.3 MiB.
+/// Bytes of one request body, as sent and again after decompression: the usual limit of OTLP
+/// receivers.
 pub(crate) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// The two encodings of OTLP/HTTP; the answer uses the one of the request.
+/// The two encodings of OTLP/HTTP. The answer has the encoding of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Protobuf,
@@ -25,7 +25,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// From `Content-Type`, whose parameters (`; charset=utf-8`) say nothing here.
+    /// From `Content-Type`, without its parameters (`; charset=utf-8`).
     pub(crate) fn of(headers: &HeaderMap) -> Option<Encoding> {
         let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let media_type = value.split(';').next().unwrap_or_default().trim();
@@ -46,8 +46,8 @@ impl Encoding {
     }
 }
 
-/// Undoes `Content-Encoding`; a body that would grow past [`MAX_BODY_BYTES`] is refused as soon as it does.
-pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Rejection> {
+/// Undoes `Content-Encoding`. Reading stops at [`MAX_BODY_BYTES`], and a longer body is refused.
+pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ExportError> {
     let Some(encoding) = headers.get(CONTENT_ENCODING) else {
         return Ok(body);
     };
@@ -56,19 +56,21 @@ pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Reje
         return Ok(body);
     }
     if !encoding.eq_ignore_ascii_case("gzip") {
-        return Err(Rejection::ContentEncoding);
+        return Err(ExportError::ContentEncoding);
     }
     let mut plain = Vec::new();
     let mut reader = MultiGzDecoder::new(&body[..]).take(MAX_BODY_BYTES as u64 + 1);
-    reader.read_to_end(&mut plain).map_err(Rejection::Gzip)?;
+    reader.read_to_end(&mut plain).map_err(ExportError::Gzip)?;
     if plain.len() > MAX_BODY_BYTES {
-        Err(Rejection::TooLarge)
+        Err(ExportError::TooLarge {
+            limit: MAX_BODY_BYTES,
+        })
     } else {
         Ok(plain.into())
     }
 }
 
-/// The protobuf form of a body, whichever encoding it came in.
+/// The body as protobuf, in whichever encoding it arrived.
 pub(crate) fn to_protobuf<T>(encoding: Encoding, body: Bytes) -> Result<Bytes, Malformed>
 where
     T: Message + Default + DeserializeOwned,
@@ -76,7 +78,7 @@ where
     match encoding {
         Encoding::Protobuf => Ok(body),
         Encoding::Json => {
-            let request: T = json::from_slice(&body).map_err(Malformed::Json)?;
+            let request: T = json::decode(&body).map_err(Malformed::Json)?;
             Ok(request.encode_to_vec().into())
         }
     }

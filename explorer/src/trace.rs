@@ -1,50 +1,64 @@
-//! One trace as people think of it: spans in a tree, with services, times, events and links.
+//! One trace as a tree of spans, with services, times, events and links.
 
 mod build;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::Value;
 
-/// A whole trace, as far as it is known.
+use crate::otlp::json;
+
+/// Attributes by name, with values in plain JSON: `5`, `true`, `"text"`, `[1, 2]`.
+pub type AttributeMap = BTreeMap<String, Value>;
+
+/// The spans of one trace id that have arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     /// 32 lower-case hex digits.
     pub trace_id: String,
-    /// Depth first: each span is followed by its children, siblings by start time. Roots come before orphans.
+    /// Depth first: each span is followed by its children, siblings by start time. Roots come
+    /// before orphans.
     ///
-    /// A flat list with depths rather than nested spans, so that a chain of ten thousand spans is no deep recursion.
-    pub spans: Vec<Span>,
+    /// A flat list with depths rather than nested spans, so that a chain of ten thousand spans
+    /// needs no deep recursion.
+    pub spans: Vec<SpanData>,
 }
 
-/// One span. Times are nanoseconds since 1970.
+/// One finished span; the SDKs of OpenTelemetry use the same name. Times are nanoseconds since
+/// 1970.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Span {
+pub struct SpanData {
     /// 16 lower-case hex digits.
     pub span_id: String,
-    /// The parent's id, whether or not the trace holds it.
+    /// The parent's id, whether or not the trace has that span.
     pub parent: Option<String>,
     pub name: String,
-    pub kind: Kind,
-    /// `service.name` of its resource.
+    pub kind: SpanKind,
+    /// `service.name` of the resource.
     pub service: String,
+    /// Attributes of the resource, shared by all spans of one process.
+    pub resource: Arc<AttributeMap>,
+    /// The W3C `tracestate`, often empty.
+    pub trace_state: String,
     pub start: u64,
     pub end: u64,
-    pub status: Status,
-    /// By name, in natural JSON.
-    pub attributes: BTreeMap<String, Value>,
-    pub events: Vec<Event>,
-    pub links: Vec<Link>,
+    pub status: SpanStatus,
+    pub attributes: AttributeMap,
+    pub events: Vec<SpanEvent>,
+    pub links: Vec<SpanLink>,
     /// 0 for roots and orphans.
     pub depth: usize,
-    /// It has a parent, and the trace does not hold it.
+    /// The span has a parent that is not in the trace.
     pub orphan: bool,
 }
 
-/// What a span stands for.
+/// The role of a span in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SpanKind {
     Unspecified,
     Internal,
     Server,
@@ -55,7 +69,7 @@ pub enum Kind {
 
 /// How a span ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum SpanStatus {
     Unset,
     Ok,
     /// With the description, which may be empty.
@@ -64,47 +78,53 @@ pub enum Status {
 
 /// Something that happened during a span.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+pub struct SpanEvent {
     pub name: String,
     pub time: u64,
-    pub attributes: BTreeMap<String, Value>,
+    pub attributes: AttributeMap,
 }
 
-/// A reference to a span that is not the parent, often of another trace.
+/// A reference to a span other than the parent, often of another trace.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Link {
+pub struct SpanLink {
     pub trace_id: String,
     pub span_id: String,
-    pub attributes: BTreeMap<String, Value>,
+    pub attributes: AttributeMap,
 }
 
-/// The document is no trace.
+/// The document is not one trace.
 #[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// It is not OTLP/JSON with `resourceSpans`.
+pub enum TraceError {
+    /// It is not an object with `resourceSpans`.
     #[error("the document is not OTLP/JSON")]
     Json(#[from] serde_json::Error),
-    /// It holds nothing.
-    #[error("the document holds no span")]
+    /// It has no span.
+    #[error("the document has no span")]
     Empty,
-    /// It mixes traces; one call builds one.
-    #[error("the document holds spans of several traces")]
+    /// It has more than one trace id.
+    #[error("the document has spans of several traces")]
     SeveralTraces,
 }
 
 impl Trace {
-    /// Builds the tree from an OTLP/JSON document `{"resourceSpans": […]}`, such as `GET /api/traces/{trace_id}` answers.
-    pub fn from_otlp(json: &[u8]) -> Result<Trace, ModelError> {
-        build::trace(crate::otlp::json::from_slice(json)?)
+    /// Builds the tree from an OTLP/JSON document `{"resourceSpans": […]}`, the answer of
+    /// `GET /api/traces/{trace_id}`.
+    pub fn from_otlp(document: &[u8]) -> Result<Trace, TraceError> {
+        let request: ExportTraceServiceRequest = json::decode(document)?;
+        Trace::from_resource_spans(request.resource_spans)
     }
 
-    /// Spans without parent; a complete trace has one.
-    pub fn roots(&self) -> impl Iterator<Item = &Span> {
+    pub(crate) fn from_resource_spans(spans: Vec<ResourceSpans>) -> Result<Trace, TraceError> {
+        build::trace(spans)
+    }
+
+    /// Spans without a parent; a complete trace has one.
+    pub fn roots(&self) -> impl Iterator<Item = &SpanData> {
         self.spans.iter().filter(|span| span.parent.is_none())
     }
 
-    /// Spans whose parent is not here.
-    pub fn orphans(&self) -> impl Iterator<Item = &Span> {
+    /// Spans whose parent is not in the trace.
+    pub fn orphans(&self) -> impl Iterator<Item = &SpanData> {
         self.spans.iter().filter(|span| span.orphan)
     }
 
@@ -147,27 +167,27 @@ impl Trace {
     }
 
     /// The first span of that name.
-    pub fn span(&self, name: &str) -> Option<&Span> {
+    pub fn span(&self, name: &str) -> Option<&SpanData> {
         self.spans.iter().find(|span| span.name == name)
     }
 
     /// The direct children of the span with that id.
-    pub fn children<'a>(&'a self, span_id: &'a str) -> impl Iterator<Item = &'a Span> {
+    pub fn children<'a>(&'a self, span_id: &'a str) -> impl Iterator<Item = &'a SpanData> {
         self.spans
             .iter()
             .filter(move |span| span.depth > 0 && span.parent.as_deref() == Some(span_id))
     }
 }
 
-impl Span {
+impl SpanData {
     /// Nanoseconds; zero for a span that ends before it starts.
     pub fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether it ended with status ERROR.
+    /// Whether the status is ERROR.
     pub fn is_error(&self) -> bool {
-        matches!(self.status, Status::Error(_))
+        matches!(self.status, SpanStatus::Error(_))
     }
 
     /// An attribute as text: strings as they are, everything else as JSON.
@@ -179,15 +199,15 @@ impl Span {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SpanKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Kind::Unspecified => "UNSPECIFIED",
-            Kind::Internal => "INTERNAL",
-            Kind::Server => "SERVER",
-            Kind::Client => "CLIENT",
-            Kind::Producer => "PRODUCER",
-            Kind::Consumer => "CONSUMER",
+            SpanKind::Unspecified => "UNSPECIFIED",
+            SpanKind::Internal => "INTERNAL",
+            SpanKind::Server => "SERVER",
+            SpanKind::Client => "CLIENT",
+            SpanKind::Producer => "PRODUCER",
+            SpanKind::Consumer => "CONSUMER",
         })
     }
 }

@@ -1,16 +1,16 @@
-//! One metric point, decoded: what it measures and its last value.
+//! One decoded data point and the instrument that it belongs to.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, ExponentialHistogramDataPoint, HistogramDataPoint, Metric,
-    NumberDataPoint, SummaryDataPoint, number_data_point,
+    NumberDataPoint, SummaryDataPoint, exponential_histogram_data_point, number_data_point,
 };
 use serde_json::{Value, json};
 
-use crate::value::double;
+use crate::attribute::double;
 
-/// What the points of a metric have in common.
+/// What the data points of a metric have in common.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Instrument {
     pub name: String,
@@ -23,9 +23,9 @@ pub(crate) struct Instrument {
     pub monotonic: bool,
 }
 
-/// The last point of a series. Times are nanoseconds since 1970.
+/// The last data point of a series. Times are nanoseconds since 1970.
 #[derive(Clone, Debug)]
-pub(crate) struct Point {
+pub(crate) struct DataPoint {
     pub start: u64,
     pub time: u64,
     value: Reading,
@@ -74,8 +74,8 @@ impl Instrument {
     }
 }
 
-impl Point {
-    /// Bytes outside of the point itself.
+impl DataPoint {
+    /// Bytes on the heap.
     pub(crate) fn cost(&self) -> usize {
         match &self.value {
             Reading::Int(_) | Reading::Double(_) => 0,
@@ -139,60 +139,46 @@ impl Distribution {
     }
 }
 
-/// Points with their attributes.
-pub(super) type Points = Vec<(Vec<KeyValue>, Point)>;
+/// Data points with their attributes.
+pub(super) type DataPoints = Vec<(Vec<KeyValue>, DataPoint)>;
 
-/// Splits a metric into what its points share and the points with their attributes; `None` without data.
-pub(super) fn read(metric: Metric) -> Option<(Instrument, Points)> {
-    let (kind, temporality, monotonic, points) = match metric.data? {
-        Data::Gauge(gauge) => ("gauge", None, false, each(gauge.data_points, number)),
-        Data::Sum(sum) => {
-            let temporality = temporality(sum.aggregation_temporality);
-            (
-                "sum",
-                temporality,
-                sum.is_monotonic,
-                each(sum.data_points, number),
-            )
-        }
-        Data::Histogram(data) => (
-            "histogram",
-            temporality(data.aggregation_temporality),
-            false,
-            each(data.data_points, histogram),
-        ),
-        Data::ExponentialHistogram(data) => {
-            let temporality = temporality(data.aggregation_temporality);
-            (
-                "exponential_histogram",
-                temporality,
-                false,
-                each(data.data_points, exponential),
-            )
-        }
-        Data::Summary(data) => ("summary", None, false, each(data.data_points, summary)),
+/// Splits a metric into its instrument and its data points; `None` when it has no data.
+pub(super) fn read(metric: Metric) -> Option<(Instrument, DataPoints)> {
+    let mut instrument = Instrument {
+        name: metric.name,
+        unit: metric.unit,
+        description: metric.description,
+        kind: "",
+        temporality: None,
+        monotonic: false,
     };
-    let Metric {
-        name,
-        unit,
-        description,
-        ..
-    } = metric;
-    Some((
-        Instrument {
-            name,
-            unit,
-            description,
-            kind,
-            temporality,
-            monotonic,
-        },
-        points,
-    ))
-}
-
-fn each<T>(points: Vec<T>, read: fn(T) -> (Vec<KeyValue>, Point)) -> Points {
-    points.into_iter().map(read).collect()
+    let points = match metric.data? {
+        Data::Gauge(data) => {
+            instrument.kind = "gauge";
+            data.data_points.into_iter().map(number).collect()
+        }
+        Data::Sum(data) => {
+            instrument.kind = "sum";
+            instrument.temporality = temporality(data.aggregation_temporality);
+            instrument.monotonic = data.is_monotonic;
+            data.data_points.into_iter().map(number).collect()
+        }
+        Data::Histogram(data) => {
+            instrument.kind = "histogram";
+            instrument.temporality = temporality(data.aggregation_temporality);
+            data.data_points.into_iter().map(histogram).collect()
+        }
+        Data::ExponentialHistogram(data) => {
+            instrument.kind = "exponential_histogram";
+            instrument.temporality = temporality(data.aggregation_temporality);
+            data.data_points.into_iter().map(exponential).collect()
+        }
+        Data::Summary(data) => {
+            instrument.kind = "summary";
+            data.data_points.into_iter().map(summary).collect()
+        }
+    };
+    Some((instrument, points))
 }
 
 fn temporality(number: i32) -> Option<&'static str> {
@@ -203,23 +189,17 @@ fn temporality(number: i32) -> Option<&'static str> {
     }
 }
 
-fn number(point: NumberDataPoint) -> (Vec<KeyValue>, Point) {
+fn number(point: NumberDataPoint) -> (Vec<KeyValue>, DataPoint) {
     let value = match point.value {
         Some(number_data_point::Value::AsInt(number)) => Reading::Int(number),
         Some(number_data_point::Value::AsDouble(number)) => Reading::Double(number),
         None => Reading::Double(f64::NAN),
     };
-    (
-        point.attributes,
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            value,
-        },
-    )
+    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
+    (point.attributes, DataPoint { start, time, value })
 }
 
-fn histogram(point: HistogramDataPoint) -> (Vec<KeyValue>, Point) {
+fn histogram(point: HistogramDataPoint) -> (Vec<KeyValue>, DataPoint) {
     let value = Reading::Histogram {
         stats: Distribution {
             count: point.count,
@@ -230,23 +210,11 @@ fn histogram(point: HistogramDataPoint) -> (Vec<KeyValue>, Point) {
         bounds: point.explicit_bounds.into(),
         counts: point.bucket_counts.into(),
     };
-    (
-        point.attributes,
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            value,
-        },
-    )
+    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
+    (point.attributes, DataPoint { start, time, value })
 }
 
-fn exponential(point: ExponentialHistogramDataPoint) -> (Vec<KeyValue>, Point) {
-    let [positive, negative] = [point.positive, point.negative].map(|buckets| {
-        buckets.map_or_else(Buckets::default, |buckets| Buckets {
-            offset: buckets.offset,
-            counts: buckets.bucket_counts.into(),
-        })
-    });
+fn exponential(point: ExponentialHistogramDataPoint) -> (Vec<KeyValue>, DataPoint) {
     let value = Reading::Exponential {
         stats: Distribution {
             count: point.count,
@@ -256,36 +224,27 @@ fn exponential(point: ExponentialHistogramDataPoint) -> (Vec<KeyValue>, Point) {
         },
         scale: point.scale,
         zero_count: point.zero_count,
-        positive,
-        negative,
+        positive: point.positive.map(buckets).unwrap_or_default(),
+        negative: point.negative.map(buckets).unwrap_or_default(),
     };
-    (
-        point.attributes,
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            value,
-        },
-    )
+    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
+    (point.attributes, DataPoint { start, time, value })
 }
 
-fn summary(point: SummaryDataPoint) -> (Vec<KeyValue>, Point) {
-    let quantiles = point
-        .quantile_values
-        .iter()
-        .map(|pair| (pair.quantile, pair.value))
-        .collect();
+fn buckets(buckets: exponential_histogram_data_point::Buckets) -> Buckets {
+    Buckets {
+        offset: buckets.offset,
+        counts: buckets.bucket_counts.into(),
+    }
+}
+
+fn summary(point: SummaryDataPoint) -> (Vec<KeyValue>, DataPoint) {
+    let quantiles = point.quantile_values.iter();
     let value = Reading::Summary {
         count: point.count,
         sum: point.sum,
-        quantiles,
+        quantiles: quantiles.map(|pair| (pair.quantile, pair.value)).collect(),
     };
-    (
-        point.attributes,
-        Point {
-            start: point.start_time_unix_nano,
-            time: point.time_unix_nano,
-            value,
-        },
-    )
+    let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
+    (point.attributes, DataPoint { start, time, value })
 }

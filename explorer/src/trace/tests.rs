@@ -1,8 +1,8 @@
-//! Trees out of documents that may claim anything.
+//! Trees from documents that may claim anything.
 
 use serde_json::{Value, json};
 
-use super::{Kind, ModelError, Status, Trace};
+use super::{SpanKind, SpanStatus, Trace, TraceError};
 use crate::tree::outline;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -49,13 +49,13 @@ fn siblings_are_ordered_by_start() {
 }
 
 #[test]
-fn orphans_and_circles_are_shown_and_nothing_is_lost() {
+fn orphans_and_cycles_are_kept() {
     let trace = trace(&[
         span(1, 0, "root", 5),
         span(2, 99, "orphan", 1),
         span(3, 2, "its child", 2),
-        span(4, 5, "circle a", 3),
-        span(5, 4, "circle b", 4),
+        span(4, 5, "cycle a", 3),
+        span(5, 4, "cycle b", 4),
         span(6, 6, "own parent", 6),
         span(1, 0, "same id as root", 7),
     ]);
@@ -66,14 +66,14 @@ fn orphans_and_circles_are_shown_and_nothing_is_lost() {
          orphan INTERNAL unknown_service (orphan)\n\
          \u{20} its child INTERNAL unknown_service\n\
          own parent INTERNAL unknown_service (orphan)\n\
-         circle a INTERNAL unknown_service (orphan)\n\
-         \u{20} circle b INTERNAL unknown_service\n"
+         cycle a INTERNAL unknown_service (orphan)\n\
+         \u{20} cycle b INTERNAL unknown_service\n"
     );
     assert!(!trace.is_complete());
 }
 
 #[test]
-fn a_chain_of_ten_thousand_spans_is_no_deep_recursion() {
+fn a_chain_of_ten_thousand_spans_needs_no_deep_recursion() {
     let spans: Vec<_> = (1..=10_000)
         .map(|id| span(id, id - 1, "link", id))
         .collect();
@@ -81,7 +81,7 @@ fn a_chain_of_ten_thousand_spans_is_no_deep_recursion() {
 }
 
 #[test]
-fn fields_arrive() {
+fn every_field_is_read() {
     let document = json!({ "resourceSpans": [{
         "resource": { "attributes": [{ "key": "service.name", "value": { "stringValue": "gateway" } }] },
         "scopeSpans": [{ "spans": [{
@@ -96,9 +96,9 @@ fn fields_arrive() {
     let span = trace.span("GET").unwrap();
     assert_eq!(
         (span.kind, span.service.as_str(), span.duration()),
-        (Kind::Client, "gateway", 0)
+        (SpanKind::Client, "gateway", 0)
     );
-    assert_eq!(span.status, Status::Error("refused".to_owned()));
+    assert_eq!(span.status, SpanStatus::Error("refused".to_owned()));
     assert_eq!(
         (
             span.text("n"),
@@ -110,18 +110,18 @@ fn fields_arrive() {
 }
 
 #[test]
-fn documents_that_are_no_trace() {
+fn documents_that_are_not_one_trace_are_refused() {
     assert!(matches!(
         Trace::from_otlp(b"<html>"),
-        Err(ModelError::Json(_))
+        Err(TraceError::Json(_))
     ));
-    assert!(matches!(Trace::from_otlp(b"{}"), Err(ModelError::Empty)));
+    assert!(matches!(Trace::from_otlp(b"{}"), Err(TraceError::Empty)));
     let mut other = span(2, 0, "b", 1);
     other["traceId"] = json!("11111111111111111111111111111111");
     let document =
         json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span(1, 0, "a", 1), other] }] }] });
     assert!(matches!(
         Trace::from_otlp(document.to_string().as_bytes()),
-        Err(ModelError::SeveralTraces)
+        Err(TraceError::SeveralTraces)
     ));
 }

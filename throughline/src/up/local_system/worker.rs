@@ -1,15 +1,15 @@
-//! The Python worker as a part: the same scripts, instrumented by the same command, as in the tutorial by hand.
+//! The Python worker as a part, started with the commands of model-service/python/README.md.
 
 use std::path::PathBuf;
 
 use anyhow::bail;
 
-use super::{System, address};
-use crate::cli::UpOptions;
-use crate::python::{self, Environment, Found};
+use super::{LocalSystem, listen};
+use crate::cli::UpArgs;
+use crate::model_files::{self, PYTHON_WEIGHTS};
+use crate::python::{self, EnvironmentState, PythonEnvironment};
 use crate::screen;
-use crate::train::has_version;
-use crate::up::part::{Part, Spec};
+use crate::up::child::{ChildProcess, ChildSpec};
 
 /// `service.name` of the worker.
 pub(super) const NAME: &str = "model-service-python";
@@ -17,45 +17,48 @@ pub(super) const NAME: &str = "model-service-python";
 pub(super) const VARIANT: &str = "canary";
 const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
-/// The worker's environment: there, wanted, or neither.
-pub(super) fn environment(options: &UpOptions) -> anyhow::Result<Option<Environment>> {
-    if options.worker.no_python {
+/// The worker's environment, if the system is to have a worker.
+pub(super) fn environment(args: &UpArgs) -> anyhow::Result<Option<PythonEnvironment>> {
+    if args.worker.no_python {
         return Ok(None);
     }
-    let root = options.environment();
-    let wrong = match Environment::find(&root)? {
-        Found::Ready(environment) => return Ok(Some(environment)),
-        Found::Missing if !options.worker.python => return Ok(None),
-        Found::Missing => "there is no Python environment in",
-        Found::Outdated => {
+    let root = args.environment();
+    let problem = match PythonEnvironment::find(&root)? {
+        EnvironmentState::Ready(environment) => return Ok(Some(environment)),
+        EnvironmentState::Missing if !args.worker.python => return Ok(None),
+        EnvironmentState::Missing => "there is no Python environment in",
+        EnvironmentState::Outdated => {
             "this program needs other versions than there are in the Python environment"
         }
     };
     let sentence = format!(
-        "{wrong} {}; `throughline python-setup` makes it",
+        "{problem} {}; `throughline python-setup` makes it",
         root.display()
     );
-    if options.worker.python {
+    if args.worker.python {
         bail!(sentence);
     }
     screen::warn(format!("without the Python worker: {sentence}"));
     Ok(None)
 }
 
-impl System {
-    /// Starts the worker, if this system has one; it does not wait until it listens.
-    pub(super) fn launch_worker(&self, feature_store: &str) -> anyhow::Result<Option<Part>> {
+impl LocalSystem {
+    /// Starts the worker, if the system has one, without waiting until it listens.
+    pub(super) fn launch_worker(
+        &self,
+        feature_store: &str,
+    ) -> anyhow::Result<Option<ChildProcess>> {
         let Some(environment) = &self.python else {
             return Ok(None);
         };
-        let mut args = address("--listen", self.options.worker.python_port);
+        let mut args = listen("--listen", self.args.worker.python_port).to_vec();
         args.extend([
             "--model-repository".to_owned(),
             self.data.models().display().to_string(),
         ]);
         args.extend(["--feature-store".to_owned(), feature_store.to_owned()]);
         args.extend(["--variant", VARIANT, "--exit-with-parent"].map(str::to_owned));
-        if !self.options.no_faults {
+        if !self.args.no_faults {
             args.push("--allow-faults".to_owned());
         }
         self.start_python(
@@ -68,12 +71,16 @@ impl System {
         .map(Some)
     }
 
-    /// Trains the worker's model if there is none.
-    pub(super) fn train_worker(&self, csv: &str, models: &str) -> anyhow::Result<Option<Part>> {
+    /// Trains the worker's model, if it is missing.
+    pub(super) fn train_worker(
+        &self,
+        csv: &str,
+        models: &str,
+    ) -> anyhow::Result<Option<ChildProcess>> {
         let Some(environment) = &self.python else {
             return Ok(None);
         };
-        if has_version(&self.data.models(), "wine_quality", "model.skops") {
+        if model_files::has_version(&self.data.models(), "wine_quality", PYTHON_WEIGHTS) {
             return Ok(None);
         }
         screen::say("training wine_quality in Python …");
@@ -99,12 +106,12 @@ impl System {
 
     fn start_python(
         &self,
-        environment: &Environment,
+        environment: &PythonEnvironment,
         name: &'static str,
         module: &str,
         args: Vec<String>,
         log: PathBuf,
-    ) -> anyhow::Result<Part> {
+    ) -> anyhow::Result<ChildProcess> {
         let (program, mut all) = environment.instrumented(module);
         all.extend(args);
         let mut env = python::instrumentation()?;
@@ -113,11 +120,11 @@ impl System {
                 *value = resource(value);
             }
         }
-        // What the user has set wins; the resource is both, and has the user's in it.
+        // The user's own variables win. The resource is merged instead, and has the user's in it.
         env.retain(|(variable, _)| variable == RESOURCE || std::env::var_os(variable).is_none());
-        env.extend(self.environment());
+        env.extend(self.env.iter().cloned());
         env.push(("OTEL_SERVICE_NAME".to_owned(), name.to_owned()));
-        Part::start(Spec {
+        ChildProcess::start(&ChildSpec {
             name,
             program: Some(program),
             args: all,
@@ -127,7 +134,8 @@ impl System {
     }
 }
 
-/// The worker's own attributes, the commit of this program, and the user's, of which a later one wins.
+/// The worker's own attributes, the commit of this program and the user's attributes; of two with
+/// the same name the later wins.
 fn resource(own: &str) -> String {
     let revision =
         telemetry::revision().map(|revision| format!("vcs.ref.head.revision={revision}"));

@@ -7,12 +7,12 @@ use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 
-use super::from_slice;
-use crate::value::plain_map;
+use super::decode;
+use crate::attribute::plain_map;
 
 fn span(json: &str) -> Span {
     let document = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{json}]}}]}}]}}"#);
-    let request: ExportTraceServiceRequest = from_slice(document.as_bytes()).unwrap();
+    let request: ExportTraceServiceRequest = decode(document.as_bytes()).unwrap();
     request.resource_spans[0].scope_spans[0].spans[0].clone()
 }
 
@@ -72,7 +72,7 @@ fn nulls_unknown_fields_and_numbers_in_texts_are_taken() {
 
 #[test]
 fn resource_with_entities_and_empty_parts() {
-    let request: ExportTraceServiceRequest = from_slice(
+    let request: ExportTraceServiceRequest = decode(
         br#"{"resourceSpans":[{},{"resource":{"entityRefs":[{"type":"service"}]},"scopeSpans":[{},{"scope":{}}]}]}"#,
     )
     .unwrap();
@@ -86,7 +86,7 @@ fn resource_with_entities_and_empty_parts() {
         "service"
     );
     assert!(
-        from_slice::<ExportTraceServiceRequest>(b"{}")
+        decode::<ExportTraceServiceRequest>(b"{}")
             .unwrap()
             .resource_spans
             .is_empty()
@@ -95,7 +95,7 @@ fn resource_with_entities_and_empty_parts() {
 
 #[test]
 fn log_records() {
-    let request: ExportLogsServiceRequest = from_slice(
+    let request: ExportLogsServiceRequest = decode(
         br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1","severityNumber":"10","severityText":"Information",
         "traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","body":{"stringValue":"text"},"eventName":"e"},{}]}]}]}"#,
     )
@@ -113,7 +113,7 @@ fn log_records() {
 
 #[test]
 fn metrics_of_every_kind() {
-    let request: ExportMetricsServiceRequest = from_slice(
+    let request: ExportMetricsServiceRequest = decode(
         br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
         {"name":"g","unit":"1","gauge":{"dataPoints":[{"asDouble":"NaN","timeUnixNano":"5"},{"asInt":"-3"},{"asDouble":2}]}},
         {"name":"s","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{"asInt":7}]}},
@@ -173,18 +173,18 @@ fn what_is_not_otlp_is_refused() {
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"-1"}]}]}]}"#,
     ] {
         assert!(
-            from_slice::<ExportTraceServiceRequest>(document.as_bytes()).is_err(),
+            decode::<ExportTraceServiceRequest>(document.as_bytes()).is_err(),
             "{document}"
         );
     }
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert!(from_slice::<ExportTraceServiceRequest>(deep.as_bytes()).is_err());
+    assert!(decode::<ExportTraceServiceRequest>(deep.as_bytes()).is_err());
 }
 
 #[test]
 fn a_document_of_very_many_values_is_refused() {
-    let spans = vec!["{}"; super::MAX_NODES].join(",");
+    let spans = vec!["{}"; super::MAX_VALUES].join(",");
     let document = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
-    let error = from_slice::<ExportTraceServiceRequest>(document.as_bytes()).unwrap_err();
+    let error = decode::<ExportTraceServiceRequest>(document.as_bytes()).unwrap_err();
     assert!(error.to_string().contains("too many values"), "{error}");
 }

@@ -1,0 +1,77 @@
+//! One span, encoded as it arrived, with the fields that the store needs.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
+use prost::{DecodeError, Message};
+
+use crate::attribute;
+use crate::store::{Source, SpanId, TraceId, id};
+
+/// A span beside its bytes: key and value in a tree that is two thirds full, the allocation and its
+/// counts.
+const OVERHEAD: usize = (size_of::<SpanKey>() + size_of::<StoredSpan>()) * 3 / 2 + 32;
+
+/// The id and a hash of the content. A retry of the exporter has the same key. Two different spans
+/// with one id have two keys, and both are stored so that the mistake shows.
+pub(super) type SpanKey = (SpanId, u64);
+
+/// A span on its way into the store.
+pub(crate) struct ReceivedSpan {
+    pub(super) trace_id: TraceId,
+    pub(super) key: SpanKey,
+    pub(super) fields: SpanFields,
+    pub(super) model: Option<String>,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct SpanFields {
+    pub parent: Option<SpanId>,
+    pub start: u64,
+    pub end: u64,
+    pub error: bool,
+}
+
+/// A stored span; a clone shares the bytes.
+#[derive(Clone)]
+pub(super) struct StoredSpan {
+    pub fields: SpanFields,
+    pub source: Arc<Source>,
+    pub bytes: Arc<[u8]>,
+}
+
+impl ReceivedSpan {
+    /// `Ok(None)` for a span that breaks the protocol: ids that are all zero, or not of 16 and 8
+    /// bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Option<ReceivedSpan>, DecodeError> {
+        let span = Span::decode(bytes)?;
+        let (Some(trace_id), Some(span_id)) = (id(&span.trace_id), id(&span.span_id)) else {
+            return Ok(None);
+        };
+        let parent = id(&span.parent_span_id);
+        if parent.is_none() && !matches!(span.parent_span_id.len(), 0 | 8) {
+            return Ok(None);
+        }
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        let status = span.status.unwrap_or_default();
+        Ok(Some(ReceivedSpan {
+            trace_id,
+            key: (span_id, hasher.finish()),
+            fields: SpanFields {
+                parent,
+                start: span.start_time_unix_nano,
+                end: span.end_time_unix_nano.max(span.start_time_unix_nano),
+                error: status.code() == StatusCode::Error,
+            },
+            model: attribute::text(&span.attributes, "ml.model_name").map(str::to_owned),
+            bytes: bytes.into(),
+        }))
+    }
+
+    pub(super) fn cost(&self) -> usize {
+        OVERHEAD + self.bytes.len() + self.model.as_ref().map_or(0, String::len)
+    }
+}

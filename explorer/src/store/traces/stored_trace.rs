@@ -1,0 +1,148 @@
+//! One stored trace: its spans, what a list shows of it, and the filters of the list.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::span::{ReceivedSpan, SpanKey, StoredSpan};
+use crate::store::{Source, SpanId, TraceId};
+
+/// Models that the `model` filter knows of one trace.
+const MAX_MODELS: usize = 16;
+
+/// Which traces to list; `None` does not filter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TraceFilter {
+    pub service: Option<String>,
+    pub model: Option<String>,
+    pub min_duration_ns: u64,
+    pub errors: Option<bool>,
+    pub limit: usize,
+}
+
+/// One trace in a list. Times are nanoseconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedTrace {
+    pub trace_id: TraceId,
+    /// The first root with its source, or the first orphan of a trace without a root.
+    pub root: Option<(Arc<Source>, Arc<[u8]>)>,
+    pub start: u64,
+    pub end: u64,
+    pub spans: usize,
+    pub services: BTreeMap<String, usize>,
+    pub models: Vec<String>,
+    pub errors: usize,
+    /// One root and no orphan.
+    pub complete: bool,
+}
+
+pub(super) struct StoredTrace {
+    spans: BTreeMap<SpanKey, StoredSpan>,
+    pub bytes: usize,
+    start: u64,
+    end: u64,
+    errors: usize,
+    models: Vec<String>,
+}
+
+impl StoredTrace {
+    pub(super) fn new() -> StoredTrace {
+        StoredTrace {
+            spans: BTreeMap::new(),
+            bytes: 0,
+            start: u64::MAX,
+            end: 0,
+            errors: 0,
+            models: Vec::new(),
+        }
+    }
+
+    pub(super) fn contains(&self, span: &ReceivedSpan) -> bool {
+        self.spans.contains_key(&span.key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub(super) fn spans(&self) -> impl Iterator<Item = &StoredSpan> {
+        self.spans.values()
+    }
+
+    pub(super) fn into_spans(self) -> impl Iterator<Item = StoredSpan> {
+        self.spans.into_values()
+    }
+
+    pub(super) fn add(&mut self, span: ReceivedSpan, source: Arc<Source>) {
+        self.bytes += span.cost();
+        self.start = self.start.min(span.fields.start);
+        self.end = self.end.max(span.fields.end);
+        self.errors += usize::from(span.fields.error);
+        if let Some(model) = span.model
+            && self.models.len() < MAX_MODELS
+            && !self.models.contains(&model)
+        {
+            self.models.push(model);
+        }
+        let stored = StoredSpan {
+            fields: span.fields,
+            source,
+            bytes: span.bytes,
+        };
+        self.spans.insert(span.key, stored);
+    }
+
+    pub(super) fn matches(&self, filter: &TraceFilter) -> bool {
+        filter
+            .errors
+            .is_none_or(|errors| errors == (self.errors > 0))
+            && self.end - self.start >= filter.min_duration_ns
+            && filter
+                .model
+                .as_ref()
+                .is_none_or(|model| self.models.contains(model))
+            && filter
+                .service
+                .as_ref()
+                .is_none_or(|service| self.has_service(service))
+    }
+
+    fn has_service(&self, service: &str) -> bool {
+        self.spans().any(|span| span.source.service == service)
+    }
+
+    pub(super) fn listed(&self, trace_id: TraceId) -> ListedTrace {
+        let tops = self.tops();
+        let mut services = BTreeMap::new();
+        for span in self.spans() {
+            *services.entry(span.source.service.clone()).or_default() += 1;
+        }
+        ListedTrace {
+            trace_id,
+            root: tops
+                .first()
+                .map(|span| (Arc::clone(&span.source), Arc::clone(&span.bytes))),
+            start: self.start,
+            end: self.end,
+            spans: self.len(),
+            services,
+            models: self.models.clone(),
+            errors: self.errors,
+            complete: tops.len() == 1 && tops[0].fields.parent.is_none(),
+        }
+    }
+
+    /// Spans whose parent is not in the trace: roots before orphans, then by start time.
+    fn tops(&self) -> Vec<&StoredSpan> {
+        let ids: HashSet<SpanId> = self.spans.keys().map(|(id, _)| *id).collect();
+        let mut tops: Vec<_> = self
+            .spans()
+            .filter(|span| {
+                span.fields
+                    .parent
+                    .is_none_or(|parent| !ids.contains(&parent))
+            })
+            .collect();
+        tops.sort_by_key(|span| (span.fields.parent.is_some(), span.fields.start));
+        tops
+    }
+}

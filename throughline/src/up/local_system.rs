@@ -1,0 +1,236 @@
+//! The running parts: the order of their start, and how they end.
+
+mod prepare;
+mod services;
+mod worker;
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use feature_store::backend::Database;
+use http::{Request, StatusCode};
+use telemetry::client::HttpClient;
+
+use super::child::ChildProcess;
+use super::data_dir::DataDir;
+use crate::cli::UpArgs;
+use crate::python::PythonEnvironment;
+use crate::screen;
+
+/// How long a service may take to become ready once it listens.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long all parts together may take to drain before they are killed. The promise to Ctrl-C is
+/// five seconds.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// Everything that `up` runs.
+#[derive(Debug)]
+pub(crate) struct LocalSystem {
+    args: UpArgs,
+    data: DataDir,
+    /// In the order of their start; they stop in the reverse order.
+    parts: Vec<ChildProcess>,
+    /// Variables of every part.
+    env: Vec<(String, String)>,
+    python: Option<PythonEnvironment>,
+    explorer: Option<String>,
+    feature_store: Option<String>,
+    model_service: Option<String>,
+    worker: Option<String>,
+    gateway: Option<String>,
+}
+
+impl LocalSystem {
+    /// Locks the data folder and checks the ports, before anything slow begins.
+    pub(crate) fn new(args: &UpArgs) -> anyhow::Result<Self> {
+        let data = DataDir::open(&args.data_dir)?;
+        let python = worker::environment(args)?;
+        check_ports(args, python.is_some())?;
+        let mut system = Self {
+            args: args.clone(),
+            data,
+            parts: Vec::new(),
+            env: Vec::new(),
+            python,
+            explorer: None,
+            feature_store: None,
+            model_service: None,
+            worker: None,
+            gateway: None,
+        };
+        if let Some(url) = &args.otlp_endpoint {
+            system.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+        }
+        Ok(system)
+    }
+
+    /// Sets a variable for every part that is started from now on.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts the explorer, prepares model and features, and starts the services from the back to
+    /// the front.
+    pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        if self.args.otlp_endpoint.is_none() {
+            self.start_explorer().await?;
+        }
+        self.prepare().await?;
+        let feature_store = self.start_feature_store().await?;
+        // Python starts slowly, so the model service starts meanwhile.
+        let worker = self.launch_worker(&feature_store)?;
+        let model_service = self.start_model_service(&feature_store).await?;
+        if let Some(worker) = worker {
+            self.worker = Some(self.listening(worker).await?);
+        }
+        let gateway = self.start_gateway(&model_service).await?;
+        for url in [&gateway, &model_service].into_iter().chain(&self.worker) {
+            wait_ready(url).await?;
+        }
+        self.feature_store = Some(feature_store);
+        self.model_service = Some(model_service);
+        self.gateway = Some(gateway);
+        screen::say(format!(
+            "everything is up after {:.1} s",
+            begun.elapsed().as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    /// Where the gateway listens.
+    pub(crate) fn gateway(&self) -> anyhow::Result<&str> {
+        self.gateway.as_deref().context("the gateway is not up")
+    }
+
+    /// Where the explorer listens, if the traces go there.
+    pub(crate) fn explorer(&self) -> Option<&str> {
+        let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .is_some_and(|url| !url.is_empty());
+        self.explorer.as_deref().filter(|_| !elsewhere)
+    }
+
+    /// Where the Python worker listens, if this system has one.
+    pub(crate) fn worker(&self) -> Option<&str> {
+        self.worker.as_deref()
+    }
+
+    /// The names of the gateway's spans that read and write the prediction store.
+    pub(crate) fn store_spans(&self) -> (&'static str, &'static str) {
+        match &self.args.prediction_store {
+            Some(url) if url.starts_with("http") => ("mget predictions", "bulk predictions"),
+            _ => ("SELECT predictions", "INSERT predictions"),
+        }
+    }
+
+    /// The name of the feature store's span that reads its database.
+    pub(crate) fn feature_span(&self) -> &'static str {
+        match self.feature_database() {
+            Database::Redis(_) => "HMGET wine_features",
+            Database::File(_) | Database::Wrong(_) => "SELECT wine_features",
+        }
+    }
+
+    /// Names and pids of the running parts.
+    pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
+        self.parts
+            .iter()
+            .filter_map(|part| Some((part.name(), part.pid()?)))
+            .collect()
+    }
+
+    /// The addresses and a first request, as text for the terminal.
+    pub(crate) fn addresses(&self) -> anyhow::Result<String> {
+        let gateway = self.gateway()?;
+        let mut text = format!(
+            "\n{:<22}{gateway}   (API: {gateway}/openapi.json)\n",
+            "gateway"
+        );
+        let rest = [
+            ("model-service", &self.model_service),
+            (worker::NAME, &self.worker),
+            ("feature-store", &self.feature_store),
+            ("explorer", &self.explorer),
+        ];
+        for (name, url) in rest {
+            if let Some(url) = url {
+                let _ = writeln!(text, "{name:<22}{url}");
+            }
+        }
+        let _ = write!(
+            text,
+            "\nTry:  curl -s {gateway}/v1/predictions -H 'content-type: application/json' -d '{{\"model\":\"wine_quality\",\"data_ids\":[\"wine-0001\",\"wine-0002\"]}}'\n\
+             Then: throughline traces, throughline trace <id>, or the explorer's page. Ctrl-C stops everything."
+        );
+        Ok(text)
+    }
+
+    /// Waits until a part dies, and returns its death as the error.
+    pub(crate) async fn watch(&mut self) -> anyhow::Result<()> {
+        let deaths = self.parts.iter_mut().map(|part| Box::pin(part.died()));
+        let (death, _, _) = futures_util::future::select_all(deaths).await;
+        Err(anyhow!(death))
+    }
+
+    /// Stops the parts from the front to the back, the explorer last, so that it receives every
+    /// trace. Returns true if all of them stopped by themselves.
+    pub(crate) async fn stop(&mut self) -> bool {
+        let end = Instant::now() + DRAIN_TIMEOUT;
+        let mut clean = true;
+        while let Some(part) = self.parts.pop() {
+            let left = end.saturating_duration_since(Instant::now());
+            clean &= part.stop(left.max(Duration::from_millis(200))).await;
+        }
+        clean
+    }
+}
+
+/// Checks early, and names the flag, what a part would find out late.
+fn check_ports(args: &UpArgs, with_worker: bool) -> anyhow::Result<()> {
+    let with_explorer = args.otlp_endpoint.is_none();
+    for (wanted, flag, port) in [
+        (true, "--gateway-port", args.gateway_port),
+        (true, "--model-service-port", args.model_service_port),
+        (true, "--feature-store-port", args.feature_store_port),
+        (with_explorer, "--explorer-port", args.explorer_port),
+        (with_explorer, "--otlp-port", args.otlp_port),
+        (with_worker, "--python-port", args.worker.python_port),
+    ] {
+        if wanted {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+                format!("port {port} is in use; choose another with {flag}, or 0 for a free one")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// `--flag 127.0.0.1:port`.
+fn listen(flag: &str, port: u16) -> [String; 2] {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    [flag.to_owned(), address.to_string()]
+}
+
+async fn wait_ready(url: &str) -> anyhow::Result<()> {
+    let client = HttpClient::new()?;
+    let deadline = Instant::now() + READY_TIMEOUT;
+    loop {
+        let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
+        match client.send(request, Duration::from_secs(1)).await {
+            Ok(answer) if answer.status() == StatusCode::OK => return Ok(()),
+            Ok(answer) if Instant::now() > deadline => {
+                anyhow::bail!(
+                    "{url} does not become ready: {}",
+                    String::from_utf8_lossy(answer.body())
+                );
+            }
+            Err(error) if Instant::now() > deadline => {
+                return Err(error).with_context(|| format!("{url} does not become ready"));
+            }
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

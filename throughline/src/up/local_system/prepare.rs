@@ -1,0 +1,93 @@
+//! What has to exist before the services start: trained models, and features in their database.
+
+use std::convert::Infallible;
+
+use feature_store::backend::Database;
+
+use super::LocalSystem;
+use crate::model_files::{self, RUST_WEIGHTS};
+use crate::screen;
+use crate::up::child::{ChildProcess, ChildSpec};
+
+impl LocalSystem {
+    /// Trains the models and loads the features, side by side, as far as they are missing.
+    pub(super) async fn prepare(&mut self) -> anyhow::Result<()> {
+        let csv = self.data.wine_csv()?.display().to_string();
+        let models = self.data.models().display().to_string();
+        let mut jobs = Vec::new();
+        if !model_files::has_version(&self.data.models(), "wine_quality", RUST_WEIGHTS) {
+            screen::say("training wine_quality on 1,599 wines …");
+            jobs.push(self.train(&csv, &models)?);
+        }
+        let database = self.feature_database().to_string();
+        if !self.has_features(&database) {
+            screen::say("loading features of 1,599 wines …");
+            jobs.push(self.materialize(&csv)?);
+        }
+        jobs.extend(self.train_worker(&csv, &models)?);
+        for job in jobs {
+            job.finish().await?;
+        }
+        std::fs::write(self.data.features_complete(), database)?;
+        Ok(())
+    }
+
+    fn train(&self, csv: &str, models: &str) -> anyhow::Result<ChildProcess> {
+        let args = [
+            "wine_quality",
+            "--data",
+            csv,
+            "--model-repository",
+            models,
+            "--if-missing",
+        ];
+        self.start_job("train", &args, None)
+    }
+
+    fn materialize(&self, csv: &str) -> anyhow::Result<ChildProcess> {
+        let view = ["--view", "wine_features", "--map", "data_id=wine_id"];
+        let args = [&["materialize", "--file", csv], &view[..]].concat();
+        let database = ("FEATURE_STORE_DATABASE".to_owned(), self.feature_address());
+        self.start_job("feature-store", &args, Some(database))
+    }
+
+    /// Starts a subcommand that does its work and exits.
+    fn start_job(
+        &self,
+        name: &'static str,
+        args: &[&str],
+        variable: Option<(String, String)>,
+    ) -> anyhow::Result<ChildProcess> {
+        let args = [&[name], args].concat();
+        ChildProcess::start(&ChildSpec {
+            name,
+            program: None,
+            args: args.into_iter().map(str::to_owned).collect(),
+            env: self.env.iter().cloned().chain(variable).collect(),
+            log: self.data.log("prepare"),
+        })
+    }
+
+    /// The address of the features as the feature store takes it, which may have a password in it.
+    pub(super) fn feature_address(&self) -> String {
+        match &self.args.feature_store_database {
+            Some(address) => address.clone(),
+            None => self.data.features().display().to_string(),
+        }
+    }
+
+    /// The parsed address; its text has no password.
+    pub(super) fn feature_database(&self) -> Database {
+        self.feature_address()
+            .parse()
+            .unwrap_or_else(|never: Infallible| match never {})
+    }
+
+    /// Whether an earlier start has loaded all features into this database.
+    fn has_features(&self, database: &str) -> bool {
+        let removed = self.args.feature_store_database.is_none() && !self.data.features().exists();
+        !removed
+            && std::fs::read_to_string(self.data.features_complete())
+                .is_ok_and(|complete| complete == database)
+    }
+}

@@ -1,0 +1,121 @@
+//! The start of the explorer and of each service in Rust: their options and their addresses.
+
+use super::{LocalSystem, listen, worker};
+use crate::screen;
+use crate::up::child::{ChildProcess, ChildSpec};
+
+/// A variable with the address of a database. Everybody on the machine can read arguments, and an
+/// address may have a password in it.
+type DatabaseVariable = (&'static str, String);
+
+impl LocalSystem {
+    pub(super) async fn start_explorer(&mut self) -> anyhow::Result<()> {
+        let page = listen("--listen", self.args.explorer_port);
+        let otlp = listen("--otlp-listen", self.args.otlp_port);
+        let mut part = self.spawn("explorer", [page, otlp].concat(), None)?;
+        let url = part.url("server.listening").await?;
+        let otlp = part.url("explorer.otlp_listening").await?;
+        self.parts.push(part);
+        self.explorer = Some(url);
+        self.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp);
+        // The user watches the terminal, so telemetry should arrive fast.
+        for (variable, milliseconds) in [
+            ("OTEL_BSP_SCHEDULE_DELAY", "200"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "200"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+        ] {
+            if std::env::var_os(variable).is_none() {
+                self.set_env(variable, milliseconds);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn start_feature_store(&mut self) -> anyhow::Result<String> {
+        let args = listen("--listen", self.args.feature_store_port).to_vec();
+        let database = ("FEATURE_STORE_DATABASE", self.feature_address());
+        self.start_service("feature-store", args, Some(database))
+            .await
+    }
+
+    pub(super) async fn start_model_service(
+        &mut self,
+        feature_store: &str,
+    ) -> anyhow::Result<String> {
+        let mut args = listen("--listen", self.args.model_service_port).to_vec();
+        args.extend([
+            "--model-repository".to_owned(),
+            self.data.models().display().to_string(),
+        ]);
+        args.extend(["--feature-store".to_owned(), feature_store.to_owned()]);
+        self.start_service("model-service", args, None).await
+    }
+
+    pub(super) async fn start_gateway(&mut self, model_service: &str) -> anyhow::Result<String> {
+        let mut args = listen("--listen", self.args.gateway_port).to_vec();
+        args.extend(["--model-service".to_owned(), model_service.to_owned()]);
+        if let Some(worker) = &self.worker {
+            args.push("--model-service".to_owned());
+            args.push(format!("{}={worker}", worker::VARIANT));
+        }
+        let routes = match &self.args.routes {
+            Some(routes) => Some(routes.clone()),
+            None if self.worker.is_some() => Some(self.data.routes()?),
+            None => None,
+        };
+        if let Some(routes) = routes {
+            args.extend(["--routes".to_owned(), routes.display().to_string()]);
+        }
+        let store = match &self.args.prediction_store {
+            Some(store) => store.clone(),
+            None => self.data.predictions().display().to_string(),
+        };
+        self.start_service("gateway", args, Some(("PREDICTION_STORE", store)))
+            .await
+    }
+
+    /// Starts a service and waits until it listens.
+    async fn start_service(
+        &mut self,
+        name: &'static str,
+        mut args: Vec<String>,
+        database: Option<DatabaseVariable>,
+    ) -> anyhow::Result<String> {
+        if !self.args.no_faults {
+            args.push("--allow-faults".to_owned());
+        }
+        let part = self.spawn(name, args, database)?;
+        self.listening(part).await
+    }
+
+    /// Waits until a service listens, prints its address and returns it.
+    pub(super) async fn listening(&mut self, mut part: ChildProcess) -> anyhow::Result<String> {
+        let url = part.url("server.listening").await?;
+        let (name, pid) = (part.name(), part.pid().unwrap_or_default());
+        screen::say(format!("{name:<22}{url:<24} pid {pid}"));
+        self.parts.push(part);
+        Ok(url)
+    }
+
+    /// Starts the subcommand `name`, which runs until the system stops.
+    fn spawn(
+        &self,
+        name: &'static str,
+        options: Vec<String>,
+        database: Option<DatabaseVariable>,
+    ) -> anyhow::Result<ChildProcess> {
+        let mut args = vec![name.to_owned()];
+        args.extend(options);
+        // A dead collector may delay each part's last flush by a second at most, so that Ctrl-C
+        // ends within five.
+        args.extend(["--exit-with-parent", "--flush-timeout", "1s"].map(str::to_owned));
+        let database = database.map(|(variable, address)| (variable.to_owned(), address));
+        ChildProcess::start(&ChildSpec {
+            name,
+            program: None,
+            args,
+            env: self.env.iter().cloned().chain(database).collect(),
+            log: self.data.log(name),
+        })
+    }
+}
