@@ -10,6 +10,8 @@
 mod api;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 pub mod model;
 mod otlp;
