@@ -48,7 +48,7 @@ pub fn spawn() -> JoinHandle<()> {
     tokio::spawn(async {})
 }
 
-/// Bans `tokio::task::spawn`, the same function by another path.
+/// The same function by another path: the ban of `tokio::spawn` covers it.
 #[expect(clippy::disallowed_methods, reason = "the ban must fire")]
 pub fn task_spawn() -> JoinHandle<()> {
     tokio::task::spawn(async {})
