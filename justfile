@@ -1,30 +1,53 @@
-# Everyday recipes; `.ci/run` is the whole check, and nothing lives only there.
+# Everyday recipes. `just ci` is the whole check; every other check here is a step of it, in .ci/steps.
 
 # Everything on this machine
 up *args:
     cargo run --release -- {{ args }}
 
-# What the README promises
-test:
-    cargo test --workspace
+# All tests that need no server
+test *args:
+    .ci/steps/test {{ args }}
 
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path fuzz/Cargo.toml
 
+# Formatting, clippy, documentation; warnings are errors
 lint:
-    cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+    .ci/steps/format
+    .ci/steps/clippy
+    .ci/steps/documentation
 
-# The Python worker's own checks
+# Unused dependencies, licences, banned crates, sources, security advisories
+deny:
+    .ci/steps/dependencies
+    .ci/steps/supply-chain
+
+# The Python worker: ruff, mypy, pytest
 python *args:
-    .ci/python {{ args }}
+    .ci/steps/python {{ args }}
+
+# The Collector's configurations, read by the real programs
+collector:
+    .ci/steps/collector-configurations
+
+# Tests against Elasticsearch, Collector, Jaeger and Redis
+components *args:
+    .ci/steps/real-components {{ args }}
 
 # Clients that others wrote
 clients *args:
-    tests/clients/run {{ args }}
+    .ci/steps/clients {{ args }}
 
-# The tables of the README
+# All fuzz targets for a minute each, or one target for some seconds
+fuzz *args:
+    .ci/steps/fuzz {{ args }}
+
+# The README's commands, on the release build
+readme:
+    .ci/steps/readme
+
+# The tables of the benchmarks
 bench:
     cargo run --release -- bench
 
@@ -32,5 +55,6 @@ bench:
 docs:
     UPDATE_DOCS=1 cargo test -p telemetry --test registry
 
+# The whole check
 ci:
     bash .ci/run

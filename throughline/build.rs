@@ -1,24 +1,24 @@
-//! Tells the program which commit it is built from, and builds the Python worker's files into it.
+//! Builds the commit id and the Python worker's files into the program.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// The worker's package, beside the service that it is the twin of.
+/// The Python worker's package.
 const WORKER: &str = "../model-service/python";
-/// What of it is built in beside its modules.
+/// Its files besides the modules.
 const WORKER_FILES: [&str; 2] = ["requirements.lock", "instrumentation.env"];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
-    revision();
+    embed_revision();
     embed_worker()
 }
 
 /// For the resource attribute `vcs.ref.head.revision`.
-fn revision() {
-    // A path that is missing would make cargo run this again at every build.
+fn embed_revision() {
+    // With a missing path, cargo would run this script at every build.
     let log = Path::new("../.git/logs/HEAD");
     if log.exists() {
         println!("cargo::rerun-if-changed={}", log.display());
@@ -29,7 +29,7 @@ fn revision() {
         .ok()
         .filter(|output| output.status.success());
     let revision = revision.and_then(|output| String::from_utf8(output.stdout).ok());
-    // Outside a checkout there is no revision, and the attribute stays off.
+    // Outside a checkout there is none, and the attribute is left out.
     println!(
         "cargo::rustc-env=THROUGHLINE_REVISION={}",
         revision.as_deref().map_or("", str::trim)
@@ -60,7 +60,7 @@ fn embed_worker() -> io::Result<()> {
 }
 
 fn modules(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    // The folder itself, so that a new module is noticed; a changed one is noticed by `include_str!`.
+    // The folder, for new modules; `include_str!` tracks changed ones.
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut paths = fs::read_dir(folder)?
         .map(|entry| Ok(entry?.path()))

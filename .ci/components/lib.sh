@@ -1,9 +1,9 @@
 # shellcheck shell=bash disable=SC2034
-# What the commands of this folder share: the pins, the cache, free ports, waiting, and processes that can be found again.
+# Shared by the commands of this folder: versions, the cache, free ports, waiting, and processes that can be found again.
 #
 # Everything comes from package registries through their ordinary clients, whichever mirror those are set to.
 
-# Bump a pin only after running its recipe from empty caches: not every tagged version can be had from the registries.
+# Change a version only after running its recipe with empty caches: the registries do not serve every tagged version.
 ELASTICSEARCH_VERSION=9.5.2
 ELASTICSEARCH_SHA256=de3d9c88b5f993d9b1f937a1da8d7bfa3e881f83bf3a0dab3e49a8d557934618
 COLLECTOR_VERSION=0.157.0
@@ -34,8 +34,8 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
-# A port that nothing listens on now, below the range from which the kernel takes ports for outgoing connections. Somebody
-# else may take it before it is used, so whoever starts a server with it tries again with another one.
+# A port that nothing listens on, below the range from which the kernel takes ports for outgoing connections. Another process
+# may take it first, so a server that does not start is tried again with another port.
 free_port() {
     local port
     while :; do
@@ -44,7 +44,7 @@ free_port() {
     done
 }
 
-# The moment at which a process began, which together with its id names it for good: ids are used again.
+# The start time of a process. Ids are reused; id and start time together identify a process.
 born() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
@@ -59,11 +59,11 @@ launch() {
     shift 2
     setsid "$@" >>"$dir/$name.log" 2>&1 </dev/null &
     printf '%s %s\n' $! "$(born $!)" >"$dir/$name.pid"
-    # Only once it leads its group can anybody find it by the group.
+    # Until it leads its group, it cannot be found by the group.
     until group_lives $!; do kill -0 $! 2>/dev/null || return 0; done
 }
 
-# Whether any process of the group lives. One that has ended and that nobody has waited for yet does not count.
+# Whether any process of the group lives; zombies do not count.
 group_lives() {
     local stat
     for stat in /proc/[0-9]*/stat; do
@@ -92,13 +92,13 @@ wait_until() {
     done
 }
 
-# stop_server NAME DIR: asks its whole process group to end, insists after a while, returns when it is gone.
+# stop_server NAME DIR: ends its process group, after 20 s by force, and returns when it is gone.
 stop_server() {
     local name=$1 dir=$2 pid began deadline
     if lives "$name" "$dir"; then
         read -r pid _ <"$dir/$name.pid"
         deadline=$((SECONDS + 20))
-        # A server that a test has frozen must run again to end in good order.
+        # A server that a test froze must continue to end cleanly.
         kill -TERM -- "-$pid" && kill -CONT -- "-$pid"
         while group_lives "$pid"; do
             ((SECONDS < deadline)) || kill -KILL -- "-$pid"
@@ -106,7 +106,7 @@ stop_server() {
         done
     fi
     rm -f "$dir/$name.pid"
-    # Its guard would see for itself, a second later.
+    # Its guard would notice a second later.
     if read -r pid began 2>/dev/null <"$dir/$name.guard" && [[ $(born "$pid") == "$began" ]]; then kill -TERM -- "-$pid"; fi
     rm -f "$dir/$name.guard"
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Connectors, rules and dashboards into a Kibana 9.5 or later. Run it as often as you like: what is there already is replaced.
+# Puts connectors, rules and dashboards into a Kibana 9.5 or later. It can be run again: what exists is replaced.
 # Written from the vendor's reference and tested against a stand-in that answers as documented, never against a Kibana; see
 # docs/elastic.md.
 #
 #   KIBANA_URL=https://my.kb.example:443 KIBANA_API_KEY_FILE=~/.kibana-key deploy/elastic/apply.sh
-#   deploy/elastic/apply.sh --dry-run      prints what it would send, asks nothing and needs no variable
+#   deploy/elastic/apply.sh --dry-run      prints what it would send, sends nothing and needs no variable
 #
 # KIBANA_URL: with a path, such as https://my.kb.example/s/my-space, for another space than the default one
 # KIBANA_API_KEY (encoded form) or KIBANA_API_KEY_FILE. The rules run later with this key's rights, so it must be able to read
@@ -51,7 +51,7 @@ if [ -z "$dry_run" ]; then
 fi
 
 # send METHOD PATH FILE: the answer's status in $status, its body in $work/answer.
-# The key reaches curl on standard input: arguments can be seen by every user of the machine.
+# The key reaches curl on standard input, because every user of the machine can see arguments.
 send() {
     status=$(printf 'header = "Authorization: ApiKey %s"\n' "$key" |
         curl --config - --silent --show-error --max-time 60 --request "$1" ${KIBANA_CA_FILE:+--cacert "$KIBANA_CA_FILE"} \
@@ -59,8 +59,8 @@ send() {
             --output "$work/answer" --write-out '%{http_code}' "$url$2") || fail "no answer from $url"
 }
 
-# judge METHOD PATH WHAT: says what was done, or stops with Kibana's own words.
-judge() {
+# report METHOD PATH WHAT: prints what was done, or stops with Kibana's message.
+report() {
     case $status in
         2??) echo "$3 ($1)" ; return ;;
         401 | 403) hint="; the API key is not accepted or lacks rights for this" ;;
@@ -77,8 +77,8 @@ show() {
     echo
 }
 
-# apply KIND PATH FIXED: creates each object of a folder, or updates it if it exists, then without the fields that are fixed
-# once it is there.
+# apply KIND PATH FIXED: creates each object of a folder, or updates it if it exists. FIXED are the fields that an update must
+# not have.
 apply() {
     for file in "$here/$1"/*.json; do
         name="$1/$(basename "$file" .json)"
@@ -97,7 +97,7 @@ apply() {
             method=PUT
             send PUT "$path" "$work/update"
         fi
-        judge "$method" "$path" "$name"
+        report "$method" "$path" "$name"
     done
 }
 
@@ -105,7 +105,7 @@ apply() {
 apply connectors /api/actions/connector .connector_type_id
 apply rules /api/alerting/rule '.rule_type_id, .consumer, .enabled'
 
-# A POST would make a new dashboard each time, since Kibana chooses its id; PUT creates or replaces.
+# With POST, Kibana would choose an id and make a new dashboard each time; PUT creates or replaces.
 for file in "$here"/dashboards/*.json; do
     path="/api/dashboards/$(jq -er .id "$file")" || fail "$file has no id"
     jq 'del(.id)' "$file" >"$work/create"
@@ -113,6 +113,6 @@ for file in "$here"/dashboards/*.json; do
         show PUT "$path" "$work/create"
     else
         send PUT "$path" "$work/create"
-        judge PUT "$path" "dashboards/$(basename "$file" .json)"
+        report PUT "$path" "dashboards/$(basename "$file" .json)"
     fi
 done

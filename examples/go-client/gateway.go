@@ -14,7 +14,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 )
 
-// maxBody bounds what is read of an answer: 1,000 predictions are about 400 kB.
+// maxBody bounds the size of an answer: 1,000 predictions are about 400 kB.
 const maxBody = 8 << 20
 
 // Gateway is a client of one gateway. It is safe for concurrent use; keep one.
@@ -35,7 +35,7 @@ type Prediction struct {
 	Label         string      `json:"label"`
 	Confidence    float64     `json:"confidence"`
 	Probabilities []float64   `json:"probabilities"`
-	Cached        *bool       `json:"cached"` // nil: the protocol does not tell
+	Cached        *bool       `json:"cached"` // nil over the Open Inference Protocol, which does not say
 	Error         *EntryError `json:"error"`
 }
 
@@ -46,7 +46,7 @@ type EntryError struct {
 	Title  string `json:"title"`
 }
 
-// Problem is an answer that is an error: problem+json (RFC 9457) of /v1, or the error object of /v2.
+// Problem is an error answer: problem+json (RFC 9457) of /v1, or the error object of /v2.
 type Problem struct {
 	Status  int          `json:"status"`
 	Title   string       `json:"title"`
@@ -54,11 +54,11 @@ type Problem struct {
 	Code    string       `json:"code"`
 	TraceID string       `json:"trace_id"`
 	Errors  []Prediction `json:"errors"`
-	// RetryAfter is the header of that name, empty without one.
+	// RetryAfter is the Retry-After header, empty if absent.
 	RetryAfter string `json:"-"`
 }
 
-// NewGateway makes a client whose requests are spans and carry the trace context and the baggage of their context.
+// NewGateway returns a client that makes a span for each request and sends trace context and baggage with it.
 func NewGateway(base *url.URL) *Gateway {
 	transport := otelhttp.NewTransport(http.DefaultTransport,
 		// The conventions name a client span by its method alone; otelhttp would say "HTTP POST".
@@ -85,7 +85,7 @@ func (g *Gateway) Predict(ctx context.Context, model string, ids []string) ([]Pr
 	return answer.Predictions, header, nil
 }
 
-// post sends JSON and reads JSON. The time it may take is the context's.
+// post sends and reads JSON. The context bounds its time.
 func (g *Gateway) post(ctx context.Context, address *url.URL, question, answer any) (http.Header, error) {
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -103,7 +103,7 @@ func (g *Gateway) post(ctx context.Context, address *url.URL, question, answer a
 	if err != nil {
 		return nil, err
 	}
-	// Reading to the end and closing ends the span and gives the connection back.
+	// Reading to the end and closing ends the span and frees the connection.
 	defer response.Body.Close()
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
@@ -113,12 +113,12 @@ func (g *Gateway) post(ctx context.Context, address *url.URL, question, answer a
 		return response.Header, readProblem(response, content)
 	}
 	if err := json.Unmarshal(content, answer); err != nil {
-		return response.Header, fmt.Errorf("the answer is not what the gateway's API says: %w", err)
+		return response.Header, fmt.Errorf("the answer does not have the form of the gateway's API: %w", err)
 	}
 	return response.Header, nil
 }
 
-// readProblem makes sense of an error answer, also of one that a proxy made up.
+// readProblem reads an error answer, which may be a proxy's own.
 func readProblem(response *http.Response, content []byte) *Problem {
 	var body struct {
 		Problem
@@ -126,7 +126,7 @@ func readProblem(response *http.Response, content []byte) *Problem {
 	}
 	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if kind == "application/json" || strings.HasSuffix(kind, "+json") {
-		// What cannot be read leaves the status, which is always true.
+		// A body that cannot be read leaves the status code, which is always known.
 		_ = json.Unmarshal(content, &body)
 	}
 	problem := body.Problem

@@ -1,4 +1,4 @@
-// Command go-client asks a Throughline gateway for predictions and is the first span of the trace they leave.
+// Command go-client asks a Throughline gateway for predictions and starts their trace.
 //
 // It is meant to be copied: main.go is the program, gateway.go and oip.go are the two protocols, telemetry.go is
 // everything that OpenTelemetry needs.
@@ -14,12 +14,12 @@ import (
 	"syscall"
 )
 
-// Exit codes. A script can tell a wine that nobody knows from a gateway that is away.
+// Exit codes let a script distinguish an unknown wine from an unreachable gateway.
 const (
 	exitOK       = 0 // every id has a prediction
 	exitRefused  = 1 // the gateway answered; some or all ids have no prediction
-	exitUsage    = 2 // the command line makes no sense
-	exitNoAnswer = 3 // unreachable, too slow, or not understandable
+	exitUsage    = 2 // the command line is invalid
+	exitNoAnswer = 3 // unreachable, too slow, or not readable
 )
 
 func main() {
@@ -39,7 +39,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 	flush, err := startTelemetry(ctx, stderr)
 	if err != nil {
-		// Predictions are what the user came for: they are worth having without a trace.
+		// Predictions are worth having without a trace.
 		fmt.Fprintf(stderr, "go-client: no telemetry: %v\n", err)
 	}
 	defer flush()

@@ -18,20 +18,20 @@ import (
 	api "go.opentelemetry.io/otel/trace"
 )
 
-// asked is what a gateway of these tests was asked.
-type asked struct {
+// received is the last request that a test's gateway received.
+type received struct {
 	path   string
 	header http.Header
 	body   map[string]any
 }
 
-// gateway answers every request the same way and remembers the last one.
-func gateway(t *testing.T, status int, header http.Header, body string) (address string, last *asked) {
+// gateway starts a server that answers every request in the same way and keeps the last one.
+func gateway(t *testing.T, status int, header http.Header, body string) (address string, last *received) {
 	t.Helper()
-	last = &asked{}
+	last = &received{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		content, _ := io.ReadAll(r.Body)
-		*last = asked{path: r.URL.Path, header: r.Header.Clone()}
+		*last = received{path: r.URL.Path, header: r.Header.Clone()}
 		if err := json.Unmarshal(content, &last.body); err != nil {
 			t.Errorf("the request is not JSON: %v", err)
 		}
@@ -54,7 +54,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), problems.String()
 }
 
-// recorded gives the program a provider whose ended spans can be looked at.
+// recorded gives the program a tracer provider that records ended spans.
 func recorded(t *testing.T) *tracetest.SpanRecorder {
 	t.Helper()
 	recorder := tracetest.NewSpanRecorder()
@@ -68,9 +68,9 @@ func recorded(t *testing.T) *tracetest.SpanRecorder {
 const twoPredictions = `{"predictions":[
 	{"data_id":"wine-0001","model":"wine_quality","model_version":"3","variant":"canary","label":"low","confidence":0.75,
 	 "probabilities":[0.75,0.25],"cached":true,"computed_at":"2026-11-21T06:00:00Z","computed_by":null,"run_id":null},
-	{"data_id":"nope","model":"wine_quality","error":{"status":404,"code":"not_found","title":"No entity has this data_id"}}]}`
+	{"data_id":"nope","model":"wine_quality","error":{"status":404,"code":"unknown_entity","title":"No entity has this data_id"}}]}`
 
-func TestPredictionsArePrintedAndFailedEntriesTold(t *testing.T) {
+func TestPredictionsAndFailedEntriesArePrinted(t *testing.T) {
 	header := http.Header{
 		"Cache-Status":  {"throughline; hit"},
 		"Traceresponse": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
@@ -83,7 +83,7 @@ func TestPredictionsArePrintedAndFailedEntriesTold(t *testing.T) {
 		t.Errorf("exit %d, stderr %q", code, stderr)
 	}
 	for _, line := range []string{
-		"wine-0001  low", "0.750000    canary   true    3", "nope       failed: No entity has this data_id [not_found]",
+		"wine-0001  low", "0.750000    canary   true    3", "nope       failed: No entity has this data_id [unknown_entity]",
 		"Cache-Status: throughline; hit", "Trace: 0af7651916cd43dd8448eb211c80319c",
 	} {
 		if !strings.Contains(stdout, line) {
@@ -95,7 +95,7 @@ func TestPredictionsArePrintedAndFailedEntriesTold(t *testing.T) {
 	}
 }
 
-func TestTheTraceAndTheWishesTravel(t *testing.T) {
+func TestTraceContextAndBaggageAreSent(t *testing.T) {
 	spans := recorded(t)
 	body := strings.Split(twoPredictions, ",\n\t{\"data_id\":\"nope\"")[0] + "]}"
 	address, last := gateway(t, http.StatusOK, nil, body)
@@ -126,26 +126,26 @@ func TestTheTraceAndTheWishesTravel(t *testing.T) {
 		t.Error("-fresh did not ask for no-cache")
 	}
 	if !strings.Contains(stdout, "Trace: "+context.TraceID().String()) {
-		t.Errorf("the trace is not told: %s", stdout)
+		t.Errorf("the trace id is not printed: %s", stdout)
 	}
 }
 
 func TestErrorAnswers(t *testing.T) {
 	problem := http.Header{"Content-Type": {"application/problem+json"}, "Retry-After": {"7"}}
 	for name, test := range map[string]struct {
-		status int
-		header http.Header
-		body   string
-		told   string
-		kind   string
+		status  int
+		header  http.Header
+		body    string
+		message string
+		kind    string
 	}{
 		"problem+json": {
 			503, problem, `{"type":"urn:x","title":"Away","status":503,"detail":"the model is down","code":"model_unavailable"}`,
 			"the gateway answered 503: the model is down [model_unavailable]; retry after 7 s", "model_unavailable",
 		},
 		"problem+json with entries": {
-			404, problem, `{"title":"Nobody","status":404,"code":"not_found","errors":[{"data_id":"x","error":{"code":"not_found"}}]}`,
-			"the gateway answered 404: Nobody [not_found]\n  x: not_found", "not_found",
+			404, problem, `{"title":"Nobody","status":404,"code":"unknown_entity","errors":[{"data_id":"x","error":{"code":"unknown_entity"}}]}`,
+			"the gateway answered 404: Nobody [unknown_entity]\n  x: unknown_entity", "unknown_entity",
 		},
 		"the protocol's error": {
 			400, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, `{"error":"bad tensor"}`,
@@ -159,7 +159,7 @@ func TestErrorAnswers(t *testing.T) {
 			spans := recorded(t)
 			address, _ := gateway(t, test.status, test.header, test.body)
 			code, stdout, stderr := command(t, "-gateway", address, "x")
-			if code != exitRefused || stdout != "" || !strings.Contains(stderr, test.told) {
+			if code != exitRefused || stdout != "" || !strings.Contains(stderr, test.message) {
 				t.Errorf("exit %d, stdout %q, stderr %q", code, stdout, stderr)
 			}
 			root := spans.Ended()[1]
@@ -170,7 +170,7 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-func TestAnswersThatMakeNoSense(t *testing.T) {
+func TestUnreadableAnswers(t *testing.T) {
 	for name, body := range map[string]string{
 		"not JSON":        `<html>`,
 		"too few entries": `{"predictions":[]}`,
@@ -185,7 +185,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestUnreachableGateway(t *testing.T) {
 	spans := recorded(t)
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
@@ -240,7 +240,7 @@ func TestOpenInference(t *testing.T) {
 	}
 }
 
-func TestOpenInferenceAnswersThatMakeNoSense(t *testing.T) {
+func TestUnreadableOpenInferenceAnswers(t *testing.T) {
 	for name, outputs := range map[string]string{
 		"no outputs":     ``,
 		"no confidence":  `{"name":"label","data":["high"]}`,
@@ -257,7 +257,7 @@ func TestOpenInferenceAnswersThatMakeNoSense(t *testing.T) {
 	}
 }
 
-func TestCommandLinesThatMakeNoSense(t *testing.T) {
+func TestInvalidCommandLines(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no ids":           {},
 		"an unknown flag":  {"-nonsense", "x"},

@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// A tensor of the Open Inference Protocol in JSON; what Data is depends on the datatype.
+// tensor is a tensor of the Open Inference Protocol in JSON; Datatype decides the type of Data.
 type tensor struct {
 	Name     string          `json:"name"`
 	Datatype string          `json:"datatype"`
@@ -16,8 +16,8 @@ type tensor struct {
 	Data     json.RawMessage `json:"data"`
 }
 
-// Infer asks for the same by the Open Inference Protocol V2, which the gateway passes on to the variant: no prediction
-// store is asked, and any server of that protocol would answer.
+// Infer is Predict over the Open Inference Protocol V2. The gateway passes the request on to the variant without reading
+// its prediction store; any server of that protocol could answer.
 func (g *Gateway) Infer(ctx context.Context, model string, ids []string) ([]Prediction, http.Header, error) {
 	data, err := json.Marshal(ids)
 	if err != nil {
@@ -71,7 +71,7 @@ func (i *inference) predictions(model string, ids []string) ([]Prediction, error
 	return predictions, nil
 }
 
-// column reads the output of that name, one value a row; nil when the answer has none.
+// column returns the values of an output, one per row; nil if the answer does not have it.
 func column[T any](outputs []tensor, name string, rows int) ([]T, error) {
 	for _, tensor := range outputs {
 		if tensor.Name != name {

@@ -34,7 +34,7 @@ Asks a Throughline gateway for predictions. Telemetry goes where the standard OT
 
 `
 
-// parseOptions reads the command line and says on stderr what is wrong with it.
+// parseOptions reads the command line and reports errors on stderr.
 func parseOptions(args []string, stderr io.Writer) (Options, error) {
 	var options Options
 	var gateway, ids string
@@ -46,11 +46,11 @@ func parseOptions(args []string, stderr io.Writer) (Options, error) {
 	}
 	flags.StringVar(&gateway, "gateway", environment("GATEWAY_URL", "http://127.0.0.1:8080"), "address of the gateway (also `GATEWAY_URL`)")
 	flags.StringVar(&options.Model, "model", "wine_quality", "`name` of the model")
-	flags.StringVar(&ids, "ids", "", "data `ids`, separated by commas; arguments are ids, too")
-	flags.StringVar(&options.Variant, "variant", "", "`name` of the variant that shall answer (baggage ml.variant)")
-	flags.StringVar(&options.User, "user", "", "`id` of the user that the variant is chosen by (baggage user.id)")
+	flags.StringVar(&ids, "ids", "", "data `ids`, separated by commas; arguments are ids as well")
+	flags.StringVar(&options.Variant, "variant", "", "`name` of the variant that should answer (baggage ml.variant)")
+	flags.StringVar(&options.User, "user", "", "`id` of the user, which decides the variant (baggage user.id)")
 	flags.BoolVar(&options.OIP, "oip", false, "ask by the Open Inference Protocol, /v2")
-	flags.BoolVar(&options.Fresh, "fresh", false, "compute anew what is stored (Cache-Control: no-cache)")
+	flags.BoolVar(&options.Fresh, "fresh", false, "ignore stored predictions (Cache-Control: no-cache)")
 	flags.DurationVar(&options.Timeout, "timeout", 10*time.Second, "`time` for the whole request")
 	if err := flags.Parse(args); err != nil {
 		options.help = errors.Is(err, flag.ErrHelp)

@@ -19,10 +19,10 @@ import (
 // scope names the code that makes spans, as a Go module path does.
 const scope = "github.com/throughline/throughline/examples/go-client"
 
-// errSomeFailed says that the answer is whole, but not every id has a prediction.
+// errSomeFailed reports a valid answer in which not every id has a prediction.
 var errSomeFailed = errors.New("not every id has a prediction")
 
-// Answer is what either protocol said, ready to be printed.
+// Answer is the result of either protocol, ready to print.
 type Answer struct {
 	Predictions []Prediction
 	CacheStatus string
@@ -73,7 +73,7 @@ func ask(ctx context.Context, options Options) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := &Answer{Predictions: predictions, CacheStatus: header.Get("Cache-Status"), TraceID: told(header)}
+	answer := &Answer{Predictions: predictions, CacheStatus: header.Get("Cache-Status"), TraceID: traceIDOf(header)}
 	for _, prediction := range predictions {
 		if prediction.Error != nil {
 			return answer, errSomeFailed
@@ -82,14 +82,14 @@ func ask(ctx context.Context, options Options) (*Answer, error) {
 	return answer, nil
 }
 
-// withBaggage puts the wishes about the variant where W3C Baggage carries them to the gateway.
+// withBaggage adds the requested variant and the user to the W3C baggage, which carries them to the gateway.
 func withBaggage(ctx context.Context, options Options) (context.Context, error) {
 	bag := baggage.FromContext(ctx)
 	for key, value := range map[string]string{"ml.variant": options.Variant, "user.id": options.User} {
 		if value == "" {
 			continue
 		}
-		// Raw: the library percent-encodes what may not stand in a header.
+		// Raw: the library percent-encodes characters that a header cannot hold.
 		member, err := baggage.NewMemberRaw(key, value)
 		if err != nil {
 			return ctx, fmt.Errorf("baggage %s: %w", key, err)
@@ -101,8 +101,8 @@ func withBaggage(ctx context.Context, options Options) (context.Context, error) 
 	return baggage.ContextWithBaggage(ctx, bag), nil
 }
 
-// told is the trace id in the gateway's traceresponse header: the only one there is when this program is not traced.
-func told(header http.Header) string {
+// traceIDOf returns the trace id of the traceresponse header, the only one known when this program is not traced.
+func traceIDOf(header http.Header) string {
 	parts := strings.Split(header.Get("traceresponse"), "-")
 	if len(parts) < 2 {
 		return ""
@@ -110,7 +110,7 @@ func told(header http.Header) string {
 	return parts[1]
 }
 
-// traceNote names the trace in an error message, if there is one to look at.
+// traceNote names the trace in an error message, if it is recorded.
 func traceNote(span trace.SpanContext) string {
 	if !span.IsSampled() {
 		return ""
@@ -118,7 +118,7 @@ func traceNote(span trace.SpanContext) string {
 	return " (trace " + span.TraceID().String() + ")"
 }
 
-// errorType is the bounded word for error.type.
+// errorType returns the value of error.type, one of a small set.
 func errorType(err error) string {
 	var problem *Problem
 	switch {

@@ -16,19 +16,19 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// flushTimeout is how long a program that is done waits for a collector that does not answer.
+// flushTimeout bounds the wait at exit for a collector that does not answer.
 const flushTimeout = 2 * time.Second
 
-// startTelemetry sets the global tracer provider and propagator up by the standard OTEL_* variables. The function that it
-// returns sends what is left and is never nil.
+// startTelemetry sets the global tracer provider and propagator from the standard OTEL_* variables. The returned function
+// exports the remaining spans; it is never nil.
 //
 // The exporter reads OTEL_EXPORTER_OTLP_*, the SDK OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER* and
-// OTEL_BSP_*. Two that the SDK leaves out are read here: OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none.
+// OTEL_BSP_*. Two that the SDK ignores are read here: OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none.
 func startTelemetry(ctx context.Context, stderr io.Writer) (flush func(), err error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		fmt.Fprintf(stderr, "go-client: telemetry: %v\n", err)
 	}))
-	// Without a provider of its own a program still hands on what it was given.
+	// Baggage is sent even when the SDK is disabled.
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
 		return func() {}, nil
@@ -50,7 +50,7 @@ func startTelemetry(ctx context.Context, stderr io.Writer) (flush func(), err er
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(described))
 	otel.SetTracerProvider(provider)
 	return func() {
-		// Not the program's context: that one may be over because somebody pressed Ctrl-C.
+		// Not the program's context, which Ctrl-C may have cancelled.
 		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
@@ -59,7 +59,7 @@ func startTelemetry(ctx context.Context, stderr io.Writer) (flush func(), err er
 	}, nil
 }
 
-// exporterOptions gives the default of the specification, http://localhost:4318; the Go exporter's own one is https.
+// exporterOptions sets the specification's default, http://localhost:4318; the Go exporter defaults to https.
 func exporterOptions() []otlptracehttp.Option {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
 		if os.Getenv(name) != "" {

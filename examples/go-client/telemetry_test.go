@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes what is exported.
+// collector starts a server that receives OTLP traces.
 func collector(t *testing.T) (address string, received func() *otlp.ExportTraceServiceRequest) {
 	t.Helper()
 	requests := make(chan *otlp.ExportTraceServiceRequest, 8)
@@ -39,7 +39,7 @@ func collector(t *testing.T) (address string, received func() *otlp.ExportTraceS
 	}
 }
 
-func TestTheSpansLeaveBeforeTheProgramEnds(t *testing.T) {
+func TestSpansAreExportedBeforeTheProgramEnds(t *testing.T) {
 	endpoint, received := collector(t)
 	address, _ := gateway(t, http.StatusOK, nil, twoPredictions)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
@@ -72,7 +72,7 @@ func TestTheSpansLeaveBeforeTheProgramEnds(t *testing.T) {
 	}
 	for id := range traces {
 		if !strings.Contains(stdout.String(), "Trace: "+id) {
-			t.Errorf("the trace is not told: %s", stdout.String())
+			t.Errorf("the trace id is not printed: %s", stdout.String())
 		}
 	}
 }
@@ -91,13 +91,13 @@ func TestWithoutTelemetryNothingIsExported(t *testing.T) {
 				t.Errorf("exported %v, traceparent %q", request, last.header.Get("Traceparent"))
 			}
 			if last.header.Get("Baggage") != "ml.variant=canary" {
-				t.Error("the wish for a variant did not travel")
+				t.Error("the requested variant was not sent")
 			}
 		})
 	}
 }
 
-func TestADeadCollectorIsToldAndHarmsNothing(t *testing.T) {
+func TestADeadCollectorIsReportedAndChangesNoAnswer(t *testing.T) {
 	t.Cleanup(func() { otel.SetTracerProvider(noop.NewTracerProvider()) })
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()

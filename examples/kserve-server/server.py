@@ -1,7 +1,7 @@
 """`wine_quality` served by KServe's Python model server: a `kserve.Model` and nothing else, no line of telemetry.
 
 `python server.py --http_port 8085 --model-dir model --feature-store http://127.0.0.1:6566`; traced with
-`opentelemetry-instrument` before it. README.md tells the rest.
+`opentelemetry-instrument` before it. README.md has the rest.
 """
 
 import argparse
@@ -39,14 +39,14 @@ class WineQuality(Model):
         return self.ready
 
     def get_input_types(self) -> list[dict[str, Any]]:
-        """Tell the metadata; by `data_id` the gateway sees that the model takes ids."""
+        """Return the input metadata. The gateway sends ids because `data_id` is among them."""
         return [
             {"name": "data_id", "datatype": "BYTES", "shape": [-1]},
             {"name": "features", "datatype": "FP32", "shape": [-1, len(FEATURES)]},
         ]
 
     def get_output_types(self) -> list[dict[str, Any]]:
-        """Tell the metadata. `error` is there only when a row has no prediction."""
+        """Return the output metadata. An answer has `error` only when a row has no prediction."""
         return [
             {"name": "label", "datatype": "BYTES", "shape": [-1]},
             {"name": "confidence", "datatype": "FP32", "shape": [-1]},
@@ -55,7 +55,7 @@ class WineQuality(Model):
         ]
 
     async def preprocess(self, payload: dict[str, Any] | InferRequest, headers: Headers = None) -> InferRequest:
-        """Replace an input `data_id` by the `features` that the feature store has of these ids."""
+        """Replace an input `data_id` by the `features` that the feature store has for these ids."""
         del headers
         if not isinstance(payload, InferRequest) or len(payload.inputs) != 1:
             raise InvalidInput("exactly one input is needed, by the Open Inference Protocol: data_id or features")
@@ -69,16 +69,16 @@ class WineQuality(Model):
         return payload
 
     async def _lookup(self, ids: list[str]) -> list[InferInput]:
-        """Ask by Feast's protocol; return the features, and for each row why it has none or an empty text."""
+        """Look features up over Feast's protocol; return them and, for each row, an error code or an empty text."""
         question = {"features": [f"wine_features:{name}" for name in FEATURES], "entities": {"wine_id": ids}}
         try:
             response = await self._features.post("/get-online-features", json=question)
             response.raise_for_status()
         except httpx.HTTPError as error:
-            # KServe makes 503 of it, the status that a client may try again.
+            # KServe answers 503, which clients may retry.
             raise ModelNotReady(self.name, f"The feature store does not answer: {error!r}") from error
         answer = response.json()
-        # By name: Feast answers in an order of its own.
+        # By name: the server chooses the order of the columns.
         columns = dict(zip(answer["metadata"]["feature_names"], answer["results"], strict=True))
         values = np.array([columns[name]["values"] for name in FEATURES], dtype=np.float32).T
         statuses = zip(*(columns[name]["statuses"] for name in FEATURES), strict=True)
@@ -88,23 +88,23 @@ class WineQuality(Model):
     def predict(
         self, payload: InferRequest, headers: Headers = None, response_headers: Headers = None
     ) -> InferResponse:
-        """Run the pipeline on all rows that are whole; the others have a code in an output `error`."""
+        """Run the pipeline on all complete rows; the others have a code in an output `error`."""
         del headers, response_headers
         features = rows(payload.inputs[0])
         codes = texts(payload.inputs[1]) if len(payload.inputs) > 1 else [""] * len(features)
-        whole = np.array([not code for code in codes]) & np.isfinite(features).all(axis=1)
+        complete = np.array([not code for code in codes]) & np.isfinite(features).all(axis=1)
         probabilities = np.zeros((len(features), len(CLASSES)), dtype=np.float32)
-        if whole.any():
-            probabilities[whole] = self._pipeline.predict_proba(features[whole].astype(np.float64))
-        labels = [CLASSES[row.argmax()] if good else "" for row, good in zip(probabilities, whole, strict=True)]
+        if complete.any():
+            probabilities[complete] = self._pipeline.predict_proba(features[complete].astype(np.float64))
+        labels = [CLASSES[row.argmax()] if good else "" for row, good in zip(probabilities, complete, strict=True)]
         outputs = [
             tensor(InferOutput, "label", "BYTES", np.array(labels, dtype=np.object_)),
             tensor(InferOutput, "confidence", "FP32", probabilities.max(axis=1)),
             tensor(InferOutput, "probabilities", "FP32", probabilities),
         ]
-        if not whole.all():
-            told = [code or ("" if good else "missing_features") for code, good in zip(codes, whole, strict=True)]
-            outputs.append(tensor(InferOutput, "error", "BYTES", np.array(told, dtype=np.object_)))
+        if not complete.all():
+            errors = [code or ("" if good else "missing_features") for code, good in zip(codes, complete, strict=True)]
+            outputs.append(tensor(InferOutput, "error", "BYTES", np.array(errors, dtype=np.object_)))
         return InferResponse(
             # KServe's own check of the answer wants an id even if the request has none.
             response_id=payload.id or generate_uuid(),
@@ -116,8 +116,8 @@ class WineQuality(Model):
 
 
 def failure(statuses: tuple[str, ...]) -> str:
-    """Return why a row of features is not whole, in the words that the gateway knows; empty if it is."""
-    for status, code in (("NOT_FOUND", "not_found"), ("OUTSIDE_MAX_AGE", "outside_max_age")):
+    """Return the gateway's error code for an incomplete row of features, or an empty text."""
+    for status, code in (("NOT_FOUND", "unknown_entity"), ("OUTSIDE_MAX_AGE", "outside_max_age")):
         if status in statuses:
             return code
     return "" if set(statuses) == {"PRESENT"} else "missing_features"
@@ -141,12 +141,12 @@ def rows(given: InferInput) -> np.ndarray:
 
 
 def tensor(kind: type[T], name: str, datatype: str, values: np.ndarray) -> T:
-    """Make a tensor of KServe's."""
+    """Return a tensor of KServe's type."""
     return kind(name=name, shape=list(values.shape), datatype=datatype, data=values)
 
 
 def main() -> None:
-    """Serve until a signal comes. The other flags are KServe's own."""
+    """Serve until a signal arrives. The other flags are KServe's own."""
     parser = argparse.ArgumentParser(parents=[model_server.parser], conflict_handler="resolve")
     parser.set_defaults(model_name="wine_quality", enable_grpc=False)
     parser.add_argument("--model-dir", type=Path, required=True, help="where train.py wrote the model")

@@ -1,4 +1,4 @@
-"""Trains what the server serves: a logistic regression on the wines, an algorithm that no other variant has.
+"""Trains the server's model: a logistic regression, which no other variant uses.
 
 `python train.py --data ../../data/wine_quality/winequality-red.csv --model-dir model`
 """
@@ -29,7 +29,7 @@ FEATURES = [
     "alcohol",
 ]
 CLASSES = ["low", "high"]
-# The name under which KServe's own scikit-learn server looks for a model, too.
+# KServe's own scikit-learn server looks for the same name.
 FILE = "model.joblib"
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     unfinished = options.model_dir / f".{FILE}.{os.getpid()}"
     joblib.dump(pipeline, unfinished)
     unfinished.replace(options.model_dir / FILE)
-    print(f"{options.model_dir / FILE}: validation accuracy {accuracy:.3f}")  # noqa: T201 - what the user waits for
+    print(f"{options.model_dir / FILE}: validation accuracy {accuracy:.3f}")  # noqa: T201 - the command's output
 
 
 if __name__ == "__main__":

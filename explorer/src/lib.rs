@@ -13,6 +13,8 @@ mod attribute;
 mod browser_guard;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod otlp;
 mod page;
 mod reader;
