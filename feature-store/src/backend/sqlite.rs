@@ -1,18 +1,18 @@
-//! `SQLite`: one table per view in one file. The only file that knows `rusqlite`.
+//! Features in one `SQLite` file, one table for each view.
 //!
-//! The journal is a write-ahead log, so reads never wait for a write. `synchronous` is FULL: with NORMAL, the default of most
-//! recipes for this journal, a committed write may be gone after a power failure, and we have acknowledged it by then.
+//! The file is in WAL mode, so that reads never wait for a write. With `synchronous=FULL` an acknowledged write survives a
+//! power cut: unlike a prediction, a feature cannot be computed again.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool::unmanaged::{Object, Pool};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, TransactionBehavior};
 use telemetry::task::spawn_blocking;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{BackendError, Call, Engine, EntityKey, FeatureBackend, Pending, Row, Written};
 use crate::time::EventTime;
@@ -22,22 +22,23 @@ use crate::views::{FeatureView, Views};
 /// Features in one `SQLite` file.
 #[derive(Debug)]
 pub struct SqliteBackend {
-    tables: HashMap<Arc<str>, Arc<Table>>,
-    readers: Arc<Pool>,
-    writer: Arc<Pool>,
+    statements: HashMap<Arc<str>, Arc<Statements>>,
+    readers: Pool<Connection>,
+    /// A pool of one, so that writes take turns.
+    writer: Pool<Connection>,
 }
 
-/// Reads that run at the same time. A lookup takes microseconds, so a few connections keep several cores busy.
+/// Connections that read at the same time. A lookup takes microseconds, so a few keep several cores busy.
 const READERS: usize = 4;
 
 /// How long a write waits for the writer of another process, such as `feature-store materialize`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// No view's name begins with two underscores.
+/// The table of marks; no view's name begins with two underscores.
 const MARKS: &str = "CREATE TABLE IF NOT EXISTS __marks (name TEXT PRIMARY KEY NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID";
 
 impl SqliteBackend {
-    /// Opens or creates the file and its folder, and makes a table or column for whatever `views` has and the file has not.
+    /// Opens the file or creates it with its folder, and adds the tables and columns that `views` needs.
     pub fn open(path: &Path, views: &Views) -> Result<Self, BackendError> {
         let io = |source: std::io::Error| BackendError {
             action: "create the folder of the database",
@@ -56,29 +57,24 @@ impl SqliteBackend {
         for view in views.all() {
             create_table(&writer, view).map_err(failed("prepare the tables"))?;
         }
-        let reader = || {
-            let reader = connect(path, views)?;
-            reader.pragma_update(None, "query_only", true)?;
-            Ok(reader)
-        };
         let readers = (0..READERS)
-            .map(|_| reader())
+            .map(|_| connect_reader(path, views))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed("open the database"))?;
-        let table = |view: &Arc<FeatureView>| (Arc::clone(&view.name), Arc::new(Table::of(view)));
-        let tables = views.all().iter().map(table).collect();
+        let statements =
+            |view: &Arc<FeatureView>| (Arc::clone(&view.name), Arc::new(Statements::new(view)));
         Ok(Self {
-            tables,
-            readers: Pool::new(readers),
-            writer: Pool::new(vec![writer]),
+            statements: views.all().iter().map(statements).collect(),
+            readers: Pool::from(readers),
+            writer: Pool::from([writer]),
         })
     }
 
-    fn table(&self, view: &FeatureView) -> Arc<Table> {
-        // A view that is not of the file it was opened with gets its statements here and fails at the missing table.
-        self.tables
+    fn statements(&self, view: &FeatureView) -> Arc<Statements> {
+        // A view that this file was not opened with gets its statements here and then fails at the missing table.
+        self.statements
             .get(&view.name)
-            .map_or_else(|| Arc::new(Table::of(view)), Arc::clone)
+            .map_or_else(|| Arc::new(Statements::new(view)), Arc::clone)
     }
 }
 
@@ -100,38 +96,26 @@ impl FeatureBackend for SqliteBackend {
 
     fn mark<'a>(&'a self, name: &'a str) -> Pending<'a, Option<String>> {
         let name = name.to_owned();
-        Box::pin(async move {
-            let lease = Lease::take(&self.readers).await;
-            let select = "SELECT mark FROM __marks WHERE name = ?1";
-            let work = spawn_blocking(move || {
-                lease
-                    .connection()
-                    .query_row(select, [name], |row| row.get(0))
-                    .optional()
-            });
-            work.await
-                .map_err(died("read the mark"))?
-                .map_err(failed("read the mark"))
-        })
+        let select = "SELECT mark FROM __marks WHERE name = ?1";
+        Box::pin(run(&self.readers, "read the mark", move |connection| {
+            connection
+                .query_row(select, [name], |row| row.get(0))
+                .optional()
+        }))
     }
 
     fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()> {
         let name = name.to_owned();
-        Box::pin(async move {
-            let lease = Lease::take(&self.writer).await;
-            let work = spawn_blocking(move || match text {
-                Some(text) => lease.connection().execute(
-                    "REPLACE INTO __marks (name, mark) VALUES (?1, ?2)",
-                    [name, text],
-                ),
-                None => lease
-                    .connection()
-                    .execute("DELETE FROM __marks WHERE name = ?1", [name]),
-            });
-            work.await
-                .map_err(died("write the mark"))?
-                .map_err(failed("write the mark"))
-                .map(drop)
+        let write = move |connection: &mut Connection| match text {
+            Some(text) => connection.execute(
+                "REPLACE INTO __marks (name, mark) VALUES (?1, ?2)",
+                [name, text],
+            ),
+            None => connection.execute("DELETE FROM __marks WHERE name = ?1", [name]),
+        };
+        Box::pin(async {
+            run(&self.writer, "write the mark", write).await?;
+            Ok(())
         })
     }
 
@@ -140,14 +124,10 @@ impl FeatureBackend for SqliteBackend {
         view: &'a Arc<FeatureView>,
         keys: &'a [EntityKey],
     ) -> Pending<'a, Vec<Option<Row>>> {
-        let (view, table, keys) = (Arc::clone(view), self.table(view), keys.to_vec());
-        Box::pin(async move {
-            let lease = Lease::take(&self.readers).await;
-            let work = spawn_blocking(move || select(lease.connection(), &view, &table, &keys));
-            work.await
-                .map_err(died("read features"))?
-                .map_err(failed("read features"))
-        })
+        let (view, statements, keys) = (Arc::clone(view), self.statements(view), keys.to_vec());
+        Box::pin(run(&self.readers, "read features", move |connection| {
+            select(connection, &view, &statements, &keys)
+        }))
     }
 
     fn write<'a>(
@@ -155,27 +135,39 @@ impl FeatureBackend for SqliteBackend {
         view: &'a Arc<FeatureView>,
         rows: Vec<(EntityKey, Row)>,
     ) -> Pending<'a, Written> {
-        let table = self.table(view);
-        Box::pin(async move {
-            let mut lease = Lease::take(&self.writer).await;
-            let work = spawn_blocking(move || upsert(lease.connection_mut(), &table, &rows));
-            work.await
-                .map_err(died("write features"))?
-                .map_err(failed("write features"))
-        })
+        let statements = self.statements(view);
+        Box::pin(run(&self.writer, "write features", move |connection| {
+            upsert(connection, &statements, &rows)
+        }))
     }
 }
 
-/// The statements of one view. Each is one text, whatever a request holds, so it is prepared once per connection.
+/// Runs `work` on the blocking pool with the next free connection of `pool`.
+///
+/// The connection moves into the work, so that it stays taken until the work ends, even if the caller leaves earlier.
+async fn run<T: Send + 'static>(
+    pool: &Pool<Connection>,
+    action: &'static str,
+    work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, BackendError> {
+    let mut connection: Object<Connection> =
+        pool.get().await.map_err(|error| aborted(action, error))?;
+    spawn_blocking(move || work(&mut connection))
+        .await
+        .map_err(|error| aborted(action, error))?
+        .map_err(failed(action))
+}
+
+/// The statements of one view. None depends on the request, so each is prepared once per connection.
 #[derive(Debug)]
-struct Table {
+struct Statements {
     select_one: String,
     select_many: String,
     upsert: String,
 }
 
-impl Table {
-    fn of(view: &FeatureView) -> Self {
+impl Statements {
+    fn new(view: &FeatureView) -> Self {
         let table = quote(&view.name);
         let mut columns = String::new();
         let mut updates = String::new();
@@ -204,11 +196,11 @@ impl Table {
 fn select(
     connection: &Connection,
     view: &FeatureView,
-    table: &Table,
+    statements: &Statements,
     keys: &[EntityKey],
 ) -> Result<Vec<Option<Row>>, rusqlite::Error> {
     if let [key] = keys {
-        let mut statement = connection.prepare_cached(&table.select_one)?;
+        let mut statement = connection.prepare_cached(&statements.select_one)?;
         return Ok(vec![
             statement
                 .query_row([key.as_str()], |row| read_row(view, row))
@@ -217,7 +209,7 @@ fn select(
     }
     let list: Vec<&str> = keys.iter().map(EntityKey::as_str).collect();
     let list = serde_json::Value::from(list).to_string();
-    let mut statement = connection.prepare_cached(&table.select_many)?;
+    let mut statement = connection.prepare_cached(&statements.select_many)?;
     let mut rows = statement.query([list])?;
     let mut found: HashMap<Box<str>, Row> = HashMap::with_capacity(keys.len());
     while let Some(row) = rows.next()? {
@@ -231,13 +223,13 @@ fn select(
 
 fn upsert(
     connection: &mut Connection,
-    table: &Table,
+    statements: &Statements,
     rows: &[(EntityKey, Row)],
 ) -> Result<Written, rusqlite::Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut written = Written::default();
     {
-        let mut statement = transaction.prepare_cached(&table.upsert)?;
+        let mut statement = transaction.prepare_cached(&statements.upsert)?;
         for (key, row) in rows {
             statement.raw_bind_parameter(1, key.as_str())?;
             statement.raw_bind_parameter(2, row.event_time.micros())?;
@@ -279,7 +271,7 @@ fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite
     Ok(Row { event_time, values })
 }
 
-/// A value for `SQLite`, which has no NaN: as a float it would become null, so it is stored as a text.
+/// A value as `SQLite` stores it. NaN becomes a text, since `SQLite` would store a NaN float as null.
 struct Stored<'a>(Option<&'a FeatureValue>);
 
 impl ToSql for Stored<'_> {
@@ -297,7 +289,7 @@ impl ToSql for Stored<'_> {
     }
 }
 
-/// The reverse of [`Stored`] for what is not null; `None` if the stored value is not of the dtype.
+/// The reverse of [`Stored`] for values that are not null; `None` if the stored value does not have the dtype.
 fn restore(dtype: Dtype, stored: ValueRef<'_>) -> Option<FeatureValue> {
     let value = match (dtype, stored) {
         (Dtype::Float64 | Dtype::Float32, ValueRef::Real(number)) => FeatureValue::Float(number),
@@ -325,7 +317,14 @@ fn connect(path: &Path, views: &Views) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-/// A feature that is new in the configuration is null in the rows that are there; one that is gone stays in the file.
+fn connect_reader(path: &Path, views: &Views) -> Result<Connection, rusqlite::Error> {
+    let reader = connect(path, views)?;
+    reader.pragma_update(None, "query_only", true)?;
+    Ok(reader)
+}
+
+/// Creates the table of a view or adds its new features, which are null in existing rows. A feature that the configuration
+/// dropped stays in the file.
 fn create_table(connection: &Connection, view: &FeatureView) -> Result<(), rusqlite::Error> {
     let table = quote(&view.name);
     connection.execute_batch(&format!(
@@ -359,72 +358,6 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Idle connections; a permit stands for each, so that waiting for one blocks no thread.
-#[derive(Debug)]
-struct Pool {
-    idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Pool {
-    fn new(connections: Vec<Connection>) -> Arc<Self> {
-        let permits = Arc::new(Semaphore::new(connections.len()));
-        Arc::new(Self {
-            idle: Mutex::new(connections),
-            permits,
-        })
-    }
-}
-
-/// A connection on loan. It moves into the blocking work and so outlives a caller that leaves.
-struct Lease {
-    connection: Option<Connection>,
-    pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Lease {
-    async fn take(pool: &Arc<Pool>) -> Self {
-        let permit = Arc::clone(&pool.permits)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
-        let connection = pool
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        Self {
-            connection,
-            pool: Arc::clone(pool),
-            _permit: permit,
-        }
-    }
-
-    fn connection(&self) -> &Connection {
-        self.connection
-            .as_ref()
-            .expect("a permit stands for an idle connection")
-    }
-
-    fn connection_mut(&mut self) -> &mut Connection {
-        self.connection
-            .as_mut()
-            .expect("a permit stands for an idle connection")
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // Before the permit goes back, which happens after this function.
-        self.pool
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(self.connection.take());
-    }
-}
-
 fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
     move |error| {
         let code = error.sqlite_error_code();
@@ -454,17 +387,17 @@ fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> BackendError {
     }
 }
 
-/// The blocking work panicked, or the runtime is on its way out.
-fn died(action: &'static str) -> impl Fn(tokio::task::JoinError) -> BackendError {
-    move |error| {
-        let source = Box::new(error);
-        BackendError {
-            action,
-            error_type: "SQLITE_ABORT",
-            transient: true,
-            status_code: None,
-            source,
-        }
+/// The blocking work panicked, or the runtime is stopping.
+fn aborted(
+    action: &'static str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> BackendError {
+    BackendError {
+        action,
+        error_type: "SQLITE_ABORT",
+        transient: true,
+        status_code: None,
+        source: Box::new(error),
     }
 }
 

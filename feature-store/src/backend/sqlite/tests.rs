@@ -27,10 +27,11 @@ async fn what_was_acknowledged_is_in_the_file() {
         again.read(view, &[key("kept")]).await.unwrap(),
         [Some(number(1, 2))]
     );
-    let journal: String = again.writer.idle.lock().unwrap()[0]
+    let writer = again.writer.get().await.unwrap();
+    let journal: String = writer
         .query_row("PRAGMA journal_mode", [], |row| row.get(0))
         .unwrap();
-    let synchronous: i64 = again.writer.idle.lock().unwrap()[0]
+    let synchronous: i64 = writer
         .query_row("PRAGMA synchronous", [], |row| row.get(0))
         .unwrap();
     assert_eq!(
