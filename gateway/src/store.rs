@@ -1,39 +1,38 @@
-//! The seam to whatever keeps predictions: our words, one trait, one file for each engine.
+//! The prediction store: one trait, one file for each engine behind it.
 //!
-//! The trait is shaped so that every call is one round trip of a search engine as well as of `SQLite`: a lookup is one
-//! `_mget`, a store one `_bulk` with a result for each item, a search one `_search` with `search_after`.
+//! Every method is one round trip on Elasticsearch as well as on `SQLite`: a lookup is one `_mget`, a write one `_bulk`
+//! with a result for each item, a search one `_search` with `search_after`.
 
 pub(crate) mod elasticsearch;
 pub(crate) mod sqlite;
 pub(crate) mod watched;
 
 #[cfg(test)]
-pub(crate) mod conformance;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use telemetry::SpanRef;
 
-/// Keeps predictions and finds them again. A prediction that is not there is `None`, never an error.
+/// Stores predictions and finds them again. A prediction that is not stored is `None`, never an error.
 #[async_trait]
 pub trait PredictionStore: Debug + Send + Sync {
-    /// Looks up several predictions of one model; the answer has the length and order of the entities of all parts, one part
-    /// after the other. What was stored in an earlier call is seen at once.
+    /// Looks up several predictions of one model. The answer has the length and order of [`Lookup::into_keys`] and includes
+    /// everything that an earlier call stored.
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError>;
 
-    /// Stores predictions, one result for each in the same order. An older computation never replaces a newer one of the
-    /// same key, and is no error. The outer error says that nothing is known to be stored.
+    /// Stores predictions and returns one result for each, in the same order. An older computation does not replace a newer
+    /// one of the same key; that is not an error. After an outer error, any of them may or may not be stored.
     async fn put_many(
         &self,
         predictions: Vec<StoredPrediction>,
     ) -> Result<Vec<Result<(), StoreError>>, StoreError>;
 
-    /// A page of what is stored, newest first; an engine may need a moment to show what was stored last.
+    /// One page of stored predictions, newest first. The latest writes may take a moment to appear.
     async fn search(&self, search: Search) -> Result<Page, StoreError>;
 
     /// The version of `variant` of `model` that computed its newest stored prediction.
@@ -43,28 +42,28 @@ pub trait PredictionStore: Debug + Send + Sync {
         variant: &str,
     ) -> Result<Option<String>, StoreError>;
 
-    /// Forgets what was computed before `before`; the answer is how many.
+    /// Deletes what was computed before `before` and returns how many predictions that were.
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
-/// What a prediction is found by. A new version of a model never finds the predictions of an old one, nor one variant those
-/// of another, also where services have no versions.
+/// Identifies a prediction. Version and variant are part of it, so that neither a new version of a model nor another
+/// variant ever answers with this prediction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Name of the model.
     pub model: String,
-    /// Which variant of the model answered.
+    /// Variant that computed the prediction.
     pub variant: String,
-    /// Version of the model.
+    /// Version of the model; empty where the model service has no versions.
     pub version: String,
     /// The entity.
     pub data_id: String,
 }
 
-/// A prediction as it is kept.
+/// A prediction as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredPrediction {
-    /// What it is found by.
+    /// Its key.
     pub key: Key,
     /// The predicted class.
     pub label: String,
@@ -72,24 +71,24 @@ pub struct StoredPrediction {
     pub confidence: f32,
     /// Probability of each class, in the model's order of classes.
     pub probabilities: Vec<f32>,
-    /// When it was computed, in whole microseconds.
+    /// When it was computed, to the microsecond.
     pub computed_at: Timestamp,
-    /// The span that computed it, if it was recorded.
+    /// The span that computed it, if that span was recorded.
     pub computed_by: Option<SpanRef>,
     /// The training run of the model, 32 hex digits.
     pub run_id: Option<String>,
 }
 
-/// Several predictions of one model.
+/// A lookup of several predictions of one model.
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// Name of the model.
     pub model: String,
-    /// What is looked up of each variant.
+    /// The entities to look up, by variant.
     pub parts: Vec<LookupPart>,
 }
 
-/// Several predictions of one variant.
+/// The part of a lookup that concerns one variant.
 #[derive(Clone, Debug)]
 pub struct LookupPart {
     /// Name of the variant.
@@ -100,7 +99,7 @@ pub struct LookupPart {
     pub data_ids: Vec<String>,
 }
 
-/// What to search for; `None` does not narrow.
+/// A search; a filter that is `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// Only of this model.
@@ -113,16 +112,16 @@ pub struct Search {
     pub min_confidence: Option<f32>,
     /// Only computed at this time or later.
     pub since: Option<Timestamp>,
-    /// Only what comes after this place of the order.
+    /// Only what comes after this position.
     pub after: Option<Position>,
-    /// The most predictions that one page holds; at least one.
+    /// Most predictions on one page; at least one.
     pub limit: usize,
 }
 
-/// A place in the order of a search: newest first, then by key.
+/// A position in the order of a search, which is newest first, then by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// When the prediction at this place was computed.
+    /// When the prediction at this position was computed.
     pub computed_at: Timestamp,
     /// Its key.
     pub key: Key,
@@ -133,26 +132,26 @@ pub struct Position {
 pub struct Page {
     /// The predictions, newest first.
     pub predictions: Vec<StoredPrediction>,
-    /// Where the next page begins; `None` after the last one.
+    /// The position after which the next page starts; `None` on the last page.
     pub next: Option<Position>,
 }
 
-/// Why the store did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+/// A call of the store failed. A copy goes to every write that shared the call.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The engine cannot be reached or opened, or did not obey.
+    /// The engine cannot be reached or refused the call.
     #[error("the prediction store failed ({error_type})")]
     Engine {
-        /// The engine's own word, bounded, for `error.type`.
+        /// The engine's own error code, from a bounded set, for `error.type`.
         error_type: &'static str,
-        /// What the engine said.
+        /// The engine's error.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
-    /// What is stored cannot be read back.
+    /// A stored prediction or an answer of the engine cannot be parsed.
     #[error("a stored prediction cannot be read: {what}")]
     Unreadable {
-        /// Which part of it.
+        /// The part that cannot be parsed.
         what: &'static str,
     },
     /// The engine did not answer in time.
@@ -164,7 +163,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The bounded word for `error.type`.
+    /// An engine's error with the engine's code for it.
+    pub fn engine(
+        error_type: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Engine {
+            error_type,
+            source: source.into().into(),
+        }
+    }
+
+    /// The value of `error.type`, from a bounded set.
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::Engine { error_type, .. } => error_type,
@@ -186,29 +196,36 @@ impl Lookup {
         self.parts.iter().all(|part| part.data_ids.is_empty())
     }
 
-    /// The keys that are looked up, in order.
+    /// The keys to look up: the entities of the first part, then those of the next.
     pub(crate) fn into_keys(self) -> impl Iterator<Item = Key> {
         let Self { model, parts } = self;
-        parts.into_iter().flat_map(
-            move |LookupPart {
-                      variant,
-                      version,
-                      data_ids,
-                  }| {
-                let model = model.clone();
-                data_ids.into_iter().map(move |data_id| Key {
-                    model: model.clone(),
-                    variant: variant.clone(),
-                    version: version.clone(),
-                    data_id,
-                })
-            },
-        )
+        parts.into_iter().flat_map(move |part| {
+            let model = model.clone();
+            part.data_ids.into_iter().map(move |data_id| Key {
+                model: model.clone(),
+                variant: part.variant.clone(),
+                version: part.version.clone(),
+                data_id,
+            })
+        })
+    }
+}
+
+impl Page {
+    /// The first `limit` of the predictions found; one more than that shows that there is another page.
+    pub(crate) fn of(mut predictions: Vec<StoredPrediction>, limit: usize) -> Self {
+        let is_last = predictions.len() <= limit;
+        predictions.truncate(limit);
+        let end = predictions.last().filter(|_| !is_last);
+        Self {
+            next: end.map(StoredPrediction::position),
+            predictions,
+        }
     }
 }
 
 impl StoredPrediction {
-    /// The place of this prediction in the order of a search.
+    /// Its position in the order of a search.
     pub fn position(&self) -> Position {
         Position {
             computed_at: self.computed_at,
@@ -217,7 +234,7 @@ impl StoredPrediction {
     }
 }
 
-/// Cuts a time to the microseconds that every engine can keep.
+/// Truncates a time to microseconds, which every engine can store.
 pub(crate) fn whole_micros(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::latency::Latency;
 use super::record::MAX_IDS;
 use super::{CallEnd, Statistics, VariantSummary, wilson95};
-use crate::store::conformance::prediction;
+use crate::store::tests::conformance::prediction;
 use crate::store::{Key, StoredPrediction};
 
 fn by(variant: &str, data_id: &str, label: &str, confidence: f32) -> StoredPrediction {

@@ -1,13 +1,13 @@
 //! Predictions in Elasticsearch: this file and its folder are the only place that names the `elasticsearch` crate.
 //!
-//! The crate sends and authenticates. What it leaves out stands here: time limits, retries, nodes that are down, spans. A
-//! lookup is one `_mget`, a store one `_bulk` that concurrent requests share, a search one `_search`. The version of a
-//! document is the time of its computation, so that an older one never replaces a newer one, and a write may be repeated.
+//! The crate sends and authenticates; time limits, retries, nodes that are down and spans are added here. A lookup is one
+//! `_mget`, a write one `_bulk` that concurrent requests share, a search one `_search`. The version of a document is the
+//! time of its computation, so that an older one never replaces a newer one and a write may be repeated.
 
 mod bulk;
 mod cluster;
 mod document;
-mod failure;
+mod error;
 mod index;
 mod node;
 mod query;
@@ -15,7 +15,6 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,39 +25,39 @@ use elasticsearch::http::Method;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use self::bulk::{Bulks, Outcome};
-use self::cluster::{Call, Cluster, Endpoint};
+use self::bulk::{BulkWriter, ItemOutcome};
+use self::cluster::{Cluster, Endpoint, HttpExchange};
 use self::index::Index;
-use self::query::Old;
-use self::settings::Settings;
+use self::query::ExpiredDocument;
+use self::settings::ClusterSettings;
 use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
 
 pub use self::settings::{Addresses, ElasticsearchOptions};
 
-/// A cluster that is there answers within this time; one that is not must not hold the start of the gateway.
-const START_PATIENCE: Duration = Duration::from_secs(3);
-/// For a call that removes what is too old: no request waits for it.
-const TIDY_PATIENCE: Duration = Duration::from_secs(30);
-/// Documents that one call removes.
-const TIDY_PAGE: usize = 1_000;
+/// A running cluster answers within this time; one that is down must not delay the start of the gateway for longer.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a call that deletes old predictions: no request waits for it.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Documents that one call deletes.
+const DELETE_PAGE: usize = 1_000;
 
-/// The options of Elasticsearch cannot be followed.
+/// The options of Elasticsearch cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// `--prediction-store elasticsearch` alone, or addresses that are none.
+    /// `--prediction-store elasticsearch` without addresses, or with unusable ones.
     #[error(
         "no usable address of Elasticsearch; set ELASTICSEARCH_URL to http(s)://HOST:PORT, several with commas"
     )]
     NoAddress,
-    /// A file that an option names.
+    /// A file that an option names cannot be read.
     #[error("cannot read {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Certificates that are none.
+    /// A file that does not hold certificates.
     #[error("the file of ELASTICSEARCH_CA_CERT holds no certificate in PEM form")]
     Authority(#[source] elasticsearch::Error),
     /// A user without a password, or the reverse.
@@ -69,10 +68,10 @@ pub enum SetupError {
         "more than one of password, API key and bearer token for Elasticsearch, or one both by value and by file"
     )]
     TwoCredentials,
-    /// A secret that fits into no header.
-    #[error("a password, API key or bearer token for Elasticsearch is empty or no plain text")]
+    /// A secret that does not fit into a header.
+    #[error("a password, API key or bearer token for Elasticsearch is empty or not plain text")]
     NoText,
-    /// No HTTP client.
+    /// The HTTP client cannot be built.
     #[error("cannot set up the client of Elasticsearch")]
     Client(#[source] elasticsearch::Error),
 }
@@ -82,10 +81,10 @@ pub enum SetupError {
 pub(crate) struct ElasticsearchStore {
     cluster: Arc<Cluster>,
     index: Arc<Index>,
-    bulks: Arc<Bulks>,
+    writer: Arc<BulkWriter>,
     mget: Endpoint,
     search: Endpoint,
-    tidy: Endpoint,
+    delete: Endpoint,
     alias: String,
 }
 
@@ -96,87 +95,86 @@ impl ElasticsearchStore {
         options: &ElasticsearchOptions,
         limit: Duration,
     ) -> Result<Self, SetupError> {
-        let settings = Settings::read(addresses, options, limit)?;
+        let settings = ClusterSettings::read(addresses, options, limit)?;
         let cluster = Arc::new(Cluster::new(&settings)?);
         let alias = settings.alias;
         let index = Arc::new(Index::new(alias.clone()));
-        let bulks = Bulks::new(
+        let writer = BulkWriter::new(
             Arc::clone(&cluster),
             Arc::clone(&index),
             &alias,
             settings.retries,
         );
         Ok(Self {
-            // An index that is not there yet holds nothing; but a shard that does not answer is no empty page.
+            // A missing index holds nothing; but a shard that does not answer is not an empty page.
             search: cluster.endpoint(
                 "search",
                 &alias,
                 "_search?ignore_unavailable=true&allow_partial_search_results=false",
             ),
             mget: cluster.endpoint("mget", &alias, "_mget"),
-            tidy: cluster.endpoint("bulk", &alias, &format!("_bulk?{}", bulk::ANSWER)),
-            bulks: Arc::new(bulks),
+            delete: cluster.endpoint("bulk", &alias, &format!("_bulk?{}", bulk::ANSWER)),
+            writer: Arc::new(writer),
             cluster,
             index,
             alias,
         })
     }
 
-    /// Makes the index if it is missing. A cluster that cannot be reached now is asked again by the first write.
+    /// Creates the index if it is missing. If the cluster cannot be reached now, the first write tries again.
     pub(crate) async fn prepare(&self) {
         let (alias, nodes) = (&self.alias, self.cluster.names());
-        match self
-            .index
-            .ensure(&self.cluster, Instant::now() + START_PATIENCE)
-            .await
-        {
-            Ok(()) => {
-                tracing::info!(name: "prediction_store.ready", "predictions are kept in {alias} of Elasticsearch at {nodes}");
-            }
-            Err(failure) => {
-                // The innermost cause is the one that tells an operator what to mend: a certificate, a name, a password.
-                let cause = innermost(&failure).to_string();
-                let error_type = StoreError::from(failure).error_type();
-                tracing::warn!(
-                    name: "prediction_store.unready",
-                    { "error.type" = error_type, error = cause },
-                    "cannot make sure of the index {alias} of Elasticsearch at {nodes} ({error_type}: {cause}); the first write tries again"
-                );
-            }
-        }
+        let deadline = Instant::now() + START_TIMEOUT;
+        let Err(error) = self.index.ensure(&self.cluster, deadline).await else {
+            tracing::info!(name: "prediction_store.ready", "predictions are kept in {alias} of Elasticsearch at {nodes}");
+            return;
+        };
+        // The innermost cause names what an operator has to correct: a certificate, a name, a password.
+        let cause = error::causes(&error).last().map(ToString::to_string);
+        let cause = cause.unwrap_or_default();
+        let error_type = StoreError::from(error).error_type();
+        tracing::warn!(
+            name: "prediction_store.unready",
+            { "error.type" = error_type, error = cause },
+            "cannot make sure of the index {alias} of Elasticsearch at {nodes} ({error_type}: {cause}); the first write tries again"
+        );
     }
 
-    /// One call of a search, and what its answer means.
-    async fn find<T>(
-        &self,
-        body: Bytes,
-        read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.call(&self.search, body, self.cluster.patience, read)
-            .await
-    }
-
+    /// Sends one call and parses its answer.
     async fn call<T>(
         &self,
         endpoint: &Endpoint,
         body: Bytes,
-        patience: Duration,
-        read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+        timeout: Duration,
+        parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let call: Call = self.cluster.start(endpoint);
-        let sent = self
-            .cluster
-            .send(endpoint, &call, body, Instant::now() + patience)
-            .await;
-        sent.describe(&call, sent.resent);
-        let result = sent
-            .result
+        let call = self.cluster.start(endpoint);
+        let deadline = Instant::now() + timeout;
+        let HttpExchange { result, facts } =
+            self.cluster.send(endpoint, &call, body, deadline).await;
+        facts.record_on(&call.span);
+        let result = result
             .map_err(StoreError::from)
-            .and_then(|answer| read(&answer.body));
+            .and_then(|answer| parse(&answer));
         if let Err(error) = &result {
             call.span.fail(error, error.error_type());
         }
         result
+    }
+
+    /// Deletes documents and returns how many. One that was written anew in the meantime stays.
+    async fn delete(&self, expired: &[ExpiredDocument]) -> Result<u64, StoreError> {
+        let body = bulk::deletions(expired);
+        let parse = |answer: &[u8]| bulk::items(expired.len(), answer);
+        let mut deleted = 0;
+        for outcome in self.call(&self.delete, body, DELETE_TIMEOUT, parse).await? {
+            match outcome {
+                ItemOutcome::Done => deleted += 1,
+                ItemOutcome::Needless => {}
+                ItemOutcome::Failed(error) => return Err(error.into()),
+            }
+        }
+        Ok(deleted)
     }
 }
 
@@ -187,10 +185,9 @@ impl PredictionStore for ElasticsearchStore {
             return Ok(Vec::new());
         }
         let body = query::lookup(&lookup);
-        self.call(&self.mget, body, self.cluster.patience, |body| {
-            query::found(lookup, body)
-        })
-        .await
+        let parse = |answer: &[u8]| query::found(lookup, answer);
+        self.call(&self.mget, body, self.cluster.timeout, parse)
+            .await
     }
 
     async fn put_many(
@@ -200,14 +197,14 @@ impl PredictionStore for ElasticsearchStore {
         if predictions.is_empty() {
             return Ok(Vec::new());
         }
-        self.bulks.submit(predictions).await
+        self.writer.submit(predictions).await
     }
 
     async fn search(&self, search: Search) -> Result<Page, StoreError> {
-        self.find(query::search(&search), |body| {
-            query::page(search.limit, body)
-        })
-        .await
+        let body = query::search(&search);
+        let parse = |answer: &[u8]| query::page(search.limit, answer);
+        self.call(&self.search, body, self.cluster.timeout, parse)
+            .await
     }
 
     async fn latest_version(
@@ -215,60 +212,31 @@ impl PredictionStore for ElasticsearchStore {
         model: &str,
         variant: &str,
     ) -> Result<Option<String>, StoreError> {
-        self.find(query::latest_version(model, variant), query::version)
+        let body = query::latest_version(model, variant);
+        self.call(&self.search, body, self.cluster.timeout, query::version)
             .await
     }
 
-    /// By search and bulk delete, which every distribution has and which tells a document that was written anew apart.
+    /// Searches and bulk deletes, which every distribution of Elasticsearch supports.
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {
-        // A search sees what was stored before the last refresh. Without the right to ask for one it is only a little behind.
+        // A search sees what was stored before the last refresh. Without the right to refresh it is a little behind.
         let refresh = format!("{}/_refresh?ignore_unavailable=true", self.alias);
-        drop(
-            self.cluster
-                .manage(Method::Post, &refresh, None, Instant::now() + TIDY_PATIENCE)
-                .await,
-        );
+        let deadline = Instant::now() + DELETE_TIMEOUT;
+        let refreshed = self.cluster.manage(Method::Post, &refresh, None, deadline);
+        drop(refreshed.await);
         let (mut removed, mut after) = (0, None);
         loop {
-            let body = query::older(before, after.as_ref(), TIDY_PAGE);
-            let old = self
-                .call(&self.search, body, TIDY_PATIENCE, query::old)
+            let body = query::expired(before, after.as_ref(), DELETE_PAGE);
+            let expired: Vec<ExpiredDocument> = self
+                .call(&self.search, body, DELETE_TIMEOUT, query::expired_found)
                 .await?;
-            let Some(last) = old.last() else {
-                return Ok(removed);
-            };
-            let (count, end) = (old.len(), last.sort.clone());
-            let mut lines = Vec::new();
-            for Old {
-                index, id, version, ..
-            } in &old
-            {
-                bulk::delete(&mut lines, index, id, *version);
+            if !expired.is_empty() {
+                removed += self.delete(&expired).await?;
             }
-            let outcomes = self
-                .call(&self.tidy, lines.into(), TIDY_PATIENCE, |body| {
-                    bulk::items(count, body)
-                })
-                .await?;
-            for outcome in outcomes {
-                match outcome {
-                    Outcome::Done => removed += 1,
-                    Outcome::Needless => {}
-                    Outcome::Failed(failure) => return Err(failure.into()),
-                }
-            }
-            if count < TIDY_PAGE {
+            if expired.len() < DELETE_PAGE {
                 return Ok(removed);
             }
-            after = Some(end);
+            after = expired.into_iter().last().map(|document| document.sort);
         }
     }
-}
-
-fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost
 }

@@ -1,8 +1,10 @@
 //! The conformance suite on `SQLite`, and what only a file can get wrong.
 
+pub(crate) mod conformance;
+
 use std::path::Path;
 
-use super::conformance::{self, check, prediction};
+use self::conformance::{check, prediction};
 use super::sqlite::{OpenError, SqliteStore};
 use super::{Lookup, PredictionStore, Search, StoreError};
 

@@ -1,47 +1,35 @@
-//! The store as the gateway uses it: bounded in time, and with its failures told once.
+//! The store as the gateway uses it: with a time limit on every call, and with outages logged once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use runtime::Health;
+use runtime::{Health, Outage};
 
 use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
 
-/// A store that may be down. It tells the log and `/readyz` when it goes down and when it is back.
+const READS_FAIL: &str = "reads of the prediction store fail; predictions come from the model";
+const WRITES_FAIL: &str = "writes of the prediction store fail; new predictions are not kept";
+
+/// A store whose outages are logged and shown in `/readyz`.
 ///
-/// Reads and writes are watched apart: a store that is read-only for want of disk space would else seem to go down and
-/// come back with every request.
+/// Reads and writes have an outage each: with only one, a store that is read-only because its disk is full would seem to
+/// go down and come back with every request.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedStore {
     inner: Arc<dyn PredictionStore>,
     timeout: Duration,
-    reads: Watch,
-    writes: Watch,
+    reads: Outage,
+    writes: Outage,
 }
 
 impl WatchedStore {
     pub(crate) fn new(inner: Arc<dyn PredictionStore>, timeout: Duration, health: &Health) -> Self {
-        let watch = |key, what| Watch {
-            key,
-            what,
-            health: health.clone(),
-            down: Arc::default(),
-        };
-        let reads = watch(
-            "prediction_store_reads",
-            "reads of the prediction store fail; predictions come from the model",
-        );
-        let writes = watch(
-            "prediction_store_writes",
-            "writes of the prediction store fail; new predictions are not kept",
-        );
         Self {
             inner,
             timeout,
-            reads,
-            writes,
+            reads: Outage::new("prediction_store_reads", health),
+            writes: Outage::new("prediction_store_writes", health),
         }
     }
 
@@ -56,7 +44,7 @@ impl WatchedStore {
     pub(crate) async fn put_many(&self, predictions: Vec<StoredPrediction>) -> bool {
         let items = self.in_time(self.inner.put_many(predictions)).await;
         let stored = items.and_then(|items| items.into_iter().collect::<Result<(), StoreError>>());
-        self.writes.tell(&stored);
+        record(&self.writes, WRITES_FAIL, &stored);
         stored.is_ok()
     }
 
@@ -73,68 +61,41 @@ impl WatchedStore {
     }
 
     pub(crate) async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {
-        // Not watched in time: after a long pause there may be much to remove, and no request waits for it.
+        // Without a time limit: after a long pause there may be much to remove, and no request waits for it.
         self.inner.remove_older(before).await
     }
 
     async fn read<T>(
         &self,
-        work: impl Future<Output = Result<T, StoreError>>,
+        call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let result = self.in_time(work).await;
-        self.reads.tell(&result);
+        let result = self.in_time(call).await;
+        record(&self.reads, READS_FAIL, &result);
         result
     }
 
     async fn in_time<T>(
         &self,
-        work: impl Future<Output = Result<T, StoreError>>,
+        call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        tokio::time::timeout(self.timeout, work)
+        tokio::time::timeout(self.timeout, call)
             .await
             .unwrap_or(Err(StoreError::TimedOut))
     }
 }
 
-/// One kind of calls, and whether they fail just now.
-#[derive(Clone, Debug)]
-struct Watch {
-    key: &'static str,
-    what: &'static str,
-    health: Health,
-    down: Arc<AtomicBool>,
-}
-
-impl Watch {
-    fn tell<T>(&self, result: &Result<T, StoreError>) {
-        match result {
-            // A plain load first: in the usual case no request writes to the shared cache line.
-            Ok(_) if !self.down.load(Ordering::Relaxed) => {}
-            Ok(_) => self.came_up(),
-            Err(error) => self.went_down(error),
+/// Logs the begin and the end of an outage.
+fn record<T>(outage: &Outage, what: &str, result: &Result<T, StoreError>) {
+    match result {
+        Ok(_) if outage.end() => {
+            tracing::info!(name: "prediction_store.up", "no longer: {what}");
         }
-    }
-
-    fn came_up(&self) {
-        if self.down.swap(false, Ordering::Relaxed) {
-            self.health.detail(self.key, None);
-            tracing::info!(name: "prediction_store.up", "no longer: {}", self.what);
-        }
-    }
-
-    fn went_down(&self, error: &StoreError) {
-        if !self.down.swap(true, Ordering::Relaxed) {
-            self.health.detail(
-                self.key,
-                Some(format!("{} ({})", self.what, error.error_type())),
-            );
-            tracing::warn!(
-                name: "prediction_store.down",
-                { "error.type" = error.error_type() },
-                "{} ({})",
-                self.what,
-                error.error_type()
-            );
+        Ok(_) => {}
+        Err(error) => {
+            let error_type = error.error_type();
+            if outage.begin(|| format!("{what} ({error_type})")) {
+                tracing::warn!(name: "prediction_store.down", { "error.type" = error_type }, "{what} ({error_type})");
+            }
         }
     }
 }

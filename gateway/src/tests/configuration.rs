@@ -1,4 +1,4 @@
-//! What the gateway can be told, and what it says when it cannot do that.
+//! The options of the gateway, and the messages about those that cannot be used.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn parse(arguments: &[&str]) -> Result<Config, String> {
 }
 
 #[test]
-fn flags_are_read_and_nonsense_is_explained() {
+fn flags_are_parsed_and_wrong_ones_explained() {
     let config = parse(&[
         "--prediction-ttl",
         "2h",
@@ -51,7 +51,7 @@ fn flags_are_read_and_nonsense_is_explained() {
         StoreAddress::Sqlite(Path::new("/tmp/x.db").to_owned())
     );
     for (address, text) in [
-        ("redis://u:hunter2@x", "`redis` is no prediction store"),
+        ("redis://u:hunter2@x", "`redis` is not a prediction store"),
         ("sqlite:", "path of the file is missing"),
     ] {
         let store = parse(&["--prediction-store", address])
@@ -66,17 +66,23 @@ fn flags_are_read_and_nonsense_is_explained() {
         );
     }
     let wrong = [
-        (["--model-service", "ftp://x"], "no http or https address"),
+        (
+            ["--model-service", "ftp://x"],
+            "not an http or https address",
+        ),
         (
             ["--model-service", "models:8000"],
-            "no http or https address",
+            "not an http or https address",
         ),
         (
             ["--model-service", "a b=http://x"],
-            "`a b` names no variant",
+            "`a b` is not the name of a variant",
         ),
-        (["--model-service", "=http://x"], "`` names no variant"),
-        (["--model-service", "http://x,,"], "is no address"),
+        (
+            ["--model-service", "=http://x"],
+            "`` is not the name of a variant",
+        ),
+        (["--model-service", "http://x,,"], "is not an address"),
         (["--routes-refresh", "0s"], "must be more than 0"),
         (["--prediction-ttl", "0s"], "must be more than 0"),
         (["--prediction-ttl", "5"], "needs a unit"),
@@ -89,7 +95,7 @@ fn flags_are_read_and_nonsense_is_explained() {
 }
 
 #[test]
-fn services_have_names_and_may_be_several() {
+fn a_service_has_a_name_and_there_may_be_several() {
     let named = |arguments: &[&str]| {
         let services = parse(arguments).unwrap().model_service;
         services
@@ -120,7 +126,7 @@ fn services_have_names_and_may_be_several() {
 }
 
 #[tokio::test]
-async fn services_of_one_name_and_bad_routes_are_told_before_anything_is_served() {
+async fn services_of_one_name_and_bad_routes_are_refused_before_anything_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let (store, routes) = (
         folder.path().join("p.db"),
@@ -157,13 +163,13 @@ async fn services_of_one_name_and_bad_routes_are_told_before_anything_is_served(
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_stop, shutdown) = Shutdown::pair();
         let error = run(config, listener, shutdown).await.unwrap_err();
-        let told = runtime::chain(&error);
-        assert!(told.contains(expected), "{told}");
+        let message = runtime::chain(&error);
+        assert!(message.contains(expected), "{message}");
     }
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_used_is_told_before_anything_is_served() {
+async fn an_unusable_store_is_refused_before_anything_is_served() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("no.db");
     std::fs::write(&file, "no database".repeat(1_000)).unwrap();

@@ -1,4 +1,4 @@
-//! A store that fails when it is told to.
+//! A store that fails on demand.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,10 +49,7 @@ impl Troubled {
 }
 
 fn broken() -> StoreError {
-    StoreError::Engine {
-        error_type: "SQLITE_IOERR",
-        source: "broken on purpose".into(),
-    }
+    StoreError::engine("SQLITE_IOERR", "broken on purpose")
 }
 
 #[async_trait]
@@ -61,7 +58,7 @@ impl PredictionStore for Troubled {
         self.reading().await?;
         let size = lookup.len();
         let found = self.inner.get_many(lookup).await;
-        // Told afterwards: a test that waits for it knows that the read is over.
+        // Recorded afterwards: a test that waits for it knows that the read is over.
         self.lookups.lock().unwrap().push(size);
         found
     }

@@ -1,71 +1,70 @@
 //! Writes of concurrent requests, joined: while one bulk is under way, the next one collects.
 //!
 //! Each request has a `bulk predictions` span of its own, so that every trace of a miss has the same shape. The span of
-//! the first member is that of the call: its context goes to Elasticsearch, and it links to the requests of all members.
-//! The spans of the others link to it.
+//! the first write is that of the call: Elasticsearch gets its context, and it links to the requests of all the others,
+//! whose spans link to it.
 
 mod wire;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
 use telemetry::{SpanRef, WithSpan, attr};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::cluster::{Call, Cluster, Endpoint, backoff};
-use super::failure::Failure;
+use super::cluster::{ClientCall, Cluster, Endpoint, HttpExchange, backoff};
 use super::index::Index;
 use crate::store::{StoreError, StoredPrediction};
 
-use wire::Lines;
-pub(super) use wire::{ANSWER, Outcome, delete, items};
+use wire::BulkBody;
+pub(super) use wire::{ANSWER, ItemOutcome, deletions, items};
 
-/// Predictions after which a bulk is full; a single request may bring half as many.
+/// Predictions at which a bulk is full. A request may bring half as many.
 const FULL: usize = 2_000;
 
 type ItemResult = Result<(), StoreError>;
 
-/// The writes that wait, and the way of those that go.
+/// Writes predictions, one bulk at a time.
 #[derive(Debug)]
-pub(super) struct Bulks {
+pub(super) struct BulkWriter {
     cluster: Arc<Cluster>,
     index: Arc<Index>,
     endpoint: Endpoint,
     retries: u32,
-    waiting: Mutex<Waiting>,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    members: VecDeque<Member>,
+struct Queue {
+    writes: VecDeque<QueuedWrite>,
+    /// Whether a task is sending what is queued.
     running: bool,
 }
 
-/// One request's write.
+/// The write of one request.
 #[derive(Debug)]
-struct Member {
+struct QueuedWrite {
     predictions: Vec<StoredPrediction>,
-    call: Call,
+    call: ClientCall,
     request: Option<SpanRef>,
     done: oneshot::Sender<Vec<ItemResult>>,
 }
 
-impl Bulks {
+impl BulkWriter {
     pub(super) fn new(cluster: Arc<Cluster>, index: Arc<Index>, alias: &str, retries: u32) -> Self {
-        // Without `require_alias` a write would make an index of its own, with guessed fields, when ours is gone.
-        // `timeout` is how long Elasticsearch waits for a shard; nobody here waits longer.
-        let action = format!(
-            "_bulk?require_alias=true&timeout={}ms&{ANSWER}",
-            cluster.patience.as_millis()
-        );
-        let endpoint = cluster.endpoint("bulk", alias, &action);
+        // Without `require_alias` a write would create an index with guessed mappings when ours is gone. `timeout` is how
+        // long Elasticsearch waits for a shard, and nobody here waits longer.
+        let timeout = cluster.timeout.as_millis();
+        let action = format!("_bulk?require_alias=true&timeout={timeout}ms&{ANSWER}");
         Self {
+            endpoint: cluster.endpoint("bulk", alias, &action),
             cluster,
             index,
-            endpoint,
             retries,
-            waiting: Mutex::default(),
+            queue: Mutex::default(),
         }
     }
 
@@ -74,153 +73,123 @@ impl Bulks {
         self: &Arc<Self>,
         predictions: Vec<StoredPrediction>,
     ) -> Result<Vec<ItemResult>, StoreError> {
-        let (call, request) = (
-            self.cluster.start(&self.endpoint),
-            telemetry::current().span_ref(),
-        );
-        // Told at once: waiting for the bulk before, which may be the one that hangs, would help nobody.
-        if let Some(failure) = call.is_vain() {
-            let error = StoreError::from(failure);
+        let call = self.cluster.start(&self.endpoint);
+        // At once: nothing is gained by waiting for the bulk before, which may be the one that hangs.
+        if let Some(error) = call.all_down() {
+            let error = StoreError::from(error);
             call.span.fail(&error, error.error_type());
             return Err(error);
         }
-        let (done, settled) = oneshot::channel();
-        let was_running = {
-            let mut waiting = self.lock();
-            waiting.members.push_back(Member {
-                predictions,
-                call,
-                request,
-                done,
-            });
-            std::mem::replace(&mut waiting.running, true)
-        };
-        if !was_running {
-            let this = Arc::clone(self);
-            // Nobody joins it: every member hears of its items by its own channel.
-            drop(telemetry::task::spawn(async move { this.run().await }));
-        }
-        settled.await.map_err(|_| StoreError::Closed)
-    }
-
-    /// Writes whatever waits, one bulk for all that came in the meantime, until nothing waits.
-    async fn run(&self) {
-        while let Some(members) = self.next() {
-            self.write(members).await;
-        }
-    }
-
-    fn next(&self) -> Option<Vec<Member>> {
-        let mut waiting = self.lock();
-        let (mut members, mut count) = (Vec::new(), 0);
-        while let Some(member) = waiting.members.pop_front() {
-            // One who has left was told that nothing is stored, and during an outage many leave.
-            if member.done.is_closed() {
-                continue;
-            }
-            if count > 0 && count + member.predictions.len() > FULL {
-                waiting.members.push_front(member);
-                break;
-            }
-            count += member.predictions.len();
-            members.push(member);
-        }
-        waiting.running = !members.is_empty();
-        waiting.running.then_some(members)
-    }
-
-    /// Writes the predictions of all members together, and tells each what became of its own.
-    async fn write(&self, members: Vec<Member>) {
-        let Some(first) = members.first() else { return };
-        describe(&members);
-        let lines = Lines::of(members.iter().flat_map(|member| &member.predictions));
-        let mut results = self
-            .send(&first.call, &lines)
-            .with_span(&first.call.span)
-            .await
-            .into_iter();
-        for Member {
+        let (done, stored) = oneshot::channel();
+        let write = QueuedWrite {
             predictions,
             call,
+            request: telemetry::current().span_ref(),
             done,
-            ..
-        } in members
-        {
-            let items: Vec<_> = results.by_ref().take(predictions.len()).collect();
-            if let Some(error) = items.iter().find_map(|item| item.as_ref().err()) {
-                call.span.fail(error, error.error_type());
+        };
+        if self.queue.lock().push(write) {
+            let this = Arc::clone(self);
+            // Nobody joins it: every write gets its results through its own channel.
+            drop(telemetry::task::spawn(async move { this.run().await }));
+        }
+        stored.await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Sends what is queued, one bulk for all that came in the meantime, until the queue is empty.
+    async fn run(&self) {
+        loop {
+            let writes = self.queue.lock().next_bulk();
+            if writes.is_empty() {
+                return;
             }
-            // The span ends before the request that waits for it.
-            drop(call);
-            drop(done.send(items));
+            self.write(writes).await;
         }
     }
 
-    /// Sends all lines, then once more those that failed for a passing reason, while there is time.
-    async fn send(&self, call: &Call, lines: &Lines) -> Vec<ItemResult> {
-        let deadline = Instant::now() + self.cluster.patience;
-        let mut results: Vec<ItemResult> = lines
-            .items
-            .iter()
-            .map(|_| Err(StoreError::TimedOut))
-            .collect();
-        let mut open: Vec<usize> = (0..results.len()).collect();
-        let (mut tries, mut resent) = (0, 0);
+    /// Writes the predictions of all writes together and returns to each its own results.
+    async fn write(&self, writes: Vec<QueuedWrite>) {
+        let Some(first) = writes.first() else { return };
+        describe(&writes);
+        let body = BulkBody::new(writes.iter().flat_map(|write| &write.predictions));
+        let sent = self.send(&first.call, &body).with_span(&first.call.span);
+        let mut results = sent.await.into_iter();
+        for write in writes {
+            let items: Vec<_> = results.by_ref().take(write.predictions.len()).collect();
+            if let Some(error) = items.iter().find_map(|item| item.as_ref().err()) {
+                write.call.span.fail(error, error.error_type());
+            }
+            // The span ends before the request that waits for it.
+            drop(write.call);
+            drop(write.done.send(items));
+        }
+    }
+
+    /// Sends all items, then again those that failed for a transient reason, while there is time.
+    async fn send(&self, call: &ClientCall, body: &BulkBody) -> Vec<ItemResult> {
+        let deadline = Instant::now() + self.cluster.timeout;
+        let mut results = vec![Err(StoreError::TimedOut); body.len()];
+        let mut open: Vec<usize> = (0..body.len()).collect();
+        let (mut tries, mut retries) = (0, 0);
         loop {
-            let sent = match self.index.ensure(&self.cluster, deadline).await {
-                Ok(()) => {
-                    self.cluster
-                        .send(&self.endpoint, call, lines.select(&open), deadline)
-                        .await
-                }
-                Err(failure) => failure.into(),
-            };
-            resent += sent.resent;
-            match sent
-                .result
-                .as_ref()
-                .map_err(Failure::share)
-                .and_then(|answer| items(open.len(), &answer.body))
+            let HttpExchange { result, mut facts } =
+                self.send_once(call, body.select(&open), deadline).await;
+            retries += facts.retries;
+            match result
+                .map_err(StoreError::from)
+                .and_then(|answer| items(open.len(), &answer))
             {
                 Ok(items) => open = self.settle(&open, items, &mut results),
-                Err(failure) => {
-                    open.drain(..)
-                        .for_each(|at| results[at] = Err(share(&failure)));
+                Err(error) => {
+                    for at in open.drain(..) {
+                        results[at] = Err(error.clone());
+                    }
                 }
             }
             if open.is_empty() || tries >= self.retries || !backoff(tries, deadline).await {
-                sent.describe(call, resent);
+                facts.retries = retries;
+                facts.record_on(&call.span);
                 return results;
             }
             tries += 1;
-            resent += 1;
+            retries += 1;
         }
     }
 
-    /// Takes down what became of each item, and gives those that are worth another try.
+    async fn send_once(&self, call: &ClientCall, body: Bytes, deadline: Instant) -> HttpExchange {
+        match self.index.ensure(&self.cluster, deadline).await {
+            Ok(()) => {
+                self.cluster
+                    .send(&self.endpoint, call, body, deadline)
+                    .await
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Enters the results of the open items and returns those to try again.
     fn settle(
         &self,
         open: &[usize],
-        items: Vec<Outcome>,
+        items: Vec<ItemOutcome>,
         results: &mut [ItemResult],
     ) -> Vec<usize> {
         let (mut again, mut older) = (Vec::new(), 0);
         for (at, outcome) in open.iter().zip(items) {
             results[*at] = match outcome {
-                Outcome::Done => Ok(()),
-                // What is stored is newer. That is what the version is for, and the request's answer is as good.
-                Outcome::Needless => {
+                ItemOutcome::Done => Ok(()),
+                // A newer prediction is stored, and the request's answer is as good.
+                ItemOutcome::Needless => {
                     older += 1;
                     Ok(())
                 }
-                Outcome::Failed(failure) => {
-                    if failure.is_without_index() {
-                        self.index.is_gone();
+                ItemOutcome::Failed(error) => {
+                    if error.is_missing_index() {
+                        self.index.forget();
                     }
-                    if failure.is_passing() || failure.is_without_index() {
+                    if error.is_transient() || error.is_missing_index() {
                         again.push(*at);
                     }
-                    Err(failure.into())
+                    Err(error.into())
                 }
             };
         }
@@ -229,54 +198,65 @@ impl Bulks {
         }
         again
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    /// Adds a write; true if the caller has to start a task that sends it.
+    fn push(&mut self, write: QueuedWrite) -> bool {
+        self.writes.push_back(write);
+        !std::mem::replace(&mut self.running, true)
+    }
+
+    /// Takes the writes of the next bulk; none if the queue is empty.
+    fn next_bulk(&mut self) -> Vec<QueuedWrite> {
+        let (mut writes, mut count) = (Vec::new(), 0);
+        // Writes whose callers left, of which there are many in an outage, were reported as not stored.
+        self.writes.retain(|write| !write.done.is_closed());
+        while let Some(write) = self
+            .writes
+            .pop_front_if(|write| count == 0 || count + write.predictions.len() <= FULL)
+        {
+            count += write.predictions.len();
+            writes.push(write);
+        }
+        self.running = !writes.is_empty();
+        writes
     }
 }
 
-/// Joins the spans: sizes and links.
-fn describe(members: &[Member]) {
-    let Some((first, others)) = members.split_first() else {
+/// Records sizes and links on the spans of the writes.
+fn describe(writes: &[QueuedWrite]) {
+    let Some((first, others)) = writes.split_first() else {
         return;
     };
-    let own = |member: &Member| member.predictions.len();
-    batch(&first.call, members.iter().map(own).sum());
+    set_batch_size(
+        first,
+        writes.iter().map(|write| write.predictions.len()).sum(),
+    );
     if others.is_empty() {
         return;
     }
-    let call = first.call.span.span_ref();
-    first.call.span.in_scope(|| {
-        members
-            .iter()
-            .filter_map(|member| member.request.as_ref())
-            .for_each(|request| telemetry::current().add_link(request));
-    });
+    for request in writes.iter().filter_map(|write| write.request.as_ref()) {
+        first
+            .call
+            .span
+            .in_scope(|| telemetry::current().add_link(request));
+    }
+    let shared = first.call.span.span_ref();
     for other in others {
-        batch(&other.call, own(other));
-        other.call.span.in_scope(|| {
-            call.iter()
-                .for_each(|call| telemetry::current().add_link(call))
-        });
+        set_batch_size(other, other.predictions.len());
+        if let Some(shared) = &shared {
+            other
+                .call
+                .span
+                .in_scope(|| telemetry::current().add_link(shared));
+        }
     }
 }
 
-fn batch(call: &Call, size: usize) {
-    // By the conventions a batch of one is no batch.
+fn set_batch_size(write: &QueuedWrite, size: usize) {
+    // By the conventions a batch of one is not a batch.
     if let Some(size) = i64::try_from(size).ok().filter(|size| *size > 1) {
-        call.span.set(attr::DB_OPERATION_BATCH_SIZE, size);
-    }
-}
-
-/// A copy for one more of the items that failed together.
-fn share(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Engine { error_type, source } => StoreError::Engine {
-            error_type,
-            source: source.to_string().into(),
-        },
-        StoreError::Unreadable { what } => StoreError::Unreadable { what },
-        StoreError::TimedOut => StoreError::TimedOut,
-        StoreError::Closed => StoreError::Closed,
+        write.call.span.set(attr::DB_OPERATION_BATCH_SIZE, size);
     }
 }

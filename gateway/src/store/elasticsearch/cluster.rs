@@ -1,4 +1,4 @@
-//! Calls of a cluster: a span for each, the trace context in its headers, a node that is alive, and a few more tries.
+//! Calls of a cluster: their spans, the trace context in their headers, the choice of a node, and retries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +12,11 @@ use telemetry::{Context, KeyValue, attr};
 use tokio::time::Instant;
 
 use super::SetupError;
-use super::failure::Failure;
+use super::error::CallError;
 use super::node::Node;
-use super::settings::Settings;
+use super::settings::ClusterSettings;
 
-/// A wait before the second try is no longer than this; it doubles with each further one.
+/// The longest wait before the first retry; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
 const TRACEPARENT: &str = "traceparent";
@@ -27,28 +27,28 @@ pub(super) struct Cluster {
     nodes: Vec<Node>,
     turn: AtomicUsize,
     /// For one call with its retries.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     retries: u32,
 }
 
-/// An operation that is called again and again.
+/// An operation with everything that is the same for each of its calls.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     operation: &'static str,
     collection: String,
     path: String,
-    /// What the span of a call shows from its start, for each node.
-    shown: Vec<[KeyValue; 4]>,
+    /// For each node, the attributes that the span of a call has from its start.
+    attributes: Vec<[KeyValue; 4]>,
 }
 
 /// A call under way: its span, and the node that it goes to first.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct ClientCall {
     pub(super) span: DbSpan,
     node: Option<usize>,
 }
 
-/// What goes over the wire.
+/// An HTTP request.
 #[derive(Clone, Debug)]
 struct Message<'a> {
     method: Method,
@@ -57,61 +57,51 @@ struct Message<'a> {
     body: Option<Bytes>,
 }
 
-/// What became of a message.
+/// A message and the answer to it, after all retries.
 #[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) result: Result<Answer, Failure>,
-    /// The tries after the first one.
-    pub(super) resent: u32,
+pub(super) struct HttpExchange {
+    /// The body of a successful answer.
+    pub(super) result: Result<Bytes, CallError>,
+    pub(super) facts: ExchangeFacts,
 }
 
-/// An answer with a good status.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) body: Bytes,
-    status: StatusCode,
-    handled: Handled,
-}
-
-/// Who answered, where a proxy before the cluster tells it.
-#[derive(Debug)]
-struct Handled {
+/// What the span of a call records about the exchange.
+#[derive(Debug, Default)]
+pub(super) struct ExchangeFacts {
+    status: Option<StatusCode>,
+    pub(super) retries: u32,
+    /// Elastic Cloud names the cluster and the node that answered; others do not.
     cluster: Option<String>,
     node: Option<String>,
 }
 
-impl Call {
-    /// The failure of a call that need not be sent: every node is down.
-    pub(super) fn is_vain(&self) -> Option<Failure> {
-        self.node.is_none().then_some(Failure::AllDown)
+impl ClientCall {
+    /// The error of a call that cannot be sent, because every node is down.
+    pub(super) fn all_down(&self) -> Option<CallError> {
+        self.node.is_none().then_some(CallError::AllDown)
     }
 }
 
 impl Cluster {
-    pub(super) fn new(settings: &Settings) -> Result<Self, SetupError> {
-        let nodes = settings
-            .nodes
-            .iter()
-            .map(|url| Node::new(url.clone(), settings))
-            .collect::<Result<_, _>>()?;
+    pub(super) fn new(settings: &ClusterSettings) -> Result<Self, SetupError> {
+        let nodes = settings.nodes.iter();
         Ok(Self {
-            nodes,
+            nodes: nodes
+                .map(|url| Node::new(url.clone(), settings))
+                .collect::<Result<_, _>>()?,
             turn: AtomicUsize::new(0),
-            patience: settings.patience,
+            timeout: settings.timeout,
             retries: settings.retries,
         })
     }
 
     /// Host and port of each node.
     pub(super) fn names(&self) -> String {
-        self.nodes
-            .iter()
-            .map(Node::name)
-            .collect::<Vec<_>>()
-            .join(",")
+        let names: Vec<_> = self.nodes.iter().map(Node::name).collect();
+        names.join(",")
     }
 
-    /// Prepares `POST /{collection}/{action}`; the path may have a query without secrets.
+    /// Prepares `POST /{collection}/{action}`. The action may have a query without secrets.
     pub(super) fn endpoint(
         &self,
         operation: &'static str,
@@ -119,149 +109,97 @@ impl Cluster {
         action: &str,
     ) -> Endpoint {
         let path = format!("{collection}/{action}");
-        let shown = |node: &Node| {
-            let url: Arc<str> = format!("{}{path}", node.url).into();
-            let host: Arc<str> = node
-                .url
-                .host_str()
-                .unwrap_or_default()
-                .trim_matches(['[', ']'])
-                .into();
-            [
-                KeyValue::new(attr::HTTP_REQUEST_METHOD, "POST"),
-                KeyValue::new(attr::URL_FULL, url),
-                KeyValue::new(attr::SERVER_ADDRESS, host),
-                KeyValue::new(
-                    attr::SERVER_PORT,
-                    i64::from(node.url.port_or_known_default().unwrap_or_default()),
-                ),
-            ]
-        };
         Endpoint {
             operation,
             collection: collection.to_owned(),
-            shown: self.nodes.iter().map(shown).collect(),
+            attributes: self
+                .nodes
+                .iter()
+                .map(|node| attributes(node, &path))
+                .collect(),
             path,
         }
     }
 
     /// Starts a call below the current span.
-    pub(super) fn start(&self, endpoint: &Endpoint) -> Call {
+    pub(super) fn start(&self, endpoint: &Endpoint) -> ClientCall {
         let node = self.pick(None);
-        let shown = node.or(Some(0)).and_then(|node| endpoint.shown.get(node));
+        let attributes = endpoint.attributes.get(node.unwrap_or_default());
         let operation = db::Operation {
             system: "elasticsearch",
             operation: endpoint.operation,
             collection: endpoint.collection.clone(),
             namespace: None,
         };
-        Call {
+        ClientCall {
             span: db::start_with(
                 operation,
-                shown.map(|shown| shown.to_vec()).unwrap_or_default(),
+                attributes.map(|some| some.to_vec()).unwrap_or_default(),
             ),
             node,
         }
     }
 
-    /// Sends what `call` is about. What came of it is told to the span by [`Sent::describe`].
+    /// Sends the message of `call`; the caller records the facts on its span.
     pub(super) async fn send(
         &self,
         endpoint: &Endpoint,
-        call: &Call,
+        call: &ClientCall,
         body: Bytes,
         deadline: Instant,
-    ) -> Sent {
-        let headers = headers(Some(&call.span.context()));
+    ) -> HttpExchange {
         let message = Message {
             method: Method::Post,
             path: &endpoint.path,
-            headers,
+            headers: headers(Some(&call.span.context())),
             body: Some(body),
         };
         match call.node {
             Some(node) => self.exchange(message, node, deadline).await,
-            None => Failure::AllDown.into(),
+            None => CallError::AllDown.into(),
         }
     }
 
-    /// Sends what belongs to no request's trace, such as the making of the index.
+    /// Sends what belongs to no request's trace, such as the creation of the index.
     pub(super) async fn manage(
         &self,
         method: Method,
         path: &str,
         body: Option<Bytes>,
         deadline: Instant,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Bytes, CallError> {
         let message = Message {
             method,
             path,
             headers: headers(None),
             body,
         };
-        // Whoever comes here has a reason, and may be the one who learns that the cluster is back.
+        // It is sent even if every node is down, and so may be the first call after an outage.
         let node = self.pick(None).unwrap_or_default();
         self.exchange(message, node, deadline).await.result
     }
 
-    /// Sends one message, with a few more tries while there is time.
-    async fn exchange(&self, message: Message<'_>, mut node: usize, deadline: Instant) -> Sent {
-        let mut resent = 0;
+    /// Sends one message, with retries while there is time.
+    async fn exchange(
+        &self,
+        message: Message<'_>,
+        mut node: usize,
+        deadline: Instant,
+    ) -> HttpExchange {
+        let mut retries = 0;
         loop {
-            let result = self
-                .attempt(&self.nodes[node], message.clone(), deadline)
-                .await;
-            let passing = result.as_ref().is_err_and(Failure::is_passing);
-            if !passing || resent >= self.retries || !backoff(resent, deadline).await {
-                return Sent { result, resent };
+            let mut exchange = self.nodes[node].exchange(message.clone(), deadline).await;
+            exchange.facts.retries = retries;
+            let transient = exchange.result.as_ref().is_err_and(CallError::is_transient);
+            if !transient || retries >= self.retries || !backoff(retries, deadline).await {
+                return exchange;
             }
-            resent += 1;
+            retries += 1;
             node = self.pick(Some(node)).unwrap_or(node);
         }
     }
 
-    async fn attempt(
-        &self,
-        node: &Node,
-        message: Message<'_>,
-        deadline: Instant,
-    ) -> Result<Answer, Failure> {
-        let Message {
-            method,
-            path,
-            headers,
-            body,
-        } = message;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let sent = node
-            .transport
-            .send(method, path, headers, None::<&()>, body, Some(left))
-            .await;
-        let read = match sent {
-            Ok(response) => {
-                let (status, told) = (response.status_code(), Handled::by(response.headers()));
-                response.bytes().await.map(|body| (status, told, body))
-            }
-            Err(error) => Err(error),
-        };
-        let (status, handled, body) = read.map_err(|error| {
-            let failure = Failure::exchange(node.name(), error);
-            node.was_silent();
-            failure
-        })?;
-        node.answered();
-        if status.is_success() {
-            Ok(Answer {
-                body,
-                status,
-                handled,
-            })
-        } else {
-            Err(Failure::answer(status, &body))
-        }
-    }
-
-    /// The next node in turn that is worth a call, another than `last` if there is one; `None` when all are down.
+    /// The next node in turn that is not paused, another than `last` if there is one; `None` when all are down.
     fn pick(&self, last: Option<usize>) -> Option<usize> {
         let count = self.nodes.len();
         let start = if count == 1 {
@@ -274,65 +212,89 @@ impl Cluster {
     }
 }
 
-impl Sent {
-    /// Tells the span of the call all but the failure itself. `resent` may count the tries of earlier messages of the call.
-    pub(super) fn describe(&self, call: &Call, resent: u32) {
-        if resent > 0 {
-            call.span
-                .set(attr::HTTP_REQUEST_RESEND_COUNT, i64::from(resent));
-        }
-        match &self.result {
-            Ok(answer) => {
-                call.span.answered(answer.status.as_u16());
-                // Elastic Cloud says which cluster and node it was; others do not.
-                answer
-                    .handled
-                    .cluster
-                    .iter()
-                    .for_each(|name| call.span.set(attr::DB_NAMESPACE, name.clone()));
-                answer
-                    .handled
-                    .node
-                    .iter()
-                    .for_each(|name| call.span.set(attr::ELASTICSEARCH_NODE_NAME, name.clone()));
-            }
-            Err(failure) => failure
-                .status()
-                .iter()
-                .for_each(|status| call.span.answered(status.as_u16())),
-        }
-    }
-}
-
-impl From<Failure> for Sent {
-    fn from(failure: Failure) -> Self {
-        Self {
-            result: Err(failure),
-            resent: 0,
-        }
-    }
-}
-
-impl Handled {
-    fn by(headers: &HeaderMap) -> Self {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-                .map(str::to_owned)
+impl Node {
+    async fn exchange(&self, message: Message<'_>, deadline: Instant) -> HttpExchange {
+        let Message {
+            method,
+            path,
+            headers,
+            body,
+        } = message;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let sent = self
+            .transport
+            .send(method, path, headers, None::<&()>, body, Some(left));
+        let received = async {
+            let response = sent.await?;
+            let (status, headers) = (response.status_code(), response.headers());
+            let facts = ExchangeFacts::new(status, headers);
+            Ok((status, facts, response.bytes().await?))
         };
+        match received.await {
+            Ok((status, facts, body)) => {
+                self.record_answer();
+                if status.is_success() {
+                    HttpExchange {
+                        result: Ok(body),
+                        facts,
+                    }
+                } else {
+                    CallError::answer(status, &body).into()
+                }
+            }
+            Err(error) => {
+                self.record_silence();
+                CallError::transport(self.name(), error).into()
+            }
+        }
+    }
+}
+
+impl ExchangeFacts {
+    fn new(status: StatusCode, headers: &HeaderMap) -> Self {
+        let text = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Self {
+            status: Some(status),
+            retries: 0,
             cluster: text("x-found-handling-cluster"),
             node: text("x-found-handling-instance"),
         }
     }
+
+    pub(super) fn record_on(self, span: &DbSpan) {
+        if self.retries > 0 {
+            span.set(attr::HTTP_REQUEST_RESEND_COUNT, i64::from(self.retries));
+        }
+        if let Some(status) = self.status {
+            span.answered(status.as_u16());
+        }
+        if let Some(cluster) = self.cluster {
+            span.set(attr::DB_NAMESPACE, cluster);
+        }
+        if let Some(node) = self.node {
+            span.set(attr::ELASTICSEARCH_NODE_NAME, node);
+        }
+    }
 }
 
-/// Waits a random time before another try (full jitter: gateways that failed together shall not come back together). False
-/// when the deadline comes first.
-pub(super) async fn backoff(tries: u32, deadline: Instant) -> bool {
-    let most = FIRST_WAIT * 2_u32.pow(tries.min(10));
-    let wait = most.mul_f64(rand::random_range(0.0..1.0));
+impl From<CallError> for HttpExchange {
+    fn from(error: CallError) -> Self {
+        let facts = ExchangeFacts {
+            status: error.status(),
+            ..ExchangeFacts::default()
+        };
+        Self {
+            result: Err(error),
+            facts,
+        }
+    }
+}
+
+/// Waits a random time before another try, so that gateways that failed together do not come back together. Returns false
+/// if the deadline comes first.
+pub(super) async fn backoff(retries: u32, deadline: Instant) -> bool {
+    let longest = FIRST_WAIT * 2_u32.pow(retries.min(10));
+    let wait = longest.mul_f64(rand::random_range(0.0..1.0));
     let in_time = Instant::now() + wait < deadline;
     if in_time {
         tokio::time::sleep(wait).await;
@@ -340,12 +302,25 @@ pub(super) async fn backoff(tries: u32, deadline: Instant) -> bool {
     in_time
 }
 
-/// The headers of a message: what the body is, and for a request the trace, in two languages.
+fn attributes(node: &Node, path: &str) -> [KeyValue; 4] {
+    let url: Arc<str> = format!("{}{path}", node.url).into();
+    let host = node.url.host_str().unwrap_or_default();
+    let host: Arc<str> = host.trim_matches(['[', ']']).into();
+    let port = node.url.port_or_known_default().unwrap_or_default();
+    [
+        KeyValue::new(attr::HTTP_REQUEST_METHOD, "POST"),
+        KeyValue::new(attr::URL_FULL, url),
+        KeyValue::new(attr::SERVER_ADDRESS, host),
+        KeyValue::new(attr::SERVER_PORT, i64::from(port)),
+    ]
+}
+
+/// The headers of a message; a call of a request carries its trace context.
 fn headers(context: Option<&Context>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(6);
     if let Some(context) = context {
         telemetry::client::inject(context, &mut headers);
-        // `X-Opaque-Id` is what slow logs and the list of tasks show; the trace id leads from there to the trace.
+        // Slow logs and the task list show `X-Opaque-Id`; the trace id leads from there to the trace.
         let trace = headers
             .get(TRACEPARENT)
             .and_then(|value| value.as_bytes().get(3..35));
@@ -353,7 +328,7 @@ fn headers(context: Option<&Context>) -> HeaderMap {
             headers.insert(OPAQUE_ID, trace);
         }
     }
-    // The answers are small and the way is short: unpacking them would cost more than it saves.
+    // Answers are small and the network is near: decompressing them would cost more than it saves.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers
 }

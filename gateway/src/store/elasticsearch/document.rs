@@ -1,7 +1,6 @@
-//! A prediction as a document: its id, its fields, and both ways between them and [`StoredPrediction`].
+//! A prediction as a document: its id, its fields, and the way from and to [`StoredPrediction`].
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,9 +13,10 @@ use crate::store::{Key, StoreError, StoredPrediction};
 /// The most bytes of an id in Elasticsearch.
 const MAX_ID_BYTES: usize = 512;
 
-/// `model@variant/version/data_id`, which no other key has: in all but the last, `%`, `/` and `@` are escaped. The variant
-/// `primary` is left out together with its `@`, so that what was stored before there were variants is found as its. What is
-/// longer than an id may be is told by its hash, which has no slash and so is no other key's id either.
+/// `model@variant/version/data_id`, unique to the key: `%`, `/` and `@` are escaped in all parts but the last.
+///
+/// The variant `primary` is left out together with its `@`, so that predictions of the releases before variants are still
+/// found. An id that would be too long is replaced by its hash, which has no slash and so cannot be the id of another key.
 pub(super) fn id(model: &str, variant: &str, version: &str, data_id: &str) -> String {
     let mut id =
         String::with_capacity(model.len() + variant.len() + version.len() + data_id.len() + 3);
@@ -32,31 +32,28 @@ pub(super) fn id(model: &str, variant: &str, version: &str, data_id: &str) -> St
     if id.len() <= MAX_ID_BYTES {
         return id;
     }
-    Sha256::digest(id.as_bytes())
-        .iter()
-        .fold("sha256-".to_owned(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    format!("sha256-{}", hex::encode(Sha256::digest(&id)))
 }
 
 fn escape(part: &str, id: &mut String) {
-    part.chars().for_each(|letter| match letter {
-        '%' => id.push_str("%25"),
-        '/' => id.push_str("%2F"),
-        '@' => id.push_str("%40"),
-        letter => id.push(letter),
-    });
+    for letter in part.chars() {
+        match letter {
+            '%' => id.push_str("%25"),
+            '/' => id.push_str("%2F"),
+            '@' => id.push_str("%40"),
+            letter => id.push(letter),
+        }
+    }
 }
 
-/// The version that makes Elasticsearch refuse an older computation after a newer one: microseconds since 1970.
+/// The document version, microseconds since 1970: with it Elasticsearch refuses an older computation after a newer one.
 pub(super) fn version(computed_at: Timestamp) -> i64 {
     computed_at.as_microsecond().max(0)
 }
 
-/// The fields of a document that is written.
+/// A document to write.
 #[derive(Serialize)]
-pub(super) struct Written<'a> {
+pub(super) struct NewDocument<'a> {
     model: &'a str,
     model_version: &'a str,
     data_id: &'a str,
@@ -73,7 +70,7 @@ pub(super) struct Written<'a> {
     run_id: Option<&'a str>,
 }
 
-impl<'a> From<&'a StoredPrediction> for Written<'a> {
+impl<'a> From<&'a StoredPrediction> for NewDocument<'a> {
     fn from(prediction: &'a StoredPrediction) -> Self {
         let by = prediction.computed_by.as_ref();
         Self {
@@ -92,9 +89,9 @@ impl<'a> From<&'a StoredPrediction> for Written<'a> {
     }
 }
 
-/// The fields of a document that is read. A lookup knows the key and does not read it again.
+/// The fields of a stored document without its key, which a lookup knows already.
 #[derive(Debug, Deserialize)]
-pub(super) struct Fields<'a> {
+pub(super) struct DocumentFields<'a> {
     label: String,
     confidence: f32,
     probabilities: Vec<f32>,
@@ -108,18 +105,18 @@ pub(super) struct Fields<'a> {
     run_id: Option<String>,
 }
 
-/// The same with the key, for a search.
+/// A stored document with its key, for a search.
 #[derive(Debug, Deserialize)]
-pub(super) struct Whole<'a> {
+pub(super) struct StoredDocument<'a> {
     model: String,
     variant: String,
     model_version: String,
     data_id: String,
     #[serde(borrow, flatten)]
-    fields: Fields<'a>,
+    fields: DocumentFields<'a>,
 }
 
-impl Fields<'_> {
+impl DocumentFields<'_> {
     pub(super) fn with_key(self, key: Key) -> Result<StoredPrediction, StoreError> {
         Ok(StoredPrediction {
             key,
@@ -141,7 +138,7 @@ impl Fields<'_> {
     }
 }
 
-impl Whole<'_> {
+impl StoredDocument<'_> {
     pub(super) fn into_prediction(self) -> Result<StoredPrediction, StoreError> {
         let key = Key {
             model: self.model,

@@ -1,73 +1,73 @@
-//! Why Elasticsearch did not do what was asked, in bounded words, and whether asking again may help.
+//! Why a call of Elasticsearch failed, from a bounded set of codes, and whether a retry may help.
 
 use std::error::Error;
 use std::io;
 
 use elasticsearch::http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::store::StoreError;
 
-/// The most of an engine's own words that is kept: they may quote a document.
+/// Characters of a reason that are kept: it may quote a document.
 const MAX_REASON: usize = 300;
 
-/// A call that came to nothing, or an item of a bulk.
+/// A call failed, or one item of a bulk.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum CallError {
     /// No connection, or one that broke.
     #[error("cannot exchange with {node}")]
-    Broken {
+    Transport {
         node: String,
         error_type: &'static str,
         #[source]
         source: elasticsearch::Error,
     },
-    /// The time was over.
+    /// No answer within the time limit.
     #[error("no answer from {node} in time")]
     TimedOut { node: String },
-    /// Every node failed a moment ago, and it is not yet time to try one again.
+    /// Every node failed a moment ago and is paused.
     #[error("no node answered a moment ago")]
     AllDown,
-    /// Elasticsearch said no.
+    /// Elasticsearch answered with an error.
     #[error("Elasticsearch answered {status}: {reason}")]
     Refused {
         status: StatusCode,
         error_type: &'static str,
         reason: String,
     },
-    /// An answer that is not one of Elasticsearch.
+    /// The answer cannot be parsed.
     #[error("the answer is not one of Elasticsearch")]
     Unreadable(#[source] serde_json::Error),
 }
 
-impl Failure {
-    /// A call whose exchange broke off.
-    pub(super) fn exchange(node: &str, error: elasticsearch::Error) -> Self {
+impl CallError {
+    /// The exchange with a node broke off.
+    pub(super) fn transport(node: &str, source: elasticsearch::Error) -> Self {
         let node = node.to_owned();
-        if error.is_timeout() {
+        if source.is_timeout() {
             return Self::TimedOut { node };
         }
-        let error_type = if refuses_connections(&error) {
+        let error_type = if causes(&source).any(is_refused_connection) {
             "connect_error"
         } else {
             "transport_error"
         };
-        Self::Broken {
+        Self::Transport {
             node,
             error_type,
-            source: error,
+            source,
         }
     }
 
     /// An answer with an error status.
     pub(super) fn answer(status: StatusCode, body: &[u8]) -> Self {
-        let Refusal { error } = serde_json::from_slice(body).unwrap_or_default();
+        let ErrorBody { error } = serde_json::from_slice(body).unwrap_or_default();
         Self::item(status, error)
     }
 
-    /// An item of a bulk, or of several documents, that failed by itself.
-    pub(super) fn item(status: StatusCode, cause: Cause) -> Self {
-        let Cause { kind, mut reason } = cause;
+    /// An item of a bulk or of an `_mget` failed by itself.
+    pub(super) fn item(status: StatusCode, cause: ErrorCause) -> Self {
+        let ErrorCause { kind, mut reason } = cause;
         if let Some((end, _)) = reason.char_indices().nth(MAX_REASON) {
             reason.truncate(end);
         }
@@ -78,10 +78,10 @@ impl Failure {
         }
     }
 
-    /// Whether the same call may well succeed in a moment. A write twice is a write once: ids and versions see to that.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Whether the same call may succeed in a moment. Repeating a write is safe: ids and versions make it idempotent.
+    pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Broken { .. } => true,
+            Self::Transport { .. } => true,
             Self::Refused {
                 status, error_type, ..
             } => {
@@ -93,41 +93,22 @@ impl Failure {
         }
     }
 
-    /// Whether the index was deleted under our feet, or never made.
-    pub(super) fn is_without_index(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused {
-                error_type: "index_not_found_exception",
-                ..
-            }
-        )
-    }
-
-    /// A copy for one more of those who share the call.
-    pub(super) fn share(&self) -> StoreError {
-        let (error_type, text) = (self.error_type(), self.to_string());
-        match self {
-            Self::TimedOut { .. } => StoreError::TimedOut,
-            _ => StoreError::Engine {
-                error_type,
-                source: text.into(),
-            },
-        }
+    /// Whether the index does not exist: it was deleted, or never created.
+    pub(super) fn is_missing_index(&self) -> bool {
+        self.error_type() == "index_not_found_exception"
     }
 
     /// The status of the answer, if there is one.
     pub(super) fn status(&self) -> Option<StatusCode> {
-        if let Self::Refused { status, .. } = self {
-            Some(*status)
-        } else {
-            None
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            _ => None,
         }
     }
 
     fn error_type(&self) -> &'static str {
         match self {
-            Self::Broken { error_type, .. } | Self::Refused { error_type, .. } => error_type,
+            Self::Transport { error_type, .. } | Self::Refused { error_type, .. } => error_type,
             Self::TimedOut { .. } => "timeout",
             Self::AllDown => "no_node_alive",
             Self::Unreadable(_) => "unreadable",
@@ -135,14 +116,11 @@ impl Failure {
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::TimedOut { .. } => Self::TimedOut,
-            other => Self::Engine {
-                error_type: other.error_type(),
-                source: Box::new(other),
-            },
+impl From<CallError> for StoreError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::TimedOut { .. } => Self::TimedOut,
+            other => Self::engine(other.error_type(), other),
         }
     }
 }
@@ -150,65 +128,58 @@ impl From<Failure> for StoreError {
 /// The body of an answer with an error status.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Refusal {
-    error: Cause,
+struct ErrorBody {
+    error: ErrorCause,
 }
 
-/// Elasticsearch's own words: a type and a reason, or only a text.
-#[derive(Debug, Default)]
-pub(super) struct Cause {
+/// Elasticsearch's description of an error.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "ErrorForm")]
+pub(super) struct ErrorCause {
     pub(super) kind: String,
-    pub(super) reason: String,
+    reason: String,
 }
 
-impl<'de> Deserialize<'de> for Cause {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Whole {
-                #[serde(rename = "type", default)]
-                kind: String,
-                #[serde(default)]
-                reason: Option<String>,
-            },
-            Text(String),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Whole { kind, reason } => Self {
-                kind,
-                reason: reason.unwrap_or_default(),
-            },
-            Form::Text(reason) => Self {
-                kind: String::new(),
-                reason,
-            },
-        })
+/// The two forms in which Elasticsearch writes an error.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorForm {
+    Object {
+        #[serde(rename = "type", default)]
+        kind: String,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    Text(String),
+}
+
+impl From<ErrorForm> for ErrorCause {
+    fn from(form: ErrorForm) -> Self {
+        let (kind, reason) = match form {
+            ErrorForm::Object { kind, reason } => (kind, reason.unwrap_or_default()),
+            ErrorForm::Text(reason) => (String::new(), reason),
+        };
+        Self { kind, reason }
     }
 }
 
-fn refuses_connections(error: &elasticsearch::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let kind = inner.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(
-            kind,
-            Some(
-                io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::HostUnreachable
-                    | io::ErrorKind::NotFound
-            )
-        ) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+/// The error and its causes, the innermost last.
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// The names of errors that tell more than their status; others are told by the status, so that there are not too many.
+fn is_refused_connection(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NotFound};
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(ConnectionRefused | HostUnreachable | NotFound))
+}
+
+/// The type of an error, if it says more than the status does; otherwise the status. Both come from a fixed list, so that the
+/// set of values stays small.
 fn bounded(kind: &str, status: StatusCode) -> &'static str {
-    const NAMED: [&str; 13] = [
+    const KNOWN: [&str; 25] = [
         "circuit_breaking_exception",
         "cluster_block_exception",
         "document_parsing_exception",
@@ -222,12 +193,21 @@ fn bounded(kind: &str, status: StatusCode) -> &'static str {
         "security_exception",
         "strict_dynamic_mapping_exception",
         "unavailable_shards_exception",
+        "400",
+        "401",
+        "403",
+        "404",
+        "405",
+        "408",
+        "413",
+        "429",
+        "500",
+        "502",
+        "503",
+        "504",
     ];
-    const STATUSES: [&str; 12] = [
-        "400", "401", "403", "404", "405", "408", "413", "429", "500", "502", "503", "504",
-    ];
-    let named = NAMED.into_iter().find(|name| *name == kind);
-    named
-        .or_else(|| STATUSES.into_iter().find(|known| *known == status.as_str()))
+    let known = |word: &str| KNOWN.into_iter().find(|known| *known == word);
+    known(kind)
+        .or_else(|| known(status.as_str()))
         .unwrap_or("_OTHER")
 }

@@ -1,6 +1,6 @@
-//! The index behind the alias: made when it is missing, by whichever gateway comes first.
+//! The index behind the alias, created by whichever gateway comes first.
 //!
-//! Reads and writes name the alias only. A later schema gets a new index, `ALIAS-v2`, to which the alias moves.
+//! Reads and writes name only the alias. A later schema gets a new index, `ALIAS-v2`, to which the alias moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::failure::Failure;
+use super::error::CallError;
 use crate::background::untraced;
 
-/// A new index is there when its shard is; on a busy cluster that takes a while.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// For the creation of an index, which waits for its shard; on a busy cluster that takes a while.
+const TIMEOUT: Duration = Duration::from_secs(30);
 const SCHEMA: u32 = 1;
 
 /// The alias, and whether it is known to lead to an index.
@@ -24,7 +24,8 @@ const SCHEMA: u32 = 1;
 pub(super) struct Index {
     alias: String,
     ready: AtomicBool,
-    making: tokio::sync::Mutex<()>,
+    /// Held by the one task that creates the index.
+    creating: tokio::sync::Mutex<()>,
 }
 
 impl Index {
@@ -32,7 +33,7 @@ impl Index {
         Self {
             alias,
             ready: AtomicBool::new(false),
-            making: tokio::sync::Mutex::default(),
+            creating: tokio::sync::Mutex::default(),
         }
     }
 
@@ -40,24 +41,24 @@ impl Index {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Somebody has deleted the index.
-    pub(super) fn is_gone(&self) {
+    /// Records that the index was deleted, so that the next [`Index::ensure`] looks for it again.
+    pub(super) fn forget(&self) {
         self.ready.store(false, Ordering::Relaxed);
     }
 
-    /// Makes sure that the alias leads to an index. The work goes on if the caller stops waiting.
+    /// Makes sure that the alias leads to an index. The creation goes on if the caller stops waiting.
     pub(super) async fn ensure(
         self: &Arc<Self>,
         cluster: &Arc<Cluster>,
         deadline: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CallError> {
         if self.is_ready() {
             return Ok(());
         }
         let (this, of) = (Arc::clone(self), Arc::clone(cluster));
-        // It belongs to no request's trace, and would make the first one differ from all others.
-        let work = untraced(async move { this.make(&of).await });
-        let late = || Failure::TimedOut {
+        // Outside of the request's trace, so that the first request has the same trace as all others.
+        let work = untraced(async move { this.create(&of).await });
+        let late = || CallError::TimedOut {
             node: cluster.names(),
         };
         tokio::time::timeout_at(deadline, work)
@@ -67,12 +68,12 @@ impl Index {
             .ok_or_else(late)?
     }
 
-    async fn make(&self, cluster: &Cluster) -> Result<(), Failure> {
-        let _alone = self.making.lock().await;
+    async fn create(&self, cluster: &Cluster) -> Result<(), CallError> {
+        let _guard = self.creating.lock().await;
         if self.is_ready() {
             return Ok(());
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         if !self
             .exists(cluster, &format!("_alias/{}", self.alias), deadline)
             .await?
@@ -89,16 +90,16 @@ impl Index {
         cluster: &Cluster,
         path: &str,
         deadline: Instant,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, CallError> {
         match cluster.manage(Method::Get, path, None, deadline).await {
             Ok(_) => Ok(true),
-            Err(Failure::Refused { status, .. }) if status.as_u16() == 404 => Ok(false),
-            Err(failure) => Err(failure),
+            Err(CallError::Refused { status, .. }) if status.as_u16() == 404 => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// The template is for operators: what they change in it holds for the next index. So it is never overwritten.
-    async fn put_template(&self, cluster: &Cluster, deadline: Instant) -> Result<(), Failure> {
+    /// Operators may edit the template for the next index, so an existing one is never overwritten.
+    async fn put_template(&self, cluster: &Cluster, deadline: Instant) -> Result<(), CallError> {
         let path = format!("_index_template/{}", self.alias);
         if self.exists(cluster, &path, deadline).await? {
             return Ok(());
@@ -116,19 +117,19 @@ impl Index {
             .map(drop)
     }
 
-    /// Makes the index together with its alias. Of several gateways one succeeds, and the others find it made.
-    async fn put_index(&self, cluster: &Cluster, deadline: Instant) -> Result<(), Failure> {
+    /// Creates the index together with its alias. Of several gateways one succeeds; the others find it there.
+    async fn put_index(&self, cluster: &Cluster, deadline: Instant) -> Result<(), CallError> {
         let (index, alias) = (format!("{}-v{SCHEMA}", self.alias), &self.alias);
         let aliases = json!({ "aliases": { alias: { "is_write_index": true } } });
         match cluster
             .manage(Method::Put, &index, Some(body(&aliases)), deadline)
             .await
         {
-            Err(Failure::Refused {
+            Err(CallError::Refused {
                 error_type: "resource_already_exists_exception",
                 ..
             }) => {
-                // Made a moment ago by another gateway, alias included; or its alias was taken away, and is put back.
+                // Another gateway has just created it with its alias, or somebody has removed the alias.
                 let add = json!({ "index": index, "alias": alias, "is_write_index": true });
                 let actions = json!({ "actions": [{ "add": add }] });
                 cluster
@@ -141,16 +142,16 @@ impl Index {
     }
 }
 
-/// One shard holds tens of millions of predictions; a copy of it is made as soon as there is a second node.
+/// One shard holds tens of millions of predictions; it gets a replica as soon as there is a second node.
 fn settings() -> Value {
     json!({ "number_of_shards": 1, "auto_expand_replicas": "0-1" })
 }
 
-/// Strict, so that a document of another schema is refused instead of changing this one.
+/// Strict, so that a document of another schema is refused and does not extend the mapping.
 fn mappings() -> Value {
     let keyword = json!({ "type": "keyword" });
-    // Nobody searches by these, so they are in the document only.
-    let kept = json!({ "type": "keyword", "index": false, "doc_values": false });
+    // Nobody searches by this field, so it is only in the document.
+    let unindexed = json!({ "type": "keyword", "index": false, "doc_values": false });
     json!({
         "dynamic": "strict",
         "_meta": { "schema": SCHEMA },
@@ -164,7 +165,7 @@ fn mappings() -> Value {
             "probabilities": { "type": "float", "index": false, "doc_values": false },
             "computed_at": { "type": "date_nanos" },
             "trace_id": keyword,
-            "span_id": kept,
+            "span_id": unindexed,
             "run_id": keyword,
         },
     })

@@ -1,23 +1,26 @@
-//! One node: the client library's transport to it, and whether it is worth a call just now.
+//! One node: the client library's transport to it, and a pause after failures.
+//!
+//! The library pools the connections to a node but neither retries nor passes over a node that is down
+//! (<https://github.com/elastic/elasticsearch-rs/issues/37>), so each node has a transport of its own.
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use elasticsearch::cert::CertificateValidation;
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use parking_lot::Mutex;
 use url::Url;
 
 use super::SetupError;
-use super::settings::Settings;
+use super::settings::ClusterSettings;
 
-/// So many failures in a row, without an answer in between, and the node is left alone for a while: a frozen node would else
-/// cost every request the whole time of a call. One failure alone may be a connection that grew old.
+/// After so many failures in a row the node is paused, or a frozen node would cost every request the whole time limit. A
+/// single failure may only be a connection that was idle for too long.
 const FAILURES: u32 = 3;
 /// The first pause; it doubles up to [`LONGEST_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(250);
-/// After an outage the node is in use again no later than this.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// A node that recovers is in use again after this time at the latest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A node and its connections.
@@ -26,10 +29,10 @@ pub(super) struct Node {
     /// The address, without credentials.
     pub(super) url: Url,
     failures: AtomicU32,
-    rest: Mutex<Rest>,
+    pause: Mutex<Pause>,
 }
 
-/// The library shows the credentials of a transport, so this shows none of it.
+/// Leaves the transport out: its `Debug` shows the credentials (seen with 9.1.0-alpha.1; no upstream issue).
 impl Debug for Node {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter
@@ -40,16 +43,25 @@ impl Debug for Node {
     }
 }
 
-/// How long a node that is down is left alone.
+/// How long a node that is down is not called.
 #[derive(Debug)]
-struct Rest {
+struct Pause {
     until: Instant,
     next: Duration,
 }
 
+impl Pause {
+    fn starting(now: Instant, length: Duration) -> Self {
+        Self {
+            until: now + length,
+            next: (length * 2).min(LONGEST_PAUSE),
+        }
+    }
+}
+
 impl Node {
-    pub(super) fn new(url: Url, settings: &Settings) -> Result<Self, SetupError> {
-        // Redirects, proxies and sniffing would each lead to a place that nobody has named.
+    pub(super) fn new(url: Url, settings: &ClusterSettings) -> Result<Self, SetupError> {
+        // Without redirects, proxies and sniffing, calls go nowhere but to the configured address.
         let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url.clone()))
             .disable_proxy()
             .enable_meta_header(false);
@@ -62,58 +74,44 @@ impl Node {
         let transport = builder
             .build()
             .map_err(|error| SetupError::Client(error.into()))?;
-        let rest = Rest {
-            until: Instant::now(),
-            next: PAUSE,
-        };
         Ok(Self {
             transport,
             url,
             failures: AtomicU32::new(0),
-            rest: Mutex::new(rest),
+            pause: Mutex::new(Pause::starting(Instant::now(), Duration::ZERO)),
         })
     }
 
-    /// Whether to call this node. Of a node that is down one caller now and then learns whether it is back.
+    /// Whether to call this node. While it is down, one caller after each pause tries it.
     pub(super) fn admits(&self) -> bool {
         if self.failures.load(Ordering::Relaxed) < FAILURES {
             return true;
         }
-        let (mut rest, now) = (self.rest(), Instant::now());
-        let over = rest.until <= now;
+        let (mut pause, now) = (self.pause.lock(), Instant::now());
+        let over = pause.until <= now;
         if over {
-            *rest = Rest {
-                until: now + rest.next,
-                next: (rest.next * 2).min(LONGEST_PAUSE),
-            };
+            *pause = Pause::starting(now, pause.next);
         }
         over
     }
 
-    /// The node answered, whatever it said.
-    pub(super) fn answered(&self) {
-        // A plain load first: in the usual case no request writes to the shared cache line.
+    /// Records an answer of the node, whatever its status.
+    pub(super) fn record_answer(&self) {
+        // The plain load comes first, so that requests do not all write to one cache line.
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The node did not answer. Those who were under way together fail together, so only one of them begins the rest.
-    pub(super) fn was_silent(&self) {
+    /// Records that the node did not answer. Calls that fail together start only one pause.
+    pub(super) fn record_silence(&self) {
         if self.failures.fetch_add(1, Ordering::Relaxed) == FAILURES - 1 {
-            *self.rest() = Rest {
-                until: Instant::now() + PAUSE,
-                next: PAUSE * 2,
-            };
+            *self.pause.lock() = Pause::starting(Instant::now(), FIRST_PAUSE);
         }
     }
 
-    /// Host and port, for an error.
+    /// Host and port.
     pub(super) fn name(&self) -> &str {
         &self.url[url::Position::BeforeHost..url::Position::AfterPort]
-    }
-
-    fn rest(&self) -> MutexGuard<'_, Rest> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

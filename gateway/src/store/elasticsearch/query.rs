@@ -1,6 +1,6 @@
-//! What is asked of an index, and what it answers, but for writes.
+//! Bodies and answers of the calls that read.
 //!
-//! The hot lookup is read and written by structs; a search is rare, and its body is plain to read as JSON.
+//! The hot lookup uses structs; searches are rare, and their bodies are easier to read as JSON.
 
 use bytes::Bytes;
 use elasticsearch::http::StatusCode;
@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::document::{self, Fields, Whole};
-use super::failure::{Cause, Failure};
-use crate::store::{Key, Lookup, LookupPart, Page, Position, Search, StoreError, StoredPrediction};
+use super::document::{self, DocumentFields, StoredDocument};
+use super::error::{CallError, ErrorCause};
+use crate::store::{Key, Lookup, Page, Search, StoreError, StoredPrediction};
 
-/// Times in sort values are texts of this form; as numbers they would lose what is below a millisecond.
+/// Sort values of times are texts in this format: as numbers they would lose everything below a millisecond.
 const TIME_FORMAT: &str = "strict_date_optional_time_nanos";
 
 /// The body of an `_mget`.
@@ -21,124 +21,97 @@ pub(super) fn lookup(lookup: &Lookup) -> Bytes {
     struct Ids {
         ids: Vec<String>,
     }
-    let part = |part: &LookupPart| {
-        let LookupPart {
-            variant,
-            version,
-            data_ids,
-        } = part.clone();
-        let model = lookup.model.clone();
-        data_ids
-            .into_iter()
-            .map(move |data_id| document::id(&model, &variant, &version, &data_id))
-    };
-    let ids = lookup.parts.iter().flat_map(part).collect();
-    // Texts can always be written.
+    let mut ids = Vec::with_capacity(lookup.len());
+    for part in &lookup.parts {
+        ids.extend(
+            part.data_ids
+                .iter()
+                .map(|data_id| document::id(&lookup.model, &part.variant, &part.version, data_id)),
+        );
+    }
+    // Serializing texts cannot fail.
     serde_json::to_vec(&Ids { ids }).unwrap_or_default().into()
 }
 
-/// Reads the answer to [`lookup`]: a prediction or none for each id, in the order asked.
+/// Parses the answer to [`lookup`]: a prediction or none for each id, in the same order.
 pub(super) fn found(
     lookup: Lookup,
     body: &[u8],
 ) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
     #[derive(Deserialize)]
-    struct Found<'a> {
+    struct MgetAnswer<'a> {
         #[serde(borrow)]
-        docs: Vec<Doc<'a>>,
+        docs: Vec<MgetItem<'a>>,
     }
-    #[derive(Deserialize)]
-    struct Doc<'a> {
-        #[serde(borrow, default, rename = "_source")]
-        source: Option<Fields<'a>>,
-        #[serde(default)]
-        error: Option<Cause>,
-    }
-    let Found { docs } = serde_json::from_slice(body).map_err(Failure::Unreadable)?;
+    let MgetAnswer { docs } = serde_json::from_slice(body).map_err(CallError::Unreadable)?;
     if docs.len() != lookup.len() {
         return Err(StoreError::Unreadable { what: "a lookup" });
     }
-    let read = |(key, Doc { source, error }): (Key, Doc<'_>)| match (source, error) {
-        (Some(fields), _) => fields.with_key(key).map(Some),
-        (None, None) => Ok(None),
-        // Where there is no index, there is no prediction; the next write makes it.
-        (None, Some(cause)) if cause.kind == "index_not_found_exception" => Ok(None),
-        (None, Some(cause)) => Err(Failure::item(StatusCode::SERVICE_UNAVAILABLE, cause).into()),
-    };
-    lookup.into_keys().zip(docs).map(read).collect()
+    let items = lookup.into_keys().zip(docs);
+    items.map(|(key, item)| item.into_prediction(key)).collect()
 }
 
-/// The body of a `_search`: newest first, then by key. It asks for one more than the page, to know whether there is another.
+#[derive(Deserialize)]
+struct MgetItem<'a> {
+    #[serde(borrow, default, rename = "_source")]
+    source: Option<DocumentFields<'a>>,
+    #[serde(default)]
+    error: Option<ErrorCause>,
+}
+
+impl MgetItem<'_> {
+    fn into_prediction(self, key: Key) -> Result<Option<StoredPrediction>, StoreError> {
+        match (self.source, self.error) {
+            (Some(fields), _) => fields.with_key(key).map(Some),
+            (None, None) => Ok(None),
+            // Without an index there is no prediction; the next write creates it.
+            (None, Some(cause)) if cause.kind == "index_not_found_exception" => Ok(None),
+            (None, Some(cause)) => {
+                Err(CallError::item(StatusCode::SERVICE_UNAVAILABLE, cause).into())
+            }
+        }
+    }
+}
+
+/// The body of a `_search`. It asks for one prediction more than the page holds, to know whether there is another page.
 pub(super) fn search(search: &Search) -> Bytes {
-    let Search {
-        model,
-        label,
-        variant,
-        min_confidence,
-        since,
-        after,
-        limit,
-    } = search;
     let term = |field: &str, value: &Option<String>| {
-        value
-            .as_ref()
-            .map(|value| json!({ "term": { field: value } }))
+        let value = value.as_ref()?;
+        Some(json!({ "term": { field: value } }))
     };
     let range = |field: &str, least: Value| json!({ "range": { field: { "gte": least } } });
-    let filters: Vec<Value> = [
-        term("model", model),
-        term("label", label),
-        term("variant", variant),
-        min_confidence.map(|least| range("confidence", json!(least))),
-        since.map(|since| range("computed_at", json!(since.to_string()))),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let filters = [
+        term("model", &search.model),
+        term("label", &search.label),
+        term("variant", &search.variant),
+        search
+            .min_confidence
+            .map(|least| range("confidence", json!(least))),
+        search
+            .since
+            .map(|since| range("computed_at", json!(since.to_string()))),
+    ];
     let mut body = json!({
-        "size": limit.saturating_add(1),
-        "query": { "bool": { "filter": filters } },
+        "size": search.limit.saturating_add(1),
+        "query": { "bool": { "filter": filters.into_iter().flatten().collect::<Vec<_>>() } },
         "sort": order("desc"),
         "track_total_hits": false,
     });
-    if let Some(Position {
-        computed_at,
-        key:
-            Key {
-                model,
-                variant,
-                version,
-                data_id,
-            },
-    }) = after
-    {
-        body["search_after"] = json!([computed_at.to_string(), model, variant, version, data_id]);
+    if let Some(after) = &search.after {
+        let (time, key) = (after.computed_at.to_string(), &after.key);
+        body["search_after"] = json!([time, key.model, key.variant, key.version, key.data_id]);
     }
     body.to_string().into()
 }
 
-/// Reads the answer to [`search`].
+/// Parses the answer to [`search`].
 pub(super) fn page(limit: usize, body: &[u8]) -> Result<Page, StoreError> {
-    #[derive(Deserialize)]
-    struct Hit<'a> {
-        #[serde(borrow, rename = "_source")]
-        source: Whole<'a>,
-    }
-    let hits: Vec<Hit<'_>> = hits(body)?;
-    let more = hits.len() > limit;
-    let predictions = hits
-        .into_iter()
-        .take(limit)
-        .map(|hit| hit.source.into_prediction());
-    let predictions = predictions.collect::<Result<Vec<_>, _>>()?;
-    let next = predictions
-        .last()
-        .filter(|_| more)
-        .map(StoredPrediction::position);
-    Ok(Page { predictions, next })
+    let hits: Vec<Hit<StoredDocument<'_>>> = hits(body)?;
+    let predictions = hits.into_iter().map(|hit| hit.source.into_prediction());
+    Ok(Page::of(predictions.collect::<Result<_, _>>()?, limit))
 }
 
-/// The body of a `_search` for the version of the newest prediction of a variant.
+/// The body of a `_search` for the version of a variant's newest prediction.
 pub(super) fn latest_version(model: &str, variant: &str) -> Bytes {
     json!({
         "size": 1,
@@ -151,37 +124,31 @@ pub(super) fn latest_version(model: &str, variant: &str) -> Bytes {
     .into()
 }
 
-/// Reads the answer to [`latest_version`].
+/// Parses the answer to [`latest_version`].
 pub(super) fn version(body: &[u8]) -> Result<Option<String>, StoreError> {
     #[derive(Deserialize)]
-    struct Hit {
-        #[serde(rename = "_source")]
-        source: Version,
-    }
-    #[derive(Deserialize)]
-    struct Version {
+    struct VersionOnly {
         model_version: String,
     }
-    Ok(hits::<Hit>(body)?
-        .into_iter()
-        .next()
-        .map(|hit| hit.source.model_version))
+    let mut hits: Vec<Hit<VersionOnly>> = hits(body)?;
+    Ok(hits.pop().map(|hit| hit.source.model_version))
 }
 
-/// A document that is too old, as a search finds it.
+/// A document to delete, as a search finds it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Old {
+pub(super) struct ExpiredDocument {
     #[serde(rename = "_index")]
     pub(super) index: String,
     #[serde(rename = "_id")]
     pub(super) id: String,
     #[serde(rename = "_version")]
     pub(super) version: i64,
+    /// Its position in the order of the search.
     pub(super) sort: Value,
 }
 
-/// The body of a `_search` for what was computed before a time, oldest first, after the place of the last one found.
-pub(super) fn older(before: Timestamp, after: Option<&Value>, size: usize) -> Bytes {
+/// The body of a `_search` for what was computed before a time, oldest first, after the position of the last one found.
+pub(super) fn expired(before: Timestamp, after: Option<&Value>, size: usize) -> Bytes {
     let mut body = json!({
         "size": size,
         "query": { "bool": { "filter": [{ "range": { "computed_at": { "lt": before.to_string() } } }] } },
@@ -196,8 +163,8 @@ pub(super) fn older(before: Timestamp, after: Option<&Value>, size: usize) -> By
     body.to_string().into()
 }
 
-/// Reads the answer to [`older`].
-pub(super) fn old(body: &[u8]) -> Result<Vec<Old>, StoreError> {
+/// Parses the answer to [`expired`].
+pub(super) fn expired_found(body: &[u8]) -> Result<Vec<ExpiredDocument>, StoreError> {
     hits(body)
 }
 
@@ -211,15 +178,22 @@ fn order(direction: &str) -> Value {
     ])
 }
 
+#[derive(Deserialize)]
+struct Hit<S> {
+    #[serde(rename = "_source")]
+    source: S,
+}
+
+/// Parses the hits of a `_search`.
 fn hits<'a, H: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<H>, StoreError> {
     #[derive(Deserialize)]
-    struct Found<H> {
+    struct SearchAnswer<H> {
         hits: Hits<H>,
     }
     #[derive(Deserialize)]
     struct Hits<H> {
         hits: Vec<H>,
     }
-    let found: Found<H> = serde_json::from_slice(body).map_err(Failure::Unreadable)?;
-    Ok(found.hits.hits)
+    let answer: SearchAnswer<H> = serde_json::from_slice(body).map_err(CallError::Unreadable)?;
+    Ok(answer.hits.hits)
 }

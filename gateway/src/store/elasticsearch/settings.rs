@@ -1,4 +1,4 @@
-//! What the gateway is told about an Elasticsearch cluster: addresses, credentials, patience.
+//! The options of an Elasticsearch cluster: addresses, credentials, time limits.
 
 use std::convert::Infallible;
 use std::fmt::{self, Debug, Display, Formatter};
@@ -13,9 +13,9 @@ use runtime::Secret;
 use url::Url;
 
 use super::SetupError;
-use crate::config::{http_url, some_time};
+use crate::config::{http_url, positive_time};
 
-/// Options of the prediction store on Elasticsearch; they mean nothing to other stores.
+/// Options of the prediction store on Elasticsearch; other stores ignore them.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct ElasticsearchOptions {
@@ -70,42 +70,22 @@ pub struct ElasticsearchOptions {
     #[arg(long, env = "ELASTICSEARCH_CA_CERT", value_name = "PATH")]
     pub elasticsearch_ca_cert: Option<PathBuf>,
     /// Time for one call with its retries; never more than `--prediction-store-timeout`
-    #[arg(long, env = "ELASTICSEARCH_TIMEOUT", value_parser = some_time, value_name = "TIME")]
+    #[arg(long, env = "ELASTICSEARCH_TIMEOUT", value_parser = positive_time, value_name = "TIME")]
     pub elasticsearch_timeout: Option<Duration>,
     /// How often a call is tried again when the cluster is busy or a connection breaks
     #[arg(long, env = "ELASTICSEARCH_RETRIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=10), value_name = "N")]
     pub elasticsearch_retries: u32,
 }
 
-impl Default for ElasticsearchOptions {
-    /// The defaults of the command line.
-    fn default() -> Self {
-        Self {
-            elasticsearch_url: None,
-            elasticsearch_index: "predictions".to_owned(),
-            elasticsearch_username: None,
-            elasticsearch_password: None,
-            elasticsearch_password_file: None,
-            elasticsearch_api_key: None,
-            elasticsearch_api_key_file: None,
-            elasticsearch_bearer_token: None,
-            elasticsearch_bearer_token_file: None,
-            elasticsearch_ca_cert: None,
-            elasticsearch_timeout: None,
-            elasticsearch_retries: 3,
-        }
-    }
-}
-
-/// Addresses of the nodes of one cluster. A user and password in them are used, and never shown.
+/// Addresses of the nodes of one cluster. A user and password in them are used but never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Addresses(Vec<Url>);
 
 impl FromStr for Addresses {
     type Err = Infallible;
 
-    /// Of a text with something else in it than `http` and `https` addresses come no addresses at all. They are missed when the store
-    /// is opened; the message about a wrong argument would repeat it, with a password perhaps.
+    /// A text with anything but `http` and `https` addresses becomes no addresses, which is an error when the store is
+    /// opened. Clap's message about a wrong argument would repeat it, perhaps with a password.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let nodes = text
             .split(',')
@@ -125,7 +105,7 @@ impl Addresses {
     pub(super) fn nodes(&self) -> Vec<Url> {
         let mut nodes = self.0.clone();
         for node in &mut nodes {
-            // Both fail for an address without a host only, and such a one is not http.
+            // Both fail only for an address without a host, and every http address has one.
             let _ = node.set_username("");
             let _ = node.set_password(None);
         }
@@ -133,11 +113,12 @@ impl Addresses {
     }
 
     /// The user and password of the first address that has them.
-    fn credentials(&self) -> Option<(String, Secret)> {
+    fn credentials(&self) -> Option<Credentials> {
         let node = self.0.iter().find(|node| !node.username().is_empty())?;
-        Some((
+        let password = node.password().unwrap_or_default();
+        Some(Credentials::Basic(
             decode(node.username()),
-            Secret::new(decode(node.password().unwrap_or_default())),
+            decode(password),
         ))
     }
 }
@@ -155,19 +136,19 @@ impl Display for Addresses {
     }
 }
 
-/// The options of one cluster, checked and with the files read.
-pub(super) struct Settings {
+/// The options of one cluster, checked, and with the contents of the files that they name.
+pub(super) struct ClusterSettings {
     pub(super) nodes: Vec<Url>,
     pub(super) alias: String,
     pub(super) credentials: Option<Credentials>,
     pub(super) authority: Option<Vec<u8>>,
     /// For one call with its retries.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     pub(super) retries: u32,
 }
 
-impl Settings {
-    /// Reads what the options point to. `limit` is the time after which nobody waits for a call any more.
+impl ClusterSettings {
+    /// Checks the options and reads their files. After `limit` nobody waits for a call any more.
     pub(super) fn read(
         addresses: Option<&Addresses>,
         options: &ElasticsearchOptions,
@@ -177,9 +158,7 @@ impl Settings {
         let addresses = addresses
             .filter(|addresses| !addresses.0.is_empty())
             .ok_or(SetupError::NoAddress)?;
-        let patience = options
-            .elasticsearch_timeout
-            .map_or(limit, |timeout| timeout.min(limit));
+        let timeout = options.elasticsearch_timeout.unwrap_or(limit).min(limit);
         Ok(Self {
             nodes: addresses.nodes(),
             alias: options.elasticsearch_index.clone(),
@@ -189,8 +168,8 @@ impl Settings {
                 .as_deref()
                 .map(read_file)
                 .transpose()?,
-            // A little less, so that the call itself tells that its time is over, and not only the one who waits for it.
-            patience: patience.mul_f64(0.95),
+            // A little less, so that the call itself times out and its span shows it.
+            timeout: timeout.mul_f64(0.95),
             retries: options.elasticsearch_retries,
         })
     }
@@ -221,33 +200,29 @@ fn credentials(
         options.elasticsearch_bearer_token.as_ref(),
         options.elasticsearch_bearer_token_file.as_deref(),
     )?;
-    let user = options.elasticsearch_username.clone().zip(password.clone());
-    if user.is_none() && (password.is_some() || options.elasticsearch_username.is_some()) {
-        return Err(SetupError::HalfUser);
+    let user = match (&options.elasticsearch_username, password) {
+        (Some(name), Some(password)) => Some(Credentials::Basic(name.clone(), password)),
+        (None, None) => None,
+        _ => return Err(SetupError::HalfUser),
+    };
+    let given = [user, key.map(api_key), token.map(Credentials::Bearer)];
+    let mut given = given.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (_, Some(_)) => Err(SetupError::TwoCredentials),
+        (Some(one), None) => Ok(Some(one)),
+        (None, None) => Ok(addresses.credentials()),
     }
-    if [user.is_some(), key.is_some(), token.is_some()]
-        .into_iter()
-        .filter(|given| *given)
-        .count()
-        > 1
-    {
-        return Err(SetupError::TwoCredentials);
-    }
-    if let Some(key) = key {
-        return Ok(Some(match key.reveal().split_once(':') {
-            Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
-            None => Credentials::EncodedApiKey(key.reveal().to_owned()),
-        }));
-    }
-    if let Some(token) = token {
-        return Ok(Some(Credentials::Bearer(token.reveal().to_owned())));
-    }
-    let user = user.or_else(|| addresses.credentials());
-    Ok(user.map(|(name, password)| Credentials::Basic(name, password.reveal().to_owned())))
 }
 
-/// A secret from an option or a file. It must fit into a header, or every call would fail, or worse.
-fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, SetupError> {
+fn api_key(key: String) -> Credentials {
+    match key.split_once(':') {
+        Some((id, key)) => Credentials::ApiKey(id.to_owned(), key.to_owned()),
+        None => Credentials::EncodedApiKey(key),
+    }
+}
+
+/// A secret from an option or a file. One that does not fit into a header would fail every call.
+fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<String>, SetupError> {
     let secret = match (given, file) {
         (Some(_), Some(_)) => return Err(SetupError::TwoCredentials),
         (Some(given), None) => given.reveal().to_owned(),
@@ -260,7 +235,7 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>,
     if secret.is_empty() || secret.chars().any(char::is_control) {
         return Err(SetupError::NoText);
     }
-    Ok(Some(Secret::new(secret)))
+    Ok(Some(secret))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, SetupError> {
@@ -275,18 +250,13 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// A name that Elasticsearch takes for an index, and that needs no escaping in a path.
+/// Checks a name that Elasticsearch accepts for an index and that needs no escaping in a path.
 fn alias(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
-    };
-    let fine = text.len() <= 128
-        && text.bytes().all(plain)
-        && text
-            .bytes()
-            .next()
-            .is_some_and(|byte| byte.is_ascii_lowercase());
-    if fine {
+    let allowed = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '-' | '_' | '.');
+    if text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(allowed)
+    {
         Ok(text.to_owned())
     } else {
         Err("lower-case letters, digits, `-`, `_` and `.`, a letter first".to_owned())

@@ -1,4 +1,4 @@
-//! The table of predictions, and how a file of an earlier release comes to it.
+//! The table of predictions, and the migration of files of earlier releases.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -13,17 +13,19 @@ const SCHEMA: &str = "
     CREATE INDEX predictions_by_time ON predictions (computed_at);
     CREATE INDEX predictions_by_model ON predictions (model, computed_at);
     PRAGMA user_version = 2;";
-/// Schema 1 had no variant in its key: what it holds becomes the predictions of the variants that computed them. The indexes
-/// go first, since they keep their names when a table gets another.
-const FROM_1: [&str; 2] = [
-    "DROP INDEX IF EXISTS predictions_by_time; DROP INDEX IF EXISTS predictions_by_model;
-     ALTER TABLE predictions RENAME TO predictions_1;",
-    "INSERT INTO predictions SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at,
+/// Schema 1 had the variant as a column outside the key. The indexes are dropped first, because they keep their names when
+/// their table is renamed.
+const BEFORE_FROM_1: &str = "
+    DROP INDEX IF EXISTS predictions_by_time; DROP INDEX IF EXISTS predictions_by_model;
+    ALTER TABLE predictions RENAME TO predictions_1;";
+const AFTER_FROM_1: &str = "
+    INSERT INTO predictions SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at,
         trace_id, span_id, run_id FROM predictions_1;
-     DROP TABLE predictions_1;",
-];
-/// Makes the table, or brings it to the present schema, all at once or not at all; gives the schema of the file.
-pub(super) fn prepare(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    DROP TABLE predictions_1;";
+
+/// Creates the table or migrates it, in one transaction, and returns the schema version that the file had, where a new file
+/// counts as 0.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     let version = || connection.query_row("PRAGMA user_version", [], |row| row.get(0));
     if version()? == SCHEMA_VERSION {
         return Ok(SCHEMA_VERSION);
@@ -32,14 +34,16 @@ pub(super) fn prepare(connection: &Connection) -> Result<i64, rusqlite::Error> {
     let found = version()?;
     match found {
         0 => transaction.execute_batch(SCHEMA)?,
-        1 => [FROM_1[0], SCHEMA, FROM_1[1]]
-            .into_iter()
-            .try_for_each(|step| transaction.execute_batch(step))?,
+        1 => {
+            for step in [BEFORE_FROM_1, SCHEMA, AFTER_FROM_1] {
+                transaction.execute_batch(step)?;
+            }
+        }
         _ => {}
     }
     transaction.commit()?;
     if found == 1 {
-        tracing::info!(name: "prediction_store.migrated", "the prediction store was brought to schema {SCHEMA_VERSION}");
+        tracing::info!(name: "prediction_store.migrated", "migrated the prediction store to schema {SCHEMA_VERSION}");
     }
     Ok(found)
 }

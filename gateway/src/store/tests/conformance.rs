@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use telemetry::SpanRef;
 
-use super::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
+use crate::store::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
 
 /// Runs the whole suite. `settle` makes what was written visible to searches, for engines that need to be told.
 pub(crate) async fn check<F: Future<Output = ()>>(

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 
 use super::DEADLINE;
 use crate::PredictionStore;
-use crate::store::conformance;
 use crate::store::elasticsearch::tests::server::Scratch;
+use crate::store::tests::conformance;
 
 /// Clients that ask at the same time.
 const CLIENTS: usize = 8;

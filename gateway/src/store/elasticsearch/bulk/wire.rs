@@ -1,4 +1,4 @@
-//! A bulk on the wire: two lines for each write, one for each deletion, and what the answer says of each.
+//! The body of a bulk and the answer to it: two lines for each write, one for each deletion, one status for each.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -7,96 +7,102 @@ use bytes::Bytes;
 use elasticsearch::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::super::document::{self, Written};
-use super::super::failure::{Cause, Failure};
+use super::super::document::{self, NewDocument};
+use super::super::error::{CallError, ErrorCause};
+use super::super::query::ExpiredDocument;
 use crate::store::{StoreError, StoredPrediction};
 
-/// What of an answer to a bulk is read, so that nothing else is sent.
+/// Limits the answer to a bulk to what is read of it.
 pub(in super::super) const ANSWER: &str =
     "filter_path=items.*.status,items.*.error.type,items.*.error.reason";
 
-/// What became of one item of a bulk.
+/// The result of one item of a bulk.
 #[derive(Debug)]
-pub(in super::super) enum Outcome {
+pub(in super::super) enum ItemOutcome {
     Done,
-    /// A newer version is there, or what was to be deleted is gone already.
+    /// A newer version is stored, or the document to delete does not exist.
     Needless,
-    Failed(Failure),
+    Failed(CallError),
 }
 
-/// Reads the answer to a bulk of so many items.
-pub(in super::super) fn items(count: usize, body: &[u8]) -> Result<Vec<Outcome>, StoreError> {
+/// Parses the answer to a bulk of `count` items.
+pub(in super::super) fn items(count: usize, body: &[u8]) -> Result<Vec<ItemOutcome>, StoreError> {
     #[derive(Deserialize)]
-    struct Answered {
+    struct BulkAnswer {
         items: Vec<Item>,
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Item {
-        Index(Settled),
-        Delete(Settled),
-    }
-    #[derive(Deserialize)]
-    struct Settled {
-        status: u16,
-        #[serde(default)]
-        error: Option<Cause>,
-    }
-    let Answered { items } = serde_json::from_slice(body).map_err(Failure::Unreadable)?;
+    let BulkAnswer { items } = serde_json::from_slice(body).map_err(CallError::Unreadable)?;
     if items.len() != count {
         return Err(StoreError::Unreadable {
             what: "the answer to a bulk",
         });
     }
-    let outcome = |item| match item {
-        Item::Delete(Settled {
-            status: 404,
-            error: None,
-        }) => Outcome::Needless,
-        Item::Index(Settled { status, error }) | Item::Delete(Settled { status, error }) => {
-            match (status, error) {
-                (200..=299, None) => Outcome::Done,
-                (409, Some(cause)) if cause.kind == "version_conflict_engine_exception" => {
-                    Outcome::Needless
-                }
-                // Whatever is not plainly well is not: nothing shall be told to be stored that is not.
-                (status, cause) => {
-                    let status =
-                        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                    Outcome::Failed(Failure::item(status, cause.unwrap_or_default()))
-                }
+    Ok(items.into_iter().map(ItemOutcome::from).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Item {
+    Index(ItemStatus),
+    Delete(ItemStatus),
+}
+
+#[derive(Deserialize)]
+struct ItemStatus {
+    status: u16,
+    #[serde(default)]
+    error: Option<ErrorCause>,
+}
+
+impl From<Item> for ItemOutcome {
+    fn from(item: Item) -> Self {
+        let is_delete = matches!(item, Item::Delete(_));
+        let (Item::Index(item) | Item::Delete(item)) = item;
+        match (item.status, item.error) {
+            (200..=299, None) => Self::Done,
+            (404, None) if is_delete => Self::Needless,
+            (409, Some(cause)) if cause.kind == "version_conflict_engine_exception" => {
+                Self::Needless
+            }
+            // Everything else counts as a failure, so that nothing is reported as stored that may not be.
+            (status, cause) => {
+                let status =
+                    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                Self::Failed(CallError::item(status, cause.unwrap_or_default()))
             }
         }
-    };
-    Ok(items.into_iter().map(outcome).collect())
+    }
 }
 
-/// The lines of a bulk, two for each prediction.
+/// The body of a bulk that writes predictions.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct BulkBody {
     text: Bytes,
-    pub(super) items: Vec<Range<usize>>,
+    /// The lines of each prediction in the text.
+    items: Vec<Range<usize>>,
 }
 
-impl Lines {
-    pub(super) fn of<'a>(predictions: impl Iterator<Item = &'a StoredPrediction>) -> Self {
+impl BulkBody {
+    pub(super) fn new<'a>(predictions: impl Iterator<Item = &'a StoredPrediction>) -> Self {
         let (mut text, mut items) = (Vec::new(), Vec::new());
         for prediction in predictions {
             let start = text.len();
             let key = &prediction.key;
-            let index = Action {
-                _id: document::id(&key.model, &key.variant, &key.version, &key.data_id),
-                version: document::version(prediction.computed_at),
-                version_type: "external_gte",
-            };
-            line(&mut text, &Indexing { index });
-            line(&mut text, &Written::from(prediction));
+            let id = document::id(&key.model, &key.variant, &key.version, &key.data_id);
+            let version = document::version(prediction.computed_at);
+            line(&mut text, &Action::Index(Target::new(None, &id, version)));
+            line(&mut text, &NewDocument::from(prediction));
             items.push(start..text.len());
         }
         Self {
             text: text.into(),
             items,
         }
+    }
+
+    /// Number of predictions.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
     }
 
     /// The lines of these items.
@@ -112,46 +118,45 @@ impl Lines {
     }
 }
 
-#[derive(Serialize)]
-struct Indexing {
-    index: Action,
+/// The body of a bulk that deletes documents, except those that were written anew in the meantime.
+pub(in super::super) fn deletions(expired: &[ExpiredDocument]) -> Bytes {
+    let mut text = Vec::new();
+    for document in expired {
+        let target = Target::new(Some(&document.index), &document.id, document.version);
+        line(&mut text, &Action::Delete(target));
+    }
+    text.into()
 }
 
-/// With `external_gte` a write is refused if the stored version is higher, and may be repeated.
 #[derive(Serialize)]
-struct Action {
-    _id: String,
+#[serde(rename_all = "lowercase")]
+enum Action<'a> {
+    Index(Target<'a>),
+    Delete(Target<'a>),
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    _index: Option<&'a str>,
+    _id: &'a str,
     version: i64,
     version_type: &'static str,
 }
 
-/// The line of a bulk that deletes a document, unless it was written anew in the meantime.
-pub(in super::super) fn delete(text: &mut Vec<u8>, index: &str, id: &str, version: i64) {
-    #[derive(Serialize)]
-    struct Delete<'a> {
-        delete: Target<'a>,
+impl<'a> Target<'a> {
+    fn new(index: Option<&'a str>, id: &'a str, version: i64) -> Self {
+        Self {
+            _index: index,
+            _id: id,
+            version,
+            // Refused if the stored version is higher; of an equal one the same write may be repeated.
+            version_type: "external_gte",
+        }
     }
-    #[derive(Serialize)]
-    struct Target<'a> {
-        _index: &'a str,
-        _id: &'a str,
-        version: i64,
-        version_type: &'static str,
-    }
-    line(
-        text,
-        &Delete {
-            delete: Target {
-                _index: index,
-                _id: id,
-                version,
-                version_type: "external_gte",
-            },
-        },
-    );
 }
 
-/// Neither a `Vec` nor our own structs can fail to be written.
+/// Neither writing to a `Vec` nor serializing these structs can fail.
 fn line(text: &mut Vec<u8>, value: &impl Serialize) {
     let _ = serde_json::to_writer(&mut *text, value);
     let _ = text.write_all(b"\n");

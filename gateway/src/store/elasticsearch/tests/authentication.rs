@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use runtime::Secret;
 
-use super::super::settings::Settings;
+use super::super::settings::ClusterSettings;
 use super::super::{Addresses, ElasticsearchOptions, SetupError};
 use super::stub::Stub;
 use crate::PredictionStore;
-use crate::store::{Lookup, StoreError, conformance};
+use crate::store::tests::conformance;
+use crate::store::{Lookup, StoreError};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -165,14 +166,14 @@ fn nonsense_is_refused_with_the_name_of_the_variable() {
     let none = ElasticsearchOptions::default();
     let address: Addresses = "http://127.0.0.1:1".parse().unwrap();
     let read = |options: &ElasticsearchOptions| {
-        Settings::read(Some(&address), options, Duration::from_secs(1))
+        ClusterSettings::read(Some(&address), options, Duration::from_secs(1))
             .map(drop)
             .unwrap_err()
     };
     let missing = PathBuf::from("/nowhere/secret");
     let name = Some("elastic".to_owned());
     assert!(matches!(
-        Settings::read(None, &none, Duration::from_secs(1)),
+        ClusterSettings::read(None, &none, Duration::from_secs(1)),
         Err(SetupError::NoAddress)
     ));
     assert!(matches!(
@@ -260,7 +261,7 @@ fn help_names_the_variables_and_hides_what_secrets_hold() {
     );
     for wrong in ["", "ftp://x", "http://a,http://u:hunter2@b c"] {
         let addresses: Addresses = wrong.parse().unwrap();
-        let error = Settings::read(
+        let error = ClusterSettings::read(
             Some(&addresses),
             &ElasticsearchOptions::default(),
             Duration::from_secs(1),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::server::Scratch;
 use crate::PredictionStore;
-use crate::store::conformance::{self, prediction};
+use crate::store::tests::conformance::{self, prediction};
 use crate::store::{Lookup, Search};
 
 fn lookup(id: &str) -> Lookup {

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::super::ElasticsearchOptions;
 use super::stub::{Stub, store};
 use crate::PredictionStore;
-use crate::store::conformance::{self, prediction};
+use crate::store::tests::conformance::{self, prediction};
 use crate::store::{Lookup, Search, StoreError};
 
 fn options() -> ElasticsearchOptions {

@@ -8,13 +8,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::cluster::Cluster;
-use super::super::settings::Settings;
+use super::super::settings::ClusterSettings;
 use super::super::{Addresses, ElasticsearchOptions, ElasticsearchStore};
 
 /// For a call of a test; a server on a busy machine takes its time.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A unique alias, and a line to the server to look behind the store's back.
+/// A unique alias, and a connection to the server beside that of the store.
 pub(crate) struct Scratch {
     pub(crate) addresses: Addresses,
     pub(crate) options: ElasticsearchOptions,
@@ -35,7 +35,7 @@ impl Scratch {
             ..ElasticsearchOptions::default()
         };
         let addresses: Addresses = url.parse().unwrap();
-        let settings = Settings::read(Some(&addresses), &options, PATIENCE).unwrap();
+        let settings = ClusterSettings::read(Some(&addresses), &options, PATIENCE).unwrap();
         Self {
             cluster: Cluster::new(&settings).unwrap(),
             addresses,
@@ -65,12 +65,8 @@ impl Scratch {
             .cluster
             .manage(method, &path, body, Instant::now() + PATIENCE)
             .await;
-        serde_json::from_slice(
-            &answer
-                .unwrap_or_else(|error| panic!("{path}: {error}"))
-                .body,
-        )
-        .unwrap()
+        let body = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        serde_json::from_slice(&body).unwrap()
     }
 
     /// Makes what was written visible to searches.
@@ -78,7 +74,7 @@ impl Scratch {
         self.call("POST", "ALIAS/_refresh", "").await;
     }
 
-    /// Leaves the server as it was.
+    /// Deletes everything that this index left on the server.
     pub(crate) async fn remove(self) {
         self.call("DELETE", "ALIAS-v1", "").await;
         self.call("DELETE", "_index_template/ALIAS", "").await;
