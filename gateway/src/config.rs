@@ -1,4 +1,4 @@
-//! What the gateway is told at its start.
+//! The options of the gateway.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -42,41 +42,41 @@ pub struct Config {
         value_name = "[NAME=]URL"
     )]
     pub model_service: Vec<ServiceAddress>,
-    /// File that says how the requests of a model are shared among its variants (TOML); a change of it is noticed
+    /// TOML file with the traffic split of each model among its variants; a change of it is noticed
     #[arg(long, env = "GATEWAY_ROUTES", value_name = "FILE")]
     pub routes: Option<PathBuf>,
-    /// How often the file of `--routes` is looked at
-    #[arg(long, env = "GATEWAY_ROUTES_REFRESH", default_value = "1s", value_parser = some_time, value_name = "TIME")]
+    /// How often the file of `--routes` is checked for changes
+    #[arg(long, env = "GATEWAY_ROUTES_REFRESH", default_value = "1s", value_parser = positive_time, value_name = "TIME")]
     pub routes_refresh: Duration,
-    /// Age at which a stored prediction is no longer answered, such as 30m or 7d; without it they do not age
-    #[arg(long, env = "PREDICTION_TTL", value_parser = some_time, value_name = "TIME")]
+    /// Age at which stored predictions expire, such as 30m or 7d; without it they do not expire
+    #[arg(long, env = "PREDICTION_TTL", value_parser = positive_time, value_name = "TIME")]
     pub prediction_ttl: Option<Duration>,
     /// Time for one call of the prediction store; then the model answers without it
-    #[arg(long, env = "PREDICTION_STORE_TIMEOUT", default_value = "1s", value_parser = some_time, value_name = "TIME")]
+    #[arg(long, env = "PREDICTION_STORE_TIMEOUT", default_value = "1s", value_parser = positive_time, value_name = "TIME")]
     pub prediction_store_timeout: Duration,
     /// How often the model services are asked for their models and versions
-    #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = some_time, value_name = "TIME")]
+    #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = positive_time, value_name = "TIME")]
     pub model_refresh: Duration,
-    /// Suffer the faults that requests ask for in their baggage
+    /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
-    /// The cluster, if predictions are kept in Elasticsearch
+    /// Options of the Elasticsearch cluster
     #[command(flatten)]
     pub elasticsearch: ElasticsearchOptions,
-    /// How the process runs
+    /// Options that every part has
     #[command(flatten)]
     pub process: runtime::ProcessOptions,
 }
 
-/// Which engine keeps the predictions, and where.
+/// The engine of the prediction store and its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAddress {
     /// One file.
     Sqlite(PathBuf),
     /// A cluster: these nodes, or those of [`ElasticsearchOptions`].
     Elasticsearch(Option<Addresses>),
-    /// Nothing that can be used, and why. It is refused when it is opened and not as an argument, since the message about a
-    /// wrong argument repeats it, with a password perhaps.
+    /// An address that cannot be used, and why. It is an error when the store is opened and not a wrong argument: clap's
+    /// message about one would repeat it, perhaps with a password.
     Wrong(String),
 }
 
@@ -97,14 +97,14 @@ impl FromStr for StoreAddress {
                     .to_owned(),
             ),
             Some((scheme, _)) => Self::Wrong(format!(
-                "`{scheme}` is no prediction store; use sqlite:PATH or http://NODE"
+                "`{scheme}` is not a prediction store; use sqlite:PATH or http://NODE"
             )),
             None => Self::Sqlite(PathBuf::from(path)),
         })
     }
 }
 
-/// Where a variant is served.
+/// A variant and its model service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAddress {
     /// Name of the variant.
@@ -124,7 +124,7 @@ impl FromStr for ServiceAddress {
         };
         if !is_variant_name(name) {
             return Err(format!(
-                "`{name}` names no variant: it has 1 to 64 letters, digits, `_`, `-` and `.`"
+                "`{name}` is not the name of a variant: it has 1 to 64 letters, digits, `_`, `-` and `.`"
             ));
         }
         Ok(Self {
@@ -134,11 +134,12 @@ impl FromStr for ServiceAddress {
     }
 }
 
-/// Reads an `http` or `https` address; a path in it gets the slash that joining needs.
+/// Parses an `http` or `https` address. Its path gets a slash at the end, which joining paths to it needs.
 pub(crate) fn http_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("`{text}` is no address: {error}"))?;
+    let mut url =
+        Url::parse(text).map_err(|error| format!("`{text}` is not an address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{text}` is no http or https address"));
+        return Err(format!("`{text}` is not an http or https address"));
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
@@ -146,8 +147,8 @@ pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Reads a time such as `250ms`, `10s` or `7d` that is more than none.
-pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+/// Parses a positive time such as `250ms`, `10s` or `7d`.
+pub(crate) fn positive_time(text: &str) -> Result<Duration, String> {
     let time = runtime::duration(text)?;
     if time.is_zero() {
         Err(format!("`{text}` must be more than 0"))

@@ -1,21 +1,16 @@
-//! `GET /openapi.json`: the description of everything that the gateway answers.
+//! `GET /openapi.json`: the description of the gateway's API.
 //!
-//! `/v1` is described beside its handlers; `/v2` is described from the table of calls that are passed on.
+//! `/v1` is described beside its handlers, `/v2` by the table of calls that are passed through.
 
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use utoipa::openapi::path::{
-    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem,
-};
-use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, Required, ResponseBuilder};
-use utoipa::{OpenApi, PartialSchema as _};
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
 
 use crate::api;
-use crate::passthrough::{CALLS, CallMethod, OipCall};
+use crate::passthrough::{CALLS, CallMethod, OipCall as Call};
 use crate::{models, predictions, search};
 
 #[derive(OpenApi)]
@@ -28,14 +23,13 @@ use crate::{models, predictions, search};
     components(schemas(api::Problem, api::OipError)),
     tags(
         (name = "predictions", description = "Predictions, stored or computed"),
-        (name = "models", description = "What can be asked"),
+        (name = "models", description = "Models and their variants"),
         (name = "inference", description = "The Open Inference Protocol V2, passed through with no byte changed")
     )
 )]
 struct V1;
 
-static BODY: LazyLock<Vec<u8>> =
-    LazyLock::new(|| serde_json::to_vec(&describe()).unwrap_or_default());
+static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| description().to_string().into_bytes());
 
 /// This description
 #[utoipa::path(
@@ -49,78 +43,63 @@ static BODY: LazyLock<Vec<u8>> =
     )
 )]
 pub(crate) async fn document() -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        BODY.as_slice(),
-    )
-        .into_response()
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], BODY.as_slice()).into_response()
 }
 
-/// The whole document.
-pub(crate) fn describe() -> Document {
-    let mut document = V1::openapi();
+fn description() -> Value {
+    let mut document = serde_json::to_value(V1::openapi()).unwrap_or_default();
     for call in &CALLS {
-        let item = PathItem::new(method(call.method), operation(call));
-        document.paths.paths.insert(call.path.to_owned(), item);
+        let method = match call.method {
+            CallMethod::Get => "get",
+            CallMethod::Post => "post",
+        };
+        document["paths"][call.path] = json!({ method: operation(call) });
     }
     document
 }
 
-fn method(method: CallMethod) -> HttpMethod {
-    match method {
-        CallMethod::Get => HttpMethod::Get,
-        CallMethod::Post => HttpMethod::Post,
+fn operation(call: &Call) -> Value {
+    let names = ["model_name", "version"].into_iter();
+    let parameters: Vec<_> = names
+        .filter(|name| call.path.contains(&format!("{{{name}}}")))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    let mut operation = json!({
+        "tags": ["inference"],
+        "operationId": call.id,
+        "summary": call.summary,
+        "parameters": parameters,
+        "responses": responses(call),
+    });
+    if call.method == CallMethod::Post {
+        operation["requestBody"] = json!({
+            "description": "A body of the protocol; `Inference-Header-Content-Length` is the length of the JSON before binary tensors",
+            "content": content(call, if is_infer(call) { inputs() } else { object() }),
+        });
     }
+    operation
 }
 
-fn operation(call: &OipCall) -> Operation {
-    let infer = call.path.ends_with("/infer");
-    let answer = if call.path == "/v2/repository/index" {
-        list()
+fn responses(call: &Call) -> Value {
+    let success = if call.path == "/v2/repository/index" {
+        list_of(object())
     } else {
-        anything()
+        object()
     };
-    let mut success = ResponseBuilder::new()
-        .description("The model service's own answer; tensors of an inference may follow the JSON as binary data")
-        .content("application/json", answer);
-    if infer {
-        success = success.content("application/octet-stream", anything());
-    }
-    let mut operation = OperationBuilder::new()
-        .tag("inference")
-        .operation_id(Some(call.id))
-        .summary(Some(call.summary))
-        .response("200", success.build());
+    let mut responses = Map::new();
+    let answer = json!({
+        "description": "The model service's own answer; tensors of an inference may follow the JSON as binary data",
+        "content": content(call, success),
+    });
+    responses.insert("200".to_owned(), answer);
+    let error = json!({ "$ref": "#/components/schemas/OipError" });
     for (status, description) in ERRORS {
-        operation = operation.response(status, error(description));
+        let content = json!({ "application/json": { "schema": error } });
+        let answer = json!({ "description": description, "content": content });
+        responses.insert(status.to_owned(), answer);
     }
-    for name in ["model_name", "version"]
-        .into_iter()
-        .filter(|name| call.path.contains(&format!("{{{name}}}")))
-    {
-        let parameter = ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True);
-        operation = operation.parameter(parameter.schema(Some(String::schema())));
-    }
-    if call.method == CallMethod::Post {
-        let mut body = RequestBodyBuilder::new().description(Some(
-            "A body of the protocol; `Inference-Header-Content-Length` tells where binary tensors begin",
-        ));
-        body = body.content(
-            "application/json",
-            if infer { inputs() } else { anything() },
-        );
-        if infer {
-            body = body.content("application/octet-stream", anything());
-        }
-        operation = operation.request_body(Some(body.build()));
-    }
-    operation.build()
+    responses.into()
 }
 
 /// The gateway's own errors, and those of the model service that the protocol names.
@@ -131,7 +110,7 @@ const ERRORS: [(&str, &str); 11] = [
     ("413", "The body is larger than 1 MiB"),
     (
         "415",
-        "The model service does not know the content encoding",
+        "The model service does not support the content encoding",
     ),
     ("422", "The model cannot fulfil the request"),
     ("429", "Too many requests in flight; see Retry-After"),
@@ -141,32 +120,28 @@ const ERRORS: [(&str, &str); 11] = [
     ("504", "Too slow"),
 ];
 
-fn error(description: &str) -> utoipa::openapi::Response {
-    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("OipError")));
-    ResponseBuilder::new()
-        .description(description)
-        .content("application/json", body.build())
-        .build()
+/// JSON of this schema; bodies of inferences may also be binary.
+fn content(call: &Call, schema: Value) -> Value {
+    let mut content = json!({ "application/json": { "schema": schema } });
+    if is_infer(call) {
+        content["application/octet-stream"] = json!({ "schema": object() });
+    }
+    content
 }
 
-/// The body of an inference call as far as every model has it.
-fn inputs() -> utoipa::openapi::Content {
-    let inputs = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object));
-    let body = ObjectBuilder::new()
-        .schema_type(Type::Object)
-        .property("inputs", inputs)
-        .required("inputs");
-    ContentBuilder::new().schema(Some(body)).build()
+fn is_infer(call: &Call) -> bool {
+    call.path.ends_with("/infer")
 }
 
-/// A list of objects.
-fn list() -> utoipa::openapi::Content {
-    let items = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object));
-    ContentBuilder::new().schema(Some(items)).build()
+/// The body of an inference, as far as it is the same for every model.
+fn inputs() -> Value {
+    json!({ "type": "object", "properties": { "inputs": list_of(object()) }, "required": ["inputs"] })
 }
 
-fn anything() -> utoipa::openapi::Content {
-    ContentBuilder::new()
-        .schema(Some(ObjectBuilder::new().schema_type(Type::Object)))
-        .build()
+fn list_of(schema: Value) -> Value {
+    json!({ "type": "array", "items": schema })
+}
+
+fn object() -> Value {
+    json!({ "type": "object" })
 }

@@ -1,4 +1,7 @@
-//! `GET /v1/predictions`: what is stored, newest first, page by page.
+//! `GET /v1/predictions`: the stored predictions, newest first, page by page.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -25,8 +28,8 @@ pub(crate) struct Searcher {
 
 /// Stored predictions
 ///
-/// Newest first, of all versions; what is too old to be answered is not found. `next_cursor` leads to the next page, which
-/// does not repeat or skip anything because of predictions stored in between.
+/// Newest first, of all versions, without expired ones. `next_cursor` leads to the next page. Predictions that are stored
+/// between two pages make the next one neither repeat nor skip anything.
 #[utoipa::path(
     get,
     path = "/v1/predictions",
@@ -65,97 +68,77 @@ pub(crate) async fn search(
 }
 
 fn read(parameters: SearchParameters) -> Result<Search, ApiError> {
-    let SearchParameters {
-        model,
-        label,
-        variant,
-        min_confidence,
-        since,
-        limit,
-        cursor,
-    } = parameters;
-    let wrong = |text: &str| ApiError::Invalid(text.to_owned());
-    // A form sends the fields that were left empty, too.
-    let given = |value: Option<String>| value.filter(|value| !value.is_empty());
-    let min_confidence = given(min_confidence).map(|text| {
-        text.parse()
-            .ok()
-            .filter(|least| (0.0..=1.0).contains(least))
-    });
-    let since = given(since).map(|text| text.parse::<Timestamp>());
-    let limit = given(limit).map(|text| {
-        text.parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-    });
-    let after = given(cursor).map(|text| read_cursor(&text));
     Ok(Search {
-        model: given(model),
-        label: given(label),
-        variant: given(variant),
-        min_confidence: min_confidence
-            .map(|least| least.ok_or_else(|| wrong("min_confidence must be 0 to 1")))
-            .transpose()?,
-        since: since
-            .transpose()
-            .map_err(|_| wrong("since must be a time such as 2026-01-31T12:00:00Z"))?,
-        after: after
-            .map(|after| after.ok_or_else(|| wrong("cursor is not one that a search gave")))
-            .transpose()?,
-        limit: limit
-            .unwrap_or(Some(DEFAULT_LIMIT))
-            .ok_or_else(|| wrong("limit must be 1 to 1000"))?,
+        model: given(parameters.model),
+        label: given(parameters.label),
+        variant: given(parameters.variant),
+        min_confidence: parse(
+            parameters.min_confidence,
+            "min_confidence must be 0 to 1",
+            |text| within(text, 0.0..=1.0),
+        )?,
+        since: parse(
+            parameters.since,
+            "since must be a time such as 2026-01-31T12:00:00Z",
+            |text| text.parse().ok(),
+        )?,
+        after: parse(
+            parameters.cursor,
+            "cursor is not one that a search returned",
+            read_cursor,
+        )?,
+        limit: parse(parameters.limit, "limit must be 1 to 1000", |text| {
+            within(text, 1..=MAX_LIMIT)
+        })?
+        .unwrap_or(DEFAULT_LIMIT),
     })
 }
 
-/// A cursor is a place in the order; hex keeps it one word in a URL, and clients from building their own.
-fn write_cursor(position: &Position) -> String {
-    let Position {
-        computed_at,
-        key:
-            Key {
-                model,
-                variant,
-                version,
-                data_id,
-            },
-    } = position;
+/// A parameter that is not empty: an HTML form also sends the fields that were not filled in.
+fn given(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn parse<T>(
+    value: Option<String>,
+    wrong: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
+    let Some(text) = given(value) else {
+        return Ok(None);
+    };
+    match parse(&text) {
+        Some(value) => Ok(Some(value)),
+        None => Err(ApiError::Invalid(wrong.to_owned())),
+    }
+}
+
+fn within<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+    text.parse().ok().filter(|value| range.contains(value))
+}
+
+/// A cursor is a position. As hex it is one word in a URL, and clients are not tempted to build their own.
+fn write_cursor(Position { computed_at, key }: &Position) -> String {
     let text = serde_json::to_vec(&(
         computed_at.as_microsecond(),
-        model,
-        variant,
-        version,
-        data_id,
-    ))
-    .unwrap_or_default();
-    text.iter()
-        .fold(String::with_capacity(text.len() * 2), |mut hex, byte| {
-            hex.extend(
-                [byte >> 4, byte & 15]
-                    .map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0')),
-            );
-            hex
-        })
+        &key.model,
+        &key.variant,
+        &key.version,
+        &key.data_id,
+    ));
+    hex::encode(text.unwrap_or_default())
 }
 
 fn read_cursor(text: &str) -> Option<Position> {
-    let digits = text
-        .chars()
-        .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
-        .collect::<Option<Vec<u8>>>()?;
-    let (pairs, []) = digits.as_chunks::<2>() else {
-        return None;
-    };
-    let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
-    let (computed_at, model, variant, version, data_id) = serde_json::from_slice(&bytes).ok()?;
-    let key = Key {
-        model,
-        variant,
-        version,
-        data_id,
-    };
+    let text = hex::decode(text).ok()?;
+    let (computed_at, model, variant, version, data_id) = serde_json::from_slice(&text).ok()?;
     Some(Position {
         computed_at: Timestamp::from_microsecond(computed_at).ok()?,
-        key,
+        key: Key {
+            model,
+            variant,
+            version,
+            data_id,
+        },
     })
 }
