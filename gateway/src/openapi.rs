@@ -75,7 +75,7 @@ fn operation(call: &Call) -> Value {
     if call.method == CallMethod::Post {
         operation["requestBody"] = json!({
             "description": "A body of the protocol; `Inference-Header-Content-Length` is the length of the JSON before binary tensors",
-            "content": content(call, if is_infer(call) { inputs() } else { object() }),
+            "content": content(call, &if is_infer(call) { inputs() } else { object() }),
         });
     }
     operation
@@ -83,14 +83,14 @@ fn operation(call: &Call) -> Value {
 
 fn responses(call: &Call) -> Value {
     let success = if call.path == "/v2/repository/index" {
-        list_of(object())
+        objects()
     } else {
         object()
     };
     let mut responses = Map::new();
     let answer = json!({
         "description": "The model service's own answer; tensors of an inference may follow the JSON as binary data",
-        "content": content(call, success),
+        "content": content(call, &success),
     });
     responses.insert("200".to_owned(), answer);
     let error = json!({ "$ref": "#/components/schemas/OipError" });
@@ -121,7 +121,7 @@ const ERRORS: [(&str, &str); 11] = [
 ];
 
 /// JSON of this schema; bodies of inferences may also be binary.
-fn content(call: &Call, schema: Value) -> Value {
+fn content(call: &Call, schema: &Value) -> Value {
     let mut content = json!({ "application/json": { "schema": schema } });
     if is_infer(call) {
         content["application/octet-stream"] = json!({ "schema": object() });
@@ -135,11 +135,11 @@ fn is_infer(call: &Call) -> bool {
 
 /// The body of an inference, as far as it is the same for every model.
 fn inputs() -> Value {
-    json!({ "type": "object", "properties": { "inputs": list_of(object()) }, "required": ["inputs"] })
+    json!({ "type": "object", "properties": { "inputs": objects() }, "required": ["inputs"] })
 }
 
-fn list_of(schema: Value) -> Value {
-    json!({ "type": "array", "items": schema })
+fn objects() -> Value {
+    json!({ "type": "array", "items": object() })
 }
 
 fn object() -> Value {

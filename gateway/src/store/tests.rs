@@ -23,7 +23,7 @@ async fn sqlite_conforms() {
 }
 
 #[tokio::test]
-async fn a_file_outlives_the_process_and_its_folder_is_made() {
+async fn predictions_outlive_the_process_and_the_folder_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/er/predictions.db");
     open(&path)
@@ -37,7 +37,7 @@ async fn a_file_outlives_the_process_and_its_folder_is_made() {
 }
 
 #[test]
-fn a_file_that_is_no_database_or_of_a_later_schema_is_refused() {
+fn a_file_that_is_not_a_database_or_has_a_later_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
     std::fs::write(
@@ -64,7 +64,7 @@ fn a_file_that_is_no_database_or_of_a_later_schema_is_refused() {
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
 }
 
-/// The file as the release before there were variants made it.
+/// A file of schema 1, from a release without variants.
 const SCHEMA_1: &str = "
     CREATE TABLE predictions (
         model TEXT NOT NULL, version TEXT NOT NULL, data_id TEXT NOT NULL,
@@ -80,7 +80,7 @@ const SCHEMA_1: &str = "
     INSERT INTO predictions VALUES ('m', '', 'b', 'primary', 'low', 0.5, X'', 1700000001123456, NULL, NULL, NULL);";
 
 #[tokio::test]
-async fn a_file_of_the_release_before_is_brought_along_with_what_it_holds() {
+async fn a_file_of_schema_1_is_migrated_with_its_predictions() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
     rusqlite::Connection::open(&path)
@@ -133,11 +133,11 @@ async fn a_file_of_the_release_before_is_brought_along_with_what_it_holds() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_brought_along_stays_as_it_was() {
+async fn a_file_that_cannot_be_migrated_stays_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
     let old = rusqlite::Connection::open(&path).unwrap();
-    // What is in the way: a table of the name that the old one gets for a moment.
+    // A table with the name that the migration gives to the old one fails it.
     old.execute_batch(&format!("{SCHEMA_1} CREATE TABLE predictions_1 (x);"))
         .unwrap();
     assert!(matches!(
@@ -155,7 +155,7 @@ async fn a_file_that_cannot_be_brought_along_stays_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_broken_table_is_an_error_and_works_again_when_mended() {
+async fn a_missing_table_is_an_error_and_works_again_when_restored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
     let store = open(&path);
@@ -189,7 +189,7 @@ async fn a_broken_table_is_an_error_and_works_again_when_mended() {
 }
 
 #[tokio::test]
-async fn one_refused_prediction_does_not_take_the_others_with_it() {
+async fn one_refused_prediction_does_not_affect_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("predictions.db");
     let store = open(&path);

@@ -1,5 +1,5 @@
-//! A gateway on a real Elasticsearch that fails: answers keep coming, nothing is told to be stored that is not, and nobody
-//! has to restart anything. What was seen stands in docs/elasticsearch.md.
+//! A gateway on a real Elasticsearch that fails: every request is answered, nothing is reported as stored that is not, and
+//! nothing has to be restarted. docs/elasticsearch.md has the results.
 
 mod load;
 mod server;
@@ -42,8 +42,8 @@ async fn details(gateway: &Gateway) -> String {
     ready.json()["detail"].to_string()
 }
 
-/// Waits until a new prediction is stored and found again. A prediction that is computed because the store could not be read
-/// is not told to be stored, and may be.
+/// Waits until a new prediction is stored and found again. The answer to a request that could not read the store does not
+/// say whether its prediction was stored.
 async fn recovered(gateway: &Gateway, id: &str) -> Duration {
     let start = Instant::now();
     let hit = async || gateway.predict(&[id]).await.cache_status() == "throughline; hit";
@@ -52,12 +52,12 @@ async fn recovered(gateway: &Gateway, id: &str) -> Duration {
     start.elapsed()
 }
 
-/// The life of one server, since each start takes a while: away, started, killed, started, restarted, frozen.
+/// All faults of one server, since each start takes a while.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "starts a server of its own with .ci/components"]
 async fn a_server_that_is_away_killed_restarted_or_frozen() {
     let mut server = Server::new();
-    // Its first start finds free ports; then it goes away before the gateway comes.
+    // Its first start finds free ports; then it stops before the gateway starts.
     server.start().await;
     server.stop().await;
     let scratch = Scratch::at(&server.url);
@@ -74,7 +74,7 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
         "store_unavailable"
     );
     server.start().await;
-    tell(
+    report(
         "stopped before start",
         recovered(&gateway, "late").await,
         &load::Seen::default(),
@@ -86,7 +86,7 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
     load.until_answered(200).await;
     server.start().await;
     let back = recovered(&gateway, "after-kill").await;
-    tell(
+    report(
         "stopped (SIGKILL) under load",
         back,
         &load.stop(&scratch).await,
@@ -98,7 +98,7 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
     server.start().await;
     let back = recovered(&gateway, "after-restart").await;
     load.until_stored(50).await;
-    tell("restarted under load", back, &load.stop(&scratch).await);
+    report("restarted under load", back, &load.stop(&scratch).await);
 
     let load = Load::start(&gateway.url, "frozen");
     load.until_stored(50).await;
@@ -107,7 +107,7 @@ async fn a_server_that_is_away_killed_restarted_or_frozen() {
     assert!(details(&gateway).await.contains("prediction_store_reads"));
     server.signal("CONT");
     let back = recovered(&gateway, "after-frost").await;
-    tell(
+    report(
         "frozen (SIGSTOP) under load",
         back,
         &load.stop(&scratch).await,
@@ -131,7 +131,7 @@ async fn a_full_disk_makes_the_index_read_only() {
         )
         .await;
     load.until_answered(50).await;
-    // What is stored still answers; what is new is computed, and told not to be stored.
+    // What is stored still answers; what is new is computed, and reported as not stored.
     assert_eq!(
         gateway.predict(&["stored"]).await.cache_status(),
         "throughline; hit"
@@ -158,7 +158,7 @@ async fn a_full_disk_makes_the_index_read_only() {
         )
         .await;
     let back = recovered(&gateway, "after-full").await;
-    tell("read-only index", back, &load.stop(&scratch).await);
+    report("read-only index", back, &load.stop(&scratch).await);
     scratch.remove().await;
 }
 
@@ -173,7 +173,7 @@ async fn an_index_deleted_under_load_comes_back() {
     let back = recovered(&gateway, "after-delete").await;
     load.until_stored(50).await;
     let load = load.abandon().await;
-    tell("index deleted under load", back, &load);
+    report("index deleted under load", back, &load);
     scratch.remove().await;
 }
 
@@ -183,7 +183,7 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
     let scratch = Scratch::new();
     let gateway = gateway(&scratch).await;
     recovered(&gateway, "a").await;
-    // Another gateway whose clock is ahead has computed it an hour later.
+    // Another gateway, whose clock is an hour ahead, has computed it too.
     let newer = (jiff::Timestamp::now() + Duration::from_hours(1)).to_string();
     let found = scratch
         .call("GET", "ALIAS/_doc/wine_quality%2F1%2Fa", "")
@@ -205,7 +205,7 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_credentials_are_told_and_predictions_come_from_the_model() {
+async fn with_wrong_credentials_predictions_come_from_the_model() {
     let stub = Stub::start().await;
     let refusal =
         r#"{"error":{"type":"security_exception","reason":"unable to authenticate"},"status":401}"#;
@@ -224,7 +224,7 @@ async fn wrong_credentials_are_told_and_predictions_come_from_the_model() {
     let search = gateway.get("/v1/predictions").await;
     assert_eq!(search.problem(503), "store_unavailable");
     assert!(!format!("{:?} {detail}", search.body).contains("wr0ng"));
-    // Somebody mends the password in the cluster.
+    // An administrator corrects the password in the cluster.
     stub.always(None);
     assert_eq!(
         gateway.predict(&["c"]).await.cache_status(),
@@ -233,8 +233,8 @@ async fn wrong_credentials_are_told_and_predictions_come_from_the_model() {
     assert_eq!(details(&gateway).await, "{}");
 }
 
-/// One line for the table in docs/elasticsearch.md, shown with `--nocapture`.
-fn tell(fault: &str, back: Duration, load: &load::Seen) {
+/// Prints one line for the table in docs/elasticsearch.md; `--nocapture` shows it.
+fn report(fault: &str, back: Duration, load: &load::Seen) {
     println!(
         "{fault}: {load}; stored again {} ms after the server was back",
         back.as_millis()

@@ -51,7 +51,7 @@ async fn the_description_has_exactly_the_routes() {
 }
 
 #[tokio::test]
-async fn references_lead_somewhere() {
+async fn references_resolve() {
     let gateway = Gateway::start().await;
     let document = gateway.get("/openapi.json").await.json();
     let mut open = vec![&document];
@@ -214,7 +214,7 @@ async fn the_comparison_of_variants_is_as_described() {
     validate(&document, schema, &models, "/v1/models");
 }
 
-/// As much of JSON Schema as the document uses. An object may have only the fields that are described.
+/// Checks a value against as much of JSON Schema as the document uses. An object may have only fields that are described.
 fn validate(document: &Value, schema: &Value, value: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
         return validate(

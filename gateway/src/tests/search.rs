@@ -1,4 +1,4 @@
-//! `GET /v1/predictions`: filters, order, pages, and parameters that make no sense.
+//! `GET /v1/predictions`: filters, order, pages, and invalid parameters.
 
 use serde_json::Value;
 
@@ -70,7 +70,7 @@ async fn pages_follow_by_cursor() {
 }
 
 #[tokio::test]
-async fn senseless_parameters_are_422() {
+async fn invalid_parameters_are_422() {
     let gateway = Gateway::start().await;
     for query in [
         "limit=0",

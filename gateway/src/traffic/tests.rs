@@ -197,7 +197,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             &variant("name = \"x\"\nweight = 1\nurl = \"ftp://x\""),
-            "variant `x`: `ftp://x` is no http",
+            "variant `x`: `ftp://x` is not an http",
         ),
         (
             &variant("name = \"a b\"\nweight = 1"),

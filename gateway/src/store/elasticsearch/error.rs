@@ -179,34 +179,14 @@ fn is_refused_connection(error: &(dyn Error + 'static)) -> bool {
 /// The type of an error, if it says more than the status does; otherwise the status. Both come from a fixed list, so that the
 /// set of values stays small.
 fn bounded(kind: &str, status: StatusCode) -> &'static str {
-    const KNOWN: [&str; 25] = [
-        "circuit_breaking_exception",
-        "cluster_block_exception",
-        "document_parsing_exception",
-        "es_rejected_execution_exception",
-        "illegal_argument_exception",
-        "index_not_found_exception",
-        "invalid_alias_name_exception",
-        "no_shard_available_action_exception",
-        "resource_already_exists_exception",
-        "search_phase_execution_exception",
-        "security_exception",
-        "strict_dynamic_mapping_exception",
-        "unavailable_shards_exception",
-        "400",
-        "401",
-        "403",
-        "404",
-        "405",
-        "408",
-        "413",
-        "429",
-        "500",
-        "502",
-        "503",
-        "504",
-    ];
-    let known = |word: &str| KNOWN.into_iter().find(|known| *known == word);
+    const KNOWN: &str = "\
+        circuit_breaking_exception cluster_block_exception document_parsing_exception \
+        es_rejected_execution_exception illegal_argument_exception index_not_found_exception \
+        invalid_alias_name_exception no_shard_available_action_exception \
+        resource_already_exists_exception search_phase_execution_exception security_exception \
+        strict_dynamic_mapping_exception unavailable_shards_exception \
+        400 401 403 404 405 408 413 429 500 502 503 504";
+    let known = |word: &str| KNOWN.split(' ').find(|known| *known == word);
     known(kind)
         .or_else(|| known(status.as_str()))
         .unwrap_or("_OTHER")

@@ -1,5 +1,5 @@
-//! The conformance suite on a real Elasticsearch and what only it can be asked; and, on a stub, what it cannot be made to
-//! show: other statuses, credentials, nodes that come and go.
+//! The conformance suite and the index on a real Elasticsearch; on a stub, what a real one cannot be made to do: error
+//! statuses, credentials, nodes that come and go.
 
 mod authentication;
 mod documents;

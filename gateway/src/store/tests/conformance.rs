@@ -1,11 +1,11 @@
-//! What every prediction store must do, as one suite over the trait; each engine's tests call [`check`] on a fresh store.
+//! The conformance suite of prediction stores: the tests of each engine call [`check`] on an empty store.
 
 use jiff::{SignedDuration, Timestamp};
 use telemetry::SpanRef;
 
 use crate::store::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
 
-/// Runs the whole suite. `settle` makes what was written visible to searches, for engines that need to be told.
+/// Runs the whole suite. `settle` makes what was written visible to searches, for engines that do so with a delay.
 pub(crate) async fn check<F: Future<Output = ()>>(
     store: &dyn PredictionStore,
     settle: impl Fn() -> F,
@@ -15,18 +15,18 @@ pub(crate) async fn check<F: Future<Output = ()>>(
     a_lookup_keeps_the_order_and_marks_what_is_missing(store).await;
     versions_and_models_do_not_answer_for_each_other(store).await;
     variants_do_not_answer_for_each_other(store).await;
-    one_lookup_is_for_several_variants(store).await;
-    a_newer_computation_replaces_an_older_one_and_not_the_reverse(store).await;
+    one_lookup_may_name_several_variants(store).await;
+    a_newer_computation_replaces_an_older_one_and_never_the_reverse(store).await;
     ids_are_taken_literally(store).await;
-    concurrent_writes_are_all_kept(store).await;
-    store_what_is_searched(store).await;
+    concurrent_writes_are_all_stored(store).await;
+    store_what_searches_find(store).await;
     settle().await;
     the_latest_version_is_that_of_the_newest_prediction(store).await;
     searches_filter(store).await;
     pages_follow_each_other_without_gaps(store).await;
     store.remove_older(at(1_000_000)).await.unwrap();
     settle().await;
-    what_is_removed_is_gone(store).await;
+    what_was_removed_is_not_found(store).await;
 }
 
 /// A prediction `seconds` after a fixed moment.
@@ -56,7 +56,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_microsecond(1_700_000_000_123_456).unwrap() + SignedDuration::from_secs(seconds)
 }
 
-/// The same by another variant.
+/// The same prediction by another variant.
 fn by(variant: &str, prediction: StoredPrediction) -> StoredPrediction {
     StoredPrediction {
         key: Key {
@@ -169,7 +169,7 @@ async fn versions_and_models_do_not_answer_for_each_other(store: &dyn Prediction
 }
 
 async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
-    // Without versions, too, and with names that would make one of the other if they were put together.
+    // Also without versions, and with names that would be equal when concatenated.
     for (variant, version) in [
         ("primary", ""),
         ("canary", ""),
@@ -215,7 +215,7 @@ async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
     }
 }
 
-async fn one_lookup_is_for_several_variants(store: &dyn PredictionStore) {
+async fn one_lookup_may_name_several_variants(store: &dyn PredictionStore) {
     let all = [
         prediction("parts", "1", "a", 0),
         by("canary", prediction("parts", "7", "b", 0)),
@@ -237,7 +237,7 @@ async fn one_lookup_is_for_several_variants(store: &dyn PredictionStore) {
     assert_eq!(found, [None, Some(b), Some(a), None]);
 }
 
-async fn a_newer_computation_replaces_an_older_one_and_not_the_reverse(
+async fn a_newer_computation_replaces_an_older_one_and_never_the_reverse(
     store: &dyn PredictionStore,
 ) {
     let (old, new) = (
@@ -278,7 +278,7 @@ async fn ids_are_taken_literally(store: &dyn PredictionStore) {
     assert_eq!(get(store, "literal", "1", "a").await, None);
 }
 
-async fn concurrent_writes_are_all_kept(store: &dyn PredictionStore) {
+async fn concurrent_writes_are_all_stored(store: &dyn PredictionStore) {
     let writes = (0..40).map(|n| async move {
         put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await
     });
@@ -289,8 +289,8 @@ async fn concurrent_writes_are_all_kept(store: &dyn PredictionStore) {
     assert_eq!(found.iter().flatten().count(), 40);
 }
 
-/// What the searches below find; written before all of them, since an engine may have to settle.
-async fn store_what_is_searched(store: &dyn PredictionStore) {
+/// Stores what the searches find, before all of them, since an engine may have to settle.
+async fn store_what_searches_find(store: &dyn PredictionStore) {
     let latest = [
         prediction("latest", "9", "a", 10),
         prediction("latest", "10", "a", 20),
@@ -315,7 +315,7 @@ async fn store_what_is_searched(store: &dyn PredictionStore) {
         one("c", "high", "canary", 0.6, 30),
     ];
     put(store, &search).await;
-    // Equal times, so that the order within them must come from the key.
+    // Equal times, so that the key decides the order.
     let pages: Vec<_> = ["a", "b", "c", "d", "e"]
         .iter()
         .map(|id| prediction("pages", "1", id, 50))
@@ -451,7 +451,7 @@ async fn pages_follow_each_other_without_gaps(store: &dyn PredictionStore) {
     assert_eq!(pages, ["f c a", "b c d", "e a"]);
 }
 
-async fn what_is_removed_is_gone(store: &dyn PredictionStore) {
+async fn what_was_removed_is_not_found(store: &dyn PredictionStore) {
     assert_eq!(get(store, "exact", "1", "a").await, None);
     assert_eq!(
         store

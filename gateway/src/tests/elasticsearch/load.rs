@@ -1,4 +1,4 @@
-//! Requests without end, each for an id of its own, and what they were told.
+//! Endless requests, each for an id of its own, and their answers.
 
 use std::fmt::{self, Display, Formatter};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +17,17 @@ use crate::PredictionStore;
 use crate::store::elasticsearch::tests::server::Scratch;
 use crate::store::tests::conformance;
 
-/// Clients that ask at the same time.
+/// Number of clients.
 const CLIENTS: usize = 8;
 
-/// Clients at work.
+/// Running clients.
 pub(super) struct Load {
     seen: Arc<Mutex<Seen>>,
     over: Arc<AtomicBool>,
     clients: Vec<JoinHandle<()>>,
 }
 
-/// What the clients were told. Every status was 200.
+/// The answers that the clients got, all with status 200.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     stored: Vec<String>,
@@ -55,7 +55,7 @@ impl Display for Seen {
         let read_back = if *read_back { " and read back" } else { "" };
         write!(
             formatter,
-            "{} answers, all 200, {} stored{read_back}, {failed} told not to be stored, {bypassed} bypassed the store, slowest {} ms",
+            "{} answers, all 200, {} stored{read_back}, {failed} reported as not stored, {bypassed} bypassed the store, slowest {} ms",
             self.answered(),
             stored.len(),
             slowest.as_millis()
@@ -82,7 +82,7 @@ impl Load {
         }
     }
 
-    /// Waits for so many more answers of predictions that are stored.
+    /// Waits for so many more answers with a stored prediction.
     pub(super) async fn until_stored(&self, more: usize) {
         self.until(more, |seen| seen.stored.len()).await;
     }
@@ -103,7 +103,7 @@ impl Load {
         }
     }
 
-    /// Stops, and checks that what was told to be stored is there.
+    /// Stops, and checks that everything reported as stored is stored.
     pub(super) async fn stop(self, scratch: &Scratch) -> Seen {
         let mut seen = self.abandon().await;
         let store = scratch.store();
@@ -116,7 +116,7 @@ impl Load {
                 .zip(&found)
                 .filter(|(_, found)| found.is_none())
                 .collect();
-            assert!(lost.is_empty(), "told to be stored and lost: {lost:?}");
+            assert!(lost.is_empty(), "reported as stored and lost: {lost:?}");
         }
         seen.read_back = true;
         seen

@@ -1,4 +1,4 @@
-//! A real server of this test's own, by the commands of `.ci/components`. It ends with the test, however that ends.
+//! A real server for one test, started by `.ci/components`. It ends with the test, however that ends.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,7 @@ impl Server {
         (self.url, self.group) = (value("ELASTICSEARCH_URL="), value("ELASTICSEARCH_PID="));
     }
 
-    /// Stops it in good order; returns when it is gone.
+    /// Shuts it down; returns when it is gone.
     pub(super) async fn stop(&mut self) {
         self.run("stop", &[]).await;
     }
@@ -75,7 +75,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A test that has failed must not leave it behind, not even frozen.
+        // A failed test must not leave it running, nor frozen.
         let _ = Command::new(components().join("stop"))
             .arg(self.folder.path())
             .status();

@@ -1,4 +1,4 @@
-//! Who the store says it is, and that it says so to nobody else.
+//! Credentials: sent to the cluster, and shown nowhere.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -135,7 +135,7 @@ async fn a_user_in_the_address_is_used_and_not_shown() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_told_and_not_tried_again() {
+async fn wrong_credentials_are_an_error_and_not_retried() {
     let stub = Stub::start().await;
     let refusal = r#"{"error":{"type":"security_exception","reason":"unable to authenticate user [x]"},"status":401}"#;
     let store = stub.store(&ElasticsearchOptions {
@@ -157,12 +157,12 @@ async fn wrong_credentials_are_told_and_not_tried_again() {
         );
     }
     assert_eq!(stub.seen().len(), 2);
-    // The administrator has mended it; no restart is needed.
+    // An administrator corrects them in the cluster; no restart is needed.
     assert_eq!(store.get_many(lookup()).await.unwrap(), [None]);
 }
 
 #[test]
-fn nonsense_is_refused_with_the_name_of_the_variable() {
+fn wrong_options_are_refused() {
     let none = ElasticsearchOptions::default();
     let address: Addresses = "http://127.0.0.1:1".parse().unwrap();
     let read = |options: &ElasticsearchOptions| {
@@ -230,7 +230,7 @@ fn nonsense_is_refused_with_the_name_of_the_variable() {
 }
 
 #[test]
-fn help_names_the_variables_and_hides_what_secrets_hold() {
+fn help_names_the_variables_and_hides_the_secrets() {
     let help = Arguments::command().render_long_help().to_string();
     for variable in [
         "ELASTICSEARCH_URL",

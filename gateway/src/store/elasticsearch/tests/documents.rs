@@ -1,4 +1,4 @@
-//! Ids that no two keys share.
+//! Document ids: no two keys have the same.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::super::document::id;
 
 #[test]
-fn ids_are_short_enough_and_plain_where_they_can_be() {
-    // As it was before there were variants: what was stored then is still found.
+fn ids_are_readable_unless_they_would_be_too_long() {
+    // The id of the releases before variants, so that their predictions are still found.
     assert_eq!(
         id("wine_quality", "primary", "1", "wine-0001"),
         "wine_quality/1/wine-0001"

@@ -1,5 +1,5 @@
-//! The index on a real server: made once whoever comes first, made again when it was deleted, and not changed by what is
-//! written.
+//! The index on a real server: created once by whoever comes first, created again when it was deleted, and never changed
+//! by a write.
 
 use serde_json::Value;
 
@@ -14,13 +14,13 @@ fn lookup(id: &str) -> Lookup {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
-async fn many_gateways_that_start_together_make_one_index() {
+async fn gateways_that_start_together_create_one_index() {
     let scratch = Scratch::new();
     let stores: Vec<_> = (0..8).map(|_| scratch.store()).collect();
     let put = |n: usize| {
         let (store, id) = (&stores[n], format!("id-{n}"));
         async move {
-            // Half of them prepare, and half come by their first write.
+            // Half of them create it at their start, and half with their first write.
             if n.is_multiple_of(2) {
                 store.prepare().await;
             }
@@ -64,7 +64,7 @@ async fn many_gateways_that_start_together_make_one_index() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
-async fn an_index_that_was_deleted_is_empty_and_the_next_write_makes_it_again() {
+async fn a_deleted_index_is_empty_and_the_next_write_creates_it_again() {
     let scratch = Scratch::new();
     let store = scratch.store();
     store.prepare().await;
@@ -101,7 +101,7 @@ async fn an_index_that_was_deleted_is_empty_and_the_next_write_makes_it_again() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
-async fn what_an_operator_has_set_in_the_template_holds() {
+async fn an_index_template_of_an_operator_is_used() {
     let scratch = Scratch::new();
     let template = r#"{"index_patterns":["ALIAS-v*"],"priority":300,"template":{"settings":{"number_of_shards":2},"mappings":{"properties":{"model":{"type":"keyword"}}}}}"#;
     let template = template.replace("ALIAS", scratch.alias());

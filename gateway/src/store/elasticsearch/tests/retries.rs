@@ -1,4 +1,4 @@
-//! What is tried again and what is not, and which node is called.
+//! Which calls are retried, and which node they go to.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn lookup() -> Lookup {
 }
 
 #[tokio::test]
-async fn a_busy_cluster_is_asked_again_and_a_clear_no_is_not() {
+async fn a_busy_cluster_is_retried_and_a_refusal_is_not() {
     let stub = Stub::start().await;
     let store = stub.store(&options());
     for status in [429, 502, 503, 504] {
@@ -44,7 +44,7 @@ async fn a_busy_cluster_is_asked_again_and_a_clear_no_is_not() {
 }
 
 #[tokio::test]
-async fn tries_are_bounded_in_number_and_in_time() {
+async fn retries_are_limited_in_number_and_time() {
     let stub = Stub::start().await;
     let refuse =
         |times| (0..times).for_each(|_| stub.answer(503, r#"{"error":{"type":"x","reason":"y"}}"#));
@@ -71,8 +71,8 @@ async fn tries_are_bounded_in_number_and_in_time() {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes_is_given_up_in_time() {
-    // A listener that nobody accepts from: connected, and silent for ever.
+async fn an_answer_that_never_comes_times_out() {
+    // Nobody accepts from this listener: it connects and never answers.
     let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = ElasticsearchOptions {
         elasticsearch_timeout: Some(Duration::from_millis(100)),
@@ -86,7 +86,7 @@ async fn an_answer_that_never_comes_is_given_up_in_time() {
             Err(StoreError::TimedOut)
         ));
     }
-    // It is left alone now, for reads and for writes.
+    // It is paused now, for reads and for writes.
     let begin = Instant::now();
     let error = store.get_many(lookup()).await.unwrap_err();
     assert_eq!(error.error_type(), "no_node_alive");
@@ -107,7 +107,7 @@ async fn an_answer_that_never_comes_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_down_is_passed_over_and_used_again_when_it_is_back() {
+async fn a_node_that_is_down_is_skipped_and_used_again_when_it_is_back() {
     let (up, gone) = (Stub::start().await, Stub::start().await.address);
     let both = store(&[gone, up.address], &options());
     for _ in 0..20 {
@@ -133,7 +133,7 @@ async fn a_node_that_is_down_is_passed_over_and_used_again_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_comes_late_is_found_by_writes_alone() {
+async fn writes_alone_find_a_cluster_that_starts_later() {
     let gone = Stub::start().await.address;
     let store = store(
         &[gone],
@@ -155,14 +155,14 @@ async fn a_cluster_that_comes_late_is_found_by_writes_alone() {
     let back = Stub::at(gone).await;
     let end = Instant::now() + Duration::from_secs(10);
     while !write().await {
-        assert!(Instant::now() < end, "it is never found");
+        assert!(Instant::now() < end, "no write succeeds");
         tokio::task::yield_now().await;
     }
     assert_eq!(back.seen_at("/_alias/").len(), 1, "{:?}", back.seen());
 }
 
 #[tokio::test]
-async fn items_of_a_bulk_are_told_apart_and_only_those_in_vain_are_sent_again() {
+async fn each_item_of_a_bulk_has_its_result_and_only_transient_failures_are_retried() {
     let stub = Stub::start().await;
     let store = stub.store(&options());
     store.prepare().await;
@@ -195,12 +195,12 @@ async fn items_of_a_bulk_are_told_apart_and_only_those_in_vain_are_sent_again() 
         .map(|id| prediction("m", "1", id, 0))
         .to_vec();
     let results = store.put_many(all).await.unwrap();
-    let told: Vec<_> = results
+    let error_types: Vec<_> = results
         .iter()
         .map(|result| result.as_ref().err().map(StoreError::error_type))
         .collect();
     assert_eq!(
-        told,
+        error_types,
         [
             None,
             None,
@@ -225,7 +225,7 @@ async fn items_of_a_bulk_are_told_apart_and_only_those_in_vain_are_sent_again() 
 }
 
 #[tokio::test]
-async fn answers_that_make_no_sense_are_errors() {
+async fn answers_that_cannot_be_parsed_are_errors() {
     let stub = Stub::start().await;
     let store = stub.store(&options());
     store.prepare().await;
@@ -270,7 +270,7 @@ async fn answers_that_make_no_sense_are_errors() {
         store.search(search).await.unwrap_err().error_type(),
         "unreadable"
     );
-    // A shard that is not there yet does not mean that there is no prediction.
+    // A shard that is not available yet does not mean that there is no prediction.
     stub.answer(
         200,
         r#"{"docs":[{"error":{"type":"no_shard_available_action_exception","reason":null}}]}"#,

@@ -1,4 +1,4 @@
-//! A socket that answers as it is told. It knows the few calls that the store makes.
+//! A stub of Elasticsearch for the few calls of the store, with answers that a test chooses.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -18,20 +18,21 @@ use super::super::{Addresses, ElasticsearchOptions, ElasticsearchStore};
 /// A running stub; it stops when it is dropped.
 pub(crate) struct Stub {
     pub(crate) address: SocketAddr,
-    told: Arc<Told>,
+    script: Arc<Script>,
     _stop: oneshot::Sender<()>,
 }
 
+/// The answers to give, and the requests received.
 #[derive(Default)]
-struct Told {
-    /// Answers to come before the usual ones.
+struct Script {
+    /// The next answers, before the usual ones.
     next: Mutex<VecDeque<(u16, String)>>,
-    /// The only answer, as long as there is one.
+    /// The answer to everything, if there is one.
     always: Mutex<Option<(u16, String)>>,
     seen: Mutex<Vec<Seen>>,
 }
 
-/// A request that came.
+/// A request received.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) path: String,
@@ -47,15 +48,17 @@ impl Stub {
     pub(crate) async fn at(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let (address, told) = (listener.local_addr().unwrap(), Arc::<Told>::default());
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&told));
+        let (address, script) = (listener.local_addr().unwrap(), Arc::<Script>::default());
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&script));
         telemetry::task::spawn(async move {
             let serve = axum::serve(listener, router).into_future();
             tokio::select! { served = serve => served.unwrap(), _ = stopped => {} }
         });
         Self {
             address,
-            told,
+            script,
             _stop: stop,
         }
     }
@@ -64,22 +67,23 @@ impl Stub {
         store(&[self.address], options)
     }
 
-    /// The next answer, whatever is asked.
+    /// Sets the next answer, whatever the request is.
     pub(crate) fn answer(&self, status: u16, body: &str) {
-        self.told
+        self.script
             .next
             .lock()
             .unwrap()
             .push_back((status, body.to_owned()));
     }
 
-    /// The answer to everything from now on; `None` for the usual ones.
+    /// Sets the answer to everything from now on; `None` for the usual ones.
     pub(crate) fn always(&self, answer: Option<(u16, &str)>) {
-        *self.told.always.lock().unwrap() = answer.map(|(status, body)| (status, body.to_owned()));
+        *self.script.always.lock().unwrap() =
+            answer.map(|(status, body)| (status, body.to_owned()));
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.told.seen.lock().unwrap().clone()
+        self.script.seen.lock().unwrap().clone()
     }
 
     /// The requests whose path has this word.
@@ -91,7 +95,7 @@ impl Stub {
     }
 }
 
-/// A store on several nodes, with the time of a call that tests can wait for.
+/// A store on several nodes, with a time limit that tests can wait for.
 pub(crate) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> ElasticsearchStore {
     let nodes: Vec<String> = nodes.iter().map(|node| format!("http://{node}")).collect();
     let addresses: Addresses = nodes.join(",").parse().unwrap();
@@ -99,31 +103,31 @@ pub(crate) fn store(nodes: &[SocketAddr], options: &ElasticsearchOptions) -> Ela
 }
 
 async fn answer(
-    State(told): State<Arc<Told>>,
+    State(script): State<Arc<Script>>,
     _: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let (path, body) = (uri.to_string(), String::from_utf8(body.to_vec()).unwrap());
-    told.seen.lock().unwrap().push(Seen {
+    script.seen.lock().unwrap().push(Seen {
         path: path.clone(),
         headers,
         body: body.clone(),
     });
-    let told = told
+    let chosen = script
         .next
         .lock()
         .unwrap()
         .pop_front()
-        .or_else(|| told.always.lock().unwrap().clone());
-    if let Some((status, body)) = told {
+        .or_else(|| script.always.lock().unwrap().clone());
+    if let Some((status, body)) = chosen {
         return (StatusCode::from_u16(status).unwrap(), body).into_response();
     }
     usual(&path, &body).into_response()
 }
 
-/// Nothing is stored, and everything can be.
+/// The answers of an empty index that accepts every write.
 fn usual(path: &str, body: &str) -> String {
     if path.contains("_mget") {
         let ids: serde_json::Value = serde_json::from_str(body).unwrap();
