@@ -21,8 +21,8 @@ use telemetry::SpanRef;
 /// Stores predictions and finds them again. A prediction that is not stored is `None`, never an error.
 #[async_trait]
 pub trait PredictionStore: Debug + Send + Sync {
-    /// Looks up several predictions of one model. The answer has the length and order of [`Lookup::into_keys`] and includes
-    /// everything that an earlier call stored.
+    /// Looks up several predictions of one model. The answer has the length and order of the entities of all parts, one part
+    /// after the other, and includes everything that an earlier call stored.
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError>;
 
     /// Stores predictions and returns one result for each, in the same order. An older computation does not replace a newer
@@ -194,20 +194,6 @@ impl Lookup {
     /// Whether nothing is looked up.
     pub fn is_empty(&self) -> bool {
         self.parts.iter().all(|part| part.data_ids.is_empty())
-    }
-
-    /// The keys to look up: the entities of the first part, then those of the next.
-    pub(crate) fn into_keys(self) -> impl Iterator<Item = Key> {
-        let Self { model, parts } = self;
-        parts.into_iter().flat_map(move |part| {
-            let model = model.clone();
-            part.data_ids.into_iter().map(move |data_id| Key {
-                model: model.clone(),
-                variant: part.variant.clone(),
-                version: part.version.clone(),
-                data_id,
-            })
-        })
     }
 }
 

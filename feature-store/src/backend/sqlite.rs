@@ -234,7 +234,7 @@ fn upsert(
             statement.raw_bind_parameter(1, key.as_str())?;
             statement.raw_bind_parameter(2, row.event_time.micros())?;
             for (at, value) in row.values.iter().enumerate() {
-                statement.raw_bind_parameter(at + 3, Stored(value.as_ref()))?;
+                statement.raw_bind_parameter(at + 3, SqlValue(value.as_ref()))?;
             }
             match statement.raw_execute()? {
                 0 => written.outdated += 1,
@@ -272,9 +272,9 @@ fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite
 }
 
 /// A value as `SQLite` stores it. NaN becomes a text, since `SQLite` would store a NaN float as null.
-struct Stored<'a>(Option<&'a FeatureValue>);
+struct SqlValue<'a>(Option<&'a FeatureValue>);
 
-impl ToSql for Stored<'_> {
+impl ToSql for SqlValue<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let stored = match self.0 {
             None => ValueRef::Null,
@@ -289,7 +289,7 @@ impl ToSql for Stored<'_> {
     }
 }
 
-/// The reverse of [`Stored`] for values that are not null; `None` if the stored value does not have the dtype.
+/// The reverse of [`SqlValue`] for values that are not null; `None` if the stored value does not have the dtype.
 fn restore(dtype: Dtype, stored: ValueRef<'_>) -> Option<FeatureValue> {
     let value = match (dtype, stored) {
         (Dtype::Float64 | Dtype::Float32, ValueRef::Real(number)) => FeatureValue::Float(number),

@@ -185,7 +185,7 @@ impl PredictionStore for ElasticsearchStore {
             return Ok(Vec::new());
         }
         let body = query::lookup(&lookup);
-        let parse = |answer: &[u8]| query::found(lookup, answer);
+        let parse = |answer: &[u8]| query::found(lookup.len(), answer);
         self.call(&self.mget, body, self.cluster.timeout, parse)
             .await
     }

@@ -174,7 +174,7 @@ impl PredictionStore for SqliteStore {
 
 fn connect(path: &Path, busy_timeout: Duration) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    // Several connections open at once wait for each other here, whatever they wait for later.
+    // Setting the journal mode may have to wait for another connection.
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;

@@ -51,101 +51,67 @@ pub(super) fn version(computed_at: Timestamp) -> i64 {
     computed_at.as_microsecond().max(0)
 }
 
-/// A document to write.
-#[derive(Serialize)]
-pub(super) struct NewDocument<'a> {
-    model: &'a str,
-    model_version: &'a str,
-    data_id: &'a str,
-    variant: &'a str,
-    label: &'a str,
+/// A document.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Document<'a> {
+    model: Cow<'a, str>,
+    model_version: Cow<'a, str>,
+    data_id: Cow<'a, str>,
+    variant: Cow<'a, str>,
+    label: Cow<'a, str>,
     confidence: f32,
-    probabilities: &'a [f32],
-    computed_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    span_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run_id: Option<&'a str>,
+    probabilities: Cow<'a, [f32]>,
+    computed_at: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    span_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_id: Option<Cow<'a, str>>,
 }
 
-impl<'a> From<&'a StoredPrediction> for NewDocument<'a> {
+impl<'a> From<&'a StoredPrediction> for Document<'a> {
     fn from(prediction: &'a StoredPrediction) -> Self {
         let by = prediction.computed_by.as_ref();
         Self {
-            model: &prediction.key.model,
-            model_version: &prediction.key.version,
-            data_id: &prediction.key.data_id,
-            variant: &prediction.key.variant,
-            label: &prediction.label,
+            model: (&prediction.key.model).into(),
+            model_version: (&prediction.key.version).into(),
+            data_id: (&prediction.key.data_id).into(),
+            variant: (&prediction.key.variant).into(),
+            label: (&prediction.label).into(),
             confidence: prediction.confidence,
-            probabilities: &prediction.probabilities,
-            computed_at: prediction.computed_at.to_string(),
-            trace_id: by.map(|by| by.trace_id.as_str()),
-            span_id: by.map(|by| by.span_id.as_str()),
-            run_id: prediction.run_id.as_deref(),
+            probabilities: (&prediction.probabilities).into(),
+            computed_at: prediction.computed_at.to_string().into(),
+            trace_id: by.map(|by| (&by.trace_id).into()),
+            span_id: by.map(|by| (&by.span_id).into()),
+            run_id: prediction.run_id.as_ref().map(Into::into),
         }
     }
 }
 
-/// The fields of a stored document without its key, which a lookup knows already.
-#[derive(Debug, Deserialize)]
-pub(super) struct DocumentFields<'a> {
-    label: String,
-    confidence: f32,
-    probabilities: Vec<f32>,
-    #[serde(borrow)]
-    computed_at: Cow<'a, str>,
-    #[serde(borrow, default)]
-    trace_id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    span_id: Option<Cow<'a, str>>,
-    #[serde(default)]
-    run_id: Option<String>,
-}
+impl TryFrom<Document<'_>> for StoredPrediction {
+    type Error = StoreError;
 
-/// A stored document with its key, for a search.
-#[derive(Debug, Deserialize)]
-pub(super) struct StoredDocument<'a> {
-    model: String,
-    variant: String,
-    model_version: String,
-    data_id: String,
-    #[serde(borrow, flatten)]
-    fields: DocumentFields<'a>,
-}
-
-impl DocumentFields<'_> {
-    pub(super) fn with_key(self, key: Key) -> Result<StoredPrediction, StoreError> {
-        Ok(StoredPrediction {
-            key,
-            label: self.label,
-            confidence: self.confidence,
-            probabilities: self.probabilities,
-            computed_at: self
+    fn try_from(document: Document<'_>) -> Result<Self, StoreError> {
+        let ids = document.trace_id.zip(document.span_id);
+        Ok(Self {
+            key: Key {
+                model: document.model.into_owned(),
+                variant: document.variant.into_owned(),
+                version: document.model_version.into_owned(),
+                data_id: document.data_id.into_owned(),
+            },
+            label: document.label.into_owned(),
+            confidence: document.confidence,
+            probabilities: document.probabilities.into_owned(),
+            computed_at: document
                 .computed_at
                 .parse()
                 .map_err(|_| StoreError::Unreadable {
                     what: "computed_at",
                 })?,
-            computed_by: self
-                .trace_id
-                .zip(self.span_id)
-                .and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
-            run_id: self.run_id,
+            computed_by: ids.and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
+            run_id: document.run_id.map(Cow::into_owned),
         })
-    }
-}
-
-impl StoredDocument<'_> {
-    pub(super) fn into_prediction(self) -> Result<StoredPrediction, StoreError> {
-        let key = Key {
-            model: self.model,
-            variant: self.variant,
-            version: self.model_version,
-            data_id: self.data_id,
-        };
-        self.fields.with_key(key)
     }
 }

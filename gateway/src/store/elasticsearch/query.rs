@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::document::{self, DocumentFields, StoredDocument};
+use super::document::{self, Document};
 use super::error::{CallError, ErrorCause};
-use crate::store::{Key, Lookup, Page, Search, StoreError, StoredPrediction};
+use crate::store::{Lookup, Page, Search, StoreError, StoredPrediction};
 
 /// Sort values of times are texts in this format: as numbers they would lose everything below a millisecond.
 const TIME_FORMAT: &str = "strict_date_optional_time_nanos";
@@ -33,9 +33,9 @@ pub(super) fn lookup(lookup: &Lookup) -> Bytes {
     serde_json::to_vec(&Ids { ids }).unwrap_or_default().into()
 }
 
-/// Parses the answer to [`lookup`]: a prediction or none for each id, in the same order.
+/// Parses the answer to [`lookup`] of `count` ids: a prediction or none for each, in the same order.
 pub(super) fn found(
-    lookup: Lookup,
+    count: usize,
     body: &[u8],
 ) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
     #[derive(Deserialize)]
@@ -44,25 +44,24 @@ pub(super) fn found(
         docs: Vec<MgetItem<'a>>,
     }
     let MgetAnswer { docs } = serde_json::from_slice(body).map_err(CallError::Unreadable)?;
-    if docs.len() != lookup.len() {
+    if docs.len() != count {
         return Err(StoreError::Unreadable { what: "a lookup" });
     }
-    let items = lookup.into_keys().zip(docs);
-    items.map(|(key, item)| item.into_prediction(key)).collect()
+    docs.into_iter().map(MgetItem::into_prediction).collect()
 }
 
 #[derive(Deserialize)]
 struct MgetItem<'a> {
     #[serde(borrow, default, rename = "_source")]
-    source: Option<DocumentFields<'a>>,
+    source: Option<Document<'a>>,
     #[serde(default)]
     error: Option<ErrorCause>,
 }
 
 impl MgetItem<'_> {
-    fn into_prediction(self, key: Key) -> Result<Option<StoredPrediction>, StoreError> {
+    fn into_prediction(self) -> Result<Option<StoredPrediction>, StoreError> {
         match (self.source, self.error) {
-            (Some(fields), _) => fields.with_key(key).map(Some),
+            (Some(document), _) => document.try_into().map(Some),
             (None, None) => Ok(None),
             // Without an index there is no prediction; the next write creates it.
             (None, Some(cause)) if cause.kind == "index_not_found_exception" => Ok(None),
@@ -106,8 +105,8 @@ pub(super) fn search(search: &Search) -> Bytes {
 
 /// Parses the answer to [`search`].
 pub(super) fn page(limit: usize, body: &[u8]) -> Result<Page, StoreError> {
-    let hits: Vec<Hit<StoredDocument<'_>>> = hits(body)?;
-    let predictions = hits.into_iter().map(|hit| hit.source.into_prediction());
+    let hits: Vec<Hit<Document<'_>>> = hits(body)?;
+    let predictions = hits.into_iter().map(|hit| hit.source.try_into());
     Ok(Page::of(predictions.collect::<Result<_, _>>()?, limit))
 }
 

@@ -25,12 +25,12 @@ struct Queue {
 }
 
 /// One result for each prediction of a write.
-type Stored = Result<Vec<Result<(), StoreError>>, StoreError>;
+type WriteResult = Result<Vec<Result<(), StoreError>>, StoreError>;
 
 #[derive(Debug)]
 struct QueuedWrite {
     predictions: Vec<StoredPrediction>,
-    done: oneshot::Sender<Stored>,
+    done: oneshot::Sender<WriteResult>,
 }
 
 impl Writer {
@@ -42,7 +42,10 @@ impl Writer {
     }
 
     /// Stores the predictions with the next transaction and returns when it is committed.
-    pub(super) async fn submit(self: &Arc<Self>, predictions: Vec<StoredPrediction>) -> Stored {
+    pub(super) async fn submit(
+        self: &Arc<Self>,
+        predictions: Vec<StoredPrediction>,
+    ) -> WriteResult {
         let (done, stored) = oneshot::channel();
         let was_running = {
             let mut queue = self.queue.lock();

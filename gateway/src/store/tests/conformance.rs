@@ -280,7 +280,7 @@ async fn ids_are_taken_literally(store: &dyn PredictionStore) {
 
 async fn concurrent_writes_are_all_stored(store: &dyn PredictionStore) {
     let writes = (0..40).map(|n| async move {
-        put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await
+        put(store, &[prediction("many", "1", &format!("id-{n}"), n)]).await;
     });
     futures_util::future::join_all(writes).await;
     let ids: Vec<String> = (0..40).map(|n| format!("id-{n}")).collect();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use elasticsearch::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::super::document::{self, NewDocument};
+use super::super::document::{self, Document};
 use super::super::error::{CallError, ErrorCause};
 use super::super::query::ExpiredDocument;
 use crate::store::{StoreError, StoredPrediction};
@@ -91,7 +91,7 @@ impl BulkBody {
             let id = document::id(&key.model, &key.variant, &key.version, &key.data_id);
             let version = document::version(prediction.computed_at);
             line(&mut text, &Action::Index(Target::new(None, &id, version)));
-            line(&mut text, &NewDocument::from(prediction));
+            line(&mut text, &Document::from(prediction));
             items.push(start..text.len());
         }
         Self {

@@ -243,7 +243,7 @@ async fn answers_that_cannot_be_parsed_are_errors() {
             "{body}"
         );
     }
-    let source = r#"{"variant":"v","label":"l","confidence":1.0,"probabilities":[],"computed_at":"yesterday"}"#;
+    let source = r#"{"model":"m","model_version":"1","data_id":"a","variant":"v","label":"l","confidence":1.0,"probabilities":[],"computed_at":"yesterday"}"#;
     stub.answer(200, &format!(r#"{{"docs":[{{"_source":{source}}}]}}"#));
     assert_eq!(
         store.get_many(lookup()).await.unwrap_err().error_type(),
