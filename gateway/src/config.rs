@@ -22,8 +22,8 @@ pub struct Config {
         value_name = "ADDRESS"
     )]
     pub listen: SocketAddr,
-    /// Where predictions are kept: `sqlite:PATH` or a plain path, `http(s)://NODE[,...]` of Elasticsearch, or
-    /// `elasticsearch` for the nodes of `--elasticsearch-url`
+    /// Where predictions are kept: `sqlite:PATH` or a plain path, `http(s)://NODE[,...]` of
+    /// Elasticsearch, or `elasticsearch` for the nodes of `--elasticsearch-url`
     #[arg(
         long,
         env = "PREDICTION_STORE",
@@ -32,8 +32,8 @@ pub struct Config {
         value_name = "STORE"
     )]
     pub prediction_store: StoreAddress,
-    /// Base address of a model service, several times or separated by commas for several variants; a URL alone is variant
-    /// `primary`, which has all the traffic unless `--routes` says otherwise
+    /// Base address of a model service, several times or separated by commas for several variants;
+    /// a URL alone is variant `primary`, which has all the traffic unless `--routes` says otherwise
     #[arg(
         long,
         env = "GATEWAY_MODEL_SERVICE",
@@ -75,8 +75,8 @@ pub enum StoreAddress {
     Sqlite(PathBuf),
     /// A cluster: these nodes, or those of [`ElasticsearchOptions`].
     Elasticsearch(Option<Addresses>),
-    /// An address that cannot be used, and why. It is an error when the store is opened and not a wrong argument: clap's
-    /// message about one would repeat it, perhaps with a password.
+    /// An address that cannot be used, and why. It is an error when the store is opened and not a
+    /// wrong argument: clap's message about one would repeat it, perhaps with a password.
     Wrong(String),
 }
 
@@ -134,7 +134,8 @@ impl FromStr for ServiceAddress {
     }
 }
 
-/// Parses an `http` or `https` address. Its path gets a slash at the end, which joining paths to it needs.
+/// Parses an `http` or `https` address. Its path gets a slash at the end, which joining paths to it
+/// needs.
 pub(crate) fn http_url(text: &str) -> Result<Url, String> {
     let mut url =
         Url::parse(text).map_err(|error| format!("`{text}` is not an address: {error}"))?;

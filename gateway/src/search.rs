@@ -28,8 +28,9 @@ pub(crate) struct Searcher {
 
 /// Stored predictions
 ///
-/// Newest first, of all versions, without expired ones. `next_cursor` leads to the next page. Predictions that are stored
-/// between two pages make the next one neither repeat nor skip anything.
+/// Newest first, of all versions, without expired ones. `next_cursor` leads to the next page.
+/// Predictions that are stored between two pages make the next one neither repeat nor skip
+/// anything.
 #[utoipa::path(
     get,
     path = "/v1/predictions",
@@ -117,7 +118,8 @@ fn within<T: FromStr + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Opti
     text.parse().ok().filter(|value| range.contains(value))
 }
 
-/// A cursor is a position. As hex it is one word in a URL, and clients are not tempted to build their own.
+/// A cursor is a position. As hex it is one word in a URL, and clients are not tempted to build
+/// their own.
 fn write_cursor(Position { computed_at, key }: &Position) -> String {
     let text = serde_json::to_vec(&(
         computed_at.as_microsecond(),

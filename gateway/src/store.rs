@@ -1,7 +1,7 @@
 //! The prediction store: one trait, one file for each engine behind it.
 //!
-//! Every method is one round trip on Elasticsearch as well as on `SQLite`: a lookup is one `_mget`, a write one `_bulk`
-//! with a result for each item, a search one `_search` with `search_after`.
+//! Every method is one round trip on Elasticsearch as well as on `SQLite`: a lookup is one `_mget`,
+//! a write one `_bulk` with a result for each item, a search one `_search` with `search_after`.
 
 pub(crate) mod elasticsearch;
 pub(crate) mod sqlite;
@@ -18,15 +18,18 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use telemetry::SpanRef;
 
-/// Stores predictions and finds them again. A prediction that is not stored is `None`, never an error.
+/// Stores predictions and finds them again. A prediction that is not stored is `None`, never an
+/// error.
 #[async_trait]
 pub trait PredictionStore: Debug + Send + Sync {
-    /// Looks up several predictions of one model. The answer has the length and order of the entities of all parts, one part
-    /// after the other, and includes everything that an earlier call stored.
+    /// Looks up several predictions of one model. The answer has the length and order of the
+    /// entities of all parts, one part after the other, and includes everything that an earlier
+    /// call stored.
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError>;
 
-    /// Stores predictions and returns one result for each, in the same order. An older computation does not replace a newer
-    /// one of the same key; that is not an error. After an outer error, any of them may or may not be stored.
+    /// Stores predictions and returns one result for each, in the same order. An older computation
+    /// does not replace a newer one of the same key; that is not an error. After an outer error,
+    /// any of them may or may not be stored.
     async fn put_many(
         &self,
         predictions: Vec<StoredPrediction>,
@@ -46,8 +49,8 @@ pub trait PredictionStore: Debug + Send + Sync {
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
 
-/// Identifies a prediction. Version and variant are part of it, so that neither a new version of a model nor another
-/// variant ever answers with this prediction.
+/// Identifies a prediction. Version and variant are part of it, so that neither a new version of a
+/// model nor another variant ever answers with this prediction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Name of the model.
@@ -198,7 +201,8 @@ impl Lookup {
 }
 
 impl Page {
-    /// The first `limit` of the predictions found; one more than that shows that there is another page.
+    /// The first `limit` of the predictions found; one more than that shows that there is another
+    /// page.
     pub(crate) fn of(mut predictions: Vec<StoredPrediction>, limit: usize) -> Self {
         let is_last = predictions.len() <= limit;
         predictions.truncate(limit);

@@ -1,7 +1,8 @@
 //! Features in one `SQLite` file, one table for each view.
 //!
-//! The file is in WAL mode, so that reads never wait for a write. With `synchronous=FULL` an acknowledged write survives a
-//! power cut: unlike a prediction, a feature cannot be computed again.
+//! The file is in WAL mode, so that reads never wait for a write. With `synchronous=FULL` an
+//! acknowledged write survives a power cut: unlike a prediction, a feature cannot be computed
+//! again.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -28,7 +29,8 @@ pub struct SqliteBackend {
     writer: Pool<Connection>,
 }
 
-/// Connections that read at the same time. A lookup takes microseconds, so a few keep several cores busy.
+/// Connections that read at the same time. A lookup takes microseconds, so a few keep several cores
+/// busy.
 const READERS: usize = 4;
 
 /// How long a write waits for the writer of another process, such as `feature-store materialize`.
@@ -38,7 +40,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const MARKS: &str = "CREATE TABLE IF NOT EXISTS __marks (name TEXT PRIMARY KEY NOT NULL, mark TEXT NOT NULL) WITHOUT ROWID";
 
 impl SqliteBackend {
-    /// Opens the file or creates it with its folder, and adds the tables and columns that `views` needs.
+    /// Opens the file or creates it with its folder, and adds the tables and columns that `views`
+    /// needs.
     pub fn open(path: &Path, views: &Views) -> Result<Self, BackendError> {
         let io = |source: std::io::Error| BackendError {
             action: "create the folder of the database",
@@ -71,7 +74,8 @@ impl SqliteBackend {
     }
 
     fn statements(&self, view: &FeatureView) -> Arc<Statements> {
-        // A view that this file was not opened with gets its statements here and then fails at the missing table.
+        // A view that this file was not opened with gets its statements here and then fails at the
+        // missing table.
         self.statements
             .get(&view.name)
             .map_or_else(|| Arc::new(Statements::new(view)), Arc::clone)
@@ -144,7 +148,8 @@ impl FeatureBackend for SqliteBackend {
 
 /// Runs `work` on the blocking pool with the next free connection of `pool`.
 ///
-/// The connection moves into the work, so that it stays taken until the work ends, even if the caller leaves earlier.
+/// The connection moves into the work, so that it stays taken until the work ends, even if the
+/// caller leaves earlier.
 async fn run<T: Send + 'static>(
     pool: &Pool<Connection>,
     action: &'static str,
@@ -158,7 +163,8 @@ async fn run<T: Send + 'static>(
         .map_err(failed(action))
 }
 
-/// The statements of one view. None depends on the request, so each is prepared once per connection.
+/// The statements of one view. None depends on the request, so each is prepared once per
+/// connection.
 #[derive(Debug)]
 struct Statements {
     select_one: String,
@@ -271,7 +277,8 @@ fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite
     Ok(Row { event_time, values })
 }
 
-/// A value as `SQLite` stores it. NaN becomes a text, since `SQLite` would store a NaN float as null.
+/// A value as `SQLite` stores it. NaN becomes a text, since `SQLite` would store a NaN float as
+/// null.
 struct SqlValue<'a>(Option<&'a FeatureValue>);
 
 impl ToSql for SqlValue<'_> {
@@ -289,7 +296,8 @@ impl ToSql for SqlValue<'_> {
     }
 }
 
-/// The reverse of [`SqlValue`] for values that are not null; `None` if the stored value does not have the dtype.
+/// The reverse of [`SqlValue`] for values that are not null; `None` if the stored value does not
+/// have the dtype.
 fn restore(dtype: Dtype, stored: ValueRef<'_>) -> Option<FeatureValue> {
     let value = match (dtype, stored) {
         (Dtype::Float64 | Dtype::Float32, ValueRef::Real(number)) => FeatureValue::Float(number),
@@ -323,8 +331,8 @@ fn connect_reader(path: &Path, views: &Views) -> Result<Connection, rusqlite::Er
     Ok(reader)
 }
 
-/// Creates the table of a view or adds its new features, which are null in existing rows. A feature that the configuration
-/// dropped stays in the file.
+/// Creates the table of a view or adds its new features, which are null in existing rows. A feature
+/// that the configuration dropped stays in the file.
 fn create_table(connection: &Connection, view: &FeatureView) -> Result<(), rusqlite::Error> {
     let table = quote(&view.name);
     connection.execute_batch(&format!(

@@ -1,8 +1,10 @@
-//! Predictions in Elasticsearch: this file and its folder are the only place that names the `elasticsearch` crate.
+//! Predictions in Elasticsearch: this file and its folder are the only place that names the
+//! `elasticsearch` crate.
 //!
-//! The crate sends and authenticates; time limits, retries, nodes that are down and spans are added here. A lookup is one
-//! `_mget`, a write one `_bulk` that concurrent requests share, a search one `_search`. The version of a document is the
-//! time of its computation, so that an older one never replaces a newer one and a write may be repeated.
+//! The crate sends and authenticates; time limits, retries, nodes that are down and spans are added
+//! here. A lookup is one `_mget`, a write one `_bulk` that concurrent requests share, a search one
+//! `_search`. The version of a document is the time of its computation, so that an older one never
+//! replaces a newer one and a write may be repeated.
 
 mod bulk;
 mod cluster;
@@ -34,7 +36,8 @@ use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction}
 
 pub use self::settings::{Addresses, ElasticsearchOptions};
 
-/// A running cluster answers within this time; one that is down must not delay the start of the gateway for longer.
+/// A running cluster answers within this time; one that is down must not delay the start of the
+/// gateway for longer.
 const START_TIMEOUT: Duration = Duration::from_secs(3);
 /// For a call that deletes old predictions: no request waits for it.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -89,7 +92,8 @@ pub(crate) struct ElasticsearchStore {
 }
 
 impl ElasticsearchStore {
-    /// Reads the options and the files they name; it sends nothing. `limit` is how long anyone waits for a call.
+    /// Reads the options and the files they name; it sends nothing. `limit` is how long anyone
+    /// waits for a call.
     pub(crate) fn new(
         addresses: Option<&Addresses>,
         options: &ElasticsearchOptions,
@@ -121,7 +125,8 @@ impl ElasticsearchStore {
         })
     }
 
-    /// Creates the index if it is missing. If the cluster cannot be reached now, the first write tries again.
+    /// Creates the index if it is missing. If the cluster cannot be reached now, the first write
+    /// tries again.
     pub(crate) async fn prepare(&self) {
         let (alias, nodes) = (&self.alias, self.cluster.names());
         let deadline = Instant::now() + START_TIMEOUT;
@@ -129,7 +134,8 @@ impl ElasticsearchStore {
             tracing::info!(name: "prediction_store.ready", "predictions are kept in {alias} of Elasticsearch at {nodes}");
             return;
         };
-        // The innermost cause names what an operator has to correct: a certificate, a name, a password.
+        // The innermost cause names what an operator has to correct: a certificate, a name, a
+        // password.
         let cause = error::causes(&error).last().map(ToString::to_string);
         let cause = cause.unwrap_or_default();
         let error_type = StoreError::from(error).error_type();
@@ -219,7 +225,8 @@ impl PredictionStore for ElasticsearchStore {
 
     /// Searches and bulk deletes, which every distribution of Elasticsearch supports.
     async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {
-        // A search sees what was stored before the last refresh. Without the right to refresh it is a little behind.
+        // A search sees what was stored before the last refresh. Without the right to refresh it is
+        // a little behind.
         let refresh = format!("{}/_refresh?ignore_unavailable=true", self.alias);
         let deadline = Instant::now() + DELETE_TIMEOUT;
         let refreshed = self.cluster.manage(Method::Post, &refresh, None, deadline);

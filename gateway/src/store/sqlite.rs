@@ -1,7 +1,8 @@
 //! Predictions in one `SQLite` file.
 //!
-//! The file is in WAL mode, so that readers and the writer do not wait for each other. With `synchronous=NORMAL` an
-//! acknowledged write outlives the process; a power cut can lose the last moments, which the models can compute again.
+//! The file is in WAL mode, so that readers and the writer do not wait for each other. With
+//! `synchronous=NORMAL` an acknowledged write outlives the process; a power cut can lose the last
+//! moments, which the models can compute again.
 
 mod schema;
 mod statements;
@@ -24,12 +25,14 @@ use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction}
 
 /// Connections that read at the same time; more would only compete for the same cores.
 const READERS: usize = 4;
-/// A lookup of at most so many ids runs on the async thread: waking a thread of the blocking pool for it was measured to
-/// be a third of the cost of a hit.
+/// A lookup of at most so many ids runs on the async thread: waking a thread of the blocking pool
+/// for it was measured to be a third of the cost of a hit.
 const SHORT_LOOKUP: usize = 4;
-/// Only a backup tool ever holds a lock beside us: `throughline up` refuses to run twice on one file.
+/// Only a backup tool ever holds a lock beside us: `throughline up` refuses to run twice on one
+/// file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// In WAL mode a reader hardly ever meets a lock, and a short lookup must not block an async thread for long.
+/// In WAL mode a reader hardly ever meets a lock, and a short lookup must not block an async thread
+/// for long.
 const READ_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 const TABLE: &str = "predictions";
 
@@ -70,7 +73,8 @@ pub(crate) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, or creates it with its folder. It blocks: call it before requests are answered.
+    /// Opens the file, or creates it with its folder. It blocks: call it before requests are
+    /// answered.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
@@ -102,7 +106,8 @@ impl SqliteStore {
 
     /// Runs `query` on the blocking pool with the next free reader, in the span of a SELECT.
     ///
-    /// The reader moves into the work, so that it stays taken until the work ends, even if the caller leaves earlier.
+    /// The reader moves into the work, so that it stays taken until the work ends, even if the
+    /// caller leaves earlier.
     async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

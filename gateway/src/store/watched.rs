@@ -13,8 +13,8 @@ const WRITES_FAIL: &str = "writes of the prediction store fail; new predictions 
 
 /// A store whose outages are logged and shown in `/readyz`.
 ///
-/// Reads and writes have an outage each: with only one, a store that is read-only because its disk is full would seem to
-/// go down and come back with every request.
+/// Reads and writes have an outage each: with only one, a store that is read-only because its disk
+/// is full would seem to go down and come back with every request.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedStore {
     inner: Arc<dyn PredictionStore>,
@@ -61,7 +61,8 @@ impl WatchedStore {
     }
 
     pub(crate) async fn remove_older(&self, before: Timestamp) -> Result<u64, StoreError> {
-        // Without a time limit: after a long pause there may be much to remove, and no request waits for it.
+        // Without a time limit: after a long pause there may be much to remove, and no request
+        // waits for it.
         self.inner.remove_older(before).await
     }
 

@@ -1,5 +1,5 @@
-//! A gateway on a real Elasticsearch that fails: every request is answered, nothing is reported as stored that is not, and
-//! nothing has to be restarted. docs/elasticsearch.md has the results.
+//! A gateway on a real Elasticsearch that fails: every request is answered, nothing is reported as
+//! stored that is not, and nothing has to be restarted. docs/elasticsearch.md has the results.
 
 mod load;
 mod server;
@@ -42,8 +42,8 @@ async fn details(gateway: &Gateway) -> String {
     ready.json()["detail"].to_string()
 }
 
-/// Waits until a new prediction is stored and found again. The answer to a request that could not read the store does not
-/// say whether its prediction was stored.
+/// Waits until a new prediction is stored and found again. The answer to a request that could not
+/// read the store does not say whether its prediction was stored.
 async fn recovered(gateway: &Gateway, id: &str) -> Duration {
     let start = Instant::now();
     let hit = async || gateway.predict(&[id]).await.cache_status() == "throughline; hit";

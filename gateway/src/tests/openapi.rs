@@ -214,7 +214,8 @@ async fn the_comparison_of_variants_is_as_described() {
     validate(&document, schema, &models, "/v1/models");
 }
 
-/// Checks a value against as much of JSON Schema as the document uses. An object may have only fields that are described.
+/// Checks a value against as much of JSON Schema as the document uses. An object may have only
+/// fields that are described.
 fn validate(document: &Value, schema: &Value, value: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
         return validate(

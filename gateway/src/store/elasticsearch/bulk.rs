@@ -1,8 +1,8 @@
 //! Writes of concurrent requests, joined: while one bulk is under way, the next one collects.
 //!
-//! Each request has a `bulk predictions` span of its own, so that every trace of a miss has the same shape. The span of
-//! the first write is that of the call: Elasticsearch gets its context, and it links to the requests of all the others,
-//! whose spans link to it.
+//! Each request has a `bulk predictions` span of its own, so that every trace of a miss has the
+//! same shape. The span of the first write is that of the call: Elasticsearch gets its context, and
+//! it links to the requests of all the others, whose spans link to it.
 
 mod wire;
 
@@ -55,8 +55,9 @@ struct QueuedWrite {
 
 impl BulkWriter {
     pub(super) fn new(cluster: Arc<Cluster>, index: Arc<Index>, alias: &str, retries: u32) -> Self {
-        // Without `require_alias` a write would create an index with guessed mappings when ours is gone. `timeout` is how
-        // long Elasticsearch waits for a shard, and nobody here waits longer.
+        // Without `require_alias` a write would create an index with guessed mappings when ours is
+        // gone. `timeout` is how long Elasticsearch waits for a shard, and nobody here waits
+        // longer.
         let timeout = cluster.timeout.as_millis();
         let action = format!("_bulk?require_alias=true&timeout={timeout}ms&{ANSWER}");
         Self {
@@ -74,7 +75,8 @@ impl BulkWriter {
         predictions: Vec<StoredPrediction>,
     ) -> Result<Vec<ItemResult>, StoreError> {
         let call = self.cluster.start(&self.endpoint);
-        // At once: nothing is gained by waiting for the bulk before, which may be the one that hangs.
+        // At once: nothing is gained by waiting for the bulk before, which may be the one that
+        // hangs.
         if let Some(error) = call.all_down() {
             let error = StoreError::from(error);
             call.span.fail(&error, error.error_type());
@@ -210,7 +212,8 @@ impl Queue {
     /// Takes the writes of the next bulk; none if the queue is empty.
     fn next_bulk(&mut self) -> Vec<QueuedWrite> {
         let (mut writes, mut count) = (Vec::new(), 0);
-        // Writes whose callers left, of which there are many in an outage, were reported as not stored.
+        // Writes whose callers left, of which there are many in an outage, were reported as not
+        // stored.
         self.writes.retain(|write| !write.done.is_closed());
         while let Some(write) = self
             .writes

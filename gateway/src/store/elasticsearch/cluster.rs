@@ -1,4 +1,5 @@
-//! Calls of a cluster: their spans, the trace context in their headers, the choice of a node, and retries.
+//! Calls of a cluster: their spans, the trace context in their headers, the choice of a node, and
+//! retries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -199,7 +200,8 @@ impl Cluster {
         }
     }
 
-    /// The next node in turn that is not paused, another than `last` if there is one; `None` when all are down.
+    /// The next node in turn that is not paused, another than `last` if there is one; `None` when
+    /// all are down.
     fn pick(&self, last: Option<usize>) -> Option<usize> {
         let count = self.nodes.len();
         let start = if count == 1 {
@@ -290,8 +292,8 @@ impl From<CallError> for HttpExchange {
     }
 }
 
-/// Waits a random time before another try, so that gateways that failed together do not come back together. Returns false
-/// if the deadline comes first.
+/// Waits a random time before another try, so that gateways that failed together do not come back
+/// together. Returns false if the deadline comes first.
 pub(super) async fn backoff(retries: u32, deadline: Instant) -> bool {
     let longest = FIRST_WAIT * 2_u32.pow(retries.min(10));
     let wait = longest.mul_f64(rand::random_range(0.0..1.0));
@@ -320,7 +322,8 @@ fn headers(context: Option<&Context>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(6);
     if let Some(context) = context {
         telemetry::client::inject(context, &mut headers);
-        // Slow logs and the task list show `X-Opaque-Id`; the trace id leads from there to the trace.
+        // Slow logs and the task list show `X-Opaque-Id`; the trace id leads from there to the
+        // trace.
         let trace = headers
             .get(TRACEPARENT)
             .and_then(|value| value.as_bytes().get(3..35));

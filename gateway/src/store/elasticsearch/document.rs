@@ -13,10 +13,12 @@ use crate::store::{Key, StoreError, StoredPrediction};
 /// The most bytes of an id in Elasticsearch.
 const MAX_ID_BYTES: usize = 512;
 
-/// `model@variant/version/data_id`, unique to the key: `%`, `/` and `@` are escaped in all parts but the last.
+/// `model@variant/version/data_id`, unique to the key: `%`, `/` and `@` are escaped in all parts
+/// but the last.
 ///
-/// The variant `primary` is left out together with its `@`, so that predictions of the releases before variants are still
-/// found. An id that would be too long is replaced by its hash, which has no slash and so cannot be the id of another key.
+/// The variant `primary` is left out together with its `@`, so that predictions of the releases
+/// before variants are still found. An id that would be too long is replaced by its hash, which has
+/// no slash and so cannot be the id of another key.
 pub(super) fn id(model: &str, variant: &str, version: &str, data_id: &str) -> String {
     let mut id =
         String::with_capacity(model.len() + variant.len() + version.len() + data_id.len() + 3);
@@ -46,7 +48,8 @@ fn escape(part: &str, id: &mut String) {
     }
 }
 
-/// The document version, microseconds since 1970: with it Elasticsearch refuses an older computation after a newer one.
+/// The document version, microseconds since 1970: with it Elasticsearch refuses an older
+/// computation after a newer one.
 pub(super) fn version(computed_at: Timestamp) -> i64 {
     computed_at.as_microsecond().max(0)
 }

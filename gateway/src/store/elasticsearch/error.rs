@@ -78,7 +78,8 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed in a moment. Repeating a write is safe: ids and versions make it idempotent.
+    /// Whether the same call may succeed in a moment. Repeating a write is safe: ids and versions
+    /// make it idempotent.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
@@ -176,8 +177,8 @@ fn is_refused_connection(error: &(dyn Error + 'static)) -> bool {
     matches!(kind, Some(ConnectionRefused | HostUnreachable | NotFound))
 }
 
-/// The type of an error, if it says more than the status does; otherwise the status. Both come from a fixed list, so that the
-/// set of values stays small.
+/// The type of an error, if it says more than the status does; otherwise the status. Both come from
+/// a fixed list, so that the set of values stays small.
 fn bounded(kind: &str, status: StatusCode) -> &'static str {
     const KNOWN: &str = "\
         circuit_breaking_exception cluster_block_exception document_parsing_exception \

@@ -1,6 +1,7 @@
 //! The index behind the alias, created by whichever gateway comes first.
 //!
-//! Reads and writes name only the alias. A later schema gets a new index, `ALIAS-v2`, to which the alias moves.
+//! Reads and writes name only the alias. A later schema gets a new index, `ALIAS-v2`, to which the
+//! alias moves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +47,8 @@ impl Index {
         self.ready.store(false, Ordering::Relaxed);
     }
 
-    /// Makes sure that the alias leads to an index. The creation goes on if the caller stops waiting.
+    /// Makes sure that the alias leads to an index. The creation goes on if the caller stops
+    /// waiting.
     pub(super) async fn ensure(
         self: &Arc<Self>,
         cluster: &Arc<Cluster>,
@@ -56,7 +58,8 @@ impl Index {
             return Ok(());
         }
         let (this, of) = (Arc::clone(self), Arc::clone(cluster));
-        // Outside of the request's trace, so that the first request has the same trace as all others.
+        // Outside of the request's trace, so that the first request has the same trace as all
+        // others.
         let work = untraced(async move { this.create(&of).await });
         let late = || CallError::TimedOut {
             node: cluster.names(),
@@ -117,7 +120,8 @@ impl Index {
             .map(drop)
     }
 
-    /// Creates the index together with its alias. Of several gateways one succeeds; the others find it there.
+    /// Creates the index together with its alias. Of several gateways one succeeds; the others find
+    /// it there.
     async fn put_index(&self, cluster: &Cluster, deadline: Instant) -> Result<(), CallError> {
         let (index, alias) = (format!("{}-v{SCHEMA}", self.alias), &self.alias);
         let aliases = json!({ "aliases": { alias: { "is_write_index": true } } });
@@ -129,7 +133,8 @@ impl Index {
                 error_type: "resource_already_exists_exception",
                 ..
             }) => {
-                // Another gateway has just created it with its alias, or somebody has removed the alias.
+                // Another gateway has just created it with its alias, or somebody has removed the
+                // alias.
                 let add = json!({ "index": index, "alias": alias, "is_write_index": true });
                 let actions = json!({ "actions": [{ "add": add }] });
                 cluster
@@ -142,7 +147,8 @@ impl Index {
     }
 }
 
-/// One shard holds tens of millions of predictions; it gets a replica as soon as there is a second node.
+/// One shard holds tens of millions of predictions; it gets a replica as soon as there is a second
+/// node.
 fn settings() -> Value {
     json!({ "number_of_shards": 1, "auto_expand_replicas": "0-1" })
 }

@@ -1,7 +1,8 @@
 //! One node: the client library's transport to it, and a pause after failures.
 //!
-//! The library pools the connections to a node but neither retries nor passes over a node that is down
-//! (<https://github.com/elastic/elasticsearch-rs/issues/37>), so each node has a transport of its own.
+//! The library pools the connections to a node but neither retries nor passes over a node that is
+//! down (<https://github.com/elastic/elasticsearch-rs/issues/37>), so each node has a transport of
+//! its own.
 
 use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +16,8 @@ use url::Url;
 use super::SetupError;
 use super::settings::ClusterSettings;
 
-/// After so many failures in a row the node is paused, or a frozen node would cost every request the whole time limit. A
-/// single failure may only be a connection that was idle for too long.
+/// After so many failures in a row the node is paused, or a frozen node would cost every request
+/// the whole time limit. A single failure may only be a connection that was idle for too long.
 const FAILURES: u32 = 3;
 /// The first pause; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -32,7 +33,8 @@ pub(super) struct Node {
     pause: Mutex<Pause>,
 }
 
-/// Leaves the transport out: its `Debug` shows the credentials (seen with 9.1.0-alpha.1; no upstream issue).
+/// Leaves the transport out: its `Debug` shows the credentials (seen with 9.1.0-alpha.1; no
+/// upstream issue).
 impl Debug for Node {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         formatter

@@ -12,7 +12,8 @@ use super::document::{self, Document};
 use super::error::{CallError, ErrorCause};
 use crate::store::{Lookup, Page, Search, StoreError, StoredPrediction};
 
-/// Sort values of times are texts in this format: as numbers they would lose everything below a millisecond.
+/// Sort values of times are texts in this format: as numbers they would lose everything below a
+/// millisecond.
 const TIME_FORMAT: &str = "strict_date_optional_time_nanos";
 
 /// The body of an `_mget`.
@@ -33,7 +34,8 @@ pub(super) fn lookup(lookup: &Lookup) -> Bytes {
     serde_json::to_vec(&Ids { ids }).unwrap_or_default().into()
 }
 
-/// Parses the answer to [`lookup`] of `count` ids: a prediction or none for each, in the same order.
+/// Parses the answer to [`lookup`] of `count` ids: a prediction or none for each, in the same
+/// order.
 pub(super) fn found(
     count: usize,
     body: &[u8],
@@ -72,7 +74,8 @@ impl MgetItem<'_> {
     }
 }
 
-/// The body of a `_search`. It asks for one prediction more than the page holds, to know whether there is another page.
+/// The body of a `_search`. It asks for one prediction more than the page holds, to know whether
+/// there is another page.
 pub(super) fn search(search: &Search) -> Bytes {
     let term = |field: &str, value: &Option<String>| {
         let value = value.as_ref()?;
@@ -146,7 +149,8 @@ pub(super) struct ExpiredDocument {
     pub(super) sort: Value,
 }
 
-/// The body of a `_search` for what was computed before a time, oldest first, after the position of the last one found.
+/// The body of a `_search` for what was computed before a time, oldest first, after the position of
+/// the last one found.
 pub(super) fn expired(before: Timestamp, after: Option<&Value>, size: usize) -> Bytes {
     let mut body = json!({
         "size": size,

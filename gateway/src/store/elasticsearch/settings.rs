@@ -84,8 +84,9 @@ pub struct Addresses(Vec<Url>);
 impl FromStr for Addresses {
     type Err = Infallible;
 
-    /// A text with anything but `http` and `https` addresses becomes no addresses, which is an error when the store is
-    /// opened. Clap's message about a wrong argument would repeat it, perhaps with a password.
+    /// A text with anything but `http` and `https` addresses becomes no addresses, which is an
+    /// error when the store is opened. Clap's message about a wrong argument would repeat it,
+    /// perhaps with a password.
     fn from_str(text: &str) -> Result<Self, Infallible> {
         let nodes = text
             .split(',')

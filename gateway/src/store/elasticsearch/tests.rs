@@ -1,5 +1,5 @@
-//! The conformance suite and the index on a real Elasticsearch; on a stub, what a real one cannot be made to do: error
-//! statuses, credentials, nodes that come and go.
+//! The conformance suite and the index on a real Elasticsearch; on a stub, what a real one cannot
+//! be made to do: error statuses, credentials, nodes that come and go.
 
 mod authentication;
 mod documents;
@@ -39,7 +39,8 @@ impl Default for ElasticsearchOptions {
 async fn elasticsearch_conforms() {
     let scratch = Scratch::new();
     let store = scratch.store();
-    // Longer than a gateway waits at its start: on a busy machine the first shard of a new server takes its time.
+    // Longer than a gateway waits at its start: on a busy machine the first shard of a new server
+    // takes its time.
     store
         .index
         .ensure(&store.cluster, Instant::now() + PATIENCE)

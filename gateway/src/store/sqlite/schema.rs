@@ -13,8 +13,8 @@ const SCHEMA: &str = "
     CREATE INDEX predictions_by_time ON predictions (computed_at);
     CREATE INDEX predictions_by_model ON predictions (model, computed_at);
     PRAGMA user_version = 2;";
-/// Schema 1 had the variant as a column outside the key. The indexes are dropped first, because they keep their names when
-/// their table is renamed.
+/// Schema 1 had the variant as a column outside the key. The indexes are dropped first, because
+/// they keep their names when their table is renamed.
 const BEFORE_FROM_1: &str = "
     DROP INDEX IF EXISTS predictions_by_time; DROP INDEX IF EXISTS predictions_by_model;
     ALTER TABLE predictions RENAME TO predictions_1;";
@@ -23,8 +23,8 @@ const AFTER_FROM_1: &str = "
         trace_id, span_id, run_id FROM predictions_1;
     DROP TABLE predictions_1;";
 
-/// Creates the table or migrates it, in one transaction, and returns the schema version that the file had, where a new file
-/// counts as 0.
+/// Creates the table or migrates it, in one transaction, and returns the schema version that the
+/// file had, where a new file counts as 0.
 pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<i64> {
     let version = || connection.query_row("PRAGMA user_version", [], |row| row.get(0));
     if version()? == SCHEMA_VERSION {

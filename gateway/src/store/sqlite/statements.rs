@@ -1,4 +1,5 @@
-//! The statements on the table of predictions, and the way between its rows and [`StoredPrediction`].
+//! The statements on the table of predictions, and the way between its rows and
+//! [`StoredPrediction`].
 
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
@@ -20,7 +21,8 @@ pub(super) const PUT: &str = "
         span_id = excluded.span_id, run_id = excluded.run_id
     WHERE excluded.computed_at >= predictions.computed_at";
 
-/// All predictions of a lookup in one transaction, which shows them as of one moment and locks the file only once.
+/// All predictions of a lookup in one transaction, which shows them as of one moment and locks the
+/// file only once.
 pub(super) fn look_up(
     connection: &Connection,
     lookup: &Lookup,
@@ -119,8 +121,8 @@ pub(super) fn latest_version(
     model: &str,
     variant: &str,
 ) -> rusqlite::Result<Option<String>> {
-    // The index by time does not know variants: without this check, a variant that has nothing would cost a walk over all
-    // predictions of the model.
+    // The index by time does not know variants: without this check, a variant that has nothing
+    // would cost a walk over all predictions of the model.
     let any = "SELECT 1 FROM predictions WHERE model = ?1 AND variant = ?2";
     if !connection.prepare_cached(any)?.exists([model, variant])? {
         return Ok(None);

@@ -65,7 +65,8 @@ impl Writer {
         statements::remove_older(&self.connection.lock(), before)
     }
 
-    /// Commits what is queued, one transaction for all that came in the meantime, until the queue is empty.
+    /// Commits what is queued, one transaction for all that came in the meantime, until the queue
+    /// is empty.
     fn run(&self) {
         loop {
             let writes = {
@@ -93,7 +94,8 @@ impl Writer {
     }
 }
 
-/// Stores all writes in one transaction. A prediction that violates a constraint does not affect the others.
+/// Stores all writes in one transaction. A prediction that violates a constraint does not affect
+/// the others.
 fn commit(
     connection: &mut Connection,
     writes: &[QueuedWrite],

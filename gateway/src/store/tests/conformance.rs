@@ -1,11 +1,13 @@
-//! The conformance suite of prediction stores: the tests of each engine call [`check`] on an empty store.
+//! The conformance suite of prediction stores: the tests of each engine call [`check`] on an empty
+//! store.
 
 use jiff::{SignedDuration, Timestamp};
 use telemetry::SpanRef;
 
 use crate::store::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
 
-/// Runs the whole suite. `settle` makes what was written visible to searches, for engines that do so with a delay.
+/// Runs the whole suite. `settle` makes what was written visible to searches, for engines that do
+/// so with a delay.
 pub(crate) async fn check<F: Future<Output = ()>>(
     store: &dyn PredictionStore,
     settle: impl Fn() -> F,

@@ -1,4 +1,5 @@
-//! A real server for one test, started by `.ci/components`. It ends with the test, however that ends.
+//! A real server for one test, started by `.ci/components`. It ends with the test, however that
+//! ends.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +23,8 @@ impl Server {
         }
     }
 
-    /// Starts it, or starts it again with the same data at the same address; returns when it answers.
+    /// Starts it, or starts it again with the same data at the same address; returns when it
+    /// answers.
     pub(super) async fn start(&mut self) {
         let said = self.run("start", &["elasticsearch"]).await;
         let value = |name: &str| {

@@ -1,4 +1,5 @@
-//! The body of a bulk and the answer to it: two lines for each write, one for each deletion, one status for each.
+//! The body of a bulk and the answer to it: two lines for each write, one for each deletion, one
+//! status for each.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -64,7 +65,8 @@ impl From<Item> for ItemOutcome {
             (409, Some(cause)) if cause.kind == "version_conflict_engine_exception" => {
                 Self::Needless
             }
-            // Everything else counts as a failure, so that nothing is reported as stored that may not be.
+            // Everything else counts as a failure, so that nothing is reported as stored that may
+            // not be.
             (status, cause) => {
                 let status =
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -150,7 +152,8 @@ impl<'a> Target<'a> {
             _index: index,
             _id: id,
             version,
-            // Refused if the stored version is higher; of an equal one the same write may be repeated.
+            // Refused if the stored version is higher; of an equal one the same write may be
+            // repeated.
             version_type: "external_gte",
         }
     }

@@ -1,5 +1,5 @@
-//! The index on a real server: created once by whoever comes first, created again when it was deleted, and never changed
-//! by a write.
+//! The index on a real server: created once by whoever comes first, created again when it was
+//! deleted, and never changed by a write.
 
 use serde_json::Value;
 
