@@ -70,121 +70,77 @@ async fn references_resolve() {
     assert!(references > 20);
 }
 
+const PREDICTIONS: &str = "/v1/predictions";
+const ONE: &str = "/v1/predictions/{model}/{data_id}";
+const MODEL: &str = "/v2/models/{model_name}";
+
+/// Checks that an answer is described and has the described form.
+fn check(document: &Value, path: &str, method: &str, reply: &Reply) {
+    let status = reply.status.as_str();
+    let response = &document["paths"][path][method]["responses"][status];
+    assert!(response.is_object(), "{method} {path} has no {status}");
+    let content_type = reply.header("content-type");
+    let schema = &response["content"][content_type]["schema"];
+    assert!(
+        schema.is_object(),
+        "{method} {path} {status} has no {content_type}: {response}"
+    );
+    let at = format!("{method} {path} {status}");
+    validate(document, schema, &reply.json(), &at);
+}
+
 #[tokio::test]
-async fn real_answers_are_as_described() {
+async fn answers_to_predictions_are_as_described() {
     let mut gateway = Gateway::start().await;
     let document = gateway.get("/openapi.json").await.json();
-    let check = |path: &str, method: &str, reply: &Reply| {
-        let status = reply.status.as_str();
-        let response = &document["paths"][path][method]["responses"][status];
-        assert!(response.is_object(), "{method} {path} has no {status}");
-        let content_type = reply.header("content-type");
-        let schema = &response["content"][content_type]["schema"];
-        assert!(
-            schema.is_object(),
-            "{method} {path} {status} has no {content_type}: {response}"
-        );
-        validate(
-            &document,
-            schema,
-            &reply.json(),
-            &format!("{method} {path} {status}"),
-        );
-    };
-    let (predictions, one) = ("/v1/predictions", "/v1/predictions/{model}/{data_id}");
-    check(
-        predictions,
-        "post",
-        &gateway.predict(&["a", "unknown_entity-1"]).await,
-    );
-    check(
-        predictions,
-        "post",
-        &gateway.predict(&["unknown_entity-1"]).await,
-    );
-    check(
-        predictions,
-        "post",
-        &gateway.predict(&["missing_features-1"]).await,
-    );
-    check(
-        predictions,
-        "post",
-        &gateway.predict_with(&["zz"], "only-if-cached").await,
-    );
-    check(
-        predictions,
-        "post",
-        &gateway.post(predictions, &[], "{").await,
-    );
-    check(
-        predictions,
-        "post",
-        &gateway
-            .post(predictions, &[("content-encoding", "br")], "x")
-            .await,
-    );
-    check(
-        predictions,
-        "post",
-        &gateway.post(predictions, &[], vec![b' '; 2 << 20]).await,
-    );
-    check(predictions, "get", &gateway.get(predictions).await);
-    check(
-        predictions,
-        "get",
-        &gateway.get("/v1/predictions?limit=1").await,
-    );
-    check(
-        predictions,
-        "get",
-        &gateway.get("/v1/predictions?limit=0").await,
-    );
-    check(
-        one,
-        "get",
-        &gateway.get("/v1/predictions/wine_quality/a").await,
-    );
-    check(one, "get", &gateway.get("/v1/predictions/nobody/a").await);
-    check("/v1/models", "get", &gateway.get("/v1/models").await);
-    let forced = [("baggage", "ml.variant=nobody")];
-    check(
-        one,
-        "get",
-        &gateway
-            .get_with("/v1/predictions/wine_quality/a", &forced)
-            .await,
-    );
-    check(
-        "/v2/models/{model_name}",
-        "get",
-        &gateway.get_with("/v2/models/wine_quality", &forced).await,
-    );
-    check("/openapi.json", "get", &gateway.get("/openapi.json").await);
-    check("/v2", "get", &gateway.get("/v2").await);
-    check(
-        "/v2/models/{model_name}",
-        "get",
-        &gateway.get("/v2/models/wine_quality").await,
-    );
-    check(
-        "/v2/models/{model_name}",
-        "get",
-        &gateway.get("/v2/models/..%2Fx").await,
-    );
+    let check = |reply: &Reply| check(&document, PREDICTIONS, "post", reply);
+    check(&gateway.predict(&["a", "unknown_entity-1"]).await);
+    check(&gateway.predict(&["unknown_entity-1"]).await);
+    check(&gateway.predict(&["missing_features-1"]).await);
+    check(&gateway.predict_with(&["zz"], "only-if-cached").await);
+    check(&gateway.post(PREDICTIONS, &[], "{").await);
+    let encoded = [("content-encoding", "br")];
+    check(&gateway.post(PREDICTIONS, &encoded, "x").await);
+    check(&gateway.post(PREDICTIONS, &[], vec![b' '; 2 << 20]).await);
     gateway.fake.behave(Behaviour::Refuse {
         status: 500,
         body: "",
         retry_after: None,
     });
-    check(predictions, "post", &gateway.predict(&["new"]).await);
+    check(&gateway.predict(&["new"]).await);
     gateway.fake.stop().await;
-    check(predictions, "post", &gateway.predict(&["new"]).await);
-    check(
-        "/v2/models/{model_name}",
-        "get",
-        &gateway.get("/v2/models/wine_quality").await,
-    );
+    check(&gateway.predict(&["new"]).await);
+}
+
+#[tokio::test]
+async fn answers_to_reads_are_as_described() {
+    let mut gateway = Gateway::start().await;
+    let document = gateway.get("/openapi.json").await.json();
+    let check = |path, reply: &Reply| check(&document, path, "get", reply);
+    gateway.predict(&["a", "b"]).await;
+    let forced = [("baggage", "ml.variant=nobody")];
+    for (path, url) in [
+        (PREDICTIONS, "/v1/predictions"),
+        (PREDICTIONS, "/v1/predictions?limit=1"),
+        (PREDICTIONS, "/v1/predictions?limit=0"),
+        (ONE, "/v1/predictions/wine_quality/a"),
+        (ONE, "/v1/predictions/nobody/a"),
+        ("/v1/models", "/v1/models"),
+        ("/openapi.json", "/openapi.json"),
+        ("/v2", "/v2"),
+        (MODEL, "/v2/models/wine_quality"),
+        (MODEL, "/v2/models/..%2Fx"),
+    ] {
+        check(path, &gateway.get(url).await);
+    }
+    for (path, url) in [
+        (ONE, "/v1/predictions/wine_quality/a"),
+        (MODEL, "/v2/models/wine_quality"),
+    ] {
+        check(path, &gateway.get_with(url, &forced).await);
+    }
+    gateway.fake.stop().await;
+    check(MODEL, &gateway.get("/v2/models/wine_quality").await);
 }
 
 #[tokio::test]
@@ -263,9 +219,9 @@ fn validate(document: &Value, schema: &Value, value: &Value, at: &str) {
         );
     }
     if let Value::Array(items) = value {
-        items.iter().enumerate().for_each(|(index, item)| {
-            validate(document, &schema["items"], item, &format!("{at}[{index}]"))
-        });
+        for (index, item) in items.iter().enumerate() {
+            validate(document, &schema["items"], item, &format!("{at}[{index}]"));
+        }
     }
     if let (Value::Object(fields), Some(properties)) = (value, schema["properties"].as_object()) {
         for name in schema["required"].as_array().unwrap_or(&Vec::new()) {
