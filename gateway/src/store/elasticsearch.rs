@@ -10,6 +10,7 @@ mod bulk;
 mod cluster;
 mod document;
 mod error;
+mod exchange;
 mod index;
 mod node;
 mod query;
@@ -28,7 +29,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::bulk::{BulkWriter, ItemOutcome};
-use self::cluster::{Cluster, Endpoint, HttpExchange};
+use self::cluster::{Cluster, Endpoint};
+use self::exchange::HttpExchange;
 use self::index::Index;
 use self::query::ExpiredDocument;
 use self::settings::ClusterSettings;

@@ -96,7 +96,7 @@ async fn a_changed_dtype_is_an_error_and_not_a_null() {
 }
 
 #[tokio::test]
-async fn a_failed_write_leaves_nothing_and_says_so() {
+async fn a_failed_write_is_an_error_and_leaves_nothing() {
     let (folder, views) = (tempfile::tempdir().unwrap(), conformance::views());
     let backend = open(&folder, &views);
     let view = views.view("Order").unwrap();
@@ -154,7 +154,7 @@ async fn a_write_goes_on_when_its_caller_leaves() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused() {
+fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("features.db");
     std::fs::write(

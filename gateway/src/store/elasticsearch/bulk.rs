@@ -15,7 +15,8 @@ use telemetry::{SpanRef, WithSpan, attr};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::cluster::{ClientCall, Cluster, Endpoint, HttpExchange, backoff};
+use super::cluster::{ClientCall, Cluster, Endpoint, backoff};
+use super::exchange::HttpExchange;
 use super::index::Index;
 use crate::store::{StoreError, StoredPrediction};
 

@@ -1,26 +1,23 @@
-//! Calls of a cluster: their spans, the trace context in their headers, the choice of a node, and
-//! retries.
+//! Calls of a cluster: their spans, the choice of a node, and retries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use elasticsearch::http::headers::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
-use elasticsearch::http::{Method, StatusCode};
+use elasticsearch::http::Method;
 use telemetry::db::{self, DbSpan};
-use telemetry::{Context, KeyValue, attr};
+use telemetry::{KeyValue, attr};
 use tokio::time::Instant;
 
 use super::SetupError;
 use super::error::CallError;
+use super::exchange::{HttpExchange, Message, headers};
 use super::node::Node;
 use super::settings::ClusterSettings;
 
 /// The longest wait before the first retry; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
-const TRACEPARENT: &str = "traceparent";
 
 /// The nodes of one cluster.
 #[derive(Debug)]
@@ -47,33 +44,6 @@ pub(super) struct Endpoint {
 pub(super) struct ClientCall {
     pub(super) span: DbSpan,
     node: Option<usize>,
-}
-
-/// An HTTP request.
-#[derive(Clone, Debug)]
-struct Message<'a> {
-    method: Method,
-    path: &'a str,
-    headers: HeaderMap,
-    body: Option<Bytes>,
-}
-
-/// A message and the answer to it, after all retries.
-#[derive(Debug)]
-pub(super) struct HttpExchange {
-    /// The body of a successful answer.
-    pub(super) result: Result<Bytes, CallError>,
-    pub(super) facts: ExchangeFacts,
-}
-
-/// What the span of a call records about the exchange.
-#[derive(Debug, Default)]
-pub(super) struct ExchangeFacts {
-    status: Option<StatusCode>,
-    pub(super) retries: u32,
-    /// Elastic Cloud names the cluster and the node that answered; others do not.
-    cluster: Option<String>,
-    node: Option<String>,
 }
 
 impl ClientCall {
@@ -214,84 +184,6 @@ impl Cluster {
     }
 }
 
-impl Node {
-    async fn exchange(&self, message: Message<'_>, deadline: Instant) -> HttpExchange {
-        let Message {
-            method,
-            path,
-            headers,
-            body,
-        } = message;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let sent = self
-            .transport
-            .send(method, path, headers, None::<&()>, body, Some(left));
-        let received = async {
-            let response = sent.await?;
-            let (status, headers) = (response.status_code(), response.headers());
-            let facts = ExchangeFacts::new(status, headers);
-            Ok((status, facts, response.bytes().await?))
-        };
-        match received.await {
-            Ok((status, facts, body)) => {
-                self.record_answer();
-                if status.is_success() {
-                    HttpExchange {
-                        result: Ok(body),
-                        facts,
-                    }
-                } else {
-                    CallError::answer(status, &body).into()
-                }
-            }
-            Err(error) => {
-                self.record_silence();
-                CallError::transport(self.name(), error).into()
-            }
-        }
-    }
-}
-
-impl ExchangeFacts {
-    fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let text = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
-        Self {
-            status: Some(status),
-            retries: 0,
-            cluster: text("x-found-handling-cluster"),
-            node: text("x-found-handling-instance"),
-        }
-    }
-
-    pub(super) fn record_on(self, span: &DbSpan) {
-        if self.retries > 0 {
-            span.set(attr::HTTP_REQUEST_RESEND_COUNT, i64::from(self.retries));
-        }
-        if let Some(status) = self.status {
-            span.answered(status.as_u16());
-        }
-        if let Some(cluster) = self.cluster {
-            span.set(attr::DB_NAMESPACE, cluster);
-        }
-        if let Some(node) = self.node {
-            span.set(attr::ELASTICSEARCH_NODE_NAME, node);
-        }
-    }
-}
-
-impl From<CallError> for HttpExchange {
-    fn from(error: CallError) -> Self {
-        let facts = ExchangeFacts {
-            status: error.status(),
-            ..ExchangeFacts::default()
-        };
-        Self {
-            result: Err(error),
-            facts,
-        }
-    }
-}
-
 /// Waits a random time before another try, so that gateways that failed together do not come back
 /// together. Returns false if the deadline comes first.
 pub(super) async fn backoff(retries: u32, deadline: Instant) -> bool {
@@ -315,23 +207,4 @@ fn attributes(node: &Node, path: &str) -> [KeyValue; 4] {
         KeyValue::new(attr::SERVER_ADDRESS, host),
         KeyValue::new(attr::SERVER_PORT, i64::from(port)),
     ]
-}
-
-/// The headers of a message; a call of a request carries its trace context.
-fn headers(context: Option<&Context>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(6);
-    if let Some(context) = context {
-        telemetry::client::inject(context, &mut headers);
-        // Slow logs and the task list show `X-Opaque-Id`; the trace id leads from there to the
-        // trace.
-        let trace = headers
-            .get(TRACEPARENT)
-            .and_then(|value| value.as_bytes().get(3..35));
-        if let Some(trace) = trace.and_then(|trace| HeaderValue::from_bytes(trace).ok()) {
-            headers.insert(OPAQUE_ID, trace);
-        }
-    }
-    // Answers are small and the network is near: decompressing them would cost more than it saves.
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers
 }
