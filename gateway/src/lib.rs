@@ -18,6 +18,7 @@ mod model_client;
 mod models;
 mod names;
 mod openapi;
+mod parse;
 mod passthrough;
 mod predict;
 mod predictions;

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{Mode, Rule, Split, Traffic, Variant};
-use crate::config::{ServiceAddress, http_url};
+use crate::config::ServiceAddress;
 use crate::names::{MAX_VARIANT_NAME, is_model_name, is_variant_name};
+use crate::parse::http_url;
 
 /// Each variant of a model is a value of metric attributes, so there cannot be many.
 const MAX_VARIANTS: usize = 16;

@@ -13,7 +13,7 @@ use runtime::Secret;
 use url::Url;
 
 use super::SetupError;
-use crate::config::{http_url, positive_time};
+use crate::parse::{http_url, positive_time};
 
 /// Options of the prediction store on Elasticsearch; other stores ignore them.
 #[derive(Clone, Debug, clap::Args)]
