@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::api;
-use crate::passthrough::{CALLS, CallMethod, OipCall as Call};
+use crate::passthrough::{CALLS, CallMethod, OipCall};
 use crate::{models, predictions, search};
 
 #[derive(OpenApi)]
@@ -59,7 +59,7 @@ fn description() -> Value {
     document
 }
 
-fn operation(call: &Call) -> Value {
+fn operation(call: &OipCall) -> Value {
     let names = ["model_name", "version"].into_iter();
     let parameters: Vec<_> = names
         .filter(|name| call.path.contains(&format!("{{{name}}}")))
@@ -81,7 +81,7 @@ fn operation(call: &Call) -> Value {
     operation
 }
 
-fn responses(call: &Call) -> Value {
+fn responses(call: &OipCall) -> Value {
     let success = if call.path == "/v2/repository/index" {
         objects()
     } else {
@@ -121,7 +121,7 @@ const ERRORS: [(&str, &str); 11] = [
 ];
 
 /// JSON of this schema; bodies of inferences may also be binary.
-fn content(call: &Call, schema: &Value) -> Value {
+fn content(call: &OipCall, schema: &Value) -> Value {
     let mut content = json!({ "application/json": { "schema": schema } });
     if is_infer(call) {
         content["application/octet-stream"] = json!({ "schema": object() });
@@ -129,7 +129,7 @@ fn content(call: &Call, schema: &Value) -> Value {
     content
 }
 
-fn is_infer(call: &Call) -> bool {
+fn is_infer(call: &OipCall) -> bool {
     call.path.ends_with("/infer")
 }
 
