@@ -1,4 +1,4 @@
-//! The OpenAPI description agrees with the routes and with the bodies that are answered.
+//! The description agrees with the routes and with the bodies that are answered.
 
 use std::collections::BTreeSet;
 
