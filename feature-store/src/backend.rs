@@ -1,5 +1,5 @@
-//! What a storage engine must do for the feature store. An engine is one file behind this trait, and
-//! `conformance` holds every one of them to the same behaviour.
+//! The trait that a storage engine implements. `conformance` tests every implementation for the
+//! same behaviour.
 
 mod database;
 mod redis;
@@ -33,32 +33,33 @@ pub struct Row {
 
 /// The identity of an entity in a view: its join key values as one text.
 ///
-/// One join key is its value as text; several are a JSON list of texts, in the order of the view. Numbers and texts that read
-/// alike are the same entity, since CSV files and some clients do not tell them apart.
+/// One join key is its value as text; several are a JSON list of texts, in the order of the view. A
+/// number and the same number as text are one entity, since CSV files and some clients do not
+/// distinguish them.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EntityKey(Arc<str>);
 
-/// What became of the rows of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Written {
     /// Rows that are now stored.
     pub written: u64,
-    /// Rows that were older than what is stored and so changed nothing.
+    /// Rows that were older than the stored ones and changed nothing.
     pub outdated: u64,
 }
 
-/// How an engine calls itself and its operations, for spans and metrics.
+/// The names of an engine and its operations in spans and metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Engine {
     /// `db.system.name`.
     pub system: &'static str,
-    /// What a read is called.
+    /// Names of a read.
     pub read: Call,
-    /// What a write is called.
+    /// Names of a write.
     pub write: Call,
 }
 
-/// `db.operation.name` of a call.
+/// `db.operation.name` of an operation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Call {
     /// For one entity.
@@ -67,7 +68,7 @@ pub struct Call {
     pub batch: &'static str,
 }
 
-/// Where an engine is, for spans; empty for one that is a file.
+/// The address of an engine in spans; empty for a file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Server {
     /// `server.address`.
@@ -78,18 +79,18 @@ pub struct Server {
     pub namespace: Option<String>,
 }
 
-/// An answer that an engine owes.
+/// The future of an engine's result.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
 /// A storage engine for the rows of feature views.
 ///
-/// Its unit is the row of one entity, which one call reads or writes whole: a hash per entity in Redis, wherever in a cluster
-/// it lies. Nothing is promised across entities, so no engine needs a transaction over several of them.
+/// One call reads or writes the whole row of an entity: in Redis a hash, on any node of a cluster.
+/// There is no guarantee across entities, so no engine needs a transaction over several of them.
 pub trait FeatureBackend: Send + Sync {
     /// Names for telemetry.
     fn engine(&self) -> Engine;
 
-    /// Where it is.
+    /// Its address.
     fn server(&self) -> &Server {
         static NOWHERE: Server = Server {
             address: None,
@@ -99,33 +100,36 @@ pub trait FeatureBackend: Send + Sync {
         &NOWHERE
     }
 
-    /// Asks the engine for a sign of life.
+    /// Checks that the engine answers.
     fn ping(&self) -> Pending<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 
-    /// Writes that it takes at the same time without one waiting for the other.
+    /// Writes that it can execute at the same time.
     fn writers(&self) -> usize {
         1
     }
 
-    /// What was last kept under this name by [`FeatureBackend::set_mark`].
+    /// The text that [`FeatureBackend::set_mark`] last stored under this name.
     fn mark<'a>(&'a self, name: &'a str) -> Pending<'a, Option<String>>;
 
-    /// Keeps a text beside the rows, or forgets it: how far a file has been written. It must not outlive the rows.
+    /// Stores or deletes a text beside the rows: how far a file has been written. It must not
+    /// outlive the rows.
     fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()>;
 
-    /// The rows of `keys`, in their order and as many, each whole; `None` where there is no such entity.
+    /// One complete row per key, in their order; `None` where there is no such entity.
     fn read<'a>(
         &'a self,
         view: &'a Arc<FeatureView>,
         keys: &'a [EntityKey],
     ) -> Pending<'a, Vec<Option<Row>>>;
 
-    /// Stores each row unless the engine holds one with a later event time; of equal times the last one stays.
+    /// Stores each row unless the stored one has a later event time; of rows with equal times the
+    /// last one stays.
     ///
-    /// Ok means that every row is durable, as far as the engine is told to make it so. After an error each row is stored whole or not at all, and the same call may be
-    /// repeated. Dropping the future may leave the write going on.
+    /// Ok means that every row is as durable as the engine is configured to make it. After an error
+    /// each row is stored completely or not at all, and the call may be repeated. Dropping the
+    /// future may not stop the write.
     fn write<'a>(
         &'a self,
         view: &'a Arc<FeatureView>,
@@ -136,13 +140,14 @@ pub trait FeatureBackend: Send + Sync {
 /// An engine failed.
 #[derive(Debug)]
 pub struct BackendError {
-    /// What was tried.
+    /// The attempted action, after "cannot".
     pub action: &'static str,
-    /// The engine's own word for it, such as `SQLITE_BUSY`; bounded, for `error.type`.
+    /// The engine's name of the error, such as `SQLITE_BUSY`, for `error.type`; one of a bounded
+    /// set.
     pub error_type: &'static str,
     /// Whether the same call may succeed soon.
     pub transient: bool,
-    /// The code that a server answered with, for `db.response.status_code`; bounded, too.
+    /// The error code of a server, for `db.response.status_code`; one of a bounded set.
     pub status_code: Option<&'static str>,
     /// The engine's error.
     pub source: Box<dyn Error + Send + Sync>,
@@ -161,7 +166,8 @@ impl Error for BackendError {
 }
 
 impl EntityKey {
-    /// The key for these join key values; `None` if one of them cannot identify anything (null, a fraction, a list).
+    /// The key for these join key values; `None` if one of them cannot identify anything (null, a
+    /// fraction, a list).
     pub fn from_json<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Self> {
         let mut texts = Vec::with_capacity(1);
         for value in values {

@@ -1,20 +1,21 @@
-//! Rows in memory, in front of the engine.
+//! Rows in memory, in front of the backend.
 //!
-//! A row that was read before a write must not enter the cache after it, or it would be answered until it is pushed out. So a
-//! reader takes a ticket before it asks the engine, and the ticket is void if a write of that row began or ended meanwhile.
-//! While a write is under way its rows are not in the cache at all: whoever reads them sees what the engine holds, and nobody
-//! reads an old value after somebody has read the new one.
+//! A row that was read before a write must not enter the cache after it, or the cache would answer
+//! with it until it is evicted. So a reader takes a ticket before it asks the backend, and the
+//! ticket is void if a write of that row began or ended meanwhile. During a write its rows are not
+//! in the cache: every reader sees what the backend holds, and none reads an old value after
+//! another has read the new one.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use quick_cache::UnitWeighter;
 use quick_cache::sync::Cache;
 
 use crate::backend::{EntityKey, Row};
 use crate::time::EventTime;
 
-/// A bounded number of rows.
+/// A cache of a bounded number of rows.
 #[derive(Debug)]
 pub(crate) struct RowCache {
     rows: Cache<CacheKey, Cached, UnitWeighter>,
@@ -23,13 +24,13 @@ pub(crate) struct RowCache {
     max_age_micros: i64,
 }
 
-/// The right to put a row into the cache that was read after this was given.
+/// Allows a row to enter the cache that was read after this was issued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     generation: u64,
 }
 
-/// Keeps rows out of the cache while they are being written; the write has ended when this is dropped.
+/// Keeps rows out of the cache during a write; dropping it ends the write.
 #[must_use = "the rows may come back into the cache when this is dropped"]
 #[derive(Debug)]
 pub(crate) struct Writing<'a> {
@@ -49,7 +50,8 @@ struct Cached {
     read_at: EventTime,
 }
 
-/// What happens to some of the rows. Sharing a stripe costs two rows a needless miss, never a wrong answer.
+/// The writes of some of the rows. Two rows that share a stripe may cost a needless miss, never a
+/// wrong answer.
 #[derive(Debug, Default)]
 struct Stripe {
     writers: usize,
@@ -59,11 +61,11 @@ struct Stripe {
 /// Enough that two of the requests in flight rarely meet.
 const STRIPES: usize = 64;
 
-/// Memory is reserved for this many rows; up to the capacity it grows as they come.
+/// Memory is reserved for this many rows; it grows up to the capacity when they come.
 const RESERVED: usize = 1024;
 
 impl RowCache {
-    /// A cache of about `capacity` rows (0: none), each forgotten when it is older than `max_age_micros`.
+    /// A cache of about `capacity` rows (0: none), each valid for `max_age_micros`.
     pub(crate) fn new(capacity: usize, max_age_micros: i64) -> Self {
         let rows = Cache::with_weighter(capacity.min(RESERVED), capacity as u64, UnitWeighter);
         let stripes = std::iter::repeat_with(Mutex::default)
@@ -77,28 +79,30 @@ impl RowCache {
         }
     }
 
-    /// The row, if it is here and was read from the engine not too long before `now`.
+    /// The row, if it is cached and not too old at `now`.
     pub(crate) fn get(&self, view: usize, key: &EntityKey, now: EventTime) -> Option<Row> {
         let cached = self.rows.get(&CacheKey {
             view,
             key: key.clone(),
         })?;
         let age = now.micros() - cached.read_at.micros();
-        // A clock that was set back makes ages negative, and says nothing of how old the row is.
+        // A clock that was set back makes ages negative, and the true age is unknown.
         (0..=self.max_age_micros)
             .contains(&age)
             .then_some(cached.row)
     }
 
-    /// To be taken before the engine is asked for this row.
+    /// Take it before asking the backend for this row.
     pub(crate) fn ticket(&self, view: usize, key: &EntityKey) -> Ticket {
-        // Taken during a write, it is void when that ends: the generation changes then.
+        // A ticket that is issued during a write is void when the write ends: the generation
+        // changes then.
         Ticket {
             generation: self.stripe(view, key).generation,
         }
     }
 
-    /// Puts in a row that was read after the ticket was taken, unless the ticket is void. `read_at` is a time before the read.
+    /// Stores a row that was read after the ticket was issued, unless the ticket is void. `read_at`
+    /// is a time before the read.
     pub(crate) fn fill(
         &self,
         ticket: Ticket,
@@ -109,13 +113,13 @@ impl RowCache {
     ) {
         let stripe = self.stripe(view, &key);
         if stripe.writers == 0 && ticket.generation == stripe.generation {
-            // Still under the lock of the stripe: a write that begins now removes this row again.
+            // The stripe is still locked: a write that begins now removes this row again.
             self.rows
                 .insert(CacheKey { view, key }, Cached { row, read_at });
         }
     }
 
-    /// To be taken before the engine is told to write these rows, and dropped after it has.
+    /// Take it before the backend writes these rows, and drop it afterwards.
     pub(crate) fn writing<'a>(
         &self,
         view: usize,
@@ -137,9 +141,7 @@ impl RowCache {
 
     fn stripe(&self, view: usize, key: &EntityKey) -> MutexGuard<'_, Stripe> {
         let hash = self.hasher.hash_one((view, key)) as usize;
-        self.stripes[hash % STRIPES]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.stripes[hash % STRIPES].lock()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The knobs of the process; the comments are its `--help`.
+//! The options of the process; the comments are its `--help`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub struct Config {
     /// Time after which a row in memory is read again, so that writes of other processes are seen
     #[arg(long, env = "FEATURE_STORE_CACHE_MAX_AGE", default_value = "5s", value_parser = runtime::duration, value_name = "TIME")]
     pub cache_max_age: Duration,
-    /// Suffer the faults that a request's baggage asks for; never in production
+    /// Inject the faults that the baggage of a request asks for; never in production
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
     #[command(flatten)]
@@ -41,11 +41,11 @@ pub struct Config {
     pub process: ProcessOptions,
 }
 
-/// Where the features are and what they are called.
+/// Where the features are stored and which views there are.
 #[derive(clap::Args, Clone, Debug)]
 pub struct StorageOptions {
-    /// Where the features are: a file, which is made if it is not there, `redis://HOST:PORT`, `rediss://…` with TLS, or
-    /// `redis+cluster://HOST:PORT,…`
+    /// Where the features are stored: a file, which is created if it is missing,
+    /// `redis://HOST:PORT`, `rediss://…` with TLS, or `redis+cluster://HOST:PORT,…`
     #[arg(
         long,
         env = "FEATURE_STORE_DATABASE",
@@ -54,7 +54,7 @@ pub struct StorageOptions {
         value_name = "PATH|URL"
     )]
     pub database: Database,
-    /// How Redis is spoken to
+    /// Options of Redis
     #[command(flatten)]
     pub redis: RedisOptions,
     /// TOML file that declares the feature views [default: the wine features]

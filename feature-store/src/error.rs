@@ -1,7 +1,8 @@
-//! Why the process stops, and why a request is refused.
+//! The errors that stop the process, and those that refuse a request.
 //!
-//! Policy: Feast's client takes every error body for JSON and repeats 429 and 5xx four times, so all bodies are JSON and only
-//! what may pass by itself is 5xx. What a client can do something about is explained; the rest goes to the span and the log.
+//! Policy: Feast's client parses every error body as JSON and repeats 429 and 5xx four times, so
+//! all bodies are JSON and only transient errors are 5xx. What the client can correct is explained
+//! to it; the rest goes to the span and the log.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -9,9 +10,10 @@ use protocol::feast::{ErrorBody, ValidationBody};
 use runtime::Refusal;
 
 use crate::backend::BackendError;
+use crate::limits::MAX_BODY_BYTES;
 use crate::views::ViewsError;
 
-/// The feature store cannot start, or ended badly.
+/// The feature store cannot start, or stopped with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The feature views.
@@ -29,15 +31,9 @@ pub enum Error {
     /// Serving.
     #[error("the feature store stopped before its time")]
     Serve(#[from] runtime::ServeError),
-    /// A file of rows.
-    #[error("the file cannot be materialized")]
-    Materialize(#[from] crate::materialize::MaterializeError),
-    /// The runtime of `feature-store materialize`.
-    #[error("cannot start the runtime")]
-    Runtime(#[source] std::io::Error),
 }
 
-/// A request that is not answered with features.
+/// A request that gets no features.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("Feature view {0} does not exist")]
@@ -56,7 +52,7 @@ pub(crate) enum RequestError {
     Collision(String),
     #[error("the request does not have the form of the endpoint")]
     Invalid(ValidationBody),
-    #[error("the body is larger than {} bytes", crate::router::BODY_LIMIT)]
+    #[error("the body is larger than {} bytes", MAX_BODY_BYTES)]
     TooLarge,
     #[error("the body cannot be read or decompressed")]
     Unreadable,
@@ -73,7 +69,7 @@ pub(crate) enum RequestError {
 }
 
 impl RequestError {
-    /// A value that has not the form it should have. `path` leads to it below the body.
+    /// A value of the body is wrong. `path` leads to it.
     pub(crate) fn invalid(kind: &'static str, path: &[&str], message: impl Into<String>) -> Self {
         Self::Invalid(ValidationBody::new(kind, path, message))
     }
@@ -119,7 +115,7 @@ impl IntoResponse for RequestError {
             Self::Invalid(body) => json(StatusCode::UNPROCESSABLE_ENTITY, body.to_json()),
             Self::TooLarge => detail(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text),
             Self::Unreadable => detail(StatusCode::BAD_REQUEST, "unreadable", text),
-            // FastAPI's own bodies for these two, which are not of the list form.
+            // FastAPI has no list in the bodies of these two.
             Self::NoSuchPath => json(
                 StatusCode::NOT_FOUND,
                 r#"{"detail":"Not Found"}"#.to_owned(),
@@ -132,7 +128,7 @@ impl IntoResponse for RequestError {
                 retry_soon(exception(StatusCode::TOO_MANY_REQUESTS, "FeastError", text))
             }
             Self::TimedOut => exception(StatusCode::GATEWAY_TIMEOUT, "FeastError", text),
-            // The span of the call has the error with its causes already, and one exception record is enough.
+            // The span of the call records the error with its causes, so it is not recorded again.
             Self::Backend(error) if error.transient => retry_soon(exception(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "FeastError",
@@ -143,7 +139,7 @@ impl IntoResponse for RequestError {
     }
 }
 
-/// The answer to a fault on purpose.
+/// The answer to an injected fault.
 pub(crate) fn fault_response(status: StatusCode, message: &str) -> Response {
     exception(status, "FeastError", message.to_owned())
 }

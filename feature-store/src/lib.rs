@@ -1,13 +1,16 @@
-//! The feature store: online features by entity over Feast's HTTP protocol, on `SQLite` or Redis, with a cache in front.
+//! The feature store: online features by entity over Feast's HTTP protocol, on `SQLite` or Redis,
+//! with a cache in front.
 //!
-//! A request goes through `router` (bodies, limits), `plan` (names to rows and columns), `store` (cache, then engine, with its
-//! span) and `online` (columns of the answer). Feature views come from one TOML file (`views`), engines stand behind one trait
-//! (`backend`).
+//! A request goes through `router` (layers), `body` (JSON), `plan` (names to rows and columns),
+//! `store` (cache, then backend, with its span) and `online` (columns of the answer). Feature views
+//! come from one TOML file (`views`), storage engines implement one trait (`backend`).
 
 pub mod backend;
+mod body;
 mod cache;
 mod config;
 mod error;
+mod limits;
 pub mod materialize;
 mod metrics;
 mod online;
@@ -36,7 +39,7 @@ use store::Store;
 use time::{Clock, micros};
 use views::Views;
 
-/// What is fixed about this part of Throughline.
+/// The constants of this part of Throughline.
 pub const PART: runtime::Part = runtime::Part {
     name: "feature-store",
     version: env!("CARGO_PKG_VERSION"),
@@ -57,41 +60,46 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     run_with_clock(config, Clock::system(), listener, shutdown).await
 }
 
-/// The same with a clock of the caller's, which decides how old rows are.
+/// The same with the caller's clock, which decides how old rows are.
 pub async fn run_with_clock(
     config: Config,
     clock: Clock,
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let (views, backend) = open(&config.storage)?;
+    let health = Health::new();
+    let (views, backend) = open(&config.storage, &health)?;
     for view in views.all() {
         let (name, features) = (&view.name, view.features.len());
         tracing::info!(name: "feature_store.view", view = %name, features, "feature view {name} has {features} features");
     }
     let probe = Arc::clone(&backend);
-    // Nobody waits for a store that is away: it is asked again by every request, and the log tells.
+    // The start does not wait for a backend that is down: every request tries again, and the outage
+    // is logged.
     drop(telemetry::task::spawn(async move { probe.ping().await }));
     let cache = RowCache::new(config.cache_capacity, micros(config.cache_max_age));
     let store = Arc::new(Store::new(views, backend, cache, clock));
-    let health = Health::new();
     let router = router::router(store, &health, &config);
     health.ready(true);
     Ok(runtime::serve(listener, router, health, &config.process, shutdown).await?)
 }
 
-/// Reads the feature views and opens the database for them. A server is connected to when it is needed.
-pub fn open(options: &StorageOptions) -> Result<(Views, Arc<dyn FeatureBackend>), Error> {
+/// Reads the feature views and opens the database for them. The first call connects to a server;
+/// `health` shows its outages.
+pub fn open(
+    options: &StorageOptions,
+    health: &Health,
+) -> Result<(Views, Arc<dyn FeatureBackend>), Error> {
     let views = Views::load(options.feature_views.as_deref())?;
     let backend: Arc<dyn FeatureBackend> = match &options.database {
         Database::File(path) => Arc::new(SqliteBackend::open(path, &views)?),
-        Database::Redis(address) => Arc::new(RedisBackend::new(address, &options.redis)?),
+        Database::Redis(address) => Arc::new(RedisBackend::new(address, &options.redis, health)?),
         Database::Wrong(reason) => return Err(Error::Database(reason.clone())),
     };
     Ok((views, backend))
 }
 
-/// Runs `feature-store materialize`: writes the rows of a file into a view and says what became of them.
+/// Runs `feature-store materialize`: writes the rows of a file into a view and prints a report.
 pub fn materialize_main(config: &MaterializeConfig) -> ExitCode {
     materialize::main(config)
 }

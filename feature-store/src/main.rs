@@ -1,4 +1,4 @@
-//! The feature store as a program of its own.
+//! The program `feature-store`.
 
 use std::process::ExitCode;
 

@@ -1,35 +1,44 @@
-//! `feature-store materialize`: the rows of a file into a view, in batches, to be gone on with when it is interrupted.
+//! `feature-store materialize`: writes the rows of a file into a view, in batches. An interrupted
+//! run can be continued.
 //!
-//! A thread reads the file (`rows`), the batches go to the engine (`pump`), which also keeps the mark where to go on (`mark`).
-//! What is told meanwhile is in `progress`. Memory holds a few batches, whatever the size of the file.
+//! A thread reads the file (`source`, `records`, `columns`, `rows`), `pump` writes the batches to
+//! the backend, which also stores the mark where to continue (`mark`). Memory holds a few batches,
+//! whatever the size of the file.
 
 mod columns;
+mod error;
+mod format;
 mod mark;
 mod progress;
 mod pump;
+mod records;
 mod rows;
+mod source;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use runtime::Health;
 use serde::Serialize;
 
-pub use rows::Format;
+pub use error::MaterializeError;
+pub use format::Format;
 
 use crate::StorageOptions;
-use crate::backend::{BackendError, FeatureBackend, Written};
-use crate::error::Error;
+use crate::backend::{FeatureBackend, Written};
 use crate::time::{Clock, EventTime};
 use crate::views::FeatureView;
-use mark::{Mark, Prefix};
+use error::CommandError;
+use mark::Mark;
 use progress::Progress;
 use pump::{Ended, PATIENCE, Pump};
-use rows::{Rows, Start};
+use rows::RowReader;
+use source::Source;
 
-/// What `feature-store materialize` is told.
+/// Options of `feature-store materialize`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct MaterializeConfig {
     #[command(flatten)]
@@ -44,7 +53,8 @@ pub struct MaterializeConfig {
     /// CSV with a header, or one JSON object a line [default: by the file's ending, else csv]
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<Format>,
-    /// A column of the file that has another name here, such as `data_id=wine_id`; may be given several times
+    /// A column of the file that has another name here, such as `data_id=wine_id`; may be given
+    /// several times
     #[arg(long, value_name = "COLUMN=NAME", value_parser = mapping)]
     pub map: Vec<(String, String)>,
     /// Event time of rows in a file without the column `event_timestamp` [default: now]
@@ -53,10 +63,10 @@ pub struct MaterializeConfig {
     /// File to write all refused rows to, as JSON lines of line number and reason
     #[arg(long, value_name = "PATH")]
     pub refused: Option<PathBuf>,
-    /// Begin anew, even if an earlier run of this file was interrupted
+    /// Start from the beginning, even if an earlier run of this file was interrupted
     #[arg(long)]
     pub restart: bool,
-    /// Batches that are written at the same time [default: 1 for a file, 8 for Redis]
+    /// Batches to write at the same time [default: 1 for a file, 8 for Redis]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: Option<u16>,
 }
@@ -64,26 +74,26 @@ pub struct MaterializeConfig {
 /// How to read rows.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// Of what kind the text is.
+    /// The format of the text.
     pub format: Format,
-    /// Columns of the file and the names they stand for.
+    /// Columns of the file and their names in the view.
     pub map: Vec<(String, String)>,
     /// Event time of rows in a file without the column `event_timestamp`.
     pub event_time: EventTime,
 }
 
-/// What became of the rows of a file.
+/// The result of writing the rows of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Report {
-    /// Rows that were written, and rows that were older than what is stored.
+pub struct MaterializeReport {
+    /// Rows that were written, and rows that were older than the stored ones.
     pub rows: Written,
     /// Number of rows that could not be read.
     pub refused: u64,
-    /// The first of them; a file of the wrong kind must not fill the memory with complaints.
+    /// The first of them; a file of the wrong format must not fill the memory.
     pub refusals: Vec<RefusedRow>,
 }
 
-/// A row that was left out.
+/// A row that was not written.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct RefusedRow {
     /// Its line in the file, from 1.
@@ -92,72 +102,23 @@ pub struct RefusedRow {
     pub reason: String,
 }
 
-/// The file cannot be written at all, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum MaterializeError {
-    /// A file cannot be opened.
-    #[error("cannot open {}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The view is not declared.
-    #[error("there is no feature view {0:?}")]
-    UnknownView(String),
-    /// The header lacks a column, or has it twice.
-    #[error("the file must have exactly one column {column:?}; it has {}", header.join(", "))]
-    Column {
-        /// The name that is looked for, after mapping.
-        column: String,
-        /// What the file has, after mapping.
-        header: Vec<String>,
-    },
-    /// The file cannot be read on.
-    #[error("cannot read the file on from line {line}")]
-    Read {
-        /// Where the row began that could not be read.
-        line: u64,
-        /// Why.
-        source: io::Error,
-    },
-    /// The thread that reads the file is gone.
-    #[error("the file is not read any more")]
-    Reader,
-    /// The file of refused rows.
-    #[error("cannot write the refused rows to {}", path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The engine does not answer at the start.
-    #[error("cannot begin")]
-    Begin(#[source] BackendError),
-    /// The engine failed; earlier rows are stored, and the same command goes on after them.
-    #[error("cannot store the rows")]
-    Store(#[from] BackendError),
-}
-
-/// Refused rows that are reported one by one.
+/// Refused rows that the report lists.
 const REPORTED: usize = 100;
 
 /// Exit statuses beside 0 (all rows are stored), 1 (it failed) and 2 (wrong usage).
 const SOME_REFUSED: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
-/// Runs the command and tells what became of the rows. Nobody is left to tell when standard output or error is closed.
+/// Runs the command and prints the report. A closed standard output or error is ignored.
 pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
-    // Rows are read, encoded and sent by different threads; more of them have nothing to do.
+    // Reading, encoding and sending keep two threads busy; more would be idle.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
-    let ended = runtime.map_err(Error::Runtime).and_then(|runtime| {
+    let ended = runtime.map_err(CommandError::Runtime).and_then(|runtime| {
         let ended = runtime.block_on(run(config));
-        // A read of standard input cannot be ended, and must not hold up the exit.
+        // A read of standard input cannot be cancelled and must not delay the exit.
         runtime.shutdown_background();
         ended
     });
@@ -185,7 +146,7 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
                 "feature-store materialize: {}",
                 runtime::chain(&error)
             );
-            if matches!(error, Error::Materialize(MaterializeError::Store(_))) {
+            if matches!(error, CommandError::Materialize(MaterializeError::Store(_))) {
                 let _ = writeln!(io::stderr(), "{}", advice(config));
             }
             ExitCode::FAILURE
@@ -193,13 +154,13 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
     }
 }
 
-/// Opens store and file and writes the one into the other.
-async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
-    let (views, backend) = crate::open(&config.storage)?;
+/// Opens the store and the file, and writes the rows.
+async fn run(config: &MaterializeConfig) -> Result<Ended, CommandError> {
+    let (views, backend) = crate::open(&config.storage, &Health::new())?;
     let view = views
         .view(&config.view)
         .ok_or_else(|| MaterializeError::UnknownView(config.view.clone()))?;
-    let input = Input::open(&config.file)?;
+    let source = Source::open(&config.file)?;
     backend.ping().await.map_err(MaterializeError::Begin)?;
     let format = config.format.unwrap_or_else(|| Format::of(&config.file));
     let event_time = config
@@ -210,13 +171,13 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
         map: config.map.clone(),
         event_time,
     };
-    let name = input.identity(view, &options)?;
-    let mark = match &name {
-        Some(name) if !config.restart => mark::find(&*backend, name, &input).await?,
+    let mark_name = source.mark_name(view, &options)?;
+    let mark = match &mark_name {
+        Some(name) if !config.restart => source.find_mark(&*backend, name).await?,
         _ => None,
     };
     if let Some(mark) = &mark {
-        // Rows without a time of their own keep the one of the first run.
+        // Rows without an event time keep that of the first run.
         options.event_time = config
             .event_timestamp
             .or(EventTime::from_micros(mark.event_time))
@@ -228,8 +189,8 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
             mark.line
         );
     }
-    let progress = Progress::new(&config.view, input.size, mark.as_ref());
-    let rows = input.rows(view, &options, mark.as_ref())?;
+    let progress = Progress::new(&config.view, source.size, mark.as_ref());
+    let rows = source.rows(view, &options, mark.as_ref())?;
     let refused = config
         .refused
         .as_deref()
@@ -242,7 +203,7 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
         backend,
         view: Arc::clone(view),
         concurrency,
-        name,
+        mark_name,
         event_time: options.event_time,
         refused,
         progress,
@@ -253,24 +214,23 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, Error> {
         .await?)
 }
 
-/// Writes all rows of a text. A row that does not fit is left out and reported.
+/// Writes all rows of a text. A row that is not valid is refused and reported.
 pub async fn write_all(
     backend: Arc<dyn FeatureBackend>,
     view: &Arc<FeatureView>,
     text: impl Read + Send + 'static,
     options: &ReadOptions,
-) -> Result<Report, MaterializeError> {
-    let rows = Rows::new(view, Box::new(text), None, options, None)?;
+) -> Result<MaterializeReport, MaterializeError> {
+    let rows = RowReader::new(view, Box::new(text), None, options, None)?;
     let (concurrency, event_time) = (backend.writers(), options.event_time);
-    let (name, refused, progress) = (None, None, Progress::none());
     let pump = Pump {
         backend,
         view: Arc::clone(view),
         concurrency,
-        name,
+        mark_name: None,
         event_time,
-        refused,
-        progress,
+        refused: None,
+        progress: Progress::none(),
         patience: PATIENCE,
     };
     match pump
@@ -281,103 +241,11 @@ pub async fn write_all(
     }
 }
 
-impl Report {
+impl MaterializeReport {
     fn refuse(&mut self, refused: RefusedRow) {
         self.refused += 1;
         if self.refusals.len() < REPORTED {
             self.refusals.push(refused);
-        }
-    }
-}
-
-/// A file, or standard input, which cannot be gone on with.
-struct Input {
-    path: PathBuf,
-    file: Option<File>,
-    size: Option<u64>,
-}
-
-impl Input {
-    fn open(path: &Path) -> Result<Self, MaterializeError> {
-        if path == Path::new("-") {
-            return Ok(Self {
-                path: path.to_owned(),
-                file: None,
-                size: None,
-            });
-        }
-        let failed = |source| MaterializeError::Open {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(failed)?;
-        let kind = file.metadata().map_err(failed)?;
-        if kind.is_dir() {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
-        }
-        // A pipe has neither a size nor a beginning to go back to.
-        Ok(Self {
-            path: path.to_owned(),
-            size: kind.is_file().then_some(kind.len()),
-            file: Some(file),
-        })
-    }
-
-    /// The name of the mark of this file and these options in a store; none for what cannot be gone on with.
-    fn identity(
-        &self,
-        view: &FeatureView,
-        options: &ReadOptions,
-    ) -> Result<Option<String>, MaterializeError> {
-        let Some(mut file) = self.again()? else {
-            return Ok(None);
-        };
-        mark::name(&mut file, view, options)
-            .map(Some)
-            .map_err(|source| MaterializeError::Read { line: 1, source })
-    }
-
-    fn rows(
-        &self,
-        view: &Arc<FeatureView>,
-        options: &ReadOptions,
-        mark: Option<&Mark>,
-    ) -> Result<Rows, MaterializeError> {
-        let Some(mut file) = self.again()? else {
-            let text: Box<dyn Read + Send> = match &self.file {
-                Some(pipe) => Box::new(pipe.try_clone().map_err(|source| self.failed(source))?),
-                None => Box::new(io::stdin()),
-            };
-            return Rows::new(view, text, None, options, None);
-        };
-        let prefix = self.again()?.map(Prefix::new);
-        let (Some(mark), Some(beginning)) = (mark, self.again()?) else {
-            return Rows::new(view, Box::new(file), prefix, options, None);
-        };
-        let names = columns::header_of(options.format, beginning);
-        let names = names.map_err(|source| MaterializeError::Read { line: 1, source })?;
-        file.seek(SeekFrom::Start(mark.offset))
-            .map_err(|source| self.failed(source))?;
-        let start = Start {
-            names,
-            offset: mark.offset,
-            line: mark.line,
-        };
-        Rows::new(view, Box::new(file), prefix, options, Some(start))
-    }
-
-    /// One more handle of the file, at its beginning.
-    fn again(&self) -> Result<Option<File>, MaterializeError> {
-        self.size
-            .map(|_| File::open(&self.path))
-            .transpose()
-            .map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: io::Error) -> MaterializeError {
-        MaterializeError::Open {
-            path: self.path.clone(),
-            source,
         }
     }
 }
@@ -396,7 +264,7 @@ fn refused_file(path: &Path, append: bool) -> Result<(PathBuf, File), Materializ
     Ok((path.to_owned(), file))
 }
 
-fn describe(config: &MaterializeConfig, report: &Report) -> String {
+fn describe(config: &MaterializeConfig, report: &MaterializeReport) -> String {
     let file = config.file.display();
     let mut text = format!(
         "{}: {} rows written, {} older than what is stored, {} refused\n",
@@ -409,21 +277,20 @@ fn describe(config: &MaterializeConfig, report: &Report) -> String {
     text.extend(refusals);
     let more = report.refused - report.refusals.len() as u64;
     if more > 0 {
-        let told = config
-            .refused
-            .as_ref()
-            .map(|path| format!("{} has all of them", path.display()));
-        let told = told.unwrap_or_else(|| "--refused FILE tells all of them".to_owned());
-        text.extend(["and ", &more.to_string(), " more; ", &told, "\n"]);
+        let all = match &config.refused {
+            Some(path) => format!("{} has all of them", path.display()),
+            None => "--refused FILE lists all of them".to_owned(),
+        };
+        text.extend(["and ", &more.to_string(), " more; ", &all, "\n"]);
     }
     text
 }
 
 fn advice(config: &MaterializeConfig) -> &'static str {
     if config.file == Path::new("-") {
-        "standard input cannot be gone on with; giving all of it again is safe"
+        "standard input cannot be continued; it is safe to send all of it again"
     } else {
-        "run the same command again to go on from there, or with --restart to begin anew"
+        "run the same command again to go on from there, or with --restart to start from the beginning"
     }
 }
 
@@ -438,7 +305,7 @@ fn mapping(text: &str) -> Result<(String, String), String> {
 
 fn event_time(text: &str) -> Result<EventTime, String> {
     EventTime::parse(text)
-        .ok_or_else(|| format!("`{text}` is no time such as 2026-06-01T10:00:00Z"))
+        .ok_or_else(|| format!("`{text}` is not a time such as 2026-06-01T10:00:00Z"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the feature store counts.
+//! The metrics of the feature store.
 
 use std::sync::{Arc, LazyLock};
 
@@ -25,7 +25,7 @@ static LOOKUPS: LazyLock<Counter<u64>> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StatusCounts([u64; 4]);
 
-/// The statuses that a lookup can have, and how the metric calls them.
+/// The statuses of a lookup and their names in the metric.
 const STATUSES: [(Status, &str); 4] = [
     (Status::Present, "present"),
     (Status::NullValue, "null_value"),
@@ -34,14 +34,14 @@ const STATUSES: [(Status, &str); 4] = [
 ];
 
 impl StatusCounts {
-    /// One more value of this status.
+    /// Counts a value of this status.
     pub(crate) fn count(&mut self, status: Status) {
         if let Some(at) = STATUSES.iter().position(|(known, _)| *known == status) {
             self.0[at] += 1;
         }
     }
 
-    /// Adds the numbers to the metric.
+    /// Adds the counts to the metric.
     pub(crate) fn record(self, view: &Arc<str>) {
         for ((_, word), count) in STATUSES.iter().zip(self.0).filter(|(_, count)| *count > 0) {
             let view = KeyValue::new(attr::ML_FEATURE_VIEW, Arc::clone(view));
@@ -53,7 +53,7 @@ impl StatusCounts {
     }
 }
 
-/// Entities that the cache answered and did not answer.
+/// Counts entities that the cache had and those that it had not.
 pub(crate) fn count_cache(hits: usize, misses: usize) {
     for (count, word) in [(hits, "hit"), (misses, "miss")] {
         if count > 0 {

@@ -14,10 +14,10 @@ use serde_json::Value;
 use telemetry::{attr, current};
 
 use crate::backend::Row;
+use crate::body::{Body, parse};
 use crate::error::RequestError;
 use crate::metrics::StatusCounts;
-use crate::plan::{Column, Lookup, Plan};
-use crate::router::{Body, parse};
+use crate::plan::{Column, Plan, ViewLookup};
 use crate::store::Store;
 use crate::time::{EventTime, micros};
 use crate::views::FeatureView;
@@ -29,7 +29,7 @@ pub(crate) async fn get_online_features(
 ) -> Result<Response, RequestError> {
     let request: OnlineRequest = parse(&body)?;
     let plan = Plan::new(store.views(), &request)?;
-    let mut answers = Vec::with_capacity(plan.lookups.len());
+    let mut views = Vec::with_capacity(plan.lookups.len());
     let (mut asked, mut hits) = (0, 0);
     for lookup in &plan.lookups {
         let found = store
@@ -38,11 +38,11 @@ pub(crate) async fn get_online_features(
             .map_err(RequestError::Backend)?;
         asked += lookup.keys.len();
         hits += found.hits;
-        answers.push(Answer::new(&lookup.view, found.rows, store.now()));
+        views.push(ViewRows::new(&lookup.view, found.rows, store.now()));
     }
-    // Without a call of the engine there is no span of one, and the trace should still tell where the features came from.
+    // A cache hit has no span of the backend; this attribute shows where the features came from.
     current().set(attr::CACHE_RESULT, cache_result(asked, hits));
-    let response = assemble(request.entities, &plan.columns, &answers);
+    let response = assemble(request.entities, &plan.columns, &views);
     count(&plan, &response);
     Ok(write(&finish(
         response,
@@ -51,49 +51,37 @@ pub(crate) async fn get_online_features(
     )))
 }
 
-/// The rows of one view, with what they all share worked out.
-struct Answer {
-    rows: Vec<Answered>,
+/// The rows of one view for the answer: the state and the event time of each.
+struct ViewRows {
+    rows: Vec<RowState>,
     times: Vec<Cow<'static, str>>,
 }
 
-enum Answered {
+enum RowState {
     NotFound,
     OutsideMaxAge,
     Row(Row),
 }
 
-impl Answer {
+impl ViewRows {
     fn new(view: &FeatureView, rows: Vec<Option<Row>>, now: EventTime) -> Self {
         let oldest = view.ttl.map(|ttl| now.micros().saturating_sub(micros(ttl)));
-        let time = |row: &Option<Row>| match row {
-            None => Cow::Borrowed(EPOCH),
-            Some(row) => Cow::Owned(row.event_time.to_rfc3339()),
-        };
-        let times = rows.iter().map(time).collect();
-        let answered = |row: Option<Row>| match row {
-            None => Answered::NotFound,
-            Some(row) if oldest.is_some_and(|oldest| row.event_time.micros() < oldest) => {
-                Answered::OutsideMaxAge
-            }
-            Some(row) => Answered::Row(row),
-        };
-        Self {
-            rows: rows.into_iter().map(answered).collect(),
-            times,
-        }
+        let times = rows
+            .iter()
+            .map(|row| match row {
+                None => Cow::Borrowed(EPOCH),
+                Some(row) => Cow::Owned(row.event_time.to_rfc3339()),
+            })
+            .collect();
+        let rows = rows
+            .into_iter()
+            .map(|row| RowState::new(row, oldest))
+            .collect();
+        Self { rows, times }
     }
 
     fn column(&self, feature: usize) -> FeatureColumn {
-        let value = |row: &Answered| match row {
-            Answered::NotFound => (Value::Null, Status::NotFound),
-            Answered::OutsideMaxAge => (Value::Null, Status::OutsideMaxAge),
-            Answered::Row(row) => match &row.values[feature] {
-                None => (Value::Null, Status::NullValue),
-                Some(value) => (value.to_json(), Status::Present),
-            },
-        };
-        let (values, statuses) = self.rows.iter().map(value).unzip();
+        let (values, statuses) = self.rows.iter().map(|row| row.value(feature)).unzip();
         FeatureColumn {
             values,
             statuses,
@@ -102,8 +90,32 @@ impl Answer {
     }
 }
 
-/// Join keys first, as they were given; then the features in the order of the request.
-fn assemble(entities: Columns, columns: &[Column], answers: &[Answer]) -> OnlineResponse {
+impl RowState {
+    /// `oldest` is the event time in microseconds before which a row has expired.
+    fn new(row: Option<Row>, oldest: Option<i64>) -> Self {
+        match row {
+            None => Self::NotFound,
+            Some(row) if oldest.is_some_and(|oldest| row.event_time.micros() < oldest) => {
+                Self::OutsideMaxAge
+            }
+            Some(row) => Self::Row(row),
+        }
+    }
+
+    fn value(&self, feature: usize) -> (Value, Status) {
+        match self {
+            Self::NotFound => (Value::Null, Status::NotFound),
+            Self::OutsideMaxAge => (Value::Null, Status::OutsideMaxAge),
+            Self::Row(row) => match &row.values[feature] {
+                None => (Value::Null, Status::NullValue),
+                Some(value) => (value.to_json(), Status::Present),
+            },
+        }
+    }
+}
+
+/// The join keys as they were given, then the features in the order of the request.
+fn assemble(entities: Columns, columns: &[Column], views: &[ViewRows]) -> OnlineResponse {
     let width = entities.0.len() + columns.len();
     let mut results = Vec::with_capacity(width);
     let mut feature_names = Vec::with_capacity(width);
@@ -121,7 +133,7 @@ fn assemble(entities: Columns, columns: &[Column], answers: &[Answer]) -> Online
         feature_names.push(name);
     }
     for column in columns {
-        results.push(answers[column.lookup].column(column.feature));
+        results.push(views[column.lookup].column(column.feature));
         feature_names.push(column.name.clone());
     }
     OnlineResponse {
@@ -133,7 +145,11 @@ fn assemble(entities: Columns, columns: &[Column], answers: &[Answer]) -> Online
     }
 }
 
-fn finish(mut response: OnlineResponse, with_views: bool, lookups: &[Lookup]) -> OnlineResponse {
+fn finish(
+    mut response: OnlineResponse,
+    with_views: bool,
+    lookups: &[ViewLookup],
+) -> OnlineResponse {
     if with_views {
         let views = lookups.iter().map(|lookup| ViewMetadata {
             name: lookup.view.name.to_string(),
@@ -165,7 +181,7 @@ fn cache_result(asked: usize, hits: usize) -> &'static str {
 }
 
 fn write(response: &OnlineResponse) -> Response {
-    // Nothing in the answer can fail to serialise: all keys are strings and all floats finite or texts.
+    // Serialising cannot fail: all keys are strings, and every float is finite or a text.
     let body = serde_json::to_vec(response).unwrap_or_default();
     (
         [(

@@ -1,4 +1,4 @@
-//! From the words of a request to the rows and columns that it needs.
+//! Resolves the names in a request to the rows and columns that it needs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,20 +8,21 @@ use serde_json::Value;
 
 use crate::backend::EntityKey;
 use crate::error::RequestError;
+use crate::limits::MAX_ROWS;
 use crate::views::{FeatureRef, FeatureView, Views};
 
-/// What to read and how to answer; every name has been resolved.
+/// What to read and which columns to answer with.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The views that take part, each with one key per entity.
-    pub(crate) lookups: Vec<Lookup>,
+    pub(crate) lookups: Vec<ViewLookup>,
     /// The feature columns of the answer, in the order of the request.
     pub(crate) columns: Vec<Column>,
 }
 
 /// One view with the entities to look up.
 #[derive(Debug)]
-pub(crate) struct Lookup {
+pub(crate) struct ViewLookup {
     pub(crate) view: Arc<FeatureView>,
     pub(crate) keys: Vec<EntityKey>,
 }
@@ -35,9 +36,6 @@ pub(crate) struct Column {
     /// Position in the view.
     pub(crate) feature: usize,
 }
-
-/// Entities that one request may name, and rows that it may write.
-pub(crate) const MAX_ROWS: usize = 1_000;
 
 impl Plan {
     pub(crate) fn new(views: &Views, request: &OnlineRequest) -> Result<Self, RequestError> {
@@ -64,7 +62,7 @@ impl Plan {
             let lookup = known.unwrap_or(plan.lookups.len());
             if known.is_none() {
                 let keys = keys(view, "entities", &request.entities, rows)?;
-                plan.lookups.push(Lookup {
+                plan.lookups.push(ViewLookup {
                     view: Arc::clone(view),
                     keys,
                 });
@@ -85,7 +83,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Columns are looked up by name, so two of one name would hide each other.
+    /// Clients look columns up by name, so of two with one name they would see only one.
     fn check_names(&self, entities: &Columns) -> Result<(), RequestError> {
         let mut taken: HashSet<&str> = entities.0.iter().map(|(name, _)| name.as_str()).collect();
         match self
@@ -99,16 +97,13 @@ impl Plan {
     }
 }
 
-/// The number of rows of a table of a request; an error if its columns differ or it is too long.
+/// The number of rows in a table of a request; an error if its columns differ in length or it is
+/// too long.
 pub(crate) fn count_rows(field: &str, table: &Columns) -> Result<usize, RequestError> {
-    let ragged = |name: &str| {
-        RequestError::invalid(
-            "value_error",
-            &[field, name],
-            "all lists must have the same length",
-        )
-    };
-    let rows = table.rows().map_err(ragged)?;
+    let rows = table.rows().map_err(|name| {
+        let message = "all lists must have the same length";
+        RequestError::invalid("value_error", &[field, name], message)
+    })?;
     if rows > MAX_ROWS {
         let message = format!("{rows} rows are too many; {MAX_ROWS} are allowed");
         return Err(RequestError::invalid("too_long", &[field], message));
@@ -116,35 +111,31 @@ pub(crate) fn count_rows(field: &str, table: &Columns) -> Result<usize, RequestE
     Ok(rows)
 }
 
-/// The keys of the entities in a table's rows.
+/// The entity keys of a table, one per row.
 pub(crate) fn keys(
     view: &FeatureView,
     field: &str,
     table: &Columns,
     rows: usize,
 ) -> Result<Vec<EntityKey>, RequestError> {
-    let column = |name: &String| {
-        let missing =
-            || RequestError::invalid("missing", &[field, name], "the join key is missing");
-        table.get(name).ok_or_else(missing)
-    };
     let columns: Vec<&[Value]> = view
         .join_keys
         .iter()
-        .map(column)
+        .map(|name| {
+            table.get(name).ok_or_else(|| {
+                RequestError::invalid("missing", &[field, name], "the join key is missing")
+            })
+        })
         .collect::<Result<_, _>>()?;
-    let key = |row: usize| {
-        let wrong = || {
-            let path = [field, &view.join_keys.join(","), &row.to_string()];
-            RequestError::invalid(
-                "entity_type",
-                &path,
-                "a join key is a string, a whole number or a boolean",
-            )
-        };
-        EntityKey::from_json(columns.iter().map(|column| &column[row])).ok_or_else(wrong)
-    };
-    (0..rows).map(key).collect()
+    (0..rows)
+        .map(|row| {
+            EntityKey::from_json(columns.iter().map(|column| &column[row])).ok_or_else(|| {
+                let path = [field, &view.join_keys.join(","), &row.to_string()];
+                let message = "a join key is a string, a whole number or a boolean";
+                RequestError::invalid("entity_type", &path, message)
+            })
+        })
+        .collect()
 }
 
 fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, RequestError> {
@@ -153,10 +144,10 @@ fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, Req
             let message = "exactly one of features and feature_service must be given";
             Err(RequestError::invalid("value_error", &[], message))
         }
-        Some(Selection::Service(name)) => {
-            let unknown = || RequestError::UnknownService(name.to_owned());
-            views.service(name).map(<[_]>::to_vec).ok_or_else(unknown)
-        }
+        Some(Selection::Service(name)) => match views.service(name) {
+            Some(features) => Ok(features.to_vec()),
+            None => Err(RequestError::UnknownService(name.to_owned())),
+        },
         Some(Selection::Features([])) => Err(RequestError::invalid(
             "too_short",
             &["features"],
@@ -169,20 +160,21 @@ fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, Req
 }
 
 fn resolve(views: &Views, reference: &str) -> Result<FeatureRef, RequestError> {
-    let malformed = || {
+    let Some((view, feature)) = reference.split_once(':') else {
         let message = format!("{reference:?} is not of the form view:feature");
-        RequestError::invalid("value_error", &["features"], message)
+        return Err(RequestError::invalid("value_error", &["features"], message));
     };
-    let (view, feature) = reference.split_once(':').ok_or_else(malformed)?;
     let view = views
         .view(view)
         .ok_or_else(|| RequestError::UnknownView(view.to_owned()))?;
-    let unknown = || RequestError::UnknownFeature {
-        view: view.name.to_string(),
-        feature: feature.to_owned(),
-    };
-    Ok(FeatureRef {
-        view: view.id,
-        feature: view.feature(feature).ok_or_else(unknown)?,
-    })
+    match view.feature(feature) {
+        Some(feature) => Ok(FeatureRef {
+            view: view.id,
+            feature,
+        }),
+        None => Err(RequestError::UnknownFeature {
+            view: view.name.to_string(),
+            feature: feature.to_owned(),
+        }),
+    }
 }

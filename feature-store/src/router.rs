@@ -1,27 +1,23 @@
-//! Paths, layers and bodies.
+//! The routes of the feature store and the layers around them.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::DefaultBodyLimit;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use bytes::Bytes;
 use http::StatusCode;
 use runtime::Health;
-use serde::de::DeserializeOwned;
 use telemetry::server;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::error::{RequestError, fault_response};
+use crate::limits::MAX_BODY_BYTES;
 use crate::store::Store;
 use crate::{Config, PART, online, write};
 
-/// Bytes of a body, after decompression.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
-
-/// The whole service. Probes stand outside the layers: they are not traced and must be answered when nothing else is.
+/// The whole service. Probes are outside the layers: they are not traced, and are answered when
+/// nothing else is.
 pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Router {
     let traced = server::Options {
         service: PART.name,
@@ -36,8 +32,9 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Rou
         .fallback(|| async { RequestError::NoSuchPath })
         .method_not_allowed_fallback(|| async { RequestError::NoSuchMethod })
         .with_state(store)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        // An encoding that is not known passes through and fails as JSON; the layer's own refusal would have an empty body.
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // A body of an unknown encoding passes and fails as JSON; the layer's own refusal would
+        // have an empty body.
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
         .layer(runtime::limit_layer(&config.process, |refusal| {
             RequestError::from(refusal).into_response()
@@ -54,35 +51,4 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Rou
                 }
             }),
         )
-}
-
-/// The raw body. Old Feast clients send no content type and curl sends that of a form, so it is never looked at.
-pub(crate) struct Body(pub(crate) Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = RequestError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, RequestError> {
-        match Bytes::from_request(request, state).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(BytesRejection::FailedToBufferBody(error))
-                if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
-            {
-                Err(RequestError::TooLarge)
-            }
-            Err(_) => Err(RequestError::Unreadable),
-        }
-    }
-}
-
-/// Reads a body as JSON, whatever its content type.
-pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
-    protocol::object(body).map_err(|error| {
-        let kind = if error.is_data() {
-            "value_error"
-        } else {
-            "json_invalid"
-        };
-        RequestError::invalid(kind, &[], error.to_string())
-    })
 }

@@ -1,4 +1,4 @@
-//! Reading through the cache and writing past it, with the span of every call to the engine.
+//! Reads through the cache and writes past it; every call of the backend has a span.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::metrics;
 use crate::time::{Clock, EventTime};
 use crate::views::{FeatureView, Views};
 
-/// The engine behind its cache, and the views that it holds.
+/// The backend behind its cache, and the views that it holds.
 pub(crate) struct Store {
     views: Views,
     backend: Arc<dyn FeatureBackend>,
@@ -18,8 +18,8 @@ pub(crate) struct Store {
     clock: Clock,
 }
 
-/// Rows in the order of the keys, and how many of them the cache had.
-pub(crate) struct Found {
+/// Rows in the order of the keys, and how many of them came from the cache.
+pub(crate) struct ReadRows {
     pub(crate) rows: Vec<Option<Row>>,
     pub(crate) hits: usize,
 }
@@ -39,22 +39,22 @@ impl Store {
         }
     }
 
-    /// What is declared.
+    /// The declared views.
     pub(crate) fn views(&self) -> &Views {
         &self.views
     }
 
-    /// The time of now.
+    /// The current time.
     pub(crate) fn now(&self) -> EventTime {
         self.clock.now()
     }
 
-    /// The rows of `keys`. What the cache has not costs one call of the engine, and so one span.
+    /// The rows of `keys`. Those that are not cached cost one call of the backend, and so one span.
     pub(crate) async fn read(
         &self,
         view: &Arc<FeatureView>,
         keys: &[EntityKey],
-    ) -> Result<Found, BackendError> {
+    ) -> Result<ReadRows, BackendError> {
         let now = self.clock.now();
         let mut rows: Vec<Option<Row>> = keys
             .iter()
@@ -69,22 +69,24 @@ impl Store {
                 .iter()
                 .map(|key| self.cache.ticket(view.id, key))
                 .collect();
-            let read = self.ask(view, &asked).await?;
+            let read = self.read_backend(view, &asked).await?;
             for (((at, key), ticket), row) in missing.into_iter().zip(asked).zip(tickets).zip(read)
             {
-                // An unknown entity is not remembered: guessed ids would push out the rows that are asked for.
+                // An unknown entity is not cached: guessed ids would evict the rows that are asked
+                // for.
                 if let Some(row) = row {
                     self.cache.fill(ticket, view.id, key, row.clone(), now);
                     rows[at] = Some(row);
                 }
             }
         }
-        Ok(Found { rows, hits })
+        Ok(ReadRows { rows, hits })
     }
 
     /// Writes rows and returns when they are durable.
     ///
-    /// The write is a task of its own: a caller that leaves must not take along the guard that keeps old rows out of the cache.
+    /// The write is a task of its own: a caller that leaves must not drop the guard that keeps old
+    /// rows out of the cache.
     pub(crate) async fn write(
         self: &Arc<Self>,
         view: &Arc<FeatureView>,
@@ -96,38 +98,37 @@ impl Store {
         let (this, view) = (Arc::clone(self), Arc::clone(view));
         let work = task::spawn(async move {
             let _writing = this.cache.writing(view.id, rows.iter().map(|(key, _)| key));
-            this.tell(&view, rows).await
+            this.write_backend(&view, rows).await
         });
-        let ended = |error| BackendError {
-            action: "write features",
-            error_type: "task_ended",
-            transient: true,
-            status_code: None,
-            source: Box::new(error),
-        };
         work.await
-            .map_err(ended)
+            .map_err(|error| BackendError {
+                action: "write features",
+                error_type: "task_ended",
+                transient: true,
+                status_code: None,
+                source: Box::new(error),
+            })
             .inspect_err(|error| current().fail(error, error.error_type))?
     }
 
-    async fn ask(
+    async fn read_backend(
         &self,
         view: &Arc<FeatureView>,
         keys: &[EntityKey],
     ) -> Result<Vec<Option<Row>>, BackendError> {
         let span = self.span(view, self.backend.engine().read, keys.len());
         let read = self.backend.read(view, keys).with_span(&span).await;
-        read.inspect_err(|error| fail(&span, error))
+        read.inspect_err(|error| record_failure(&span, error))
     }
 
-    async fn tell(
+    async fn write_backend(
         &self,
         view: &Arc<FeatureView>,
         rows: Vec<(EntityKey, Row)>,
     ) -> Result<Written, BackendError> {
         let span = self.span(view, self.backend.engine().write, rows.len());
         let written = self.backend.write(view, rows).with_span(&span).await;
-        written.inspect_err(|error| fail(&span, error))
+        written.inspect_err(|error| record_failure(&span, error))
     }
 
     fn span(&self, view: &FeatureView, call: Call, rows: usize) -> db::DbSpan {
@@ -141,7 +142,7 @@ impl Store {
             namespace,
         };
         let mut attributes = Vec::with_capacity(3);
-        // The conventions want the size of a batch only where there is one.
+        // The conventions set the size only for a batch.
         if rows > 1 {
             let size = i64::try_from(rows).unwrap_or(i64::MAX);
             attributes.push(KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size));
@@ -162,7 +163,7 @@ impl Store {
 }
 
 #[track_caller]
-fn fail(span: &db::DbSpan, error: &BackendError) {
+fn record_failure(span: &db::DbSpan, error: &BackendError) {
     if let Some(code) = error.status_code {
         span.set(attr::DB_RESPONSE_STATUS_CODE, code);
     }

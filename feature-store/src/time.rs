@@ -9,22 +9,22 @@ use jiff::civil::{self, DateTime};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
 
-/// When the values of a row were true: microseconds since 1970 in UTC, between the years 1 and 9999.
+/// When the values of a row were true: microseconds since 1970 in UTC, from year 1 to 9999.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct EventTime(i64);
 
-/// Where the time of now comes from; tests set it by hand.
+/// The source of the current time; tests set it.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     manual: Option<Arc<AtomicI64>>,
 }
 
-/// The hands of a clock made by [`Clock::manual`].
+/// Sets the clock that [`Clock::manual`] has made.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicI64>);
 
 impl EventTime {
-    /// A time of so many microseconds since 1970; `None` outside the years 1 to 9999.
+    /// A time in microseconds since 1970; `None` outside the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
         let year = Timestamp::from_microsecond(micros)
             .ok()?
@@ -33,16 +33,14 @@ impl EventTime {
         (1..=9999).contains(&year).then_some(Self(micros))
     }
 
-    /// Reads RFC 3339; without an offset the time is UTC, as Feast's client means it, and without a time of day midnight.
-    /// What is finer than a microsecond is cut off.
+    /// Parses RFC 3339. Without an offset the time is UTC, as in Feast's client; without a time of
+    /// day it is midnight. Fractions of a microsecond are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let naive = || {
-            text.parse::<DateTime>()
-                .or_else(|_| text.parse::<civil::Date>().map(DateTime::from))
+        let time = match text.parse::<Timestamp>() {
+            Ok(time) => time,
+            Err(_) => parse_without_offset(text)?,
         };
-        let in_utc = || Some(naive().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
-        let time: Timestamp = text.parse().ok().or_else(in_utc)?;
         Self::from_micros(time.as_microsecond())
     }
 
@@ -61,7 +59,7 @@ impl EventTime {
             (_, 0) => MILLIS,
             _ => MICROS,
         };
-        // The constructors admit only times that jiff holds.
+        // The constructors accept only times that jiff can hold.
         let time = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
         printer.timestamp_to_string(&time)
     }
@@ -73,7 +71,7 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock that stands until its hands are moved.
+    /// A clock that stands still until it is advanced.
     pub fn manual(start: EventTime) -> (Self, ManualClock) {
         let hands = Arc::new(AtomicI64::new(start.0));
         (
@@ -84,7 +82,7 @@ impl Clock {
         )
     }
 
-    /// The time of now.
+    /// The current time.
     pub fn now(&self) -> EventTime {
         match &self.manual {
             Some(hands) => EventTime(hands.load(Ordering::Acquire)),
@@ -94,13 +92,21 @@ impl Clock {
 }
 
 impl ManualClock {
-    /// Moves the hands forward.
+    /// Moves the time forward.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(micros(by), Ordering::AcqRel);
     }
 }
 
-/// A duration in microseconds; what does not fit is as good as for ever.
+fn parse_without_offset(text: &str) -> Option<Timestamp> {
+    let time = text
+        .parse::<DateTime>()
+        .or_else(|_| text.parse::<civil::Date>().map(DateTime::from))
+        .ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// A duration in microseconds, saturating.
 pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

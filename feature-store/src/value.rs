@@ -1,4 +1,4 @@
-//! Values of features: what a dtype accepts from JSON and CSV, and how a value is written.
+//! Values of features, read from JSON and CSV and written as JSON.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 pub enum Dtype {
     /// 64-bit float; NaN and the infinities are values.
     Float64,
-    /// 32-bit float, kept as the shortest decimal that means it, so that 0.1 stays 0.1.
+    /// 32-bit float, kept as the shortest decimal that represents it, so that 0.1 stays 0.1.
     Float32,
     /// 64-bit integer.
     Int64,
@@ -111,7 +111,7 @@ impl Dtype {
         }
         let narrow = number as f32;
         let overflow = number.is_finite() && !narrow.is_finite();
-        // The shortest text of an f32 always parses; its f64 is what JSON should show.
+        // The shortest text of an f32 always parses; JSON shows it as that f64.
         if overflow {
             None
         } else {
@@ -125,7 +125,7 @@ impl Dtype {
 }
 
 impl FeatureValue {
-    /// The value as Feast's JSON has it.
+    /// The value in Feast's JSON.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Float(number) => feast::value_of(*number),
@@ -137,7 +137,8 @@ impl FeatureValue {
     }
 }
 
-/// Pandas turns integers into floats where a column has nulls, so a whole float that f64 holds exactly is an integer.
+/// Pandas turns integers into floats where a column has nulls, so a whole float that f64 holds
+/// exactly is an integer.
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)

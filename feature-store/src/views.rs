@@ -1,4 +1,4 @@
-//! Feature views: which features there are, for which entities, and how old they may be.
+//! Feature views: features, their entities, and how old they may be.
 
 mod file;
 
@@ -11,7 +11,7 @@ pub use file::ViewsError;
 
 use crate::value::Dtype;
 
-/// Every view, service and push source that is declared; fixed at start.
+/// Every declared view, service and push source; fixed at start.
 #[derive(Clone, Debug, Default)]
 pub struct Views {
     all: Vec<Arc<FeatureView>>,
@@ -30,9 +30,9 @@ pub struct FeatureView {
     pub join_keys: Vec<String>,
     /// The features, in the order of the file.
     pub features: Vec<Feature>,
-    /// The greatest age at which a row still counts; `None` for any age.
+    /// Rows older than this have expired; `None` for no limit.
     pub ttl: Option<Duration>,
-    /// What is pushed to this source goes into this view.
+    /// Rows that are pushed to this source go into this view.
     pub push_source: Option<String>,
     by_name: HashMap<String, usize>,
 }
@@ -46,7 +46,7 @@ pub struct Feature {
     pub dtype: Dtype,
 }
 
-/// A feature by position of its view and in it.
+/// A feature by the position of its view and its own in the view.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FeatureRef {
     /// Position of the view.
@@ -59,16 +59,17 @@ pub struct FeatureRef {
 const EMBEDDED: &str = include_str!("../feature_views.toml");
 
 impl Views {
-    /// Reads the file, or the views that ship with the program.
+    /// Loads the file, or the views that ship with the program.
     pub fn load(path: Option<&Path>) -> Result<Self, ViewsError> {
         match path {
             None => Self::parse(EMBEDDED),
             Some(path) => {
-                let unreadable = |source| ViewsError::Unreadable {
-                    path: path.to_owned(),
-                    source,
-                };
-                Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?)
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| ViewsError::Unreadable {
+                        path: path.to_owned(),
+                        source,
+                    })?;
+                Self::parse(&text)
             }
         }
     }

@@ -1,4 +1,5 @@
-//! `POST /push` and `POST /write-to-online-store`: tables of rows, acknowledged when they are durable.
+//! `POST /push` and `POST /write-to-online-store`: tables of rows, acknowledged when they are
+//! durable.
 
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use protocol::feast::{Columns, PushRequest, PushTarget, WriteRequest};
 use serde_json::Value;
 
 use crate::backend::{EntityKey, Row};
+use crate::body::{Body, parse};
 use crate::error::RequestError;
 use crate::plan::{count_rows, keys};
-use crate::router::{Body, parse};
 use crate::store::Store;
 use crate::time::EventTime;
-use crate::value::{FeatureValue, WrongType};
+use crate::value::FeatureValue;
 use crate::views::{Feature, FeatureView};
 
 /// Writes into every view that the push source feeds.
@@ -28,7 +29,7 @@ pub(crate) async fn push(
         return Err(RequestError::UnknownPushSource(request.push_source_name));
     }
     if request.to != PushTarget::Online {
-        // To say yes would promise a history that nobody keeps.
+        // Accepting it would promise an offline store, which does not exist.
         let message = "there is no offline store here; only \"online\" can be pushed to";
         return Err(RequestError::invalid("value_error", &["to"], message));
     }
@@ -46,17 +47,15 @@ pub(crate) async fn push(
     Ok(StatusCode::OK.into_response())
 }
 
-/// Writes into one view; what Feast's remote `online_write_batch` sends.
+/// Writes into one view. Feast's remote `online_write_batch` sends this.
 pub(crate) async fn write_to_online_store(
     State(store): State<Arc<Store>>,
     Body(body): Body,
 ) -> Result<Response, RequestError> {
     let request: WriteRequest = parse(&body)?;
-    let unknown = || RequestError::UnknownView(request.feature_view_name.clone());
-    let view = store
-        .views()
-        .view(&request.feature_view_name)
-        .ok_or_else(unknown)?;
+    let Some(view) = store.views().view(&request.feature_view_name) else {
+        return Err(RequestError::UnknownView(request.feature_view_name));
+    };
     let rows = rows(view, &request.df)?;
     store
         .write(view, rows)
@@ -72,7 +71,7 @@ pub(crate) async fn write_to_online_store(
         .into_response())
 }
 
-/// Reads the columns of one view; others are left alone, since a push source may feed several views.
+/// Reads the columns of one view and ignores others, since a push source may feed several views.
 fn rows(view: &FeatureView, df: &Columns) -> Result<Vec<(EntityKey, Row)>, RequestError> {
     let count = count_rows("df", df)?;
     let keys = keys(view, "df", df, count)?;
@@ -83,31 +82,33 @@ fn rows(view: &FeatureView, df: &Columns) -> Result<Vec<(EntityKey, Row)>, Reque
         .iter()
         .map(|feature| Ok((feature, column(df, &feature.name)?)));
     let features = features.collect::<Result<Vec<_>, RequestError>>()?;
-    let row = |(at, key): (usize, EntityKey)| {
-        let value = |(feature, values): &(&Feature, &[Value])| -> Result<_, RequestError> {
-            let wrong = |error: WrongType| {
-                RequestError::invalid(
-                    "type_error",
-                    &["df", &feature.name, &at.to_string()],
-                    error.to_string(),
-                )
-            };
-            feature.dtype.from_json(&values[at]).map_err(wrong)
-        };
-        let values: Arc<[Option<FeatureValue>]> =
-            features.iter().map(value).collect::<Result<_, _>>()?;
-        Ok((
-            key,
-            Row {
-                event_time: time("event_timestamp", at, &times[at])?,
-                values,
-            },
-        ))
-    };
-    keys.into_iter().enumerate().map(row).collect()
+    keys.into_iter()
+        .enumerate()
+        .map(|(at, key)| {
+            let event_time = time("event_timestamp", at, &times[at])?;
+            let values = values(&features, at)?;
+            Ok((key, Row { event_time, values }))
+        })
+        .collect()
 }
 
-/// Feast sends the time of creation; it decides nothing here, but nonsense in it is a mistake worth telling.
+fn values(
+    features: &[(&Feature, &[Value])],
+    at: usize,
+) -> Result<Arc<[Option<FeatureValue>]>, RequestError> {
+    features
+        .iter()
+        .map(|(feature, values)| {
+            feature.dtype.from_json(&values[at]).map_err(|error| {
+                let path = ["df", &feature.name, &at.to_string()];
+                RequestError::invalid("type_error", &path, error.to_string())
+            })
+        })
+        .collect()
+}
+
+/// Feast sends the time of creation. It is not used, but an invalid one points to a mistake of the
+/// client.
 fn check_created(df: &Columns) -> Result<(), RequestError> {
     let created = df.get("created").unwrap_or_default().iter().enumerate();
     for (at, value) in created.filter(|(_, value)| !value.is_null()) {
@@ -122,12 +123,8 @@ fn column<'a>(df: &'a Columns, name: &str) -> Result<&'a [Value], RequestError> 
 }
 
 fn time(column: &str, at: usize, value: &Value) -> Result<EventTime, RequestError> {
-    let wrong = || {
-        RequestError::invalid(
-            "datetime_parsing",
-            &["df", column, &at.to_string()],
-            "not an ISO 8601 time",
-        )
-    };
-    value.as_str().and_then(EventTime::parse).ok_or_else(wrong)
+    value.as_str().and_then(EventTime::parse).ok_or_else(|| {
+        let path = ["df", column, &at.to_string()];
+        RequestError::invalid("datetime_parsing", &path, "not an ISO 8601 time")
+    })
 }

@@ -1,4 +1,4 @@
-//! What every storage engine must do, as one function over the trait; each engine's tests call it.
+//! The behaviour that every storage engine must have, as one function that the tests of each call.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::time::EventTime;
 use crate::value::FeatureValue;
 use crate::views::{FeatureView, Views};
 
-/// The views that an engine under test must have been opened with, empty.
+/// The views with which an engine under test must be opened. It must be empty.
 pub(crate) fn views() -> Views {
     let all = r#"
         [[feature_view]]
@@ -176,7 +176,7 @@ async fn every_value_comes_back(backend: &dyn FeatureBackend, view: &Arc<Feature
             "{name} in a batch"
         );
     }
-    // NaN is a value, not null; it needs a comparison of its own.
+    // NaN is a value, not null, and is not equal to itself.
     let mut values = [const { None }; 7];
     values[0] = Some(Float(f64::NAN));
     let row = Row {
@@ -240,7 +240,8 @@ async fn nulls_come_and_go(backend: &dyn FeatureBackend, view: &Arc<FeatureView>
         Some(FeatureValue::Bool(true)),
         Some(FeatureValue::Bytes(b"null"[..].into())),
     ];
-    // All values, then none, then every second one: a null is not absent, and a value does not outlive its row.
+    // All values, then none, then every second one: a null is not absent, and a value does not
+    // outlive its row.
     let odd = |at: usize| {
         full.clone()
             .into_iter()
@@ -462,7 +463,8 @@ async fn many_rows_of_few_entities_in_one_write(
     backend: &dyn FeatureBackend,
     view: &Arc<FeatureView>,
 ) {
-    // What a file of measurements by hour looks like. The second half comes first, so every other row of it is older.
+    // Like a file of hourly measurements. The second half comes first, so every other
+    // row of it is older.
     backend
         .write(view, vec![(key("hourly-0"), number(60, -1))])
         .await

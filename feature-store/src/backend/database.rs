@@ -1,4 +1,4 @@
-//! Where the rows are kept, as one text of the command line.
+//! The address of the storage engine on the command line.
 
 use std::convert::Infallible;
 use std::fmt::{self, Display, Formatter};
@@ -7,15 +7,15 @@ use std::str::FromStr;
 
 use super::redis::RedisAddress;
 
-/// A file, or servers.
+/// A file, or the servers of Redis.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Database {
     /// A file of `SQLite`.
     File(PathBuf),
     /// Redis or Valkey.
     Redis(RedisAddress),
-    /// An address that cannot be used, and why. It is refused when it is opened and not as an argument, since the message about
-    /// a wrong argument repeats it, with a password perhaps.
+    /// An address that cannot be used, and why. Opening it is an error; parsing it is not, because
+    /// the message about an invalid argument would repeat it, perhaps with a password.
     Wrong(String),
 }
 

@@ -1,15 +1,19 @@
-//! Redis and Valkey, one server or a cluster: one hash per entity. This and the folder beside it alone know the client.
+//! Redis and Valkey, one server or a cluster: one hash per entity. Only this module and its
+//! children know the client.
 //!
-//! An entity's hash is `{prefix}{view}:{key}`. Its fields are the features that are not null and `__event_time`. A read is one
-//! `HMGET` per entity, a write one call of `put.lua` per entity, which compares the event times and changes the hash as one
-//! step. Nothing is shared between entities, so any of them may lie on any node. What a batch needs goes out together.
+//! The key of an entity's hash is `{prefix}{view}:{key}`. Its fields are the features that are not
+//! null and `__event_time`. A read is one `HMGET` per entity, a write one call of `put.lua` per
+//! entity, which compares the event times and changes the hash atomically. Entities share nothing,
+//! so any of them may be on any node. The commands of a batch are sent together.
 
 mod cluster;
 mod codec;
+mod command;
+mod connection;
 mod failure;
-mod link;
 mod node;
 mod settings;
+mod slot_map;
 mod slots;
 
 pub use settings::{RedisAddress, RedisOptions, SettingsError};
@@ -17,33 +21,48 @@ pub use settings::{RedisAddress, RedisOptions, SettingsError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::{ErrorKind, RedisError, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, Value};
+use runtime::{Health, Outage};
 
 use super::{BackendError, Call, Engine, EntityKey, FeatureBackend, Pending, Row, Server, Written};
 use crate::views::FeatureView;
-use codec::{Chain, Codec, Mismatch};
-use failure::Failure;
-use link::{Command, Link};
+use codec::{Codec, EntityRows, Mismatch};
+use command::KeyedCommand;
+use connection::RedisConnection;
+use failure::RedisFailure;
+use node::Replies;
 
 /// Features in Redis.
 pub struct RedisBackend {
-    link: Link,
+    connection: RedisConnection,
     codec: Codec,
     script: Script,
     server: Server,
 }
 
-/// The text of the script; Redis knows it by its SHA-1.
+/// The script of a write; Redis knows it by its SHA-1.
 const PUT: &str = include_str!("redis/put.lua");
 
-/// Batches under way at a time: while the server works on one, others are encoded, sent and read.
+/// Batches in flight: while the server works on one, others are encoded, sent and read.
 const WRITERS: usize = 8;
 
+const READ: &str = "read features";
+const WRITE: &str = "write features";
+
 impl RedisBackend {
-    /// Checks address and options and reads the files they name. Servers are connected to by the first call.
-    pub fn new(address: &RedisAddress, options: &RedisOptions) -> Result<Self, SettingsError> {
-        let servers = settings::servers(address, options)?;
-        let link = Link::new(servers, address.to_string(), options.redis_timeout);
+    /// Checks address and options and reads the files they name. The first call connects. `health`
+    /// shows an outage.
+    pub fn new(
+        address: &RedisAddress,
+        options: &RedisOptions,
+        health: &Health,
+    ) -> Result<Self, SettingsError> {
+        let connection = RedisConnection::new(
+            settings::topology(address, options)?,
+            address.to_string(),
+            options.redis_timeout,
+            Outage::new("feature_backend", health),
+        );
         let (host, port) = address.server().unzip();
         let server = Server {
             address: host.map(Into::into),
@@ -51,21 +70,32 @@ impl RedisBackend {
             namespace: Some(address.namespace()),
         };
         Ok(Self {
-            link,
+            connection,
             codec: Codec::new(&options.redis_key_prefix),
             script: Script::new(PUT),
             server,
         })
     }
 
-    async fn call(&self, action: &'static str, command: Command) -> Result<Value, BackendError> {
-        let answers = self
-            .link
-            .send(vec![command])
+    async fn send(
+        &self,
+        action: &'static str,
+        commands: Vec<KeyedCommand>,
+    ) -> Result<Replies, BackendError> {
+        self.connection
+            .send(commands)
             .await
-            .map_err(|failure| failure.of(action))?;
-        let answer = answers.into_iter().next().ok_or(Mismatch::Answer)?;
-        answer.map_err(|error| Failure::from(error).of(action))
+            .map_err(|failure| failure.into_backend_error(action))
+    }
+
+    async fn call(
+        &self,
+        action: &'static str,
+        command: KeyedCommand,
+    ) -> Result<Value, BackendError> {
+        let replies = self.send(action, vec![command]).await?;
+        let reply = replies.into_iter().next().ok_or(Mismatch::Reply)?;
+        value(action, reply)
     }
 
     async fn select(
@@ -76,16 +106,12 @@ impl RedisBackend {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |failure: Failure| failure.of("read features");
         let commands = keys.iter().map(|key| self.codec.read(view, key)).collect();
-        let answers = self.link.send(commands).await.map_err(failed)?;
-        let row = |answer: Result<Value, RedisError>| {
-            Ok(Codec::row(
-                view,
-                answer.map_err(|error| failed(error.into()))?,
-            )?)
-        };
-        answers.into_iter().map(row).collect()
+        self.send(READ, commands)
+            .await?
+            .into_iter()
+            .map(|reply| Ok(Codec::row(view, value(READ, reply)?)?))
+            .collect()
     }
 
     async fn put(
@@ -93,39 +119,49 @@ impl RedisBackend {
         view: &FeatureView,
         rows: &[(EntityKey, Row)],
     ) -> Result<Written, BackendError> {
-        let failed = |failure: Failure| failure.of("write features");
-        let chains = chains(rows);
-        if chains.is_empty() {
+        let entities = by_entity(rows);
+        if entities.is_empty() {
             return Ok(Written::default());
         }
-        let known = chains.iter().map(|chain| {
-            self.codec
-                .write("EVALSHA", self.script.get_hash(), view, chain)
-        });
-        let mut answers = self.link.send(known.collect()).await.map_err(failed)?;
-        // A server that was started or promoted since has not the script yet. Sending the text makes it known.
-        let unknown: Vec<usize> = (0..answers.len())
-            .filter(|&at| is_unknown(&answers[at]))
-            .collect();
-        if !unknown.is_empty() {
-            let texts = unknown
-                .iter()
-                .map(|&at| self.codec.write("EVAL", PUT, view, &chains[at]));
-            let again = self.link.send(texts.collect()).await.map_err(failed)?;
-            for (at, answer) in unknown.into_iter().zip(again) {
-                answers[at] = answer;
-            }
-        }
+        let replies = self.run_script(view, &entities).await?;
         let mut sum = Written::default();
-        for (chain, answer) in chains.iter().zip(answers) {
-            let Value::Int(written) = answer.map_err(|error| failed(error.into()))? else {
-                return Err(Mismatch::Answer.into());
+        for (rows, reply) in entities.iter().zip(replies) {
+            let Value::Int(written) = value(WRITE, reply)? else {
+                return Err(Mismatch::Reply.into());
             };
             let written = u64::try_from(written).unwrap_or_default();
             sum.written += written;
-            sum.outdated += chain.outdated(written);
+            sum.outdated += rows.outdated(written);
         }
         Ok(sum)
+    }
+
+    /// Calls the script for each entity by its hash, and with its text where the server does not
+    /// know it: it has been started or promoted since the last call. The text makes it known.
+    async fn run_script(
+        &self,
+        view: &FeatureView,
+        entities: &[EntityRows<'_>],
+    ) -> Result<Replies, BackendError> {
+        let hash = self.script.get_hash();
+        let by_hash = entities
+            .iter()
+            .map(|rows| self.codec.write("EVALSHA", hash, view, rows));
+        let mut replies = self.send(WRITE, by_hash.collect()).await?;
+        let unknown: Vec<usize> = (0..replies.len())
+            .filter(|&at| is_unknown_script(&replies[at]))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(replies);
+        }
+        let by_text = unknown
+            .iter()
+            .map(|&at| self.codec.write("EVAL", PUT, view, &entities[at]));
+        let retried = self.send(WRITE, by_text.collect()).await?;
+        for (at, reply) in unknown.into_iter().zip(retried) {
+            replies[at] = reply;
+        }
+        Ok(replies)
     }
 }
 
@@ -150,7 +186,7 @@ impl FeatureBackend for RedisBackend {
 
     fn ping(&self) -> Pending<'_, ()> {
         Box::pin(async {
-            self.call("reach Redis", Command::new("", redis::cmd("PING")))
+            self.call("reach Redis", KeyedCommand::new("", redis::cmd("PING")))
                 .await
                 .map(drop)
         })
@@ -168,7 +204,7 @@ impl FeatureBackend for RedisBackend {
             {
                 Value::Nil => Ok(None),
                 Value::BulkString(text) => Ok(String::from_utf8(text).ok()),
-                _ => Err(Mismatch::Answer.into()),
+                _ => Err(Mismatch::Reply.into()),
             }
         })
     }
@@ -202,21 +238,25 @@ impl FeatureBackend for RedisBackend {
 }
 
 /// The rows by entity, in the order in which the entities come.
-fn chains(rows: &[(EntityKey, Row)]) -> Vec<Chain<'_>> {
-    let mut chains: Vec<Chain<'_>> = Vec::with_capacity(rows.len());
-    let mut places: HashMap<&EntityKey, usize> = HashMap::with_capacity(rows.len());
+fn by_entity(rows: &[(EntityKey, Row)]) -> Vec<EntityRows<'_>> {
+    let mut entities: Vec<EntityRows<'_>> = Vec::with_capacity(rows.len());
+    let mut positions: HashMap<&EntityKey, usize> = HashMap::with_capacity(rows.len());
     for (key, row) in rows {
-        let at = *places.entry(key).or_insert(chains.len());
-        match chains.get_mut(at) {
-            Some(chain) => chain.push(row),
-            None => chains.push(Chain::new(key, row)),
+        let at = *positions.entry(key).or_insert(entities.len());
+        match entities.get_mut(at) {
+            Some(entity) => entity.push(row),
+            None => entities.push(EntityRows::new(key, row)),
         }
     }
-    chains
+    entities
 }
 
-fn is_unknown(answer: &Result<Value, RedisError>) -> bool {
-    matches!(answer, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+fn value(action: &'static str, reply: RedisResult<Value>) -> Result<Value, BackendError> {
+    reply.map_err(|error| RedisFailure::from(error).into_backend_error(action))
+}
+
+fn is_unknown_script(reply: &Result<Value, RedisError>) -> bool {
+    matches!(reply, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
 }
 
 #[cfg(test)]

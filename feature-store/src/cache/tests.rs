@@ -1,4 +1,4 @@
-//! Tickets, writes and ages, one interleaving after the other.
+//! Tickets, writes and ages in every interleaving.
 
 use super::*;
 use crate::backend::conformance::{at, key, number};

@@ -1,4 +1,4 @@
-//! Statuses and bodies of what only an engine or the limits can bring about.
+//! Statuses and bodies of errors that only a backend or the limits can cause.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn engine(transient: bool) -> RequestError {
 }
 
 #[tokio::test]
-async fn an_engine_that_may_recover_is_asked_again_soon() {
+async fn a_transient_error_of_the_backend_may_be_retried_soon() {
     let body =
         ErrorBody::feast("FeastError", "the feature store cannot reach its features").to_json();
     assert_eq!(

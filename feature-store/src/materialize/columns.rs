@@ -1,41 +1,38 @@
-//! From the fields of a line to a row of a view.
+//! Converts a record of the file to a row of the view.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io;
 
 use serde_json::{Map, Value};
 
-use super::rows::{Csv, Format};
 use super::{MaterializeError, ReadOptions};
 use crate::backend::{EntityKey, Row};
 use crate::time::EventTime;
-use crate::value::WrongType;
+use crate::value::{FeatureValue, WrongType};
 use crate::views::{Feature, FeatureView};
 
-/// A row, or why the line is none.
-pub(super) type Outcome = Result<(EntityKey, Row), String>;
+/// A row, or why it is refused.
+pub(super) type ParsedRow = Result<(EntityKey, Row), String>;
 
 /// The column of event times, which a file may leave out.
 const EVENT_TIME: &str = "event_timestamp";
 
-/// Where the columns of a view stand in a CSV file.
-pub(super) struct Header {
+/// The positions of the columns of a view in a CSV file.
+pub(super) struct CsvColumns {
     width: usize,
     join_keys: Vec<usize>,
     features: Vec<usize>,
     event_time: Option<usize>,
 }
 
-/// The names by which the columns of a view are found in a JSON object.
-pub(super) struct Names {
+/// The names of the columns of a view in a JSON object.
+pub(super) struct JsonColumns {
     join_keys: Vec<String>,
     features: Vec<String>,
     event_time: String,
 }
 
-impl Header {
-    /// `names` are those of the file.
+impl CsvColumns {
+    /// `names` are the column names of the file.
     pub(super) fn new(
         view: &FeatureView,
         names: &[String],
@@ -50,26 +47,15 @@ impl Header {
             .iter()
             .map(|name| map.get(name.trim()).copied().unwrap_or(name.trim()))
             .collect();
-        let places = |column: &str| {
-            (0..names.len())
-                .filter(|&at| names[at] == column)
-                .collect::<Vec<_>>()
-        };
-        let place = |column: &String| {
-            let header = || names.iter().map(|&name| name.to_owned()).collect();
-            let [at] = places(column)[..] else {
-                return Err(MaterializeError::Column {
-                    column: column.clone(),
-                    header: header(),
-                });
-            };
-            Ok(at)
-        };
-        let join_keys = view.join_keys.iter().map(place).collect::<Result<_, _>>()?;
+        let join_keys = view
+            .join_keys
+            .iter()
+            .map(|key| position(&names, key))
+            .collect::<Result<_, _>>()?;
         let features = view
             .features
             .iter()
-            .map(|feature| place(&feature.name))
+            .map(|feature| position(&names, &feature.name))
             .collect::<Result<_, _>>()?;
         let event_time = names.iter().position(|name| *name == EVENT_TIME);
         Ok(Self {
@@ -80,13 +66,13 @@ impl Header {
         })
     }
 
-    /// An empty field is null; columns that the view has not are ignored.
+    /// An empty field is null; columns that are not in the view are ignored.
     pub(super) fn row(
         &self,
         view: &FeatureView,
         fields: &[Vec<u8>],
         event_time: EventTime,
-    ) -> Outcome {
+    ) -> ParsedRow {
         let record = text(fields).ok_or("is not UTF-8")?;
         if record.len() != self.width {
             return Err(format!(
@@ -103,24 +89,18 @@ impl Header {
             None => event_time,
             Some(time) => time.ok_or("event_timestamp is not an ISO 8601 time")?,
         };
-        let value = |(feature, &at): (&Feature, &usize)| {
-            feature
-                .dtype
-                .from_text(record[at])
-                .map_err(|error: WrongType| format!("{} is {error}", feature.name))
-        };
         let values = view
             .features
             .iter()
             .zip(&self.features)
-            .map(value)
+            .map(|(feature, &at)| named(feature, feature.dtype.from_text(record[at])))
             .collect::<Result<_, _>>()?;
         Ok((EntityKey::from_texts(&keys), Row { event_time, values }))
     }
 }
 
-impl Names {
-    /// The map the other way round.
+impl JsonColumns {
+    /// Inverts the mapping of names.
     pub(super) fn new(view: &FeatureView, options: &ReadOptions) -> Self {
         let name = |column: &str| {
             let mapped = options.map.iter().rev().find(|(_, to)| to == column);
@@ -137,8 +117,9 @@ impl Names {
         }
     }
 
-    /// A feature must be there, if only as null: a misspelt name would otherwise be null in every row, and nobody told.
-    pub(super) fn row(&self, view: &FeatureView, line: &[u8], event_time: EventTime) -> Outcome {
+    /// A feature must be present, even if null: otherwise a misspelt name would be null in every
+    /// row without an error.
+    pub(super) fn row(&self, view: &FeatureView, line: &[u8], event_time: EventTime) -> ParsedRow {
         let object: Map<String, Value> = serde_json::from_slice(line).map_err(|error| {
             let what = if error.is_data() {
                 "a JSON object"
@@ -165,20 +146,14 @@ impl Names {
                 .and_then(EventTime::parse)
                 .ok_or("event_timestamp is not an ISO 8601 time")?,
         };
-        let value = |(feature, name): (&Feature, &String)| {
-            let value = object
-                .get(name)
-                .ok_or_else(|| format!("{} is missing", feature.name))?;
-            feature
-                .dtype
-                .from_json(value)
-                .map_err(|error: WrongType| format!("{} is {error}", feature.name))
-        };
         let values = view
             .features
             .iter()
             .zip(&self.features)
-            .map(value)
+            .map(|(feature, name)| match object.get(name) {
+                Some(value) => named(feature, feature.dtype.from_json(value)),
+                None => Err(format!("{} is missing", feature.name)),
+            })
             .collect::<Result<_, _>>()?;
         Ok((key, Row { event_time, values }))
     }
@@ -193,11 +168,23 @@ impl Names {
     }
 }
 
-/// The column names of a file, for going on further down; a file of JSON lines has none.
-pub(super) fn header_of(format: Format, file: File) -> io::Result<Vec<String>> {
-    match format {
-        Format::Csv => Csv::new(Box::new(file), 0, 1).header(),
-        Format::Ndjson => Ok(Vec::new()),
+/// Adds the name of the feature to the error.
+fn named(
+    feature: &Feature,
+    value: Result<Option<FeatureValue>, WrongType>,
+) -> Result<Option<FeatureValue>, String> {
+    value.map_err(|error| format!("{} is {error}", feature.name))
+}
+
+/// The position of a column that must be there exactly once.
+fn position(names: &[&str], column: &str) -> Result<usize, MaterializeError> {
+    let mut positions = (0..names.len()).filter(|&at| names[at] == column);
+    match (positions.next(), positions.next()) {
+        (Some(at), None) => Ok(at),
+        _ => Err(MaterializeError::Column {
+            column: column.to_owned(),
+            header: names.iter().map(|&name| name.to_owned()).collect(),
+        }),
     }
 }
 

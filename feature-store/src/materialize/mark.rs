@@ -1,8 +1,8 @@
-//! Where an interrupted run goes on.
+//! Where an interrupted run continues.
 //!
-//! The mark is kept by the engine that has the rows: it is there for a process on another machine, and it is gone when the rows
-//! are. It belongs to a beginning of a file and is believed only if that is still the same to the byte, so a file may have grown.
-//! It never stands after a row that is not stored.
+//! The backend stores the mark beside the rows: a process on another machine finds it, and it is
+//! lost together with the rows. A mark is valid only if the bytes of the file before it are
+//! unchanged; more may have been appended. Every row before it is stored or refused.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,11 +10,10 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Input, MaterializeError, ReadOptions};
-use crate::backend::FeatureBackend;
+use super::ReadOptions;
 use crate::views::FeatureView;
 
-/// How far a run came, as JSON in the store.
+/// How far a run has come; the backend stores it as JSON.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Mark {
     /// Bytes whose rows are stored or refused.
@@ -30,17 +29,17 @@ pub(super) struct Mark {
     pub(super) refused: u64,
 }
 
-/// The SHA-256 of a growing part of a file.
+/// The SHA-256 of a growing prefix of a file.
 pub(super) struct Prefix {
     file: File,
     hash: Sha256,
     length: u64,
 }
 
-/// Bytes at the beginning of a file by which it is told from others.
+/// Bytes at the beginning of a file that identify it.
 const FINGERPRINT: u64 = 64 * 1024;
 
-/// The name of the mark for a file of this beginning that is read into this view in this way.
+/// The name of the mark of this file, read into this view with these options.
 pub(super) fn name(
     file: &mut impl Read,
     view: &FeatureView,
@@ -61,31 +60,6 @@ pub(super) fn name(
     ))
 }
 
-/// The mark of an earlier run, if the file still begins with what that run has stored.
-pub(super) async fn find(
-    backend: &dyn FeatureBackend,
-    name: &str,
-    input: &Input,
-) -> Result<Option<Mark>, MaterializeError> {
-    let Some(text) = backend.mark(name).await? else {
-        return Ok(None);
-    };
-    // One of another version is as good as none.
-    let Ok(mark) = serde_json::from_str::<Mark>(&text) else {
-        return Ok(None);
-    };
-    let Some(file) = input.again()? else {
-        return Ok(None);
-    };
-    if input.size.is_none_or(|size| size < mark.offset) {
-        return Ok(None);
-    }
-    let digest = Prefix::new(file)
-        .digest(mark.offset)
-        .map_err(|source| MaterializeError::Read { line: 1, source })?;
-    Ok((digest == mark.digest).then_some(mark))
-}
-
 impl Prefix {
     pub(super) fn new(file: File) -> Self {
         Self {
@@ -95,7 +69,7 @@ impl Prefix {
         }
     }
 
-    /// The digest of the first `length` bytes, which must not become less from call to call.
+    /// The digest of the first `length` bytes. `length` must not decrease from call to call.
     pub(super) fn digest(&mut self, length: u64) -> io::Result<String> {
         let mut piece = (&mut self.file).take(length.saturating_sub(self.length));
         let mut buffer = vec![0; 64 * 1024];

@@ -1,18 +1,18 @@
-//! What people see while rows are written: one line that changes on a terminal, a line every few seconds elsewhere.
+//! Shows the progress: one line that changes on a terminal, a line every few seconds elsewhere.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::mark::Mark;
 
-/// How far the rows are.
+/// Prints how many rows are done.
 pub(super) struct Progress {
     view: String,
     size: Option<u64>,
-    /// Rows of earlier runs, which did not take any time now.
+    /// Rows of earlier runs, which do not count for the rate.
     before: u64,
     begun: Instant,
-    told: Instant,
+    printed: Instant,
     output: Output,
 }
 
@@ -36,12 +36,12 @@ impl Progress {
             size,
             before,
             begun: Instant::now(),
-            told: Instant::now(),
+            printed: Instant::now(),
             output,
         }
     }
 
-    /// Nothing is told.
+    /// Prints nothing.
     pub(super) fn none() -> Self {
         let (size, before, output) = (None, 0, Output::Nowhere);
         Self {
@@ -49,31 +49,32 @@ impl Progress {
             size,
             before,
             begun: Instant::now(),
-            told: Instant::now(),
+            printed: Instant::now(),
             output,
         }
     }
 
-    /// Tells how many rows are done, unless that was told a moment ago. `offset` are the bytes that they take in the file.
-    pub(super) fn tell(&mut self, rows: u64, offset: u64) {
+    /// Prints how many rows are done, unless it has just been printed. `offset` is the number of
+    /// bytes that they take.
+    pub(super) fn update(&mut self, rows: u64, offset: u64) {
         let pause = match self.output {
             Output::Nowhere => return,
             Output::Terminal => Duration::from_millis(100),
             Output::Lines => Duration::from_secs(5),
         };
-        if self.told.elapsed() < pause {
+        if self.printed.elapsed() < pause {
             return;
         }
-        self.told = Instant::now();
+        self.printed = Instant::now();
         let text = self.text(rows, offset, self.begun.elapsed());
-        // Nobody is left to tell when standard error is closed.
+        // A closed standard error is ignored: the rows matter.
         let _ = match self.output {
             Output::Terminal => write!(io::stderr(), "\r\x1b[K{text}"),
             _ => writeln!(io::stderr(), "{text}"),
         };
     }
 
-    /// A line in between, such as that the store does not answer.
+    /// Prints a message of its own, such as that the store does not answer.
     pub(super) fn note(&self, text: &str) {
         let view = &self.view;
         let _ = match self.output {
@@ -83,7 +84,7 @@ impl Progress {
         };
     }
 
-    /// Makes room for what comes after.
+    /// Clears the line for the output that follows.
     pub(super) fn end(&self) {
         if self.output == Output::Terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_rate_and_percent_are_told() {
+    fn rows_rate_and_percent_are_shown() {
         let mark = Mark {
             written: 900,
             outdated: 90,

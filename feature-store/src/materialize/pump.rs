@@ -1,6 +1,7 @@
-//! Batches from the file to the engine, several at a time where it takes several.
+//! Writes the batches of a file to the backend, as many at a time as it can execute.
 //!
-//! Two batches with rows of one entity are never under way together: of rows with equal times the later in the file must stay.
+//! Two batches with rows of one entity are never in flight together: of rows with equal times the
+//! later in the file must win.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
@@ -17,70 +18,72 @@ use tokio::sync::mpsc;
 
 use super::mark::Mark;
 use super::progress::Progress;
-use super::rows::{Batch, Place, Rows};
-use super::{MaterializeError, Report};
+use super::rows::{Batch, Place, RowReader};
+use super::{MaterializeError, MaterializeReport};
 use crate::backend::{BackendError, EntityKey, FeatureBackend, Written};
 use crate::time::EventTime;
 use crate::views::FeatureView;
 
-/// What the rows of a file go through.
+/// Writes the rows of a file.
 pub(super) struct Pump {
     pub(super) backend: Arc<dyn FeatureBackend>,
     pub(super) view: Arc<FeatureView>,
     pub(super) concurrency: usize,
-    /// Of the mark, if one is kept.
-    pub(super) name: Option<String>,
+    /// The name of the mark, if there is one.
+    pub(super) mark_name: Option<String>,
     pub(super) event_time: EventTime,
-    /// Where all refused rows go.
+    /// The file of all refused rows.
     pub(super) refused: Option<(PathBuf, File)>,
     pub(super) progress: Progress,
-    /// How long the store may be away in the middle of a run.
+    /// How long the store may be down in the middle of a run.
     pub(super) patience: Duration,
 }
 
-/// How it ended.
+/// How the run ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// With the file.
-    Whole(Report),
-    /// Before that. Everything before this line is stored or refused.
+    /// At the end of the file.
+    Whole(MaterializeReport),
+    /// Before it. Every row before `line` is stored or refused.
     Interrupted {
-        /// What became of the rows so far.
-        report: Report,
-        /// Where to go on.
+        /// The rows so far.
+        report: MaterializeReport,
+        /// Where to continue.
         line: u64,
     },
 }
 
-/// A batch that is stored.
-struct Stored {
+/// A stored batch.
+struct StoredBatch {
     batch: Batch,
     keys: Vec<EntityKey>,
     written: Written,
 }
 
-/// What is under way, and how far everything before it has come.
-struct Flow {
-    report: Report,
+/// The state of a run: every batch before `place` is stored.
+struct RunState {
+    report: MaterializeReport,
     place: Place,
-    busy: HashSet<EntityKey>,
+    /// The entities of the batches in flight.
+    in_flight: HashSet<EntityKey>,
     saved: Instant,
 }
 
-/// Batches that are read ahead.
+/// Batches to read ahead.
 const AHEAD: usize = 2;
 
-/// How often the mark is moved.
-const SAVING: Duration = Duration::from_secs(1);
+/// How often the mark is stored.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a store may be away in the middle of a run: a restart, a fail-over.
+/// How long the store may be down in the middle of a run: a restart, a fail-over.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 impl Pump {
-    /// Writes all rows, until `stop` comes true: then what is under way ends, and the mark is left for the next run.
+    /// Writes all rows. When `stop` resolves, the batches in flight end and the mark stays for the
+    /// next run.
     pub(super) async fn run(
         mut self,
-        rows: Rows,
+        rows: RowReader,
         mark: Mark,
         stop: impl Future<Output = ()>,
     ) -> Result<Ended, MaterializeError> {
@@ -88,8 +91,8 @@ impl Pump {
             written: mark.written,
             outdated: mark.outdated,
         };
-        let mut flow = Flow {
-            report: Report {
+        let mut state = RunState {
+            report: MaterializeReport {
                 rows: written,
                 refused: mark.refused,
                 refusals: Vec::new(),
@@ -99,59 +102,61 @@ impl Pump {
                 line: mark.line.max(1),
                 digest: Some(mark.digest),
             },
-            busy: HashSet::new(),
+            in_flight: HashSet::new(),
             saved: Instant::now(),
         };
-        let outcome = self.pump(&mut flow, read(rows), stop).await;
+        let outcome = self.pump(&mut state, read(rows), stop).await;
         self.progress.end();
         match outcome {
             Ok(true) => {
-                if let Some(name) = &self.name {
+                if let Some(name) = &self.mark_name {
                     self.backend.set_mark(name, None).await?;
                 }
-                Ok(Ended::Whole(flow.report))
+                Ok(Ended::Whole(state.report))
             }
             Ok(false) => {
-                self.save(&mut flow).await?;
+                self.save(&mut state).await?;
                 Ok(Ended::Interrupted {
-                    report: flow.report,
-                    line: flow.place.line,
+                    report: state.report,
+                    line: state.place.line,
                 })
             }
             Err(error) => {
-                // If the store is away, so is the mark; then the last one counts.
-                let _ = self.save(&mut flow).await;
+                // If the store is down the mark cannot be stored either, and the last one counts.
+                let _ = self.save(&mut state).await;
                 Err(error)
             }
         }
     }
 
-    /// Whether the file's end was reached.
+    /// Returns whether the end of the file was reached.
     async fn pump(
         &mut self,
-        flow: &mut Flow,
+        state: &mut RunState,
         mut batches: mpsc::Receiver<Result<Batch, MaterializeError>>,
         stop: impl Future<Output = ()>,
     ) -> Result<bool, MaterializeError> {
         let mut stop = std::pin::pin!(stop);
         let mut stopped = false;
-        let mut under_way = FuturesOrdered::new();
+        let mut writes = FuturesOrdered::new();
         let mut waiting: VecDeque<Batch> = VecDeque::new();
         let mut end = None;
         loop {
             while let Some(batch) = waiting.pop_front_if(|batch| {
-                under_way.len() < self.concurrency
-                    && !batch.rows.iter().any(|(key, _)| flow.busy.contains(key))
+                writes.len() < self.concurrency
+                    && !batch
+                        .rows
+                        .iter()
+                        .any(|(key, _)| state.in_flight.contains(key))
             }) {
-                flow.busy
+                state
+                    .in_flight
                     .extend(batch.rows.iter().map(|(key, _)| key.clone()));
-                under_way.push_back(self.store(batch));
+                writes.push_back(self.store(batch));
             }
-            let more = end.is_none()
-                && !stopped
-                && waiting.is_empty()
-                && under_way.len() < self.concurrency;
-            if under_way.is_empty() && waiting.is_empty() && !more {
+            let more =
+                end.is_none() && !stopped && waiting.is_empty() && writes.len() < self.concurrency;
+            if writes.is_empty() && waiting.is_empty() && !more {
                 return match end {
                     Some(Err(error)) => Err(error),
                     Some(Ok(())) => Ok(true),
@@ -163,7 +168,7 @@ impl Pump {
                     stopped = true;
                     waiting.clear();
                 }
-                Some(stored) = under_way.next(), if !under_way.is_empty() => self.account(flow, stored?).await?,
+                Some(stored) = writes.next(), if !writes.is_empty() => self.record(state, stored?).await?,
                 batch = batches.recv(), if more => match batch {
                     Some(Ok(batch)) => waiting.push_back(batch),
                     Some(Err(error)) => end = Some(Err(error)),
@@ -173,11 +178,11 @@ impl Pump {
         }
     }
 
-    /// Writes one batch as a task of its own. A store that is away for a moment is waited for.
+    /// Writes one batch as a task of its own, and retries while the store is down.
     fn store(
         &self,
         batch: Batch,
-    ) -> impl Future<Output = Result<Stored, MaterializeError>> + use<> {
+    ) -> impl Future<Output = Result<StoredBatch, MaterializeError>> + use<> {
         let (backend, view, patience) = (
             Arc::clone(&self.backend),
             Arc::clone(&self.view),
@@ -190,7 +195,7 @@ impl Pump {
             loop {
                 match backend.write(&view, batch.rows.clone()).await {
                     Ok(written) => {
-                        return Ok(Stored {
+                        return Ok(StoredBatch {
                             batch,
                             keys,
                             written,
@@ -207,53 +212,56 @@ impl Pump {
         async move { work.await.unwrap_or_else(|error| Err(ended(error).into())) }
     }
 
-    async fn account(&mut self, flow: &mut Flow, stored: Stored) -> Result<(), MaterializeError> {
+    async fn record(
+        &mut self,
+        state: &mut RunState,
+        stored: StoredBatch,
+    ) -> Result<(), MaterializeError> {
         for key in &stored.keys {
-            flow.busy.remove(key);
+            state.in_flight.remove(key);
         }
-        flow.report.rows.written += stored.written.written;
-        flow.report.rows.outdated += stored.written.outdated;
+        state.report.rows.written += stored.written.written;
+        state.report.rows.outdated += stored.written.outdated;
         for refused in stored.batch.refused {
             if let Some((path, file)) = &mut self.refused {
-                let failed = |source| MaterializeError::Refused {
+                let line = serde_json::to_string(&refused).unwrap_or_default();
+                writeln!(file, "{line}").map_err(|source| MaterializeError::Refused {
                     path: path.clone(),
                     source,
-                };
-                let line = serde_json::to_string(&refused).unwrap_or_default();
-                writeln!(file, "{line}").map_err(failed)?;
+                })?;
             }
-            flow.report.refuse(refused);
+            state.report.refuse(refused);
         }
-        flow.place = stored.batch.place;
-        let rows = flow.report.rows.written + flow.report.rows.outdated + flow.report.refused;
-        self.progress.tell(rows, flow.place.offset);
-        if flow.saved.elapsed() >= SAVING {
-            self.save(flow).await?;
+        state.place = stored.batch.place;
+        let rows = state.report.rows.written + state.report.rows.outdated + state.report.refused;
+        self.progress.update(rows, state.place.offset);
+        if state.saved.elapsed() >= SAVE_INTERVAL {
+            self.save(state).await?;
         }
         Ok(())
     }
 
-    /// Moves the mark to where everything before is stored.
-    async fn save(&self, flow: &mut Flow) -> Result<(), BackendError> {
-        flow.saved = Instant::now();
-        let (Some(name), Some(digest)) = (&self.name, &flow.place.digest) else {
+    /// Stores the mark.
+    async fn save(&self, state: &mut RunState) -> Result<(), BackendError> {
+        state.saved = Instant::now();
+        let (Some(name), Some(digest)) = (&self.mark_name, &state.place.digest) else {
             return Ok(());
         };
-        if flow.place.offset == 0 {
+        if state.place.offset == 0 {
             return Ok(());
         }
         let mark = Mark {
-            offset: flow.place.offset,
-            line: flow.place.line,
+            offset: state.place.offset,
+            line: state.place.line,
             digest: digest.clone(),
             event_time: self.event_time.micros(),
-            written: flow.report.rows.written,
-            outdated: flow.report.rows.outdated,
-            refused: flow.report.refused,
+            written: state.report.rows.written,
+            outdated: state.report.rows.outdated,
+            refused: state.report.refused,
         };
         let text = serde_json::to_string(&mark).unwrap_or_default();
         match self.backend.set_mark(name, Some(text)).await {
-            // The rows will tell if the store stays away.
+            // If the store stays down, the rows return the error.
             Err(error) if error.transient => {
                 self.progress
                     .note("the store does not answer; trying again");
@@ -264,8 +272,8 @@ impl Pump {
     }
 }
 
-/// Reads on a thread of its own, a little ahead of the engine.
-fn read(mut rows: Rows) -> mpsc::Receiver<Result<Batch, MaterializeError>> {
+/// Reads on a thread of its own, a few batches ahead of the backend.
+fn read(mut rows: RowReader) -> mpsc::Receiver<Result<Batch, MaterializeError>> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
         while let Some(batch) = rows.batch().transpose() {
@@ -278,11 +286,11 @@ fn read(mut rows: Rows) -> mpsc::Receiver<Result<Batch, MaterializeError>> {
     receiver
 }
 
-/// Comes true with the first SIGINT or SIGTERM; a later one ends the process at once.
+/// Resolves with the first SIGINT or SIGTERM; a later one ends the process at once.
 pub(super) async fn signalled() {
     one_signal().await;
     task::spawn(async {
-        // Some parents hand on a signal that the whole process group has had already.
+        // Some parents forward a signal that the whole process group has received already.
         tokio::time::sleep(Duration::from_millis(500)).await;
         one_signal().await;
         std::process::exit(i32::from(super::INTERRUPTED));
@@ -293,7 +301,7 @@ async fn one_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let signals =
         signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
-    // Without a handler the signal ends the process as it always does.
+    // Without a handler the signal ends the process, as by default.
     let Ok((mut interrupt, mut terminate)) = signals else {
         return std::future::pending().await;
     };

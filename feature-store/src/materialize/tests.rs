@@ -1,14 +1,15 @@
-//! Files, good and bad, into a real database; and runs that are interrupted.
+//! Writes valid and invalid files into a real database, and interrupts runs.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::mark::Prefix;
 use super::*;
 use crate::backend::sqlite::SqliteBackend;
-use crate::backend::{Call, Engine, EntityKey, Pending, Row};
+use crate::backend::{BackendError, Call, Engine, EntityKey, Pending, Row};
 use crate::value::FeatureValue;
 use crate::views::Views;
 
@@ -52,7 +53,11 @@ fn options(event_time: &str, map: &[(&str, &str)]) -> ReadOptions {
 }
 
 impl Bench {
-    async fn load(&self, text: &[u8], options: &ReadOptions) -> Result<Report, MaterializeError> {
+    async fn load(
+        &self,
+        text: &[u8],
+        options: &ReadOptions,
+    ) -> Result<MaterializeReport, MaterializeError> {
         let text = io::Cursor::new(text.to_vec());
         write_all(
             Arc::clone(&self.backend),
@@ -91,12 +96,12 @@ async fn loads_the_wine_data() {
     .unwrap();
     assert_eq!(
         report,
-        Report {
+        MaterializeReport {
             rows: Written {
                 written: 1_599,
                 outdated: 0
             },
-            ..Report::default()
+            ..MaterializeReport::default()
         }
     );
     let first = bench.read("wine-0001").await.unwrap();
@@ -115,7 +120,7 @@ async fn loads_the_wine_data() {
 }
 
 #[tokio::test]
-async fn bad_rows_are_left_out_and_named_by_line() {
+async fn bad_rows_are_refused_and_reported_by_line() {
     let bench = two_columns();
     let text =
         b"id,x,n,ignored\na,1.5,2,z\nb,much,2,z\n\nc,1,2\nd,,,z\n\"e\ne\",1,2.5,z\n,1,1,z\nf,\xff,1,z\ng,1,1,z\n";
@@ -127,7 +132,7 @@ async fn bad_rows_are_left_out_and_named_by_line() {
             outdated: 0
         }
     );
-    let told: Vec<(u64, &str)> = report
+    let refusals: Vec<(u64, &str)> = report
         .refusals
         .iter()
         .map(|row| (row.line, row.reason.as_str()))
@@ -139,7 +144,7 @@ async fn bad_rows_are_left_out_and_named_by_line() {
         (9, "id is empty"),
         (10, "is not UTF-8"),
     ];
-    assert_eq!((told.as_slice(), report.refused), (&expected[..], 5));
+    assert_eq!((refusals.as_slice(), report.refused), (&expected[..], 5));
     assert_eq!(
         *bench.read("d").await.unwrap().values,
         [None, None],
@@ -297,7 +302,7 @@ async fn json_lines_are_rows_too() {
         .load(text.as_bytes(), &ndjson("2026-06-01", &[]))
         .await
         .unwrap();
-    let told: Vec<(u64, &str)> = report
+    let refusals: Vec<(u64, &str)> = report
         .refusals
         .iter()
         .map(|row| (row.line, row.reason.as_str()))
@@ -312,7 +317,10 @@ async fn json_lines_are_rows_too() {
         (10, "event_timestamp is not an ISO 8601 time"),
         (11, "n is not a int64"),
     ];
-    assert_eq!((told.as_slice(), report.rows.written), (&expected[..], 3));
+    assert_eq!(
+        (refusals.as_slice(), report.rows.written),
+        (&expected[..], 3)
+    );
     let seven = bench.read("7").await.unwrap();
     assert!(
         matches!(seven.values[0], Some(FeatureValue::Float(number)) if number.is_nan())
@@ -336,7 +344,7 @@ async fn json_lines_are_rows_too() {
 }
 
 #[test]
-fn the_format_is_told_by_the_ending() {
+fn the_extension_decides_the_format() {
     for (name, format) in [
         ("a.csv", Format::Csv),
         ("a.NDJSON", Format::Ndjson),
@@ -347,13 +355,13 @@ fn the_format_is_told_by_the_ending() {
     }
 }
 
-/// So many bytes of `a`, after a beginning.
+/// A beginning, followed by this many bytes of `a`.
 fn long(beginning: &str, bytes: u64) -> impl Read + Send + 'static {
     io::Cursor::new(beginning.to_owned().into_bytes()).chain(io::repeat(b'a').take(bytes))
 }
 
 #[tokio::test]
-async fn a_row_without_an_end_is_no_reason_to_fill_the_memory() {
+async fn a_row_without_an_end_does_not_fill_the_memory() {
     let bench = two_columns();
     let view = &bench.views.all()[0];
     let endless = long("id,x,n\nfirst,1,1\n\"second,", 60_000_000);
@@ -399,15 +407,15 @@ async fn a_row_without_an_end_is_no_reason_to_fill_the_memory() {
     );
 }
 
-/// An engine that takes so many batches and then holds the next ones until it is opened.
+/// A backend that accepts a number of batches and holds the following ones until it is opened.
 struct Gated {
     inner: Arc<dyn FeatureBackend>,
     writers: usize,
     left: AtomicUsize,
     held: Notify,
     open: Notify,
-    /// Entities of the writes under way, to see that none is in two of them.
-    under_way: Mutex<Vec<EntityKey>>,
+    /// The entities of the writes in flight; none may be in two of them.
+    in_flight: Mutex<Vec<EntityKey>>,
     most: AtomicUsize,
     failures: AtomicUsize,
 }
@@ -420,7 +428,7 @@ impl Gated {
             left: AtomicUsize::new(batches),
             held: Notify::new(),
             open: Notify::new(),
-            under_way: Mutex::default(),
+            in_flight: Mutex::default(),
             most: AtomicUsize::new(0),
             failures: AtomicUsize::new(0),
         })
@@ -475,14 +483,14 @@ impl FeatureBackend for Gated {
                 });
             }
             {
-                let mut under_way = self.under_way.lock().unwrap();
+                let mut in_flight = self.in_flight.lock();
                 assert!(
-                    rows.iter().all(|(key, _)| !under_way.contains(key)),
+                    rows.iter().all(|(key, _)| !in_flight.contains(key)),
                     "an entity is in two writes"
                 );
                 let mut keys: Vec<EntityKey> = rows.iter().map(|(key, _)| key.clone()).collect();
                 keys.dedup();
-                under_way.extend(keys);
+                in_flight.extend(keys);
             }
             let take = |left: usize| left.checked_sub(1);
             if self
@@ -496,12 +504,9 @@ impl FeatureBackend for Gated {
             tokio::task::yield_now().await;
             let keys: Vec<EntityKey> = rows.iter().map(|(key, _)| key.clone()).collect();
             self.most
-                .fetch_max(self.under_way.lock().unwrap().len() / 500, Ordering::SeqCst);
+                .fetch_max(self.in_flight.lock().len() / 500, Ordering::SeqCst);
             let written = self.inner.write(view, rows).await;
-            self.under_way
-                .lock()
-                .unwrap()
-                .retain(|key| !keys.contains(key));
+            self.in_flight.lock().retain(|key| !keys.contains(key));
             written
         })
     }
@@ -512,7 +517,7 @@ fn pump(bench: &Bench, backend: Arc<dyn FeatureBackend>, name: &str) -> Pump {
         concurrency: backend.writers(),
         backend,
         view: Arc::clone(&bench.views.all()[0]),
-        name: Some(name.to_owned()),
+        mark_name: Some(name.to_owned()),
         event_time: EventTime::parse("2026-06-01").unwrap(),
         refused: None,
         progress: Progress::none(),
@@ -537,7 +542,7 @@ fn file(bench: &Bench) -> PathBuf {
 }
 
 #[tokio::test]
-async fn an_interrupted_run_is_gone_on_with() {
+async fn an_interrupted_run_is_continued() {
     for writers in [1, 4] {
         let bench = two_columns();
         let (path, view, options) = (
@@ -549,16 +554,16 @@ async fn an_interrupted_run_is_gone_on_with() {
             .load(&std::fs::read(&path).unwrap(), &options)
             .await
             .unwrap();
-        let input = Input::open(&path).unwrap();
-        let name = input.identity(view, &options).unwrap().unwrap();
+        let source = Source::open(&path).unwrap();
+        let name = source.mark_name(view, &options).unwrap().unwrap();
 
         let gated = Gated::new(&bench.backend, writers, 3);
         let stop = async {
             gated.held.notified().await;
             gated.open.notify_waiters();
         };
-        let rows = input.rows(view, &options, None).unwrap();
-        // What is held goes on as soon as it is to stop.
+        let rows = source.rows(view, &options, None).unwrap();
+        // The held batches continue as soon as the run is to stop.
         let opened = async {
             loop {
                 gated.open.notify_one();
@@ -576,7 +581,8 @@ async fn an_interrupted_run_is_gone_on_with() {
             "{writers} writers: {done} rows before line {line}"
         );
 
-        let mark = mark::find(&*bench.backend, &name, &input)
+        let mark = source
+            .find_mark(&*bench.backend, &name)
             .await
             .unwrap()
             .expect("there is a mark");
@@ -584,7 +590,7 @@ async fn an_interrupted_run_is_gone_on_with() {
             (mark.line, mark.written + mark.outdated + mark.refused),
             (line, done)
         );
-        let rows = input.rows(view, &options, Some(&mark)).unwrap();
+        let rows = source.rows(view, &options, Some(&mark)).unwrap();
         let counting = Gated::new(&bench.backend, writers, usize::MAX);
         let Ended::Whole(rest) = pump(&bench, counting, &name)
             .run(rows, mark, std::future::pending())
@@ -593,7 +599,8 @@ async fn an_interrupted_run_is_gone_on_with() {
         else {
             panic!("it reaches the end")
         };
-        // Every row is counted once over both runs, and line numbers of the second are those of the file.
+        // Every row is counted once over both runs, and line numbers of the second are those of the
+        // file.
         assert_eq!((rest.rows, rest.refused), (whole.rows, whole.refused));
         let late: Vec<&RefusedRow> = whole
             .refusals
@@ -610,7 +617,7 @@ async fn an_interrupted_run_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_mark_is_believed_only_for_the_bytes_that_it_is_of() {
+async fn a_mark_is_valid_only_for_the_bytes_before_it() {
     let bench = two_columns();
     let (path, view, options) = (
         file(&bench),
@@ -618,9 +625,9 @@ async fn a_mark_is_believed_only_for_the_bytes_that_it_is_of() {
         options("2026-06-01", &[]),
     );
     let text = std::fs::read(&path).unwrap();
-    let name = Input::open(&path)
+    let name = Source::open(&path)
         .unwrap()
-        .identity(view, &options)
+        .mark_name(view, &options)
         .unwrap()
         .unwrap();
     let mut prefix = Prefix::new(File::open(&path).unwrap());
@@ -632,13 +639,13 @@ async fn a_mark_is_believed_only_for_the_bytes_that_it_is_of() {
     };
     let found = async |text: &[u8]| {
         std::fs::write(&path, text).unwrap();
-        let input = Input::open(&path).unwrap();
+        let source = Source::open(&path).unwrap();
         assert_eq!(
-            input.identity(view, &options).unwrap().unwrap(),
+            source.mark_name(view, &options).unwrap().unwrap(),
             name,
             "the beginning is the same"
         );
-        mark::find(&*bench.backend, &name, &input).await.unwrap()
+        source.find_mark(&*bench.backend, &name).await.unwrap()
     };
     assert_eq!(found(&text).await, None);
     bench
@@ -667,9 +674,9 @@ async fn a_mark_is_believed_only_for_the_bytes_that_it_is_of() {
         ..options.clone()
     };
     assert_ne!(
-        Input::open(&path)
+        Source::open(&path)
             .unwrap()
-            .identity(view, &other)
+            .mark_name(view, &other)
             .unwrap()
             .unwrap(),
         name,
@@ -691,7 +698,7 @@ async fn batches_overlap_but_rows_of_one_entity_do_not() {
     assert_eq!(report.rows.written, 6_000);
     assert!(
         gated.most.load(Ordering::SeqCst) > 1,
-        "several batches were under way"
+        "several batches were in flight"
     );
 
     // The same three entities again and again, all of one time: the last one stays.
@@ -713,12 +720,12 @@ async fn batches_overlap_but_rows_of_one_entity_do_not() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_for_a_moment_is_waited_for() {
+async fn a_store_that_is_down_for_a_moment_gets_retries() {
     let bench = two_columns();
     let gated = Gated::new(&bench.backend, 2, usize::MAX);
     let (view, options) = (&bench.views.all()[0], options("2026-06-01", &[]));
     let rows = || {
-        Rows::new(
+        RowReader::new(
             view,
             Box::new(&b"id,x,n\na,1,1\n"[..]),
             None,

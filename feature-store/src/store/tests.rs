@@ -1,4 +1,4 @@
-//! The cache and the engine together: what is acknowledged is what is read, whoever is under way.
+//! The cache and the backend together: every read sees the acknowledged writes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -11,7 +11,8 @@ use crate::backend::conformance::{at, key, number, views};
 use crate::backend::{Engine, Pending};
 use crate::value::FeatureValue;
 
-/// An engine in memory whose next read or write can be held up after it has happened and before it answers.
+/// A backend in memory whose next read or write can be held after it has happened and before it
+/// answers.
 #[derive(Default)]
 struct Gated {
     rows: Mutex<std::collections::HashMap<EntityKey, Row>>,
@@ -196,7 +197,7 @@ async fn a_slow_read_does_not_bring_an_old_row_back() {
 }
 
 #[tokio::test]
-async fn nobody_caches_a_row_that_is_being_written() {
+async fn a_row_that_is_being_written_is_not_cached() {
     let bench = bench();
     bench.write(1).await;
     let gate = Arc::new(Gate::default());
@@ -234,7 +235,7 @@ async fn a_caller_that_leaves_does_not_unguard_its_write() {
     assert!(!bench.read().await.1, "the row is still being written");
     assert!(!bench.read().await.1);
     gate.open.notify_one();
-    // The guard is gone soon after; reads are right all the while and end up in the cache again.
+    // The guard is dropped soon after. Reads are correct all the time, and the row is cached again.
     let cached = async {
         while !bench.read().await.1 {
             tokio::task::yield_now().await;

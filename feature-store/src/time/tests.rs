@@ -1,4 +1,4 @@
-//! Times as clients write them and as old Pythons can read them.
+//! Times as clients write them, and as old Python versions can read them.
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn reads_iso_times_with_and_without_offset() {
 }
 
 #[test]
-fn writes_as_many_digits_as_it_takes() {
+fn writes_as_many_digits_as_needed() {
     for (micros, text) in [
         (0, "1970-01-01T00:00:00Z"),
         (1_780_315_200_000_000, "2026-06-01T12:00:00Z"),
@@ -76,6 +76,6 @@ fn the_systems_clock_is_of_this_century() {
 }
 
 #[test]
-fn a_duration_without_end_fits() {
+fn a_duration_saturates() {
     assert_eq!(micros(Duration::MAX), i64::MAX);
 }

@@ -1,5 +1,5 @@
-//! The TOML file in which feature views are declared. It is checked whole at start: a mistake stops the process with the
-//! line or the key, and not a request later on.
+//! The TOML file that declares feature views. It is checked completely at start: a mistake stops
+//! the process and names the line or the key, instead of failing a later request.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ pub enum ViewsError {
         /// Why.
         source: std::io::Error,
     },
-    /// Not TOML, or not of the form; the cause tells line and column.
-    #[error("the feature views are not written as they should be")]
+    /// The file is not TOML or has unknown keys; the cause names line and column.
+    #[error("the feature views cannot be parsed")]
     Syntax(#[from] toml::de::Error),
-    /// Well-formed, but without meaning.
+    /// Well-formed, but invalid.
     #[error("{key}: {reason}")]
     Invalid {
         /// The place in the file, such as `feature_view "wine_features" ttl`.
@@ -119,13 +119,13 @@ fn view(id: usize, key: &str, mut entry: ViewEntry) -> Result<FeatureView, Views
     let ttl = match &entry.ttl {
         None => None,
         Some(text) => {
-            let reason = || {
+            let ttl = runtime::duration(text).map_err(|_| {
                 invalid(
                     format!("{key} ttl"),
                     format!("{text:?} is not a time such as 30d, 12h, 45m, 10s or 500ms"),
                 )
-            };
-            Some(runtime::duration(text).map_err(|_| reason())?)
+            })?;
+            Some(ttl)
         }
     };
     let features: Vec<Feature> = entry
@@ -210,7 +210,8 @@ fn check_columns<'a>(
     Ok(())
 }
 
-/// Names become columns and keys of engines and parts of `view:feature` and `view__feature`, so they are plain identifiers.
+/// Names become columns and keys of storage engines and parts of `view:feature` and
+/// `view__feature`, so they are identifiers.
 fn check_name(key: &str, name: &str) -> Result<(), ViewsError> {
     let plain = name
         .bytes()

@@ -1,4 +1,4 @@
-//! The file that ships, and one mistake after the other.
+//! The file that ships with the program, and every mistake that is checked.
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn complaint(join_keys: &str, features: &str, more: &str) -> String {
 }
 
 #[test]
-fn mistakes_are_told_with_their_key() {
+fn a_mistake_is_reported_with_its_key() {
     const KEYS: &str = r#"["id"]"#;
     const FEATURES: &str = r#"[{ name = "f", dtype = "bool" }]"#;
     let rule = "is not a name: up to 63 letters, digits and underscores, not beginning with a digit or two underscores";
@@ -159,7 +159,7 @@ fn mistakes_are_told_with_their_key() {
 }
 
 #[test]
-fn mistakes_of_form_are_told_with_their_line() {
+fn a_syntax_error_is_reported_with_its_line() {
     for (text, line) in [
         (
             "[[feature_view]]\nname = \"v\"\njoin_keys = [\"id\"]\nfeatures = [{ name = \"f\", dtype = \"decimal\" }]",

@@ -1,328 +1,295 @@
-//! A cluster: every command goes to the node that has its slot, those of one node together.
+//! A cluster: every command goes to the node that serves its slot, those for one node in one
+//! pipeline.
 //!
-//! The client has a cluster connection of its own. It takes commands to the nodes one at a time, which for a batch costs two to
-//! four times the CPU time of a pipeline, and in version 1.8.1 it stopped answering while slots moved, as the test
-//! `slots_move_while_they_are_read_and_written` showed. So only its connections are used, and the routing is here.
+//! The routing is ours because neither client's passes the tests: docs/adr/0008-redis-client.md.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::{join_all, select_ok};
+use parking_lot::Mutex;
 use redis::{Cmd, RedisError, RedisResult, ServerErrorKind, Value};
 
-use super::failure::Failure;
-use super::link::Command;
-use super::node::{Answers, Deadline, Node};
-use super::settings::Template;
-use super::slots::{self, Address, Redirect, SLOTS};
+use super::command::KeyedCommand;
+use super::failure::RedisFailure;
+use super::node::{Connector, RedisNode, Replies, TimeLimit};
+use super::slot_map::SlotMap;
+use super::slots::{self, Address, Redirect};
 
 /// The nodes of a cluster, as far as they are known.
-pub(super) struct Cluster {
+pub(super) struct RedisCluster {
     /// The nodes that the configuration names.
     seeds: Vec<Address>,
-    template: Template,
-    map: Mutex<Map>,
-    /// Held by the one who asks for the slots.
-    turn: tokio::sync::Mutex<()>,
+    connector: Connector,
+    map: Mutex<SlotMap>,
+    /// Held by the call that refreshes the map.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
-struct Map {
-    /// For each slot the position of its node; empty before the first answer of the cluster.
-    owners: Vec<Option<u16>>,
-    nodes: Vec<(Address, Arc<Node>)>,
-    /// Counts the answers that made this map, and when the last one came.
-    generation: u64,
-    made: Option<Instant>,
-    /// A node did not answer in time. By the next call another one may have its slots.
-    doubtful: bool,
-    /// Counts questions for the slots, so that each goes to other nodes.
-    questions: usize,
-}
-
-/// A command on its way, and where it is to go: to the node of its slot, or where a node said.
-struct Errand {
-    at: usize,
+/// A command without a reply yet: its index, and the node that an `ASK` named instead of the
+/// slot's.
+struct Pending {
+    index: usize,
     ask: Option<Address>,
 }
 
-/// Sends of one command until its answer is believed: a moved slot takes two, one that moves just then a few more.
+/// What one call has so far: replies by index, and the commands that are still to be sent.
+struct Progress {
+    replies: Vec<Option<RedisResult<Value>>>,
+    pending: Vec<Pending>,
+}
+
+/// The commands that go to one node together.
+struct NodeBatch {
+    address: Address,
+    node: Arc<RedisNode>,
+    commands: Vec<Pending>,
+}
+
+/// Sends of one command until its reply counts: a moved slot takes two, one that moves just then a
+/// few more.
 const ROUNDS: usize = 8;
 
-/// Nodes that are asked for the slots at the same time; the first answer counts, so that one that hangs delays nobody.
-const ASKED: usize = 4;
-
-/// After a redirection the slots are asked for again, at most this often.
-const FRESH: Duration = Duration::from_secs(1);
-
-impl Cluster {
-    pub(super) fn new(seeds: Vec<Address>, template: Template) -> Self {
+impl RedisCluster {
+    pub(super) fn new(seeds: Vec<Address>, connector: Connector) -> Self {
         Self {
             seeds,
-            template,
+            connector,
             map: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Sends the commands at once and waits for all answers.
+    /// Sends the commands at once and waits for all replies.
     pub(super) async fn send(
         &self,
-        commands: &[Command],
-        deadline: Deadline,
-    ) -> Result<Answers, Failure> {
-        let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
-        let mut errands: Vec<Errand> = (0..commands.len())
-            .map(|at| Errand { at, ask: None })
-            .collect();
-        let mut renewed = false;
+        commands: &[KeyedCommand],
+        limit: TimeLimit,
+    ) -> Result<Replies, RedisFailure> {
+        let mut progress = Progress::new(commands.len());
+        let mut refreshed = false;
         for _ in 0..ROUNDS {
-            let (generation, doubtful) = self.state();
-            if doubtful {
-                self.renew(generation, deadline).await?;
+            let (generation, unusable) = self.state();
+            if unusable {
+                self.refresh(generation, limit).await?;
             }
-            let (parcels, homeless) = self.sort(commands, std::mem::take(&mut errands))?;
-            if !homeless.is_empty() {
-                // Perhaps a node takes the slots over just now; if not, this is what the other nodes would say.
-                if renewed {
-                    return Err(unserved());
+            let (batches, unserved) =
+                self.route(commands, std::mem::take(&mut progress.pending))?;
+            if !unserved.is_empty() {
+                // A node may be taking the slots over. If not, the other nodes would give this
+                // error.
+                if refreshed {
+                    return Err(no_node_serves());
                 }
-                renewed = true;
-                self.renew(generation, deadline).await?;
+                refreshed = true;
+                self.refresh(generation, limit).await?;
             }
-            errands = homeless;
-            let sent = parcels
-                .into_iter()
-                .map(|parcel| parcel.deliver(commands, deadline));
-            let mut moved = false;
-            let mut lost = None;
-            for (parcel, outcome) in join_all(sent).await {
-                match outcome {
-                    Ok(said) => moved |= self.read(&parcel, said, &mut answers, &mut errands)?,
-                    Err(failure) => {
-                        lost = Some(failure);
-                        errands.extend(parcel.errands.into_iter().map(|errand| Errand {
-                            at: errand.at,
-                            ask: None,
-                        }));
-                    }
-                }
-            }
+            progress.pending = unserved;
+            let (moved, lost) = self
+                .send_batches(batches, commands, limit, &mut progress)
+                .await?;
             if let Some(failure) = lost {
-                // Another node may have taken its slots over. After a time-out there is no time left to ask.
-                if renewed || matches!(failure, Failure::TimedOut(_)) {
-                    self.map().doubtful = true;
+                // Another node may have taken over. After a time-out no time is left to ask for it.
+                if refreshed || matches!(failure, RedisFailure::TimedOut(_)) {
+                    self.map.lock().suspect = true;
                     return Err(failure);
                 }
-                renewed = true;
-                self.renew(generation, deadline).await?;
-            } else if moved && self.is_old() {
-                self.renew(generation, deadline).await?;
+                refreshed = true;
+                self.refresh(generation, limit).await?;
+            } else if moved && self.map.lock().is_old() {
+                self.refresh(generation, limit).await?;
             }
-            if errands.is_empty() {
-                return Ok(answers
-                    .into_iter()
-                    .map(|answer| answer.unwrap_or_else(|| Err(unanswered())))
-                    .collect());
+            if progress.pending.is_empty() {
+                return Ok(progress.finish());
             }
         }
-        Err(unserved())
+        Err(no_node_serves())
     }
 
-    /// What goes to each node; and what has no node.
-    fn sort(
+    /// Sends the batches and records their replies. Returns whether a slot has moved for good, and
+    /// the failure of a node that did not answer.
+    async fn send_batches(
         &self,
-        commands: &[Command],
-        errands: Vec<Errand>,
-    ) -> Result<(Vec<Parcel>, Vec<Errand>), Failure> {
-        let mut map = self.map();
-        let mut parcels: BTreeMap<usize, Parcel> = BTreeMap::new();
-        let mut homeless = Vec::new();
-        for errand in errands {
-            let place = match &errand.ask {
-                Some(address) => Some(map.place(address, &self.template)?),
-                None => map.owners[commands[errand.at].slot].map(usize::from),
+        batches: Vec<NodeBatch>,
+        commands: &[KeyedCommand],
+        limit: TimeLimit,
+        progress: &mut Progress,
+    ) -> Result<(bool, Option<RedisFailure>), RedisFailure> {
+        let sent = batches.into_iter().map(|batch| batch.send(commands, limit));
+        let (mut moved, mut lost) = (false, None);
+        for (batch, replies) in join_all(sent).await {
+            match replies {
+                Ok(replies) => moved |= self.record(batch, replies, progress)?,
+                Err(failure) => {
+                    lost = Some(failure);
+                    let indices = batch.commands.iter().map(|command| command.index);
+                    progress.pending.extend(indices.map(Pending::by_slot));
+                }
+            }
+        }
+        Ok((moved, lost))
+    }
+
+    /// The batch of each node, and the commands whose slot no node serves.
+    fn route(
+        &self,
+        commands: &[KeyedCommand],
+        pending: Vec<Pending>,
+    ) -> Result<(Vec<NodeBatch>, Vec<Pending>), RedisFailure> {
+        let mut map = self.map.lock();
+        let mut batches: BTreeMap<usize, NodeBatch> = BTreeMap::new();
+        let mut unserved = Vec::new();
+        for command in pending {
+            let position = match &command.ask {
+                Some(address) => Some(map.position(address, &self.connector)?),
+                None => map.owners[commands[command.index].slot].map(usize::from),
             };
-            let Some(place) = place else {
-                homeless.push(errand);
+            let Some(position) = position else {
+                unserved.push(command);
                 continue;
             };
-            let (address, node) = &map.nodes[place];
-            let parcel = || Parcel {
-                address: address.clone(),
-                node: Arc::clone(node),
-                errands: Vec::new(),
-            };
-            parcels
-                .entry(place)
-                .or_insert_with(parcel)
-                .errands
-                .push(errand);
+            let (address, node) = &map.nodes[position];
+            batches
+                .entry(position)
+                .or_insert_with(|| NodeBatch::new(address, node))
+                .commands
+                .push(command);
         }
-        Ok((parcels.into_values().collect(), homeless))
+        Ok((batches.into_values().collect(), unserved))
     }
 
-    /// Sorts answers from redirections; whether a slot has moved for good.
-    fn read(
+    /// Records the replies of a batch; those that are redirections make their commands pending
+    /// again. Returns whether a slot has moved for good.
+    fn record(
         &self,
-        parcel: &Parcel,
-        said: Answers,
-        answers: &mut [Option<RedisResult<Value>>],
-        errands: &mut Vec<Errand>,
-    ) -> Result<bool, Failure> {
+        batch: NodeBatch,
+        replies: Replies,
+        progress: &mut Progress,
+    ) -> Result<bool, RedisFailure> {
         let mut moved = false;
-        for (errand, answer) in parcel.errands.iter().zip(said) {
-            let at = errand.at;
-            let error = match answer {
-                Ok(value) => {
-                    answers[at] = Some(Ok(value));
-                    continue;
-                }
-                Err(error) => error,
+        for (Pending { index, .. }, reply) in batch.commands.into_iter().zip(replies) {
+            let redirect = match &reply {
+                Ok(_) => None,
+                Err(error) => slots::redirect(error, &batch.address),
             };
-            match slots::redirect(&error, &parcel.address) {
+            match redirect {
                 Some(Redirect::Moved(slot, address)) => {
                     moved = true;
-                    let mut map = self.map();
-                    let place = map.place(&address, &self.template)?;
-                    map.owners[slot] = u16::try_from(place).ok();
-                    errands.push(Errand { at, ask: None });
+                    let mut map = self.map.lock();
+                    let position = map.position(&address, &self.connector)?;
+                    map.owners[slot] = u16::try_from(position).ok();
+                    progress.pending.push(Pending::by_slot(index));
                 }
-                Some(Redirect::Ask(address)) => errands.push(Errand {
-                    at,
+                Some(Redirect::Ask(address)) => progress.pending.push(Pending {
+                    index,
                     ask: Some(address),
                 }),
-                None => answers[at] = Some(Err(error)),
+                None => progress.replies[index] = Some(reply),
             }
         }
         Ok(moved)
     }
 
-    /// Asks the cluster who has which slots, unless that was done since `generation`.
-    async fn renew(&self, generation: u64, deadline: Deadline) -> Result<(), Failure> {
-        let _turn = deadline.wait(self.turn.lock()).await?;
+    /// Asks the cluster which node serves which slots, unless another call did so since
+    /// `generation`.
+    async fn refresh(&self, generation: u64, limit: TimeLimit) -> Result<(), RedisFailure> {
+        let _refreshing = limit.wait(self.refreshing.lock()).await?;
         if self.state().0 != generation {
             return Ok(());
         }
-        let asked = self.asked()?;
-        let command = redis::cmd("CLUSTER").arg("SLOTS").clone();
-        let ask = |(address, node): (Address, Arc<Node>)| {
-            let command = &command;
-            Box::pin(async move {
-                let answer = node.send(&[command], deadline).await?.remove(0)?;
-                slots::ranges(&answer, &address)
-                    .filter(|ranges| !ranges.is_empty())
-                    .ok_or_else(unserved)
-            })
-        };
-        let (ranges, _) = select_ok(asked.into_iter().map(ask)).await?;
-        self.map().renew(ranges, &self.template)
+        let asked = self.map.lock().to_ask(&self.seeds, &self.connector)?;
+        let requests = asked
+            .into_iter()
+            .map(|(address, node)| Box::pin(read_slots(address, node, limit)));
+        let (ranges, _) = select_ok(requests).await?;
+        self.map.lock().refresh(ranges, &self.connector)
     }
 
-    /// Some of the nodes and seeds, other ones every time.
-    fn asked(&self) -> Result<Vec<(Address, Arc<Node>)>, Failure> {
-        let mut map = self.map();
-        for seed in &self.seeds {
-            map.place(seed, &self.template)?;
-        }
-        let count = map.nodes.len();
-        let first = map.questions % count;
-        map.questions += 1;
-        Ok((0..count.min(ASKED))
-            .map(|next| map.nodes[(first + next) % count].clone())
-            .collect())
-    }
-
-    /// The map's number, and whether it must be renewed before it is used.
+    /// The generation of the map, and whether it must be refreshed before it is used.
     fn state(&self) -> (u64, bool) {
-        let map = self.map();
-        (map.generation, map.doubtful || map.owners.is_empty())
-    }
-
-    fn is_old(&self) -> bool {
-        self.map().made.is_none_or(|made| made.elapsed() > FRESH)
-    }
-
-    fn map(&self) -> MutexGuard<'_, Map> {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+        let map = self.map.lock();
+        (map.generation, map.is_unusable())
     }
 }
 
-impl Map {
-    /// The position of a node, which is new perhaps.
-    fn place(&mut self, address: &Address, template: &Template) -> Result<usize, Failure> {
-        if let Some(place) = self.nodes.iter().position(|(known, _)| known == address) {
-            return Ok(place);
+impl Pending {
+    fn by_slot(index: usize) -> Self {
+        Self { index, ask: None }
+    }
+}
+
+impl Progress {
+    fn new(commands: usize) -> Self {
+        Self {
+            replies: (0..commands).map(|_| None).collect(),
+            pending: (0..commands).map(Pending::by_slot).collect(),
         }
-        self.nodes
-            .push((address.clone(), Arc::new(template.node(address)?)));
-        Ok(self.nodes.len() - 1)
     }
 
-    /// Takes over what the cluster said. Nodes without slots are forgotten, those that stay keep their connections.
-    fn renew(
-        &mut self,
-        ranges: Vec<(usize, usize, Address)>,
-        template: &Template,
-    ) -> Result<(), Failure> {
-        let known: HashMap<Address, Arc<Node>> =
-            std::mem::take(&mut self.nodes).into_iter().collect();
-        self.owners.clear();
-        self.owners.resize(SLOTS, None);
-        for (first, last, address) in ranges {
-            if let Some(node) = known
-                .get(&address)
-                .filter(|_| !self.nodes.iter().any(|(held, _)| *held == address))
-            {
-                self.nodes.push((address.clone(), Arc::clone(node)));
-            }
-            let place = self.place(&address, template)?;
-            self.owners[first..=last].fill(u16::try_from(place).ok());
+    fn finish(self) -> Replies {
+        self.replies
+            .into_iter()
+            .map(|reply| reply.unwrap_or_else(|| Err(missing_reply())))
+            .collect()
+    }
+}
+
+impl NodeBatch {
+    fn new(address: &Address, node: &Arc<RedisNode>) -> Self {
+        Self {
+            address: address.clone(),
+            node: Arc::clone(node),
+            commands: Vec::new(),
         }
-        self.generation += 1;
-        self.doubtful = false;
-        self.made = Some(Instant::now());
-        Ok(())
     }
-}
 
-/// Commands for one node.
-struct Parcel {
-    address: Address,
-    node: Arc<Node>,
-    errands: Vec<Errand>,
-}
-
-impl Parcel {
-    async fn deliver(
+    async fn send(
         self,
-        commands: &[Command],
-        deadline: Deadline,
-    ) -> (Self, Result<Answers, Failure>) {
+        commands: &[KeyedCommand],
+        limit: TimeLimit,
+    ) -> (Self, Result<Replies, RedisFailure>) {
         let asking = redis::cmd("ASKING");
-        let mut sent: Vec<&Cmd> = Vec::with_capacity(self.errands.len());
-        for errand in &self.errands {
-            if errand.ask.is_some() {
+        let mut sent: Vec<&Cmd> = Vec::with_capacity(self.commands.len());
+        for command in &self.commands {
+            if command.ask.is_some() {
                 sent.push(&asking);
             }
-            sent.push(&commands[errand.at].cmd);
+            sent.push(&commands[command.index].cmd);
         }
-        let outcome = self.node.send(&sent, deadline).await.map(|said| {
-            // The answers to `ASKING` stand before those to what was asked.
-            let mut said = said.into_iter();
-            let answer = |errand: &Errand| {
-                said.nth(usize::from(errand.ask.is_some()))
-                    .unwrap_or_else(|| Err(unanswered()))
-            };
-            self.errands.iter().map(answer).collect()
-        });
-        (self, outcome)
+        let replies = self.node.send(&sent, limit).await;
+        let replies = replies.map(|replies| self.without_asking(replies));
+        (self, replies)
+    }
+
+    /// Drops the reply to each `ASKING`, which stands before that of its command.
+    fn without_asking(&self, replies: Replies) -> Replies {
+        let mut replies = replies.into_iter();
+        self.commands
+            .iter()
+            .map(|command| {
+                replies
+                    .nth(usize::from(command.ask.is_some()))
+                    .unwrap_or_else(|| Err(missing_reply()))
+            })
+            .collect()
     }
 }
 
-/// No node serves the slot, or they send from one to another.
-fn unserved() -> Failure {
+async fn read_slots(
+    address: Address,
+    node: Arc<RedisNode>,
+    limit: TimeLimit,
+) -> Result<Vec<(usize, usize, Address)>, RedisFailure> {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let reply = node.send(&[&command], limit).await?.remove(0)?;
+    slots::ranges(&reply, &address)
+        .filter(|ranges| !ranges.is_empty())
+        .ok_or_else(no_node_serves)
+}
+
+/// No node serves the slot, or they redirect to each other.
+fn no_node_serves() -> RedisFailure {
     RedisError::from((
         ServerErrorKind::ClusterDown.into(),
         "no node of the cluster serves the slot",
@@ -330,10 +297,10 @@ fn unserved() -> Failure {
     .into()
 }
 
-fn unanswered() -> RedisError {
+fn missing_reply() -> RedisError {
     (
         redis::ErrorKind::UnexpectedReturnType,
-        "a command was not answered",
+        "a command has no reply",
     )
         .into()
 }

@@ -1,49 +1,50 @@
-//! Rows as hashes: a field per feature, readable with `redis-cli`, and one for the event time.
+//! Rows as hashes, readable with `redis-cli`: a field per feature and one for the event time.
 
 use std::fmt::Write as _;
 
 use redis::{Cmd, Value};
 
-use super::link::Command;
+use super::command::KeyedCommand;
 use crate::backend::{EntityKey, Row};
 use crate::time::EventTime;
 use crate::value::{Dtype, FeatureValue};
 use crate::views::{Feature, FeatureView};
 
-/// The field of the event time; no feature can have this name. A hash without it is no row.
+/// The field of the event time; no feature can have this name. A hash without it is not a row.
 const EVENT_TIME: &str = "__event_time";
 
-/// What is stored is not a row of the view.
+/// The stored data is not a row of the view.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Mismatch {
-    /// A field that is no value of its feature, perhaps of an earlier dtype.
+    /// A field is not a value of its feature; it may have been written with an earlier dtype.
     #[error("the stored value of {feature} is not a {}", dtype.as_str())]
     Value {
         /// The feature.
         feature: String,
-        /// What it should be.
+        /// The expected type.
         dtype: Dtype,
     },
-    /// The event time is no time.
+    /// The event time cannot be read.
     #[error("the stored event time is not a number of microseconds")]
     EventTime,
-    /// The answer has another form than that of the command.
-    #[error("the answer is not of the form of the command's")]
-    Answer,
+    /// The reply is not of the type that the command returns.
+    #[error("the reply is not of the type that the command returns")]
+    Reply,
 }
 
-/// Entities and rows as keys and commands of one key prefix.
+/// Turns entities and rows into keys and commands, with one key prefix.
 #[derive(Debug)]
 pub(super) struct Codec {
     prefix: String,
 }
 
-/// The rows of one entity in one write: the event times that would be stored one after another, and the last one's values.
+/// The rows of one entity in one write: the event times that would be stored one after another, and
+/// the values of the last.
 #[derive(Debug)]
-pub(super) struct Chain<'a> {
-    /// Whose rows these are.
+pub(super) struct EntityRows<'a> {
+    /// The entity.
     pub(super) key: &'a EntityKey,
-    /// The newest row; of equal event times the last one.
+    /// The newest row; of rows with equal event times the last one.
     pub(super) newest: &'a Row,
     times: Vec<EventTime>,
     rows: u64,
@@ -57,87 +58,75 @@ impl Codec {
     }
 
     /// `HMGET prefix view:entity __event_time feature...`
-    pub(super) fn read(&self, view: &FeatureView, key: &EntityKey) -> Command {
+    pub(super) fn read(&self, view: &FeatureView, key: &EntityKey) -> KeyedCommand {
         let mut command = redis::cmd("HMGET");
         let key = self.key(view, key);
         command.arg(&key).arg(EVENT_TIME);
         for feature in &view.features {
             command.arg(&feature.name);
         }
-        Command::new(&key, command)
+        KeyedCommand::new(&key, command)
     }
 
-    /// The answer to [`Codec::read`]; `None` if there is no such entity.
-    pub(super) fn row(view: &FeatureView, answer: Value) -> Result<Option<Row>, Mismatch> {
-        let Value::Array(fields) = answer else {
-            return Err(Mismatch::Answer);
+    /// Reads the reply to [`Codec::read`]; `None` if there is no such entity.
+    pub(super) fn row(view: &FeatureView, reply: Value) -> Result<Option<Row>, Mismatch> {
+        let Value::Array(fields) = reply else {
+            return Err(Mismatch::Reply);
         };
         if fields.len() != view.features.len() + 1 {
-            return Err(Mismatch::Answer);
+            return Err(Mismatch::Reply);
         }
         let mut fields = fields.into_iter();
         let event_time = match fields.next() {
             Some(Value::Nil) => return Ok(None),
             Some(Value::BulkString(text)) => event_time(&text).ok_or(Mismatch::EventTime)?,
-            _ => return Err(Mismatch::Answer),
-        };
-        let value = |(feature, field): (&Feature, Value)| match field {
-            Value::Nil => Ok(None),
-            Value::BulkString(bytes) => {
-                restore(feature.dtype, bytes)
-                    .map(Some)
-                    .ok_or_else(|| Mismatch::Value {
-                        feature: feature.name.clone(),
-                        dtype: feature.dtype,
-                    })
-            }
-            _ => Err(Mismatch::Answer),
+            _ => return Err(Mismatch::Reply),
         };
         let values = view
             .features
             .iter()
             .zip(fields)
-            .map(value)
+            .map(|(feature, field)| read_field(feature, field))
             .collect::<Result<_, _>>()?;
         Ok(Some(Row { event_time, values }))
     }
 
-    /// `EVALSHA` of `put.lua`, or `EVAL` with its text; `script` is either.
+    /// `EVALSHA` with the hash of `put.lua`, or `EVAL` with its text.
     pub(super) fn write(
         &self,
         operation: &str,
         script: &str,
         view: &FeatureView,
-        chain: &Chain<'_>,
-    ) -> Command {
+        rows: &EntityRows<'_>,
+    ) -> KeyedCommand {
         let mut command = redis::cmd(operation);
-        let key = self.key(view, chain.key);
-        command.arg(script).arg(1).arg(&key).arg(chain.times.len());
-        for time in &chain.times {
+        let key = self.key(view, rows.key);
+        command.arg(script).arg(1).arg(&key).arg(rows.times.len());
+        for time in &rows.times {
             command.arg(time.micros());
         }
-        let features = || view.features.iter().zip(chain.newest.values.iter());
+        let features = || view.features.iter().zip(rows.newest.values.iter());
         command.arg(features().filter(|(_, value)| value.is_some()).count());
         for (feature, value) in features() {
             if let Some(value) = value {
-                store(command.arg(&feature.name), value);
+                push_value(command.arg(&feature.name), value);
             }
         }
         for (feature, _) in features().filter(|(_, value)| value.is_none()) {
             command.arg(&feature.name);
         }
-        Command::new(&key, command)
+        KeyedCommand::new(&key, command)
     }
 
-    /// `GET`, `SET` or `DEL` of a mark. No view's name begins with two underscores.
-    pub(super) fn mark(&self, operation: &str, name: &str, text: Option<&str>) -> Command {
+    /// `GET`, `SET` or `DEL` of a mark. The name of a view cannot begin with two underscores.
+    pub(super) fn mark(&self, operation: &str, name: &str, text: Option<&str>) -> KeyedCommand {
         let key = [&self.prefix, "__mark:", name].concat();
         let mut command = redis::cmd(operation);
         command.arg(&key);
         if let Some(text) = text {
             command.arg(text);
         }
-        Command::new(&key, command)
+        KeyedCommand::new(&key, command)
     }
 
     fn key(&self, view: &FeatureView, key: &EntityKey) -> String {
@@ -145,7 +134,7 @@ impl Codec {
     }
 }
 
-impl<'a> Chain<'a> {
+impl<'a> EntityRows<'a> {
     /// The first row of an entity.
     pub(super) fn new(key: &'a EntityKey, row: &'a Row) -> Self {
         Self {
@@ -156,7 +145,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// One more row of it.
+    /// Adds a row of the same entity.
     pub(super) fn push(&mut self, row: &'a Row) {
         self.rows += 1;
         if row.event_time >= self.newest.event_time {
@@ -165,14 +154,14 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Rows that were outdated when the engine counted so many as written.
+    /// How many rows were outdated if the engine has written `written` of them.
     pub(super) fn outdated(&self, written: u64) -> u64 {
         self.rows.saturating_sub(written)
     }
 }
 
-/// Texts and bytes as they are, the rest as people write it.
-fn store(command: &mut Cmd, value: &FeatureValue) {
+/// Adds a value as an argument: texts and bytes as they are, the rest as text.
+fn push_value(command: &mut Cmd, value: &FeatureValue) {
     match value {
         FeatureValue::Text(text) => command.arg(&**text),
         FeatureValue::Bytes(bytes) => command.arg(&**bytes),
@@ -180,14 +169,29 @@ fn store(command: &mut Cmd, value: &FeatureValue) {
         FeatureValue::Bool(flag) => command.arg(if *flag { "true" } else { "false" }),
         FeatureValue::Float(number) => {
             let mut text = String::with_capacity(24);
-            // The form of `Debug` is the shortest that is read back as the same number, with an exponent where that is shorter.
+            // The form of `Debug` is the shortest that is read back as the same number, with an
+            // exponent where that is shorter.
             let _ = write!(text, "{number:?}");
             command.arg(text)
         }
     };
 }
 
-fn restore(dtype: Dtype, bytes: Vec<u8>) -> Option<FeatureValue> {
+fn read_field(feature: &Feature, field: Value) -> Result<Option<FeatureValue>, Mismatch> {
+    match field {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => match parse_value(feature.dtype, bytes) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Mismatch::Value {
+                feature: feature.name.clone(),
+                dtype: feature.dtype,
+            }),
+        },
+        _ => Err(Mismatch::Reply),
+    }
+}
+
+fn parse_value(dtype: Dtype, bytes: Vec<u8>) -> Option<FeatureValue> {
     if dtype == Dtype::Bytes {
         return Some(FeatureValue::Bytes(bytes.into()));
     }

@@ -1,22 +1,23 @@
-//! What went wrong, in a bounded number of words.
+//! Errors of Redis and of the connection to it, with a bounded set of `error.type` values.
 
 use redis::{ErrorKind, RedisError};
 
 use super::codec::Mismatch;
 use crate::backend::BackendError;
 
-/// A call that has no answer.
+/// A call without a reply.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// There was no connection, or the server refused. Its text has that of its causes, so they are not told again.
+pub(super) enum RedisFailure {
+    /// There was no connection, or the server returned an error. The text includes its causes, so
+    /// it has no source.
     #[error("{0}")]
     Redis(RedisError),
-    /// It took too long, connecting included.
+    /// The call or the attempt to connect took too long.
     #[error("no answer within {0:?}")]
     TimedOut(std::time::Duration),
 }
 
-/// Error codes that servers answer with, and whether they may pass by themselves: a fail-over, a start, a full memory.
+/// Error codes of servers, and whether they are transient: a fail-over, a start, a full memory.
 const CODES: [(&str, bool); 19] = [
     ("ERR", false),
     ("WRONGTYPE", false),
@@ -39,9 +40,9 @@ const CODES: [(&str, bool); 19] = [
     ("UNBLOCKED", true),
 ];
 
-impl Failure {
-    /// The error as the trait has it.
-    pub(super) fn of(self, action: &'static str) -> BackendError {
+impl RedisFailure {
+    /// The error that the trait returns for `action`.
+    pub(super) fn into_backend_error(self, action: &'static str) -> BackendError {
         let code = match &self {
             Self::Redis(error) => code(error),
             Self::TimedOut(_) => None,
@@ -65,28 +66,31 @@ impl Failure {
         }
     }
 
-    /// A bounded word for it.
+    /// The value of `error.type`.
     pub(super) fn error_type(&self) -> &'static str {
         match self {
-            Self::Redis(error) => code(error).map_or_else(|| word(error), |(code, _)| code),
+            Self::Redis(error) => {
+                code(error).map_or_else(|| connection_error(error), |(code, _)| code)
+            }
             Self::TimedOut(_) => "timeout",
         }
     }
 
-    /// Whether an answer means that the connection must be made anew: with another password perhaps, or to another server,
-    /// since one that has become a replica may no longer be the one that the address leads to.
+    /// Whether the reply calls for a new connection: the password may have changed, and the address
+    /// of a server that has become a replica may lead to another one by now.
     pub(super) fn ends_session(error: &RedisError) -> bool {
         code(error).is_some_and(|(code, _)| matches!(code, "NOAUTH" | "WRONGPASS" | "READONLY"))
     }
 
-    /// Whether another try on a new connection may succeed at once, as after an idle connection was closed.
+    /// Whether a retry on a new connection may succeed at once, as after an idle connection was
+    /// closed.
     pub(super) fn lost_connection(&self) -> bool {
         matches!(self, Self::Redis(error) if error.is_connection_dropped() && !error.is_connection_refusal())
     }
 }
 
-/// What happened before any server answered.
-fn word(error: &RedisError) -> &'static str {
+/// The `error.type` of an error that is not a server's reply.
+fn connection_error(error: &RedisError) -> &'static str {
     if error.is_timeout() {
         return "timeout";
     }
@@ -98,13 +102,14 @@ fn word(error: &RedisError) -> &'static str {
     }
     match error.kind() {
         ErrorKind::InvalidClientConfig | ErrorKind::Client => "invalid",
-        ErrorKind::Io => of_text(&error.to_string()),
+        ErrorKind::Io => io_error(&error.to_string()),
         _ => "connection_lost",
     }
 }
 
-/// The client hides the kind of an I/O error from its users, so the text has to tell the two that point to a wrong setting.
-fn of_text(text: &str) -> &'static str {
+/// The client hides the kind of an I/O error, so the two that point to a wrong setting are
+/// recognised by their text.
+fn io_error(text: &str) -> &'static str {
     if ["certificate", "fatal alert", "corrupt message"]
         .iter()
         .any(|word| text.contains(word))
@@ -117,7 +122,7 @@ fn of_text(text: &str) -> &'static str {
     }
 }
 
-impl From<RedisError> for Failure {
+impl From<RedisError> for RedisFailure {
     fn from(error: RedisError) -> Self {
         Self::Redis(error)
     }
@@ -136,13 +141,14 @@ impl From<Mismatch> for BackendError {
     }
 }
 
-/// The code of the server's answer. The client makes of a refused password a word of its own.
+/// The code of a server's error. For a wrong password the client has a kind of its own without the
+/// code.
 fn code(error: &RedisError) -> Option<(&'static str, bool)> {
     if error.kind() == ErrorKind::AuthenticationFailed {
         return Some(("WRONGPASS", false));
     }
     let code = error.code()?;
     let known = CODES.iter().find(|(known, _)| *known == code).copied();
-    // Servers have more codes, and modules their own; one word for all of them bounds the metric.
+    // Servers have more codes, and modules add theirs; one value for all of them bounds the metric.
     Some(known.unwrap_or(("ERR", false)))
 }

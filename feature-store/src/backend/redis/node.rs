@@ -1,122 +1,158 @@
-//! The connection to one server: made when it is needed, made again when it is lost, and never waited for too long.
+//! The connection to one node: made when it is needed, made again when it is lost, and never waited
+//! for too long.
 //!
-//! All calls share one connection, on which their commands are pipelined. The client's own connection manager is not used: it
-//! connects again after I/O errors only, so a password that was refused once would be refused for ever.
+//! All calls share one connection and pipeline their commands on it. The client's connection
+//! manager is not used: docs/adr/0008-redis-client.md.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, RedisError,
+    RedisResult, TlsCertificates, Value,
+};
 use tokio::time::{timeout, timeout_at};
 
-use super::failure::Failure;
+use super::failure::RedisFailure;
+use super::slots::Address;
 
-/// What each command of a batch was answered with.
-pub(super) type Answers = Vec<RedisResult<Value>>;
+/// The reply to each command of a pipeline.
+pub(super) type Replies = Vec<RedisResult<Value>>;
 
-/// One server.
-pub(super) struct Node {
+/// One server, alone or in a cluster.
+pub(super) struct RedisNode {
     client: Client,
-    /// Time for a connection to be made.
-    connecting: Duration,
+    connect_timeout: Duration,
     state: Mutex<State>,
-    /// Held by the one who connects.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the call that connects.
+    connecting: tokio::sync::Mutex<()>,
 }
 
-/// Until when a call may take, and how long that was.
+/// How to connect to every node of a cluster.
+pub(super) struct Connector {
+    pub(super) info: ConnectionInfo,
+    pub(super) certificates: Option<TlsCertificates>,
+    pub(super) connect_timeout: Duration,
+}
+
+/// When a call must have ended, and how long it could take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
-    at: Instant,
-    patience: Duration,
+pub(super) struct TimeLimit {
+    end: Instant,
+    duration: Duration,
 }
 
 #[derive(Default)]
 struct State {
     connection: Option<MultiplexedConnection>,
-    /// Counts connections, so that only the one that failed is dropped.
+    /// Counts connections, so that a failed call drops only the one that it used.
     generation: u64,
-    /// Why the last try to connect failed, and when.
-    refused: Option<(Instant, Failure)>,
+    /// When the last attempt to connect failed, and why.
+    refused: Option<(Instant, RedisFailure)>,
 }
 
-/// After a failed try to connect, calls fail at once for so long: the server is spared, and so are the callers.
+/// After a failed attempt to connect, calls fail at once for this time: it spares the server and
+/// the callers.
 const PAUSE: Duration = Duration::from_millis(200);
 
-impl Deadline {
-    /// Begins now.
-    pub(super) fn after(patience: Duration) -> Self {
+impl TimeLimit {
+    /// A limit that begins now.
+    pub(super) fn after(duration: Duration) -> Self {
         Self {
-            at: Instant::now() + patience,
-            patience,
+            end: Instant::now() + duration,
+            duration,
         }
     }
 
-    /// Waits at most until then.
-    pub(super) async fn wait<T>(self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        timeout_at(self.at.into(), work)
+    /// Waits for the work, at most until the end.
+    pub(super) async fn wait<T>(self, work: impl Future<Output = T>) -> Result<T, RedisFailure> {
+        timeout_at(self.end.into(), work)
             .await
-            .map_err(|_| Failure::TimedOut(self.patience))
+            .map_err(|_| RedisFailure::TimedOut(self.duration))
     }
 }
 
-impl Node {
-    pub(super) fn new(client: Client, connecting: Duration) -> Self {
+impl Connector {
+    /// The node of a cluster at this address.
+    pub(super) fn node(&self, (host, port): &Address) -> Result<RedisNode, RedisError> {
+        let (host, port) = (host.clone(), *port);
+        self.node_at(match self.info.addr() {
+            ConnectionAddr::TcpTls { insecure, .. } => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: *insecure,
+                tls_params: None,
+            },
+            _ => ConnectionAddr::Tcp(host, port),
+        })
+    }
+
+    pub(super) fn node_at(&self, address: ConnectionAddr) -> Result<RedisNode, RedisError> {
+        let info = self.info.clone().set_addr(address);
+        let client = match &self.certificates {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone())?,
+            None => Client::open(info)?,
+        };
+        Ok(RedisNode::new(client, self.connect_timeout))
+    }
+}
+
+impl RedisNode {
+    fn new(client: Client, connect_timeout: Duration) -> Self {
         Self {
             client,
-            connecting,
+            connect_timeout,
             state: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Sends the commands at once and waits for all answers. If the connection was lost they are sent again, so they must be
-    /// such that this does no harm.
+    /// Sends the commands at once and waits for all replies. If the connection was lost they are
+    /// sent again, so they must be idempotent.
     pub(super) async fn send(
         &self,
         commands: &[&Cmd],
-        deadline: Deadline,
-    ) -> Result<Answers, Failure> {
-        let mut again = true;
+        limit: TimeLimit,
+    ) -> Result<Replies, RedisFailure> {
+        let mut retried = false;
         loop {
-            let (generation, connection) = deadline.wait(self.connection()).await??;
-            let failure = match deadline.wait(pipelined(connection, commands)).await {
-                Ok(Ok(answers)) => {
-                    let refused = answers
-                        .iter()
-                        .any(|answer| answer.as_ref().is_err_and(Failure::ends_session));
-                    if refused {
-                        self.forget(generation);
+            let (generation, connection) = limit.wait(self.connection()).await??;
+            let failure = match limit.wait(pipelined(connection, commands)).await {
+                Ok(Ok(replies)) => {
+                    let refused = |reply: &RedisResult<Value>| {
+                        reply.as_ref().is_err_and(RedisFailure::ends_session)
+                    };
+                    if replies.iter().any(refused) {
+                        self.drop_connection(generation);
                     }
-                    return Ok(answers);
+                    return Ok(replies);
                 }
-                Ok(Err(error)) => Failure::from(error),
+                Ok(Err(error)) => RedisFailure::from(error),
                 Err(late) => late,
             };
-            self.forget(generation);
-            if !(again && failure.lost_connection()) {
+            self.drop_connection(generation);
+            if retried || !failure.lost_connection() {
                 return Err(failure);
             }
-            again = false;
+            retried = true;
         }
     }
 
     /// The connection and its number. One caller connects, the others wait for it.
-    async fn connection(&self) -> Result<(u64, MultiplexedConnection), Failure> {
+    async fn connection(&self) -> Result<(u64, MultiplexedConnection), RedisFailure> {
         if let Some(known) = self.known() {
             return known;
         }
-        let _turn = self.turn.lock().await;
+        let _connecting = self.connecting.lock().await;
         if let Some(known) = self.known() {
             return known;
         }
-        let connected = timeout(self.connecting, self.connect()).await;
-        let failure = |_| Failure::TimedOut(self.connecting);
-        let connected = connected
-            .map_err(failure)
-            .and_then(|connected| connected.map_err(Failure::from));
-        let mut state = self.state();
+        let connected = match timeout(self.connect_timeout, self.connect()).await {
+            Ok(connected) => connected.map_err(RedisFailure::from),
+            Err(_) => Err(RedisFailure::TimedOut(self.connect_timeout)),
+        };
+        let mut state = self.state.lock();
         match connected {
             Ok(connection) => {
                 state.generation += 1;
@@ -131,8 +167,8 @@ impl Node {
         }
     }
 
-    /// A connection on which the server has answered. Without a password a server that wants one closes the connection at a
-    /// command of some length, and only a short one is told why.
+    /// A connection on which the server has answered a `PING`. A server that wants a password
+    /// closes a connection without one at a long command; only to a short one it replies why.
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
@@ -145,15 +181,17 @@ impl Node {
             .query_async::<Value>(&mut connection)
             .await
         {
-            // Other refusals, such as that it is loading its data, are for the commands to tell.
-            Err(error) if error.code().is_none() || Failure::ends_session(&error) => Err(error),
+            // The commands themselves report other errors, such as `LOADING`.
+            Err(error) if error.code().is_none() || RedisFailure::ends_session(&error) => {
+                Err(error)
+            }
             _ => Ok(connection),
         }
     }
 
-    /// The connection that is there, or why there was none a moment ago.
-    fn known(&self) -> Option<Result<(u64, MultiplexedConnection), Failure>> {
-        let state = self.state();
+    /// The open connection, or the error of an attempt that has just failed.
+    fn known(&self) -> Option<Result<(u64, MultiplexedConnection), RedisFailure>> {
+        let state = self.state.lock();
         if let Some(connection) = &state.connection {
             return Some(Ok((state.generation, connection.clone())));
         }
@@ -161,32 +199,28 @@ impl Node {
         (when.elapsed() < PAUSE).then(|| Err(failure.clone()))
     }
 
-    /// Drops a connection that is of no use any more.
-    fn forget(&self, generation: u64) {
-        let mut state = self.state();
+    /// Drops the connection, unless a newer one has replaced it.
+    fn drop_connection(&self, generation: u64) {
+        let mut state = self.state.lock();
         if generation == state.generation {
             state.connection = None;
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn pipelined(
     mut connection: MultiplexedConnection,
     commands: &[&Cmd],
-) -> RedisResult<Answers> {
+) -> RedisResult<Replies> {
     if let [command] = commands {
-        let answer = connection
+        let reply = connection
             .req_packed_command(command)
             .await
             .and_then(Value::extract_error);
-        // What the server says is an answer; what happened to the connection is not.
-        return match answer {
+        // An error of the server is a reply; an error of the connection is not.
+        return match reply {
             Err(error) if error.code().is_none() => Err(error),
-            answer => Ok(vec![answer]),
+            reply => Ok(vec![reply]),
         };
     }
     let mut pipeline = Pipeline::with_capacity(commands.len());

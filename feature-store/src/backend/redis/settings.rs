@@ -1,4 +1,4 @@
-//! Where the servers are and how they are spoken to.
+//! The address and the options of Redis, and the connections that they describe.
 
 use std::fmt::{self, Debug, Formatter};
 use std::path::{Path, PathBuf};
@@ -7,23 +7,24 @@ use std::time::Duration;
 
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
+    ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
     TlsCertificates,
 };
 use runtime::Secret;
 
-use super::cluster::Cluster;
-use super::link::Servers;
-use super::node::Node;
+use super::cluster::RedisCluster;
+use super::connection::Topology;
+use super::node::Connector;
 use super::slots::Address;
 
-/// Options of Redis and Valkey, read when `--database` is an address of one.
+/// Options of Redis and Valkey, used when `--database` is the address of one.
 #[derive(clap::Args, Clone, Debug)]
 pub struct RedisOptions {
     /// User of Redis; also in the address
     #[arg(long, env = "REDIS_USERNAME", value_name = "NAME")]
     pub redis_username: Option<String>,
-    /// Password of the user, or of a server without users; better in the environment or a file than among the arguments
+    /// Password of the user, or of a server without users; better in the environment or a file than
+    /// among the arguments
     #[arg(
         long,
         env = "REDIS_PASSWORD",
@@ -56,15 +57,16 @@ pub struct RedisOptions {
     pub redis_timeout: Duration,
 }
 
-/// One server, or some of the nodes of a cluster. Its texts leave out user and password.
+/// One server, or some of the nodes of a cluster. Its `Display` and `Debug` texts leave out user
+/// and password.
 #[derive(Clone, Eq, PartialEq)]
 pub struct RedisAddress {
     cluster: bool,
-    /// One address per node as the client reads it, secrets included.
+    /// One URL per node for the client, secrets included.
     nodes: Vec<String>,
 }
 
-/// The address and the options do not fit together, or a file cannot be read.
+/// The address and the options contradict each other, or a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file that an option names.
@@ -78,28 +80,21 @@ pub enum SettingsError {
     /// The password is given twice.
     #[error("REDIS_PASSWORD and REDIS_PASSWORD_FILE are both set")]
     TwoPasswords,
-    /// Half of a certificate.
+    /// The certificate or its key is missing.
     #[error("REDIS_CLIENT_CERT and REDIS_CLIENT_KEY belong together")]
     HalfCertificate,
     /// Certificates without TLS.
     #[error("certificates are only used with a rediss:// or valkeys:// address")]
     NoTls,
-    /// The address or a certificate means nothing to the client.
+    /// The client cannot use the address or a certificate.
     #[error("the address or the certificates of Redis cannot be used")]
     Client(#[from] RedisError),
 }
 
-/// How every node of a cluster is spoken to.
-pub(super) struct Template {
-    info: ConnectionInfo,
-    certificates: Option<TlsCertificates>,
-    connecting: Duration,
-}
+/// Attempts to connect that fit into the time for a call.
+const ATTEMPTS: u32 = 2;
 
-/// Tries to connect that fit into the time for a call.
-const TRIES: u32 = 2;
-
-/// A connection on which nothing came back for so long is taken for dead, even if nobody closed it.
+/// A connection that was silent for this long is dead, even if nobody closed it.
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl Default for RedisOptions {
@@ -121,7 +116,8 @@ impl Default for RedisOptions {
 impl FromStr for RedisAddress {
     type Err = String;
 
-    /// `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`; for a cluster `redis+cluster://HOST:PORT,...` and the like.
+    /// `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`; for a cluster
+    /// `redis+cluster://HOST:PORT,...` and the like.
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text
             .split_once("://")
@@ -130,7 +126,7 @@ impl FromStr for RedisAddress {
             .iter()
             .find_map(|suffix| scheme.strip_suffix(suffix));
         let scheme = cluster.unwrap_or(scheme);
-        // Nothing of the rest is told: it may hold a password.
+        // The message does not repeat the rest, which may contain a password.
         match scheme {
             "redis" | "rediss" | "valkey" | "valkeys" => {}
             "unix" | "redis+unix" | "valkey+unix" if cluster.is_none() => {
@@ -161,7 +157,7 @@ impl FromStr for RedisAddress {
 }
 
 impl RedisAddress {
-    /// Host and port of the one server or node that is named; of several none is the server of every call.
+    /// Host and port of the server, if the address names only one.
     pub(super) fn server(&self) -> Option<(String, Option<u16>)> {
         let [node] = &self.nodes[..] else { return None };
         match node.as_str().into_connection_info().ok()?.addr() {
@@ -173,7 +169,7 @@ impl RedisAddress {
         }
     }
 
-    /// The index of the database.
+    /// The number of the database.
     pub(super) fn namespace(&self) -> String {
         let info = self
             .nodes
@@ -183,11 +179,12 @@ impl RedisAddress {
             .to_string()
     }
 
-    /// What the client will make of it, made once to see whether it can.
+    /// Checks that the client can read every URL.
     fn checked(cluster: bool, nodes: Vec<String>) -> Result<Self, String> {
         for node in &nodes {
-            let told = |error: RedisError| format!("no address of Redis: {error}");
-            node.as_str().into_connection_info().map_err(told)?;
+            node.as_str()
+                .into_connection_info()
+                .map_err(|error| format!("not an address of Redis: {error}"))?;
         }
         Ok(Self { cluster, nodes })
     }
@@ -215,95 +212,82 @@ impl fmt::Display for RedisAddress {
     }
 }
 
-impl Template {
-    /// A node of the cluster.
-    pub(super) fn node(&self, (host, port): &Address) -> Result<Node, RedisError> {
-        let (host, port) = (host.clone(), *port);
-        self.node_at(match self.info.addr() {
-            ConnectionAddr::TcpTls { insecure, .. } => ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure: *insecure,
-                tls_params: None,
-            },
-            _ => ConnectionAddr::Tcp(host, port),
-        })
-    }
-
-    fn node_at(&self, address: ConnectionAddr) -> Result<Node, RedisError> {
-        let info = self.info.clone().set_addr(address);
-        let client = match &self.certificates {
-            Some(certificates) => Client::build_with_tls(info, certificates.clone())?,
-            None => Client::open(info)?,
-        };
-        Ok(Node::new(client, self.connecting))
-    }
-}
-
-/// The servers that the address and the options lead to. Files are read, nothing is sent.
-pub(super) fn servers(
+/// Prepares the connections that the address and the options describe. Files are read, nothing is
+/// sent.
+pub(super) fn topology(
     address: &RedisAddress,
     options: &RedisOptions,
-) -> Result<Servers, SettingsError> {
+) -> Result<Topology, SettingsError> {
     let password = password(options)?;
-    let nodes = address.nodes.iter().map(|node| {
-        let info = node.as_str().into_connection_info()?;
-        let mut redis = info
-            .redis_settings()
-            .clone()
-            .set_lib_name("throughline", env!("CARGO_PKG_VERSION"));
-        if let Some(name) = &options.redis_username {
-            redis = redis.set_username(name);
-        }
-        if let Some(password) = &password {
-            redis = redis.set_password(password.reveal());
-        }
-        let probes = TcpKeepalive::new()
-            .with_time(SILENCE / 2)
-            .with_interval(SILENCE / 4)
-            .with_retries(2);
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_keepalive(probes)
-            .set_user_timeout(SILENCE);
-        Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
-    });
-    let nodes: Vec<ConnectionInfo> = nodes.collect::<Result<_, RedisError>>()?;
+    let nodes = address
+        .nodes
+        .iter()
+        .map(|node| connection_info(node, options, password.as_ref()))
+        .collect::<Result<Vec<_>, _>>()?;
     let certificates = certificates(options)?;
-    // What is said here of the first node is true of all: they have one scheme.
+    // All nodes have one scheme, so the first stands for all.
     let Some(first) = nodes.first() else {
         return Err(SettingsError::NoTls);
     };
     if certificates.is_some() && !matches!(first.addr(), ConnectionAddr::TcpTls { .. }) {
         return Err(SettingsError::NoTls);
     }
-    let template = Template {
+    let connector = Connector {
         info: first.clone(),
         certificates,
-        connecting: options.redis_timeout / TRIES,
+        connect_timeout: options.redis_timeout / ATTEMPTS,
     };
-    // Made in any case, so that a wrong certificate is told now and not by the first call.
-    let one = template.node_at(first.addr().clone())?;
+    // Made for a cluster, too, so that a wrong certificate is an error now and not of the first
+    // call.
+    let single = connector.node_at(first.addr().clone())?;
     if !address.cluster {
-        return Ok(Servers::One(one));
+        return Ok(Topology::Single(single));
     }
-    let seed = |info: &ConnectionInfo| match info.addr() {
+    let seeds = nodes.iter().filter_map(host_and_port).collect();
+    Ok(Topology::Cluster(RedisCluster::new(seeds, connector)))
+}
+
+fn host_and_port(info: &ConnectionInfo) -> Option<Address> {
+    match info.addr() {
         ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
             Some((host.clone(), *port))
         }
         _ => None,
-    };
-    Ok(Servers::Cluster(Cluster::new(
-        nodes.iter().filter_map(seed).collect(),
-        template,
-    )))
+    }
+}
+
+fn connection_info(
+    node: &str,
+    options: &RedisOptions,
+    password: Option<&Secret>,
+) -> Result<ConnectionInfo, RedisError> {
+    let info = node.into_connection_info()?;
+    let mut redis = info
+        .redis_settings()
+        .clone()
+        .set_lib_name("throughline", env!("CARGO_PKG_VERSION"));
+    if let Some(name) = &options.redis_username {
+        redis = redis.set_username(name);
+    }
+    if let Some(password) = password {
+        redis = redis.set_password(password.reveal());
+    }
+    let probes = TcpKeepalive::new()
+        .with_time(SILENCE / 2)
+        .with_interval(SILENCE / 4)
+        .with_retries(2);
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(probes)
+        .set_user_timeout(SILENCE);
+    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))
 }
 
 fn password(options: &RedisOptions) -> Result<Option<Secret>, SettingsError> {
     match (&options.redis_password, &options.redis_password_file) {
         (Some(_), Some(_)) => Err(SettingsError::TwoPasswords),
         (Some(password), None) => Ok(Some(password.clone())),
-        // Editors end a file with a newline, which is no part of the password.
+        // Editors end a file with a newline, which is not part of the password.
         (None, Some(path)) => Ok(Some(Secret::new(
             String::from_utf8_lossy(&read(path)?).trim_end_matches(['\r', '\n']),
         ))),

@@ -1,4 +1,4 @@
-//! Which node of a cluster has a key: by its slot, one of 16,384.
+//! The slot of a key, one of 16,384, decides which node of a cluster has it.
 //! <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>
 
 use redis::{RedisError, Value};
@@ -6,19 +6,20 @@ use redis::{RedisError, Value};
 /// Host and port of a node.
 pub(super) type Address = (String, u16);
 
-/// Slots of a cluster.
+/// The number of slots of a cluster.
 pub(super) const SLOTS: usize = 16_384;
 
-/// Where a node says that a slot is.
+/// Which node a command must be sent to instead.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Redirect {
-    /// There from now on.
+    /// `MOVED`: for this slot from now on.
     Moved(usize, Address),
-    /// There for this one call, while the slot is moving.
+    /// `ASK`: for this command only, while the slot is moving.
     Ask(Address),
 }
 
-/// The slot of a key: CRC-16/XMODEM of what is between the first braces, if there is something, or else of the whole key.
+/// The slot of a key: CRC-16/XMODEM of the text between the first braces, or of the whole key if
+/// there is none.
 pub(super) fn slot(key: &[u8]) -> usize {
     let open = key.iter().position(|&byte| byte == b'{').map(|at| at + 1);
     let tag = open.and_then(|from| {
@@ -33,7 +34,8 @@ pub(super) fn slot(key: &[u8]) -> usize {
     usize::from(crc) % SLOTS
 }
 
-/// Reads an error as a redirection. `from` is the node that gave it: a node that does not know its own name leaves it out.
+/// Reads an error as a redirection. `from` is the node that replied: a node that does not know its
+/// own name leaves it out.
 pub(super) fn redirect(error: &RedisError, from: &Address) -> Option<Redirect> {
     let code = error.code()?;
     let mut words = error.detail()?.split_ascii_whitespace();
@@ -47,38 +49,40 @@ pub(super) fn redirect(error: &RedisError, from: &Address) -> Option<Redirect> {
     }
 }
 
-/// Reads the answer to `CLUSTER SLOTS`: the first and the last slot of each range, and the address of its master.
-pub(super) fn ranges(answer: &Value, from: &Address) -> Option<Vec<(usize, usize, Address)>> {
-    let Value::Array(ranges) = answer else {
+/// Reads the reply to `CLUSTER SLOTS`: the first and the last slot of each range, and the address
+/// of its master.
+pub(super) fn ranges(reply: &Value, from: &Address) -> Option<Vec<(usize, usize, Address)>> {
+    let Value::Array(ranges) = reply else {
         return None;
     };
-    let range = |range: &Value| {
-        let Value::Array(range) = range else {
-            return None;
-        };
-        let [
-            Value::Int(first),
-            Value::Int(last),
-            Value::Array(master),
-            ..,
-        ] = &range[..]
-        else {
-            return None;
-        };
-        let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
-        let [host, Value::Int(port), ..] = &master[..] else {
-            return None;
-        };
-        let host = match host {
-            Value::BulkString(host) => std::str::from_utf8(host).ok()?,
-            Value::SimpleString(host) => host,
-            Value::Nil => "",
-            _ => return None,
-        };
-        let master = address(host, u16::try_from(*port).ok()?, from);
-        (first <= last && last < SLOTS).then_some((first, last, master))
+    ranges.iter().map(|entry| range(entry, from)).collect()
+}
+
+fn range(entry: &Value, from: &Address) -> Option<(usize, usize, Address)> {
+    let Value::Array(entry) = entry else {
+        return None;
     };
-    ranges.iter().map(range).collect()
+    let [
+        Value::Int(first),
+        Value::Int(last),
+        Value::Array(master),
+        ..,
+    ] = &entry[..]
+    else {
+        return None;
+    };
+    let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
+    let [host, Value::Int(port), ..] = &master[..] else {
+        return None;
+    };
+    let host = match host {
+        Value::BulkString(host) => std::str::from_utf8(host).ok()?,
+        Value::SimpleString(host) => host,
+        Value::Nil => "",
+        _ => return None,
+    };
+    let master = address(host, u16::try_from(*port).ok()?, from);
+    (first <= last && last < SLOTS).then_some((first, last, master))
 }
 
 fn address(host: &str, port: u16, from: &Address) -> Address {

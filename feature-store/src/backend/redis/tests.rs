@@ -1,4 +1,5 @@
-//! The conformance suite on a real server, on a cluster and through TLS, and what only Redis can do.
+//! The conformance suite on a real server, on a cluster and through TLS, and what only Redis can
+//! do.
 
 #[path = "../../../tests/api/redis_server.rs"]
 mod server;
@@ -29,7 +30,7 @@ fn options() -> RedisOptions {
 }
 
 fn backend(url: &str, options: &RedisOptions) -> RedisBackend {
-    RedisBackend::new(&url.parse().unwrap(), options).unwrap()
+    RedisBackend::new(&url.parse().unwrap(), options, &Health::new()).unwrap()
 }
 
 fn shared() -> String {
@@ -149,6 +150,36 @@ async fn a_node_that_dies_takes_its_slots_along_and_brings_them_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "starts servers of its own with .ci/components"]
+async fn a_node_that_is_down_leaves_the_entities_of_the_others_readable() {
+    let cluster = Cluster::start();
+    for node in &cluster.nodes {
+        node.cli(&["config", "set", "cluster-require-full-coverage", "no"]);
+    }
+    let options = RedisOptions {
+        redis_timeout: Duration::from_secs(1),
+        ..options()
+    };
+    let (backend, views) = (backend(&cluster.url(), &options), conformance::views());
+    let view = views.view("Order").unwrap();
+    let keys: Vec<EntityKey> = (0..100).map(|at| key(&format!("shared-{at}"))).collect();
+    let rows = keys.iter().map(|key| (key.clone(), number(1, 1))).collect();
+    backend.write(view, rows).await.unwrap();
+    cluster.nodes[1].kill();
+    let mut lost = 0;
+    for key in &keys {
+        match backend.read(view, std::slice::from_ref(key)).await {
+            Ok(rows) => assert_eq!(rows, [Some(number(1, 1))]),
+            Err(error) => {
+                assert!(error.transient, "{error:?}");
+                lost += 1;
+            }
+        }
+    }
+    assert!((1..70).contains(&lost), "{lost} of 100 entities are lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "starts servers of its own with .ci/components"]
 async fn a_replica_that_takes_over_is_found() {
     let mut cluster = Cluster::start();
     cluster.add_replica();
@@ -170,7 +201,7 @@ async fn a_replica_that_takes_over_is_found() {
             .await
     };
     write(1).await.unwrap();
-    // Frozen is worse than dead: nothing tells that it is gone.
+    // Frozen is worse than dead: its connections stay open.
     cluster.nodes[0].signal("STOP");
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while let Err(error) = write(2).await {
@@ -264,8 +295,8 @@ async fn an_entity_is_a_hash_that_people_can_read() {
         .unwrap();
     let name = format!("{}everything:w", options.redis_key_prefix);
     let fields = backend
-        .link
-        .send(vec![Command::new(
+        .connection
+        .send(vec![KeyedCommand::new(
             "",
             redis::cmd("HGETALL").arg(name).clone(),
         )])
@@ -334,8 +365,8 @@ async fn a_changed_view_finds_null_for_a_new_feature_and_an_error_for_a_value_of
     // Somebody else's key in the way.
     let name = format!("{}Order:b", options.redis_key_prefix);
     backend
-        .link
-        .send(vec![Command::new(
+        .connection
+        .send(vec![KeyedCommand::new(
             "",
             redis::cmd("SET").arg(name).arg(1).clone(),
         )])
@@ -355,7 +386,7 @@ async fn a_changed_view_finds_null_for_a_new_feature_and_an_error_for_a_value_of
 
 #[tokio::test]
 #[ignore = "starts servers of its own with .ci/components"]
-async fn a_server_that_forgot_the_script_is_told_it_again() {
+async fn a_server_that_forgot_the_script_gets_its_text() {
     let (server, views) = (RedisServer::start(&[]), conformance::views());
     let backend = backend(&server.url(), &options());
     let view = views.view("Order").unwrap();

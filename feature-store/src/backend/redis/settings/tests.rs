@@ -1,4 +1,4 @@
-//! Addresses and options, good and bad; and that no text of theirs tells a secret.
+//! Addresses and options, valid and invalid; no text of them shows a secret.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn addresses_are_read_and_shown_without_secrets() {
 }
 
 #[test]
-fn wrong_addresses_are_refused_without_telling_the_password() {
+fn wrong_addresses_are_refused_without_showing_the_password() {
     for text in [
         "mysql://u:hunter2@a",
         "redis://u:hunter2@a,b",
@@ -74,7 +74,7 @@ fn options_that_do_not_fit_together_are_refused() {
     let plain = address("redis://a");
     let secret = Some(Secret::new("hunter2"));
     let refused = |address: &RedisAddress, options: RedisOptions| {
-        servers(address, &options).err().expect("it is refused")
+        topology(address, &options).err().expect("it is refused")
     };
     let twice = RedisOptions {
         redis_password: secret,

@@ -1,0 +1,41 @@
+//! Bodies of requests: JSON, whatever the content type.
+
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+
+use crate::error::RequestError;
+
+/// The raw body. Old Feast clients send no content type and curl sends that of a form, so it is
+/// ignored.
+pub(crate) struct Body(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = RequestError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, RequestError> {
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(BytesRejection::FailedToBufferBody(error))
+                if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+            {
+                Err(RequestError::TooLarge)
+            }
+            Err(_) => Err(RequestError::Unreadable),
+        }
+    }
+}
+
+/// Parses a body as JSON.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
+    protocol::object(body).map_err(|error| {
+        let kind = if error.is_data() {
+            "value_error"
+        } else {
+            "json_invalid"
+        };
+        RequestError::invalid(kind, &[], error.to_string())
+    })
+}
