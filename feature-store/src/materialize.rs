@@ -124,7 +124,7 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
     });
     match ended {
         Ok(Ended::Whole(report)) => {
-            let _ = io::stdout().write_all(describe(config, &report).as_bytes());
+            print_report(config, &report);
             if report.refused == 0 {
                 ExitCode::SUCCESS
             } else {
@@ -132,26 +132,30 @@ pub(crate) fn main(config: &MaterializeConfig) -> ExitCode {
             }
         }
         Ok(Ended::Interrupted { report, line }) => {
-            let _ = io::stdout().write_all(describe(config, &report).as_bytes());
-            let _ = writeln!(
-                io::stderr(),
+            print_report(config, &report);
+            print_note(&format!(
                 "interrupted before line {line}; {}",
                 advice(config)
-            );
+            ));
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
-            let _ = writeln!(
-                io::stderr(),
-                "feature-store materialize: {}",
-                runtime::chain(&error)
-            );
+            let causes = runtime::chain(&error);
+            print_note(&format!("feature-store materialize: {causes}"));
             if matches!(error, CommandError::Materialize(MaterializeError::Store(_))) {
-                let _ = writeln!(io::stderr(), "{}", advice(config));
+                print_note(advice(config));
             }
             ExitCode::FAILURE
         }
     }
+}
+
+fn print_report(config: &MaterializeConfig, report: &MaterializeReport) {
+    let _ = io::stdout().write_all(describe(config, report).as_bytes());
+}
+
+fn print_note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Opens the store and the file, and writes the rows.
@@ -182,12 +186,7 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, CommandError> {
             .event_timestamp
             .or(EventTime::from_micros(mark.event_time))
             .unwrap_or(event_time);
-        let _ = writeln!(
-            io::stderr(),
-            "{}: going on at line {}",
-            config.view,
-            mark.line
-        );
+        print_note(&format!("{}: going on at line {}", config.view, mark.line));
     }
     let progress = Progress::new(&config.view, source.size, mark.as_ref());
     let rows = source.rows(view, &options, mark.as_ref())?;

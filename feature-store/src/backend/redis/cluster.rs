@@ -197,7 +197,7 @@ impl RedisCluster {
         if self.state().0 != generation {
             return Ok(());
         }
-        let asked = self.map.lock().to_ask(&self.seeds, &self.connector)?;
+        let asked = self.map.lock().nodes_to_ask(&self.seeds, &self.connector)?;
         let requests = asked
             .into_iter()
             .map(|(address, node)| Box::pin(read_slots(address, node, limit)));

@@ -46,7 +46,7 @@ impl SlotMap {
 
     /// The nodes to ask for the slots: some of those that are known and of the seeds, others every
     /// time.
-    pub(super) fn to_ask(
+    pub(super) fn nodes_to_ask(
         &mut self,
         seeds: &[Address],
         connector: &Connector,
