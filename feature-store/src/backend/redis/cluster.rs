@@ -28,22 +28,22 @@ pub(super) struct RedisCluster {
 
 /// A command without a reply yet: its index, and the node that an `ASK` named instead of the
 /// slot's.
-struct Pending {
+struct Unanswered {
     index: usize,
     ask: Option<Address>,
 }
 
 /// What one call has so far: replies by index, and the commands that are still to be sent.
-struct Progress {
+struct Exchange {
     replies: Vec<Option<RedisResult<Value>>>,
-    pending: Vec<Pending>,
+    pending: Vec<Unanswered>,
 }
 
 /// The commands that go to one node together.
 struct NodeBatch {
     address: Address,
     node: Arc<RedisNode>,
-    commands: Vec<Pending>,
+    commands: Vec<Unanswered>,
 }
 
 /// Sends of one command until its reply counts: a moved slot takes two, one that moves just then a
@@ -66,7 +66,7 @@ impl RedisCluster {
         commands: &[KeyedCommand],
         limit: TimeLimit,
     ) -> Result<Replies, RedisFailure> {
-        let mut progress = Progress::new(commands.len());
+        let mut exchange = Exchange::new(commands.len());
         let mut refreshed = false;
         for _ in 0..ROUNDS {
             let (generation, unusable) = self.state();
@@ -74,7 +74,7 @@ impl RedisCluster {
                 self.refresh(generation, limit).await?;
             }
             let (batches, unserved) =
-                self.route(commands, std::mem::take(&mut progress.pending))?;
+                self.route(commands, std::mem::take(&mut exchange.pending))?;
             if !unserved.is_empty() {
                 // A node may be taking the slots over. If not, the other nodes would give this
                 // error.
@@ -84,9 +84,9 @@ impl RedisCluster {
                 refreshed = true;
                 self.refresh(generation, limit).await?;
             }
-            progress.pending = unserved;
+            exchange.pending = unserved;
             let (moved, lost) = self
-                .send_batches(batches, commands, limit, &mut progress)
+                .send_batches(batches, commands, limit, &mut exchange)
                 .await?;
             if let Some(failure) = lost {
                 // Another node may have taken over. After a time-out no time is left to ask for it.
@@ -99,8 +99,8 @@ impl RedisCluster {
             } else if moved && self.map.lock().is_old() {
                 self.refresh(generation, limit).await?;
             }
-            if progress.pending.is_empty() {
-                return Ok(progress.finish());
+            if exchange.pending.is_empty() {
+                return Ok(exchange.finish());
             }
         }
         Err(no_node_serves())
@@ -113,17 +113,17 @@ impl RedisCluster {
         batches: Vec<NodeBatch>,
         commands: &[KeyedCommand],
         limit: TimeLimit,
-        progress: &mut Progress,
+        exchange: &mut Exchange,
     ) -> Result<(bool, Option<RedisFailure>), RedisFailure> {
         let sent = batches.into_iter().map(|batch| batch.send(commands, limit));
         let (mut moved, mut lost) = (false, None);
         for (batch, replies) in join_all(sent).await {
             match replies {
-                Ok(replies) => moved |= self.record(batch, replies, progress)?,
+                Ok(replies) => moved |= self.record(batch, replies, exchange)?,
                 Err(failure) => {
                     lost = Some(failure);
                     let indices = batch.commands.iter().map(|command| command.index);
-                    progress.pending.extend(indices.map(Pending::by_slot));
+                    exchange.pending.extend(indices.map(Unanswered::by_slot));
                 }
             }
         }
@@ -134,8 +134,8 @@ impl RedisCluster {
     fn route(
         &self,
         commands: &[KeyedCommand],
-        pending: Vec<Pending>,
-    ) -> Result<(Vec<NodeBatch>, Vec<Pending>), RedisFailure> {
+        pending: Vec<Unanswered>,
+    ) -> Result<(Vec<NodeBatch>, Vec<Unanswered>), RedisFailure> {
         let mut map = self.map.lock();
         let mut batches: BTreeMap<usize, NodeBatch> = BTreeMap::new();
         let mut unserved = Vec::new();
@@ -164,10 +164,10 @@ impl RedisCluster {
         &self,
         batch: NodeBatch,
         replies: Replies,
-        progress: &mut Progress,
+        exchange: &mut Exchange,
     ) -> Result<bool, RedisFailure> {
         let mut moved = false;
-        for (Pending { index, .. }, reply) in batch.commands.into_iter().zip(replies) {
+        for (Unanswered { index, .. }, reply) in batch.commands.into_iter().zip(replies) {
             let redirect = match &reply {
                 Ok(_) => None,
                 Err(error) => slots::redirect(error, &batch.address),
@@ -178,13 +178,13 @@ impl RedisCluster {
                     let mut map = self.map.lock();
                     let position = map.position(&address, &self.connector)?;
                     map.owners[slot] = u16::try_from(position).ok();
-                    progress.pending.push(Pending::by_slot(index));
+                    exchange.pending.push(Unanswered::by_slot(index));
                 }
-                Some(Redirect::Ask(address)) => progress.pending.push(Pending {
+                Some(Redirect::Ask(address)) => exchange.pending.push(Unanswered {
                     index,
                     ask: Some(address),
                 }),
-                None => progress.replies[index] = Some(reply),
+                None => exchange.replies[index] = Some(reply),
             }
         }
         Ok(moved)
@@ -212,17 +212,17 @@ impl RedisCluster {
     }
 }
 
-impl Pending {
+impl Unanswered {
     fn by_slot(index: usize) -> Self {
         Self { index, ask: None }
     }
 }
 
-impl Progress {
+impl Exchange {
     fn new(commands: usize) -> Self {
         Self {
             replies: (0..commands).map(|_| None).collect(),
-            pending: (0..commands).map(Pending::by_slot).collect(),
+            pending: (0..commands).map(Unanswered::by_slot).collect(),
         }
     }
 
