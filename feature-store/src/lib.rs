@@ -37,7 +37,7 @@ use time::{Clock, micros};
 use views::Views;
 
 /// What is fixed about this part of Throughline.
-pub const PART: runtime::Part = runtime::Part {
+pub const PART: runtime::PartInfo = runtime::PartInfo {
     name: "feature-store",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",

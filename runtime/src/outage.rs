@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Health;
+use crate::health::Health;
 
 /// Whether one dependency is failing, with the text that stands in the detail of `/readyz` meanwhile; cloning shares it.
 ///
@@ -50,3 +50,6 @@ impl Outage {
         self.ongoing.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,8 +19,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::error::Error;
 use crate::settings::Settings;
-use crate::span::SpanRef;
+use crate::span_ref::SpanRef;
 
 /// What the SDK and the HTTP libraries say of themselves must not come back as telemetry.
 const INTERNALS: [&str; 6] = ["opentelemetry", "hyper", "reqwest", "h2", "rustls", "tower"];
@@ -32,10 +33,7 @@ const SDK_LINES: [&str; 3] = [
 ];
 
 /// Installs the subscriber of this process.
-pub(crate) fn init(
-    settings: &Settings,
-    logger: Option<&SdkLoggerProvider>,
-) -> Result<(), crate::Error> {
+pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> Result<(), Error> {
     let filter = EnvFilter::try_new(directives(settings))?;
     let verbose_sdk = settings.sdk_log_level.is_some();
     let worth = move |metadata: &Metadata<'_>| {
@@ -62,7 +60,7 @@ pub(crate) fn init(
         .with(stdout)
         .with(bridge)
         .try_init()
-        .map_err(|_| crate::Error::Twice)
+        .map_err(|_| Error::Twice)
 }
 
 /// The filter's text. A later directive for the same target wins, so `RUST_LOG` can still ask for `hyper=debug`.

@@ -1,9 +1,12 @@
-//! Instruments: thin constructors that name the meter once and make a unit and a description obligatory.
+//! Instruments: thin constructors that name the meter once and require a unit and a description.
 
 pub(crate) use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 pub use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 
 use opentelemetry::{global, metrics::Meter};
+
+/// The instrumentation scope of everything that Throughline emits, spans and metrics.
+pub(crate) const SCOPE: &str = "throughline";
 
 /// Bucket boundaries in seconds that the semantic conventions fix for HTTP durations.
 pub const HTTP_SECONDS: [f64; 14] = [
@@ -54,7 +57,7 @@ pub fn histogram(
         .build()
 }
 
-/// The last value of something that is measured now and then.
+/// The last measured value of something.
 pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Gauge<f64> {
     meter()
         .f64_gauge(name)
@@ -64,5 +67,5 @@ pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) 
 }
 
 pub(crate) fn meter() -> Meter {
-    global::meter(crate::SCOPE)
+    global::meter(SCOPE)
 }

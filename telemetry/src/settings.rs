@@ -6,12 +6,12 @@
 //! `OTEL_LOG_LEVEL`, the limits on attributes, the default histogram, and for OTLP the protocol, the time limits and the
 //! certificates of each signal.
 
-mod limits;
 mod otlp;
+mod span_limits;
 mod words;
 
-pub use limits::Limits;
 pub use otlp::{Otlp, PerSignal};
+pub use span_limits::SpanLimits;
 
 /// Everything that set-up depends on. [`Settings::from_env`] fills it; tests build it by hand.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Settings {
     /// How OTLP leaves, for each signal.
     pub otlp: PerSignal<Otlp>,
     /// How much one span may hold.
-    pub limits: Limits,
+    pub limits: SpanLimits,
     /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram`.
     pub exponential_histograms: bool,
 }
@@ -115,7 +115,7 @@ impl Settings {
             sdk_log_level: sdk_log_level(get("OTEL_LOG_LEVEL"))?,
             log_filter: get("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
             otlp: otlp::read(&get)?,
-            limits: limits::read(&get)?,
+            limits: span_limits::read(&get)?,
             exponential_histograms: get(words::HISTOGRAM).as_deref() == Some(words::EXPONENTIAL),
         })
     }

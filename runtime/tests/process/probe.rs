@@ -12,15 +12,15 @@ use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use clap::Parser;
 use http::{HeaderMap, Request, StatusCode};
-use runtime::{Deadline, Health, Part, ProcessOptions, Refusal, ServeError, Shutdown};
+use runtime::{Deadline, Health, PartInfo, ProcessOptions, Refusal, ServeError, Shutdown};
 use serde_json::{Value, json};
 use telemetry::client::HttpClient;
-use telemetry::server::{Failure, Options};
+use telemetry::server::{Options, RequestFailure};
 use telemetry::{Span, WithSpan, db, task};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-const PART: Part = Part {
+const PART: PartInfo = PartInfo {
     name: "probe",
     version: "1.2.3",
     listen_flag: "--listen",
@@ -205,7 +205,7 @@ struct Empty(#[source] io::Error);
 
 async fn fail() -> Response {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "try later");
-    response.extensions_mut().insert(Failure::new(
+    response.extensions_mut().insert(RequestFailure::new(
         Empty(io::Error::other("nobody filled it")),
         "shelf_empty",
     ));

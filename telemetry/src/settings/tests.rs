@@ -36,7 +36,7 @@ fn without_variables_everything_goes_to_otlp() {
     assert_eq!(settings.sdk_log_level, None);
     assert_eq!(settings.otlp.traces.timeout, Duration::from_secs(10));
     assert!(!settings.otlp.traces.json && !settings.exponential_histograms);
-    assert_eq!(settings.limits, super::Limits::default());
+    assert_eq!(settings.limits, super::SpanLimits::default());
 }
 
 #[test]
