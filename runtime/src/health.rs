@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 /// Readiness of one service, shared by the parts that know something about it.
 ///
-/// Readiness never asks another service: one slow dependency would make the whole fleet unready. A degraded service stays
-/// ready and reports it in the detail.
+/// Readiness never asks another service: one slow dependency would make the whole fleet unready. A
+/// degraded service stays ready and reports it in the detail.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     state: Arc<HealthState>,
@@ -32,10 +32,12 @@ impl Health {
         Self::default()
     }
 
-    /// `GET /livez` and `GET /readyz`; they stay outside the telemetry layer, since probes are not traced.
+    /// `GET /livez` and `GET /readyz`; they stay outside the telemetry layer, since probes are not
+    /// traced.
     ///
-    /// Write `health.routes().merge(traced)`: axum keeps the default fallback of the router that is merged in. The other way
-    /// round, unknown paths would be answered without a span, unless the service has a fallback of its own.
+    /// Write `health.routes().merge(traced)`: axum keeps the default fallback of the router that is
+    /// merged in. The other way round, unknown paths would be answered without a span, unless the
+    /// service has a fallback of its own.
     pub fn routes(&self) -> Router {
         let health = self.clone();
         Router::new()

@@ -1,6 +1,8 @@
-//! How every part of Throughline is a process: it binds, admits, serves, drains, flushes its telemetry and exits.
+//! How every part of Throughline is a process: it binds, admits, serves, drains, flushes its
+//! telemetry and exits.
 //!
-//! The services hand over a router. Why this is a package of its own: docs/adr/0003-runtime-package.md.
+//! The services hand over a router. Why this is a package of its own:
+//! docs/adr/0003-runtime-package.md.
 
 mod health;
 mod limits;

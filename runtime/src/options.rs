@@ -6,19 +6,49 @@ use std::time::Duration;
 #[derive(Clone, Debug, clap::Args)]
 pub struct ProcessOptions {
     /// Requests that may be in flight at once; more are refused with 429
-    #[arg(long, env = "THROUGHLINE_MAX_IN_FLIGHT", default_value_t = 512, value_parser = in_flight, value_name = "N")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_MAX_IN_FLIGHT",
+        default_value_t = 512,
+        value_parser = in_flight,
+        value_name = "N",
+    )]
     pub max_in_flight: usize,
     /// Time for one request, such as 500ms or 10s; then the answer is 504
-    #[arg(long, env = "THROUGHLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = wait, value_name = "TIME")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_REQUEST_TIMEOUT",
+        default_value = "10s",
+        value_parser = wait,
+        value_name = "TIME",
+    )]
     pub request_timeout: Duration,
     /// Time for a client to send the head of its next request; idle connections are closed after it
-    #[arg(long, env = "THROUGHLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = wait, value_name = "TIME")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_HEADER_TIMEOUT",
+        default_value = "10s",
+        value_parser = wait,
+        value_name = "TIME",
+    )]
     pub header_timeout: Duration,
     /// Time for requests in flight to finish after a stop signal
-    #[arg(long, env = "THROUGHLINE_DRAIN_TIMEOUT", default_value = "3s", value_parser = wait, value_name = "TIME")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_DRAIN_TIMEOUT",
+        default_value = "3s",
+        value_parser = wait,
+        value_name = "TIME",
+    )]
     pub drain_timeout: Duration,
     /// Time for the last telemetry to leave at exit
-    #[arg(long, env = "THROUGHLINE_FLUSH_TIMEOUT", default_value = "2s", value_parser = wait, value_name = "TIME")]
+    #[arg(
+        long,
+        env = "THROUGHLINE_FLUSH_TIMEOUT",
+        default_value = "2s",
+        value_parser = wait,
+        value_name = "TIME",
+    )]
     pub flush_timeout: Duration,
     /// Stop when standard input ends: the lifeline of a process whose parent may be killed
     #[arg(long, hide = true)]
@@ -39,7 +69,8 @@ impl Default for ProcessOptions {
     }
 }
 
-/// The longest time that an option takes: adding a longer one to the clock can overflow on some systems.
+/// The longest time that an option takes: adding a longer one to the clock can overflow on some
+/// systems.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// Reads the time of an option: `250ms`, `10s`, `2m`, `12h` or `30d`.

@@ -46,7 +46,8 @@ pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener
         })
 }
 
-/// Runs one part: sets up telemetry, binds, calls `serve` until it returns, and flushes on every way out.
+/// Runs one part: sets up telemetry, binds, calls `serve` until it returns, and flushes on every
+/// way out.
 pub fn run<F, Fut, E>(
     part: &PartInfo,
     listen: SocketAddr,
@@ -64,7 +65,8 @@ where
     };
     let outcome = block_on(part, listen, options, serve);
     if let Err(error) = &outcome {
-        tracing::error!(name: "server.failed", error = chain(error.as_ref()), "{} stops: {}", part.name, chain(error.as_ref()));
+        let error = chain(error.as_ref());
+        tracing::error!(name: "server.failed", error, "{} stops: {error}", part.name);
     }
     telemetry.shutdown(options.flush_timeout);
     if outcome.is_ok() {

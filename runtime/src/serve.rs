@@ -27,7 +27,8 @@ use crate::shutdown::Shutdown;
 
 /// How long a drain waits for the first request of a connection, which its client opened in time.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood could hold the drain.
+/// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood
+/// could hold the drain.
 const LAST_CONNECTIONS: usize = 1024;
 
 /// Serving ended badly.
@@ -41,8 +42,8 @@ pub enum ServeError {
     },
 }
 
-/// Answers connections of `listener` until `shutdown`, then drains: readiness goes off, accepting stops, requests in
-/// flight finish within the drain timeout.
+/// Answers connections of `listener` until `shutdown`, then drains: readiness goes off, accepting
+/// stops, requests in flight finish within the drain timeout.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -58,7 +59,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => connections.open(stream, peer),
-            // Out of file descriptors or a connection reset before it was accepted: neither ends the service.
+            // Out of file descriptors or a connection reset before it was accepted: neither ends
+            // the service.
             Err(error) => {
                 tracing::warn!(name: "server.accept_failed", %error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -66,7 +68,8 @@ pub async fn serve(
         }
     }
     health.drain();
-    // The clients of these connections are already connected; closing the listener would reset them.
+    // The clients of these connections are already connected; closing the listener would reset
+    // them.
     for _ in 0..LAST_CONNECTIONS {
         let Some((stream, peer)) = waiting(&listener).await else {
             break;
@@ -121,7 +124,8 @@ impl Connections {
         reason = "a connection has no trace context; each of its requests gets its own"
     )]
     fn open(&self, stream: TcpStream, peer: SocketAddr) {
-        // Small answers must not wait for the acknowledgement of earlier ones. A failure costs only time.
+        // Small answers must not wait for the acknowledgement of earlier ones. A failure costs only
+        // time.
         let _ = stream.set_nodelay(true);
         let has_request = Arc::new(AtomicBool::new(false));
         let service = {
@@ -154,8 +158,8 @@ impl Connections {
                 _ = connection.as_mut() => return,
                 () = shutdown.wait() => {}
             }
-            // hyper closes a connection without a request at once, although its first one may be on the way
-            // (https://github.com/hyperium/hyper/issues/3792).
+            // hyper closes a connection without a request at once, although its first one may be on
+            // the way (https://github.com/hyperium/hyper/issues/3792).
             if !has_request.load(Ordering::Acquire)
                 && tokio::time::timeout(FIRST_REQUEST, connection.as_mut())
                     .await
@@ -178,7 +182,8 @@ impl Connections {
         } = self;
         drop(alive);
         let in_time = tokio::time::timeout(deadline, gone.recv()).await.is_ok();
-        // A connection that waits for no answer, for example after half a request head, is cut off without an error.
+        // A connection that waits for no answer, for example after half a request head, is cut off
+        // without an error.
         if in_time || in_flight.load(Ordering::Acquire) == 0 {
             Ok(())
         } else {

@@ -6,7 +6,8 @@ use std::io::Read;
 use tokio::signal::unix;
 use tokio::sync::watch;
 
-/// Whether the process should stop. It is cheap to clone and can be waited for at any time, also after the stop.
+/// Whether the process should stop. It is cheap to clone and can be waited for at any time, also
+/// after the stop.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     stop: watch::Receiver<bool>,
@@ -25,10 +26,11 @@ impl Shutdown {
         (Trigger { stop: sender }, Self { stop: receiver })
     }
 
-    /// Stops on SIGINT and SIGTERM, and with `with_parent` when standard input ends. A second signal exits at once.
+    /// Stops on SIGINT and SIGTERM, and with `with_parent` when standard input ends. A second
+    /// signal exits at once.
     ///
-    /// Call it inside a Tokio runtime. A child process watches standard input, since the kernel closes the pipe on every
-    /// system however the parent ends, even when it is killed.
+    /// Call it inside a Tokio runtime. A child process watches standard input, since the kernel
+    /// closes the pipe on every system however the parent ends, even when it is killed.
     pub fn of_process(with_parent: bool) -> Self {
         let (trigger, shutdown) = Self::pair();
         let trigger = std::sync::Arc::new(trigger);
@@ -41,7 +43,8 @@ impl Shutdown {
                 trigger.stop();
             });
         }
-        // Registered before this returns: by the system's default, an early signal would kill the process.
+        // Registered before this returns: by the system's default, an early signal would kill the
+        // process.
         let mut signals = Signals::take();
         telemetry::task::spawn(async move {
             signals.next().await;

@@ -1,4 +1,5 @@
-//! The only HTTP client: a CLIENT span for each call, the trace context injected, one deadline for the whole exchange.
+//! The only HTTP client: a CLIENT span for each call, the trace context injected, one deadline for
+//! the whole exchange.
 
 mod address;
 mod call;
@@ -17,11 +18,12 @@ use call::ClientCall;
 /// The largest answer that is read into memory.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
-/// Idle connections are closed sooner than the services close them (`--header-timeout`, 10 s): a request on a connection
-/// that is being closed would be lost, and a POST is not sent twice.
+/// Idle connections are closed sooner than the services close them (`--header-timeout`, 10 s): a
+/// request on a connection that is being closed would be lost, and a POST is not sent twice.
 const POOL_IDLE: Duration = Duration::from_secs(5);
 
-/// Attributes of one call's span beyond the conventions, such as `ml.variant`: an extension of its request.
+/// Attributes of one call's span beyond the conventions, such as `ml.variant`: an extension of its
+/// request.
 #[derive(Clone, Debug, Default)]
 pub struct SpanAttributes(pub Vec<KeyValue>);
 
@@ -98,8 +100,8 @@ impl HttpClient {
         Ok(Self { inner })
     }
 
-    /// Sends one request and reads the whole answer, all within `timeout`, in a span named after the method. The span also
-    /// has the [`SpanAttributes`] of the request's extensions.
+    /// Sends one request and reads the whole answer, all within `timeout`, in a span named after
+    /// the method. The span also has the [`SpanAttributes`] of the request's extensions.
     pub async fn send(
         &self,
         mut request: Request<Bytes>,
@@ -177,7 +179,8 @@ fn broken_off(source: reqwest::Error, address: &ServerAddress) -> ClientError {
     }
 }
 
-/// Writes the context into outgoing headers, also for services that use the client of another library.
+/// Writes the context into outgoing headers, also for services that use the client of another
+/// library.
 pub fn inject(context: &Context, headers: &mut HeaderMap) {
     global::get_text_map_propagator(|propagator| {
         propagator.inject_context(context, &mut HeaderInjector(headers))

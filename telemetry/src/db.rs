@@ -1,4 +1,5 @@
-//! CLIENT spans and the duration metric of storage calls, by the database conventions of OpenTelemetry.
+//! CLIENT spans and the duration metric of storage calls, by the database conventions of
+//! OpenTelemetry.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -50,7 +51,8 @@ pub struct DbSpan {
     failure: Mutex<Vec<KeyValue>>,
 }
 
-/// An operation that was called before: its attributes, made once and shared, and the metric of its successes.
+/// An operation that was called before: its attributes, made once and shared, and the metric of its
+/// successes.
 #[derive(Clone, Debug)]
 struct KnownOperation {
     labels: Vec<KeyValue>,
@@ -62,7 +64,8 @@ pub fn start(operation: Operation) -> DbSpan {
     start_with(operation, Vec::new())
 }
 
-/// The same with more attributes on the span, such as `db.operation.batch.size` or `server.address`.
+/// The same with more attributes on the span, such as `db.operation.batch.size` or
+/// `server.address`.
 pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
     let name = [operation.operation, " ", &operation.collection].concat();
     let known = KNOWN.get_or_insert_with(&operation, || KnownOperation::of(operation.clone()));
@@ -90,7 +93,8 @@ impl DbSpan {
         self.span.context_ref().span().set_attribute(code);
     }
 
-    /// Marks the call as failed, on the span and in the metric. `error_type` is the engine's word, such as `SQLITE_BUSY`.
+    /// Marks the call as failed, on the span and in the metric. `error_type` is the engine's word,
+    /// such as `SQLITE_BUSY`.
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {
         fail(
@@ -142,7 +146,8 @@ impl Drop for DbSpan {
         let failure = self.failure.lock();
         let seconds = self.start.elapsed().as_secs_f64();
         match (&self.known, failure.is_empty()) {
-            // Bound at the first success: a bound instrument is exported even if nothing was recorded with it.
+            // Bound at the first success: a bound instrument is exported even if nothing was
+            // recorded with it.
             (Cow::Borrowed(KnownOperation { labels, duration }), true) => {
                 duration
                     .get_or_init(|| DURATION.bind(labels))

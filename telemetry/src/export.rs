@@ -1,5 +1,5 @@
-//! How telemetry leaves the process: the export of span batches, the transport of all three signals, and the counts of
-//! what was lost on the way.
+//! How telemetry leaves the process: the export of span batches, the transport of all three
+//! signals, and the counts of what was lost on the way.
 
 mod counts;
 mod normalize;

@@ -32,7 +32,8 @@ impl Guard {
         Self { providers }
     }
 
-    /// Flushes all three signals and gives up after `deadline`: a dead collector delays the exit by no more than that.
+    /// Flushes all three signals and gives up after `deadline`: a dead collector delays the exit by
+    /// no more than that.
     pub fn shutdown(mut self, deadline: Duration) -> Lost {
         match self.providers.take() {
             Some(providers) => flush(&providers, deadline),
@@ -63,8 +64,8 @@ fn flush(providers: &Providers, deadline: Duration) -> Lost {
 
 /// Shuts the three providers down; false when that did not end within `deadline`.
 ///
-/// Their own results are not used: in opentelemetry_sdk 0.33.1 the tracer provider answers `Ok` although the last export
-/// failed (no issue was found upstream).
+/// Their own results are not used: in opentelemetry_sdk 0.33.1 the tracer provider answers `Ok`
+/// although the last export failed (no issue was found upstream).
 fn shut_down(providers: &Providers, deadline: Duration) -> bool {
     let end = Instant::now() + deadline;
     let (tracer, logger) = (providers.tracer.clone(), providers.logger.clone());
@@ -72,7 +73,8 @@ fn shut_down(providers: &Providers, deadline: Duration) -> bool {
         Box::new(move || drop(tracer.shutdown_with_timeout(deadline))),
         Box::new(move || drop(logger.shutdown_with_timeout(deadline))),
     ]);
-    // Metrics are exported last, since they count what became of spans and log records. Half of the time is theirs.
+    // Metrics are exported last, since they count what became of spans and log records. Half of the
+    // time is theirs.
     let early = spans_and_logs.ended_by(Instant::now() + deadline / 2);
     let meter = providers.meter.clone();
     let metrics = Threads::start(vec![Box::new(move || {
@@ -94,8 +96,8 @@ fn log(lost: Lost) {
     );
 }
 
-/// Threads that hold the other end of a channel until they end. They may outlive the deadline, and then end with the
-/// process.
+/// Threads that hold the other end of a channel until they end. They may outlive the deadline, and
+/// then end with the process.
 struct Threads {
     ended: mpsc::Receiver<Infallible>,
 }

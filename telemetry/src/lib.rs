@@ -1,8 +1,10 @@
-//! The only crate that knows the OpenTelemetry SDK: set-up, and the few interfaces through which telemetry is made.
+//! The only crate that knows the OpenTelemetry SDK: set-up, and the few interfaces through which
+//! telemetry is made.
 //!
-//! A process calls [`init`] once, before its Tokio runtime, and [`Guard::shutdown`] on every way out. In between, the
-//! services use [`server`] for SERVER spans, [`client`] for HTTP calls, [`db`] for storage calls, [`Span`] for the work
-//! inside, [`metrics`] for instruments, and `tracing` macros for log records.
+//! A process calls [`init`] once, before its Tokio runtime, and [`Guard::shutdown`] on every way
+//! out. In between, the services use [`server`] for SERVER spans, [`client`] for HTTP calls, [`db`]
+//! for storage calls, [`Span`] for the work inside, [`metrics`] for instruments, and `tracing`
+//! macros for log records.
 
 pub mod settings;
 
@@ -22,13 +24,15 @@ mod process_metrics;
 mod propagation;
 
 mod error;
+mod error_chain;
 mod export;
 mod guard;
 mod logs;
 mod providers;
 mod resource;
 
-pub use error::{Error, chain};
+pub use error::Error;
+pub use error_chain::chain;
 pub use guard::{Guard, Lost};
 pub use opentelemetry::{Context, KeyValue, Value};
 pub use resource::{revision, set_revision};
@@ -42,7 +46,8 @@ use opentelemetry::global;
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Sets up logs, traces, metrics and propagation for this process. Call it outside the Tokio runtime.
+/// Sets up logs, traces, metrics and propagation for this process. Call it outside the Tokio
+/// runtime.
 pub fn init(settings: &Settings) -> Result<Guard, Error> {
     if STARTED.swap(true, Ordering::AcqRel) {
         return Err(Error::Twice);

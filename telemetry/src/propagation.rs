@@ -13,9 +13,9 @@ const TRACESTATE: &str = "tracestate";
 
 /// Reads and writes the two headers as the SDK's propagator does, but rejects malformed ones.
 ///
-/// The propagator of opentelemetry_sdk 0.33.1 accepts short ids (`00-abc-def-01`) and pads them with zeros (no issue was
-/// found upstream). The request would then belong to a trace that no other service has. By W3C a malformed header starts
-/// a new trace.
+/// The propagator of opentelemetry_sdk 0.33.1 accepts short ids (`00-abc-def-01`) and pads them
+/// with zeros (no issue was found upstream). The request would then belong to a trace that no other
+/// service has. By W3C a malformed header starts a new trace.
 #[derive(Debug, Default)]
 pub(crate) struct TraceContext {
     inner: TraceContextPropagator,
@@ -55,8 +55,9 @@ impl TextMapPropagator for TraceContext {
     }
 }
 
-/// Reads `version-traceid-spanid-flags` in lower-case hex of 2, 32, 16 and 2 digits, with ids that are not zero. Version
-/// `ff` is forbidden, version `00` ends after the flags, and a later version may go on after a further `-`.
+/// Reads `version-traceid-spanid-flags` in lower-case hex of 2, 32, 16 and 2 digits, with ids that
+/// are not zero. Version `ff` is forbidden, version `00` ends after the flags, and a later version
+/// may go on after a further `-`.
 pub(crate) fn parse(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let mut parts = value.splitn(5, '-');
     let [version] = lower_hex(parts.next()?)?;

@@ -1,4 +1,5 @@
-//! The SDK's providers, built from settings. Nothing here touches global state but the meter (see [`build`]).
+//! The SDK's providers, built from settings. Nothing here touches global state but the meter (see
+//! [`build`]).
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::propagation::TraceContext;
 use crate::resource::resource;
 use crate::settings::{Exporter, Otlp, Propagator, Settings, SpanLimits};
 
-/// Spans that may wait for export. The SDK's 2,048 are full after a third of a second of a busy gateway on two cores.
+/// Spans that may wait for export. Under load a gateway fills the 2,048 places of the SDK while one
+/// batch is being sent again.
 const SPAN_QUEUE: usize = 16_384;
 
 /// The three providers, and the counts of what their exporters lost.
@@ -36,8 +38,8 @@ pub(crate) struct Providers {
     pub(crate) counts: Arc<ExportCounts>,
 }
 
-/// Builds all providers. The meter provider becomes the global one first: the batch processors take their own counters
-/// from the global meter while they are built.
+/// Builds all providers. The meter provider becomes the global one first: the batch processors take
+/// their own counters from the global meter while they are built.
 pub(crate) fn build(settings: &Settings) -> Result<Providers, Error> {
     let resource = resource(settings);
     let counts = Arc::new(ExportCounts::default());
@@ -146,7 +148,8 @@ fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterPro
     })
 }
 
-/// The view that turns every histogram into an exponential one, with the sizes that the specification gives.
+/// The view that turns every histogram into an exponential one, with the sizes that the
+/// specification gives.
 fn exponential(instrument: &Instrument) -> Option<Stream> {
     if instrument.kind() != InstrumentKind::Histogram {
         return None;

@@ -11,7 +11,8 @@ use crate::settings::Settings;
 
 static REVISION: OnceLock<&'static str> = OnceLock::new();
 
-/// Sets the commit that the program was built from, for `vcs.ref.head.revision`; call it before [`crate::init`].
+/// Sets the commit that the program was built from, for `vcs.ref.head.revision`; call it before
+/// `init`.
 pub fn set_revision(revision: &'static str) {
     // A second call in one process would repeat the revision of the same build.
     let _ = REVISION.set(revision);
@@ -44,7 +45,8 @@ pub(crate) fn resource(settings: &Settings) -> Resource {
             Box::new(TelemetryResourceDetector),
             Box::new(EnvResourceDetector::new()),
         ])
-        // The settings know whether `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` named the service.
+        // The settings know whether `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` named the
+        // service.
         .with_service_name(settings.service_name.clone())
         .build()
 }

@@ -1,8 +1,8 @@
 //! The SERVER span of every request: a tower layer by the HTTP conventions of OpenTelemetry 1.44.
 //!
-//! The layer makes the span and the metrics, answers with `traceresponse`, answers 500 when a handler panics, and
-//! injects the faults on purpose. Put it around the routes with `Router::layer`, so that the matched route is known;
-//! health routes stay outside.
+//! The layer makes the span and the metrics, answers with `traceresponse`, answers 500 when a
+//! handler panics, and injects the faults on purpose. Put it around the routes with
+//! `Router::layer`, so that the matched route is known; health routes stay outside.
 
 mod faults;
 mod metrics;
@@ -45,11 +45,13 @@ pub struct Options {
     pub service: &'static str,
     /// Whether faults on purpose are injected at all (`--allow-faults`).
     pub allow_faults: bool,
-    /// Writes an error answer in the service's own protocol, for a fault on purpose and for a panic.
+    /// Writes an error answer in the service's own protocol, for a fault on purpose and for a
+    /// panic.
     pub fault_response: fn(StatusCode, &str) -> Response,
 }
 
-/// The address of a request's client as text, an extension of the request. It is written once for a connection.
+/// The address of a request's client as text, an extension of the request. It is written once for a
+/// connection.
 #[derive(Clone, Debug)]
 pub struct ClientAddress(Arc<str>);
 
@@ -59,8 +61,8 @@ impl From<IpAddr> for ClientAddress {
     }
 }
 
-/// Why a request failed, as an extension of its response: the client gets a plain sentence, the trace gets the error
-/// with its causes.
+/// Why a request failed, as an extension of its response: the client gets a plain sentence, the
+/// trace gets the error with its causes.
 #[derive(Clone, Debug)]
 pub struct RequestFailure {
     error: Arc<dyn Error + Send + Sync>,
@@ -130,7 +132,8 @@ where
             .allow_faults
             .then(|| fault::for_service(&context, options.service))
             .flatten();
-        // The service that was polled ready is the one to call; its clone waits for the next request.
+        // The service that was polled ready is the one to call; its clone waits for the next
+        // request.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let answer = async move {
@@ -144,7 +147,8 @@ where
                 Some(Fault::Drop) => Ok(faults::dropped(options)),
             }
         };
-        // Nothing of the request is used after a panic, and shared state is behind locks that a panic releases.
+        // Nothing of the request is used after a panic, and shared state is behind locks that a
+        // panic releases.
         let answer = AssertUnwindSafe(answer.with_context(context)).catch_unwind();
         Box::pin(async move {
             let response = match answer.await {
@@ -156,7 +160,8 @@ where
     }
 }
 
-/// The span of a request under way. When it is dropped without [`ServerSpan::finish`], the client has left.
+/// The span of a request under way. When it is dropped without [`ServerSpan::finish`], the client
+/// has left.
 struct ServerSpan {
     span: Span,
     start: Instant,
@@ -223,7 +228,8 @@ impl ServerSpan {
         response
     }
 
-    /// Marks the span as failed, by the failure that the service attached or else by the status alone.
+    /// Marks the span as failed, by the failure that the service attached or else by the status
+    /// alone.
     fn fail(&self, status: StatusCode, failure: Option<&RequestFailure>) -> KeyValue {
         let context = self.span.context_ref();
         if let Some(failure) = failure {
@@ -276,8 +282,9 @@ fn remote_parent(request: &Request<Body>) -> Context {
     })
 }
 
-/// `traceresponse` of W3C Trace Context level 2: the ids of the SERVER span, by which a caller can find the trace.
-/// Without telemetry the context holds the caller's own span, so there is no header.
+/// `traceresponse` of W3C Trace Context level 2: the ids of the SERVER span, by which a caller can
+/// find the trace. Without telemetry the context holds the caller's own span, so there is no
+/// header.
 fn traceresponse(context: &Context) -> Option<HeaderValue> {
     let span = context.span();
     let ids = span.span_context();

@@ -1,7 +1,7 @@
 //! INTERNAL spans, the current span, and the failure of a span.
 //!
-//! Spans go through the OpenTelemetry API and not through `tracing` (docs/adr/0001). A [`Span`] ends when it is dropped,
-//! so an early return or a cancelled future still ends it.
+//! Spans go through the OpenTelemetry API and not through `tracing` (docs/adr/0001). A [`Span`]
+//! ends when it is dropped, so an early return or a cancelled future still ends it.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -13,7 +13,7 @@ use opentelemetry::context::{FutureExt, WithContext};
 use opentelemetry::trace::{Link, SpanBuilder, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
-use crate::error::causes;
+use crate::error_chain::causes;
 use crate::span_ref::SpanRef;
 use crate::{attr, tracer};
 
@@ -50,7 +50,8 @@ impl Span {
         )
     }
 
-    /// Starts an INTERNAL span with a start time of the past, for work that is recorded after it was done.
+    /// Starts an INTERNAL span with a start time of the past, for work that is recorded after it
+    /// was done.
     pub fn start_at(
         name: impl Into<Cow<'static, str>>,
         attributes: Vec<KeyValue>,
@@ -68,7 +69,8 @@ impl Span {
         }
     }
 
-    /// Sets an attribute; a later value replaces an earlier one (at export, since the SDK keeps both).
+    /// Sets an attribute; a later value replaces an earlier one (at export, since the SDK keeps
+    /// both).
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         self.context.span().set_attribute(KeyValue::new(key, value));
     }
@@ -78,7 +80,8 @@ impl Span {
         self.context.span().add_event(name, attributes);
     }
 
-    /// Marks the span as failed: status ERROR, `error.type`, and an exception log record with the chain of causes.
+    /// Marks the span as failed: status ERROR, `error.type`, and an exception log record with the
+    /// chain of causes.
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {
         fail(&self.context, error, error_type, Location::caller());
@@ -99,7 +102,8 @@ impl Span {
         &self.context
     }
 
-    /// The reference by which this span can be found later. `None` without telemetry, and for a span that is not sampled.
+    /// The reference by which this span can be found later. `None` without telemetry, and for a
+    /// span that is not sampled.
     pub fn span_ref(&self) -> Option<SpanRef> {
         SpanRef::recorded(&self.context)
     }
@@ -112,12 +116,14 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // Clones of the context may outlive this span in commands for other threads, so it is ended here.
+        // Clones of the context may outlive this span in commands for other threads, so it is ended
+        // here.
         self.context.span().end();
     }
 }
 
-/// The span that is current in the calling task or thread, such as the SERVER span inside a handler.
+/// The span that is current in the calling task or thread, such as the SERVER span inside a
+/// handler.
 #[derive(Debug)]
 pub struct CurrentSpan {
     context: Context,
@@ -154,12 +160,14 @@ impl CurrentSpan {
         fail(&self.context, error, error_type, Location::caller());
     }
 
-    /// The reference by which this span can be found later. `None` without telemetry, and for a span that is not sampled.
+    /// The reference by which this span can be found later. `None` without telemetry, and for a
+    /// span that is not sampled.
     pub fn span_ref(&self) -> Option<SpanRef> {
         SpanRef::recorded(&self.context)
     }
 
-    /// The trace of the caller, sampled or not, as its log records name it: 32 lower-case hex digits.
+    /// The trace of the caller, sampled or not, as its log records name it: 32 lower-case hex
+    /// digits.
     pub fn trace_id(&self) -> Option<String> {
         SpanRef::of(&self.context).map(|ids| ids.trace_id)
     }
@@ -193,7 +201,8 @@ pub(crate) fn builder(
 
 /// Sets status and `error.type` on the span of `context`, and logs the exception.
 ///
-/// The exception is a log event and not a span event, as the conventions now ask; Elastic counts errors by it.
+/// The exception is a log event and not a span event, as the conventions now ask; Elastic counts
+/// errors by it.
 pub(crate) fn fail(
     context: &Context,
     error: &dyn Error,
@@ -216,8 +225,8 @@ pub(crate) fn fail(
     });
 }
 
-/// Where the error was recorded and what caused it. The frames follow when `RUST_BACKTRACE` asks for them: walking the
-/// stack of every failed request would make an outage slower.
+/// Where the error was recorded and what caused it. The frames follow when `RUST_BACKTRACE` asks
+/// for them: walking the stack of every failed request would make an outage slower.
 fn stack_trace(error: &dyn Error, at: &Location<'_>) -> String {
     let mut text = format!("{error}\n    at {}:{}", at.file(), at.line());
     for cause in causes(error) {

@@ -34,7 +34,8 @@ impl SpanRef {
         format!("00-{}-{}-01", self.trace_id, self.span_id)
     }
 
-    /// The ids that log records show: those of the current span, or without telemetry those of the caller's.
+    /// The ids that log records show: those of the current span, or without telemetry those of the
+    /// caller's.
     pub(crate) fn of(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();
@@ -49,7 +50,8 @@ impl SpanRef {
         }
     }
 
-    /// The span of `context` when it is a sampled one of this process. A remote one means that none was started here.
+    /// The span of `context` when it is a sampled one of this process. A remote one means that none
+    /// was started here.
     pub(crate) fn recorded(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();

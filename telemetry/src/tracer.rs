@@ -15,7 +15,8 @@ pub(crate) fn install(provider: &SdkTracerProvider) -> bool {
     TRACER.set(provider.tracer(SCOPE)).is_ok()
 }
 
-/// Starts a span below `parent`. Without the SDK the parent's ids are passed on unchanged, as the API specifies.
+/// Starts a span below `parent`. Without the SDK the parent's ids are passed on unchanged, as the
+/// API specifies.
 ///
 /// The tracer is the SDK's own type and not the global one, which would box every span.
 pub(crate) fn start(builder: SpanBuilder, parent: &Context) -> Context {

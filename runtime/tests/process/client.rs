@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use crate::collector::{CLIENT, Collector, ERROR, UNSET};
 use crate::process::Process;
 
-/// A server that takes one connection, reads the request's head, and says `answer` before it closes.
+/// A server that takes one connection, reads the request's head, and sends `answer` before it
+/// closes.
 fn server(answer: impl FnOnce(std::net::TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -28,7 +29,7 @@ fn refused() -> String {
     format!("http://{}/", listener.local_addr().expect("an address"))
 }
 
-/// Calls `to` through a probe; the body tells what the client made of it.
+/// Calls `to` through a probe, which answers with the outcome.
 fn call(to: &str, timeout: u32) -> (String, Collector) {
     let collector = Collector::start();
     let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "");
@@ -108,7 +109,7 @@ fn an_answer_with_an_error_status_is_an_answer_and_marks_the_span() {
         assert_eq!(span.attributes["http.response.status_code"], status);
         assert!(
             collector.logs().iter().all(|log| log.event != "exception"),
-            "the server tells of its error itself"
+            "the server logs its own error"
         );
     }
 }

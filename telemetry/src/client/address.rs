@@ -7,7 +7,8 @@ use http::Uri;
 
 use crate::server::redact;
 
-/// Host and port of a request, and its whole address without credentials and query values, for the span.
+/// Host and port of a request, and its whole address without credentials and query values, for the
+/// span.
 pub(super) struct ServerAddress {
     pub(super) host: Arc<str>,
     pub(super) port: u16,

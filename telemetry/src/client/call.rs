@@ -1,4 +1,5 @@
-//! One call: its CLIENT span and the duration metric, by the HTTP conventions of OpenTelemetry 1.44.
+//! One call: its CLIENT span and the duration metric, by the HTTP conventions of OpenTelemetry
+//! 1.44.
 
 use std::panic::Location;
 use std::sync::{Arc, LazyLock};
@@ -27,7 +28,8 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 });
 static BOUND: FixedMap<CallOutcome, BoundHistogram<f64>> = FixedMap::new();
 
-/// A call under way. When it is dropped without [`ClientCall::finish`], the caller has cancelled it.
+/// A call under way. When it is dropped without [`ClientCall::finish`], the caller has cancelled
+/// it.
 pub(super) struct ClientCall {
     span: Span,
     start: Instant,
@@ -109,7 +111,8 @@ impl ClientCall {
         let [code, version] = outcome.attributes();
         let span = self.span.context_ref().span();
         span.set_attributes([code.clone(), version.clone()]);
-        // For a client both 4xx and 5xx are errors. The server logs the exception, so none is logged here.
+        // For a client both 4xx and 5xx are errors. The server logs the exception, so none is
+        // logged here.
         if status.is_client_error() || status.is_server_error() {
             let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
             span.set_status(Status::error(""));

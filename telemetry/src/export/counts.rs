@@ -1,8 +1,9 @@
 //! Counts of what was offered for export, what the collector took, and what was lost.
 //!
-//! The SDK counts what its queues drop, but not what an export loses (opentelemetry_sdk 0.33.1; no issue was found
-//! upstream). Every item is counted here, for the metrics and for the last log line of a process: what was offered and
-//! never exported is lost, whether a queue was full, an export failed, or the last flush did not end in time.
+//! The SDK counts what its queues drop, but not what an export loses (opentelemetry_sdk 0.33.1; no
+//! issue was found upstream). Every item is counted here, for the metrics and for the last log line
+//! of a process: what was offered and never exported is lost, whether a queue was full, an export
+//! failed, or the last flush did not end in time.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -76,15 +77,20 @@ impl SignalCounts {
         self.metric.add(items, &[]);
     }
 
-    /// Counts items that the collector did not take. The first loss of an outage is logged: a dead collector must not
-    /// fill the log as well.
+    /// Counts items that the collector did not take. The first loss of an outage is logged: a dead
+    /// collector must not fill the log as well.
     pub(super) fn failed(&self, items: u64, error_type: &'static str, error: &dyn Display) {
         self.failed.fetch_add(items, Ordering::Relaxed);
         self.metric
             .add(items, &[KeyValue::new(attr::ERROR_TYPE, error_type)]);
         let signal = self.signal;
         if !self.failing.swap(true, Ordering::Relaxed) {
-            tracing::warn!(name: "telemetry.export_failed", signal, %error, "{signal} cannot be exported and are lost until the collector takes them: {error}");
+            tracing::warn!(
+                name: "telemetry.export_failed",
+                signal,
+                %error,
+                "{signal} are lost until the collector takes them: {error}"
+            );
         }
     }
 
@@ -92,7 +98,12 @@ impl SignalCounts {
     pub(super) fn succeeded(&self) {
         let signal = self.signal;
         if self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!(name: "telemetry.export_recovered", signal, lost = self.failed.load(Ordering::Relaxed), "{signal} are exported again");
+            tracing::info!(
+                name: "telemetry.export_recovered",
+                signal,
+                lost = self.failed.load(Ordering::Relaxed),
+                "{signal} are exported again"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Attributes of spans as the specification wants them, written just before the export and off the path of requests.
+//! Attributes of spans as the specification wants them, written just before the export and off the
+//! path of requests.
 
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 /// An exporter that normalizes the attributes of spans before `inner` exports them.
 ///
-/// The SDK appends an attribute that is set twice, where the specification keeps the later value alone
-/// (<https://github.com/open-telemetry/opentelemetry-rust/issues/1300>). It also ignores
-/// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT` (<https://github.com/open-telemetry/opentelemetry-rust/issues/3374>).
+/// The SDK appends an attribute that is set twice, where the specification keeps the later value
+/// alone (<https://github.com/open-telemetry/opentelemetry-rust/issues/1300>). It also ignores
+/// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`
+/// (<https://github.com/open-telemetry/opentelemetry-rust/issues/3374>).
 #[derive(Debug)]
 pub(crate) struct Normalizing<E> {
     pub(crate) inner: E,

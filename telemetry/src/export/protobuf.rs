@@ -1,7 +1,7 @@
 //! A batch of spans as OTLP protobuf, written straight from the SDK's own form.
 //!
-//! Messages: opentelemetry-proto 1.x, `trace.proto`, `common.proto` and `resource.proto`. `export/tests.rs` compares the
-//! bytes with those of the `opentelemetry-proto` crate.
+//! Messages: opentelemetry-proto 1.x, `trace.proto`, `common.proto` and `resource.proto`.
+//! `export/tests.rs` compares the bytes with those of the `opentelemetry-proto` crate.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -126,7 +126,8 @@ fn kind(kind: &SpanKind) -> u8 {
     }
 }
 
-/// The W3C flags; bit 8 is set when bit 9 says whether the parent, or the target of a link, is remote.
+/// The W3C flags; bit 8 is set when bit 9 says whether the parent, or the target of a link, is
+/// remote.
 fn flags(ids: &SpanContext, remote: bool) -> u32 {
     u32::from(ids.trace_flags().to_u8()) | 0x100 | if remote { 0x200 } else { 0 }
 }

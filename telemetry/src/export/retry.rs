@@ -1,7 +1,7 @@
 //! Which failed requests to the collector are sent again, and after which delay.
 //!
-//! OTLP asks for a retry after 429, 502, 503, 504 and a lost connection, with exponential backoff and jitter, and for
-//! the delay of `Retry-After` where the collector sends one.
+//! OTLP asks for a retry after 429, 502, 503, 504 and a lost connection, with exponential backoff
+//! and jitter, and for the delay of `Retry-After` where the collector sends one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,8 @@
 //! The export of a batch of spans over OTLP/HTTP: encode, compress, send, retry, count.
 //!
-//! Protobuf is written by our own encoder, which takes a fraction of the CPU time that `opentelemetry-otlp` spends on a
-//! span; `cargo bench -p telemetry --bench span_encoding` prints both. JSON is written by `opentelemetry-proto`.
+//! Protobuf is written by our own encoder, which takes a fraction of the CPU time that
+//! `opentelemetry-otlp` spends on a span; `cargo bench -p telemetry --bench span_encoding` prints
+//! both. JSON is written by `opentelemetry-proto`.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -26,10 +27,11 @@ use super::counts::ExportCounts;
 use super::protobuf;
 use super::retry::{Backoff, is_retryable, retry_after};
 use super::transport::{NoAnswer, Transport, TransportError};
-use crate::error::chain;
+use crate::error_chain::chain;
 use crate::settings::Otlp;
 
-/// OTLP's recommended limit of a request, before and after compression. A larger batch would be refused everywhere.
+/// OTLP's recommended limit of a request, before and after compression. A larger batch would be
+/// refused everywhere.
 const MAX_BODY_BYTES: usize = 64 << 20;
 
 /// Exports spans to the collector and counts what became of them.
@@ -165,7 +167,12 @@ impl SpanBatchExporter {
         }
         counts.succeeded();
         if !message.is_empty() {
-            tracing::debug!(name: "telemetry.export_warning", signal = "spans", error = message, "the collector took the spans with a warning: {message}");
+            tracing::debug!(
+                name: "telemetry.export_warning",
+                signal = "spans",
+                error = message,
+                "the collector took the spans with a warning: {message}"
+            );
         }
     }
 }
@@ -222,7 +229,8 @@ struct PartialSuccess {
     message: String,
 }
 
-/// Reads the answer. One that cannot be read reports nothing: many collectors answer with an empty body.
+/// Reads the answer. One that cannot be read reports nothing: many collectors answer with an empty
+/// body.
 fn partial_success(answer: &[u8], json: bool) -> PartialSuccess {
     let read = if json {
         partial_success_of_json(answer)
@@ -242,8 +250,9 @@ fn partial_success_of_protobuf(answer: &[u8]) -> Option<PartialSuccess> {
     })
 }
 
-/// Reads the count as a number or as a text, which is the form that OTLP wants and that the types of
-/// `opentelemetry-proto` refuse (<https://github.com/open-telemetry/opentelemetry-rust/issues/3527>).
+/// Reads the count as a number or as a text, which is the form that OTLP wants and that the types
+/// of `opentelemetry-proto` refuse
+/// (<https://github.com/open-telemetry/opentelemetry-rust/issues/3527>).
 fn partial_success_of_json(answer: &[u8]) -> Option<PartialSuccess> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let partial = answer.get("partialSuccess")?;

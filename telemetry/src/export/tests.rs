@@ -1,4 +1,5 @@
-//! The bytes of our encoder against those of `opentelemetry-proto`, which `opentelemetry-otlp` sends.
+//! The bytes of our encoder against those of `opentelemetry-proto`, which `opentelemetry-otlp`
+//! sends.
 
 use std::time::{Duration, UNIX_EPOCH};
 

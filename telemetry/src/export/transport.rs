@@ -1,7 +1,7 @@
 //! The HTTP transport of the OTLP exporters: one blocking client for each signal.
 //!
-//! The exporters run on threads of the SDK, without a Tokio reactor. The async client would panic there at the first
-//! export, and every later item would be dropped
+//! The exporters run on threads of the SDK, without a Tokio reactor. The async client would panic
+//! there at the first export, and every later item would be dropped
 //! (<https://github.com/open-telemetry/opentelemetry-rust/issues/3125>).
 
 use std::fs;
@@ -16,7 +16,8 @@ use opentelemetry_http::{HttpClient, HttpError};
 
 use crate::settings::Otlp;
 
-/// An answer is read up to this length: that of a collector is a few bytes, and the rest could not be used.
+/// An answer is read up to this length: that of a collector is a few bytes, and the rest could not
+/// be used.
 const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
 /// Sends one encoded batch and waits for the answer, in the exporter's thread.

@@ -1,7 +1,7 @@
 //! Protobuf's wire format: fields appended to one buffer, without measuring a message beforehand.
 //!
-//! <https://protobuf.dev/programming-guides/encoding>. As in proto3, a field with its default value is left out; the
-//! `present_` methods write it all the same, where its presence has a meaning.
+//! <https://protobuf.dev/programming-guides/encoding>. As in proto3, a field with its default value
+//! is left out; the `present_` methods write it all the same, where its presence has a meaning.
 
 /// A message that is being written.
 #[derive(Debug, Default)]

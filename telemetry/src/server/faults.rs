@@ -30,7 +30,8 @@ pub(super) fn error(options: Options) -> Response {
 
 /// A response that closes the connection instead of answering.
 pub(super) fn dropped(options: Options) -> Response {
-    // A body that fails at its first poll makes hyper close the connection before it has written the head.
+    // A body that fails at its first poll makes hyper close the connection before it has written
+    // the head.
     let broken = futures_util::stream::once(async {
         Err::<bytes::Bytes, _>(std::io::Error::other("dropped on purpose"))
     });
@@ -40,7 +41,8 @@ pub(super) fn dropped(options: Options) -> Response {
     failed(response, RequestFailure::new(injected, "fault_injected"))
 }
 
-/// The answer after a panic. The client gets no reason; the message of the panic is in the trace and in the log.
+/// The answer after a panic. The client gets no reason; the message of the panic is in the trace
+/// and in the log.
 pub(super) fn panicked(panic: &(dyn Any + Send), options: Options) -> Response {
     let text = panic
         .downcast_ref::<&str>()

@@ -56,7 +56,8 @@ pub(crate) fn redact(query: &str) -> String {
 
 /// Adds address, port, client and query of a request, as far as they are known.
 pub(super) fn describe(request: &Request<Body>, attributes: &mut Vec<KeyValue>) {
-    // An absolute-form target names the server and wins over `Host` (RFC 9112, 3.2.2); its user part is left out.
+    // An absolute-form target names the server and wins over `Host` (RFC 9112, 3.2.2); its user
+    // part is left out.
     let named = request
         .uri()
         .authority()
@@ -83,7 +84,8 @@ fn text(request: &Request<Body>, name: HeaderName) -> Option<&str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-/// Splits a `Host` value; the brackets of an IPv6 address are left out, and so is a port that is no number.
+/// Splits a `Host` value; the brackets of an IPv6 address are left out, and so is a port that is no
+/// number.
 pub(super) fn split_host(host: &str) -> Option<(&str, Option<i64>)> {
     let (address, port) = if let Some(rest) = host.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;

@@ -20,17 +20,19 @@ pub struct PerSignal<T> {
     pub logs: T,
 }
 
-/// The sending of one signal. A variable of the signal (`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT`) wins over the general one
-/// (`OTEL_EXPORTER_OTLP_TIMEOUT`).
+/// The sending of one signal. A variable of the signal (`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT`) wins
+/// over the general one (`OTEL_EXPORTER_OTLP_TIMEOUT`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
-    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` as it is, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the path of the signal.
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` as it is, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the
+    /// path of the signal.
     pub endpoint: Uri,
     /// `OTEL_EXPORTER_OTLP_HEADERS`, for spans; the SDK's exporters read it for the other signals.
     pub headers: HeaderMap,
     /// `http/json` instead of `http/protobuf`: `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub json: bool,
-    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`, for spans; the SDK's exporters read it for the other signals.
+    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`, for spans; the SDK's exporters read it for the other
+    /// signals.
     pub gzip: bool,
     /// For one batch: `OTEL_EXPORTER_OTLP_TIMEOUT`, and no longer than the signal's export timeout
     /// (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`, `OTEL_BLRP_EXPORT_TIMEOUT`).
@@ -72,7 +74,8 @@ fn signal(signal: &str, export_timeout: &str, get: &Get<'_>) -> Result<Otlp, Set
     })
 }
 
-/// The address of one signal. The general variable is a base address, to which the path of the signal is appended.
+/// The address of one signal. The general variable is a base address, to which the path of the
+/// signal is appended.
 fn endpoint(signal: &str, get: &Get<'_>) -> Result<Uri, SettingsError> {
     let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
     if let Some(address) = get(&own) {
@@ -93,8 +96,8 @@ fn parse_endpoint(address: &str) -> Option<Uri> {
     is_http.then_some(address)
 }
 
-/// Reads `name=value,name=value`, the values percent-encoded. A pair that is no header is skipped, as the SDK's exporters
-/// do: start-up cannot show it, since it may hold a key.
+/// Reads `name=value,name=value`, the values percent-encoded. A pair that is no header is skipped,
+/// as the SDK's exporters do: start-up cannot show it, since it may hold a key.
 fn headers(list: &str) -> HeaderMap {
     list.split(',').filter_map(header).collect()
 }

@@ -1,4 +1,4 @@
-//! How much one span may hold, of the limits that the SDK does not read from the environment.
+//! The limits of a span that the SDK does not read from the environment.
 
 use super::{Get, SettingsError, number};
 

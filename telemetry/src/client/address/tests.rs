@@ -1,4 +1,5 @@
-//! The parts of an address that spans show. Exchanges over sockets are tested in `runtime/tests/process`.
+//! The parts of an address that spans show. Exchanges over sockets are tested in
+//! `runtime/tests/process`.
 
 use super::ServerAddress;
 
