@@ -81,7 +81,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(split);
     let number: u64 = number
         .parse()
-        .map_err(|_| format!("`{text}` is not a time such as 500ms or 10s"))?;
+        .map_err(|_| format!("`{text}` is no time such as 500ms or 10s"))?;
     let scale = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -110,5 +110,5 @@ fn in_flight(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|number| (1..=1_000_000).contains(number))
-        .ok_or_else(|| format!("`{text}` is not a number from 1 to 1000000"))
+        .ok_or_else(|| format!("`{text}` is no number from 1 to 1000000"))
 }

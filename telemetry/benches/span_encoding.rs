@@ -11,7 +11,9 @@ use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
 use cpu_time::ThreadTime;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
@@ -70,7 +72,7 @@ fn span(id: u64) -> SpanData {
             SpanId::from(id),
             TraceFlags::SAMPLED,
             false,
-            Default::default(),
+            TraceState::NONE,
         ),
         parent_span_id: SpanId::from(id + 1),
         parent_span_is_remote: true,

@@ -183,6 +183,6 @@ fn broken_off(source: reqwest::Error, address: &ServerAddress) -> ClientError {
 /// library.
 pub fn inject(context: &Context, headers: &mut HeaderMap) {
     global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(context, &mut HeaderInjector(headers))
+        propagator.inject_context(context, &mut HeaderInjector(headers));
     });
 }

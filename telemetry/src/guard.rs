@@ -64,7 +64,7 @@ fn flush(providers: &Providers, deadline: Duration) -> Lost {
 
 /// Shuts the three providers down; false when that did not end within `deadline`.
 ///
-/// Their own results are not used: in opentelemetry_sdk 0.33.1 the tracer provider answers `Ok`
+/// Their own results are not used: in `opentelemetry_sdk` 0.33.1 the tracer provider answers `Ok`
 /// although the last export failed (no issue was found upstream).
 fn shut_down(providers: &Providers, deadline: Duration) -> bool {
     let end = Instant::now() + deadline;

@@ -13,7 +13,7 @@ const TRACESTATE: &str = "tracestate";
 
 /// Reads and writes the two headers as the SDK's propagator does, but rejects malformed ones.
 ///
-/// The propagator of opentelemetry_sdk 0.33.1 accepts short ids (`00-abc-def-01`) and pads them
+/// The propagator of `opentelemetry_sdk` 0.33.1 accepts short ids (`00-abc-def-01`) and pads them
 /// with zeros (no issue was found upstream). The request would then belong to a trace that no other
 /// service has. By W3C a malformed header starts a new trace.
 #[derive(Debug, Default)]

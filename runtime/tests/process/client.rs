@@ -43,7 +43,7 @@ fn a_good_call_has_exactly_the_attributes_of_the_conventions() {
     let to = server(|mut socket| {
         socket
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
-            .expect("an answer")
+            .expect("an answer");
     });
     let port = to
         .trim_end_matches('/')
@@ -126,7 +126,7 @@ fn every_broken_exchange_has_its_error_type() {
     let garbage = server(|mut socket| {
         socket
             .write_all(b"SSH-2.0-OpenSSH\r\n\r\n")
-            .expect("an answer")
+            .expect("an answer");
     });
     let huge = server(|mut socket| {
         let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n");

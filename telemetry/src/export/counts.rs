@@ -1,9 +1,9 @@
 //! Counts of what was offered for export, what the collector took, and what was lost.
 //!
-//! The SDK counts what its queues drop, but not what an export loses (opentelemetry_sdk 0.33.1; no
-//! issue was found upstream). Every item is counted here, for the metrics and for the last log line
-//! of a process: what was offered and never exported is lost, whether a queue was full, an export
-//! failed, or the last flush did not end in time.
+//! The SDK counts what its queues drop, but not what an export loses (`opentelemetry_sdk` 0.33.1;
+//! no issue was found upstream). Every item is counted here, for the metrics and for the last log
+//! line of a process: what was offered and never exported is lost, whether a queue was full, an
+//! export failed, or the last flush did not end in time.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -167,16 +167,16 @@ fn write_value(any: &mut ProtobufWriter, value: &Value) {
 fn write_array(list: &mut ProtobufWriter, array: &Array) {
     match array {
         Array::String(texts) => {
-            write_each(list, texts, |any, text| any.present_bytes(1, text.as_str()))
+            write_each(list, texts, |any, text| any.present_bytes(1, text.as_str()));
         }
         Array::Bool(values) => write_each(list, values, |any, value| {
-            any.present_number(2, u64::from(*value))
+            any.present_number(2, u64::from(*value));
         }),
         Array::I64(values) => write_each(list, values, |any, value| {
-            any.present_number(3, value.cast_unsigned())
+            any.present_number(3, value.cast_unsigned());
         }),
         Array::F64(values) => write_each(list, values, |any, value| {
-            any.present_fixed64(4, value.to_bits())
+            any.present_fixed64(4, value.to_bits());
         }),
         _ => {}
     }

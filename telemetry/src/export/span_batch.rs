@@ -252,7 +252,7 @@ fn partial_success_of_protobuf(answer: &[u8]) -> Option<PartialSuccess> {
 
 /// Reads the count as a number or as a text, which is the form that OTLP wants and that the types
 /// of `opentelemetry-proto` refuse
-/// (<https://github.com/open-telemetry/opentelemetry-rust/issues/3527>).
+/// (<https://github.com/open-telemetry/opentelemetry-rust/issues/2487>).
 fn partial_success_of_json(answer: &[u8]) -> Option<PartialSuccess> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let partial = answer.get("partialSuccess")?;

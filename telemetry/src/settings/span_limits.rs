@@ -2,7 +2,7 @@
 
 use super::{Get, SettingsError, number};
 
-/// SpanLimits on spans; `None` leaves the SDK's own (128 attributes, values of any length).
+/// Limits of one span; `None` leaves the SDK's own (128 attributes, values of any length).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpanLimits {
     /// Attributes of one span: `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, or `OTEL_ATTRIBUTE_COUNT_LIMIT`.
