@@ -135,7 +135,9 @@ impl ApiError {
         // The telemetry layer records a fault that it injects itself.
         if response.status().is_server_error() && !matches!(self, Self::FaultInjected(_)) {
             let code = self.code().as_str();
-            response.extensions_mut().insert(RequestFailure::new(self, code));
+            response
+                .extensions_mut()
+                .insert(RequestFailure::new(self, code));
         }
         response
     }
