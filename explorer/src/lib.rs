@@ -27,7 +27,7 @@ pub mod waterfall;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use runtime::{Health, Part, Shutdown};
+use runtime::{Health, PartInfo, Shutdown};
 use tokio::net::TcpListener;
 
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
@@ -40,7 +40,7 @@ use browser_guard::BrowserGuard;
 use store::TelemetryStore;
 
 /// The explorer as a part of the system.
-pub const PART: Part = Part {
+pub const PART: PartInfo = PartInfo {
     name: "explorer",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",

@@ -40,7 +40,7 @@ use time::{Clock, micros};
 use views::Views;
 
 /// The constants of this part of Throughline.
-pub const PART: runtime::Part = runtime::Part {
+pub const PART: runtime::PartInfo = runtime::PartInfo {
     name: "feature-store",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",

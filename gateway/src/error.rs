@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use protocol::ErrorCode;
 use protocol::oip::ErrorBody;
 use runtime::Refusal;
-use telemetry::server::Failure;
+use telemetry::server::RequestFailure;
 
 use crate::api::{EntryError, FailedEntry, Problem};
 use crate::model_client::CallError;
@@ -135,7 +135,9 @@ impl ApiError {
         // The telemetry layer records a fault that it injects itself.
         if response.status().is_server_error() && !matches!(self, Self::FaultInjected(_)) {
             let code = self.code().as_str();
-            response.extensions_mut().insert(Failure::new(self, code));
+            response
+                .extensions_mut()
+                .insert(RequestFailure::new(self, code));
         }
         response
     }

@@ -67,7 +67,7 @@ use crate::store::watched::WatchedStore;
 use crate::traffic::watch::Watcher;
 
 /// What is fixed about this part.
-pub const PART: runtime::Part = runtime::Part {
+pub const PART: runtime::PartInfo = runtime::PartInfo {
     name: "gateway",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",

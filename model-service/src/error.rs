@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::oip::{DecodeError, EncodeError, ErrorBody};
 use runtime::Refusal;
-use telemetry::server::Failure;
+use telemetry::server::RequestFailure;
 
 use crate::engine::EngineError;
 use crate::features::FeatureError;
@@ -140,7 +140,9 @@ impl IntoResponse for RequestError {
         }
         // The layer writes the exception of an injected fault itself.
         if status.is_server_error() && !matches!(self, Self::Injected { .. }) {
-            response.extensions_mut().insert(Failure::new(self, code));
+            response
+                .extensions_mut()
+                .insert(RequestFailure::new(self, code));
         }
         response
     }

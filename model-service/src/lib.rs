@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Health, Part, ServeError, Shutdown};
+use runtime::{Health, PartInfo, ServeError, Shutdown};
 use telemetry::client::{ClientError, HttpClient};
 use tokio::net::TcpListener;
 
@@ -28,7 +28,7 @@ use predict::Predictor;
 use repository::Catalog;
 
 /// What is fixed about this part.
-pub const PART: Part = Part {
+pub const PART: PartInfo = PartInfo {
     name: "model-service",
     version: env!("CARGO_PKG_VERSION"),
     listen_flag: "--listen",

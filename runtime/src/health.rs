@@ -1,25 +1,26 @@
-//! Liveness and readiness: the process answers, and it can do its own job.
+//! Liveness and readiness: whether the process answers, and whether it can do its own job.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// Readiness of one service, shared by whoever knows something about it.
+/// Readiness of one service, shared by the parts that know something about it.
 ///
-/// Readiness never asks another service: one slow dependency would take the whole fleet out. What is degraded shows in
-/// the detail and leaves the service ready.
+/// Readiness never asks another service: one slow dependency would make the whole fleet unready. A
+/// degraded service stays ready and reports it in the detail.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    state: Arc<State>,
+    state: Arc<HealthState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HealthState {
     ready: AtomicBool,
     draining: AtomicBool,
     detail: Mutex<BTreeMap<&'static str, String>>,
@@ -31,18 +32,20 @@ impl Health {
         Self::default()
     }
 
-    /// `GET /livez` and `GET /readyz`; they stay outside the telemetry layer, since probes are not traced.
+    /// `GET /livez` and `GET /readyz`; they stay outside the telemetry layer, since probes are not
+    /// traced.
     ///
-    /// Write `health.routes().merge(traced)`: of two routers axum keeps the default fallback of the one that is merged in,
-    /// and the other way round unknown paths would be answered without a span (a fallback of the service's own is safe).
+    /// Write `health.routes().merge(traced)`: axum keeps the default fallback of the router that is
+    /// merged in. The other way round, unknown paths would be answered without a span, unless the
+    /// service has a fallback of its own.
     pub fn routes(&self) -> Router {
-        let this = self.clone();
+        let health = self.clone();
         Router::new()
             .route("/livez", get(|| async { Json(json!({"live": true})) }))
-            .route("/readyz", get(move || async move { this.answer() }))
+            .route("/readyz", get(move || async move { health.answer() }))
     }
 
-    /// The service can do its job, or cannot.
+    /// Sets whether the service can do its job.
     pub fn ready(&self, ready: bool) {
         self.state.ready.store(ready, Ordering::Release);
     }
@@ -57,13 +60,9 @@ impl Health {
         self.state.draining.load(Ordering::Acquire)
     }
 
-    /// Says what is degraded, or with `None` that it is well again.
+    /// Reports what is degraded under `key`, or with `None` that it is no longer.
     pub fn detail(&self, key: &'static str, text: Option<String>) {
-        let mut detail = self
-            .state
-            .detail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut detail = self.state.detail.lock();
         match text {
             Some(text) => detail.insert(key, text),
             None => detail.remove(key),
@@ -75,12 +74,7 @@ impl Health {
     }
 
     fn answer(&self) -> (StatusCode, Json<Value>) {
-        let detail = self
-            .state
-            .detail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let detail = self.state.detail.lock().clone();
         let status = if self.is_ready() {
             StatusCode::OK
         } else {

@@ -11,9 +11,9 @@ use axum::response::Response;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
-use crate::ProcessOptions;
+use crate::options::ProcessOptions;
 
-/// Why a request is not answered; the service writes it in its own protocol.
+/// Why the layer refuses a request; the service writes the answer in its own protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// As many requests as allowed are in flight: 429 with `Retry-After`.
@@ -22,7 +22,7 @@ pub enum Refusal {
     TimedOut,
 }
 
-/// When the answer must be there. It is an extension of every request behind the limit layer.
+/// When the request must be answered: an extension of every request behind the limit layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
@@ -32,7 +32,7 @@ impl Deadline {
         Self(Instant::now() + budget.min(LONGEST))
     }
 
-    /// The sooner of this deadline and one that ends `budget` from now.
+    /// The earlier of this deadline and one that ends `budget` from now.
     pub fn within(self, budget: Duration) -> Self {
         Self(self.0.min(Self::after(budget).0))
     }
@@ -43,7 +43,7 @@ impl Deadline {
     }
 }
 
-/// A budget can come from a client; adding one of a million years to the clock would panic.
+/// A budget can come from a client, and adding a million years to the clock would panic.
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// Makes the layer; put it inside the telemetry layer, so that refusals have spans.
@@ -74,7 +74,7 @@ impl<S> Layer<S> for LimitLayer {
     }
 }
 
-/// A service that refuses early.
+/// A service that refuses a request before it takes part in the work.
 #[derive(Clone, Debug)]
 pub struct Limit<S> {
     inner: S,

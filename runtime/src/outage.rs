@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Health;
+use crate::health::Health;
 
-/// Whether one dependency is failing, with the text that stands in the detail of `/readyz` meanwhile; cloning shares it.
+/// Whether one dependency is failing, with the text that stands in the detail of `/readyz`
+/// meanwhile; cloning shares it.
 ///
-/// The caller logs: both methods return whether this call changed the state, so that an outage of a million requests is
-/// two log lines.
+/// The caller logs: both methods return whether this call changed the state, so that an outage of a
+/// million requests is two log lines.
 #[derive(Clone, Debug)]
 pub struct Outage {
     key: &'static str,
@@ -50,3 +51,6 @@ impl Outage {
         self.ongoing.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;

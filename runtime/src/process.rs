@@ -6,59 +6,24 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use telemetry::Settings;
+use telemetry::{Settings, chain};
 use tokio::net::TcpListener;
+use tower::BoxError;
 
-use crate::Shutdown;
+use crate::options::ProcessOptions;
+use crate::shutdown::Shutdown;
 
-/// What is fixed about a part.
+/// What distinguishes one part from the others.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub struct PartInfo {
     /// `service.name`, and the name that faults on purpose are addressed to.
     pub name: &'static str,
     /// `service.version`.
     pub version: &'static str,
     /// The flag that sets the address, for the message when the port is taken.
     pub listen_flag: &'static str,
-    /// False for the explorer: an observer that told of itself would observe itself.
+    /// False for the explorer: it would receive the telemetry that it emits.
     pub traced: bool,
-}
-
-/// Options that every part has.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ProcessOptions {
-    /// Requests that may be in flight at once; more are refused with 429
-    #[arg(long, env = "THROUGHLINE_MAX_IN_FLIGHT", default_value_t = 512, value_parser = in_flight, value_name = "N")]
-    pub max_in_flight: usize,
-    /// Time for one request, such as 500ms or 10s; then the answer is 504
-    #[arg(long, env = "THROUGHLINE_REQUEST_TIMEOUT", default_value = "10s", value_parser = wait, value_name = "TIME")]
-    pub request_timeout: Duration,
-    /// Time for a client to send the head of its next request; idle connections are closed after it
-    #[arg(long, env = "THROUGHLINE_HEADER_TIMEOUT", default_value = "10s", value_parser = wait, value_name = "TIME")]
-    pub header_timeout: Duration,
-    /// Time for requests in flight to finish after a stop signal
-    #[arg(long, env = "THROUGHLINE_DRAIN_TIMEOUT", default_value = "3s", value_parser = wait, value_name = "TIME")]
-    pub drain_timeout: Duration,
-    /// Time for the last telemetry to leave at exit
-    #[arg(long, env = "THROUGHLINE_FLUSH_TIMEOUT", default_value = "2s", value_parser = wait, value_name = "TIME")]
-    pub flush_timeout: Duration,
-    /// Stop when standard input ends: the lifeline of a process whose parent may be killed
-    #[arg(long, hide = true)]
-    pub exit_with_parent: bool,
-}
-
-impl Default for ProcessOptions {
-    /// The defaults of the command line.
-    fn default() -> Self {
-        Self {
-            max_in_flight: 512,
-            request_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(3),
-            flush_timeout: Duration::from_secs(2),
-            exit_with_parent: false,
-        }
-    }
 }
 
 /// The address cannot be bound.
@@ -81,9 +46,10 @@ pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener
         })
 }
 
-/// Runs one part: telemetry, listener, `serve` until it returns, flush. Every way out flushes.
+/// Runs one part: sets up telemetry, binds, calls `serve` until it returns, and flushes on every
+/// way out.
 pub fn run<F, Fut, E>(
-    part: &Part,
+    part: &PartInfo,
     listen: SocketAddr,
     options: &ProcessOptions,
     serve: F,
@@ -95,11 +61,12 @@ where
 {
     let telemetry = match set_up(part) {
         Ok(telemetry) => telemetry,
-        Err(error) => return complain(part, error.as_ref()),
+        Err(error) => return report_on_stderr(part, error.as_ref()),
     };
     let outcome = block_on(part, listen, options, serve);
     if let Err(error) = &outcome {
-        tracing::error!(name: "server.failed", error = chain(error.as_ref()), "{} stops: {}", part.name, chain(error.as_ref()));
+        let error = chain(error.as_ref());
+        tracing::error!(name: "server.failed", error, "{} stops: {error}", part.name);
     }
     telemetry.shutdown(options.flush_timeout);
     if outcome.is_ok() {
@@ -109,9 +76,7 @@ where
     }
 }
 
-type Cause = Box<dyn Error + Send + Sync>;
-
-fn set_up(part: &Part) -> Result<telemetry::Guard, Cause> {
+fn set_up(part: &PartInfo) -> Result<telemetry::Guard, BoxError> {
     let settings = Settings::from_env(part.name, part.version)?;
     let settings = if part.traced {
         settings
@@ -122,11 +87,11 @@ fn set_up(part: &Part) -> Result<telemetry::Guard, Cause> {
 }
 
 fn block_on<F, Fut, E>(
-    part: &Part,
+    part: &PartInfo,
     listen: SocketAddr,
     options: &ProcessOptions,
     serve: F,
-) -> Result<(), Cause>
+) -> Result<(), BoxError>
 where
     F: FnOnce(TcpListener, Shutdown) -> Fut,
     Fut: Future<Output = Result<(), E>>,
@@ -143,69 +108,13 @@ where
         tracing::info!(name: "server.stopped", "{} has drained and stops", part.name);
         Ok(())
     });
-    // Work on the blocking pool that nobody waits for any more must not hold the exit.
+    // Work on the blocking pool whose result nobody awaits must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
 }
 
-/// An error with its causes on one line, as log lines and last words tell it.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-/// Before there is a log there is still standard error.
-fn complain(part: &Part, error: &dyn Error) -> ExitCode {
+/// Reports an error that came before the log was set up.
+fn report_on_stderr(part: &PartInfo, error: &dyn Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{}: {}", part.name, chain(error));
     ExitCode::FAILURE
-}
-
-/// The longest time that an option takes: beyond it a deadline could no longer be computed on every system.
-const LONGEST: Duration = Duration::from_hours(24);
-
-/// Reads a time of an option: `250ms`, `10s`, `2m`, `12h` or `30d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is no time such as 500ms or 10s"))?;
-    let scale = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(format!("`{text}` needs a unit: ms, s, m, h or d")),
-    };
-    number
-        .checked_mul(scale)
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("`{text}` is too long"))
-}
-
-/// A time that a request or an exit waits for.
-fn wait(text: &str) -> Result<Duration, String> {
-    let time = duration(text)?;
-    if time <= LONGEST {
-        Ok(time)
-    } else {
-        Err(format!("`{text}` is longer than a day"))
-    }
-}
-
-fn in_flight(text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=1_000_000).contains(number));
-    number.ok_or_else(|| format!("`{text}` is no number from 1 to 1000000"))
 }

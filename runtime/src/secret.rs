@@ -4,17 +4,17 @@ use std::convert::Infallible;
 use std::fmt::{self, Debug, Formatter};
 use std::str::FromStr;
 
-/// A text that is never shown: not by `--help`, a log line or a failed assertion.
+/// A text that is never shown, neither by `--help` nor in a log line or a failed assertion.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a text that was read from elsewhere.
+    /// Wraps a text that was read elsewhere.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for whoever has to send it.
+    /// The text itself, to send it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -21,11 +21,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
-use crate::{Health, ProcessOptions, Shutdown};
+use crate::health::Health;
+use crate::options::ProcessOptions;
+use crate::shutdown::Shutdown;
 
-/// How long a drain waits for the first request of a connection: for its client it was made in time.
+/// How long a drain waits for the first request of a connection, which its client opened in time.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood could hold the drain.
+/// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood
+/// could hold the drain.
 const LAST_CONNECTIONS: usize = 1024;
 
 /// Serving ended badly.
@@ -39,8 +42,8 @@ pub enum ServeError {
     },
 }
 
-/// Answers connections of `listener` until `shutdown`, then drains: readiness goes off, accepting stops, requests in
-/// flight finish within the drain timeout.
+/// Answers connections of `listener` until `shutdown`, then drains: readiness goes off, accepting
+/// stops, requests in flight finish within the drain timeout.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -56,7 +59,8 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => connections.open(stream, peer),
-            // Out of file descriptors or a connection reset before it was accepted: neither ends the service.
+            // Out of file descriptors or a connection reset before it was accepted: neither ends
+            // the service.
             Err(error) => {
                 tracing::warn!(name: "server.accept_failed", %error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -64,7 +68,8 @@ pub async fn serve(
         }
     }
     health.drain();
-    // For their clients these connections are made already; closing the listener would reset them.
+    // The clients of these connections are already connected; closing the listener would reset
+    // them.
     for _ in 0..LAST_CONNECTIONS {
         let Some((stream, peer)) = waiting(&listener).await else {
             break;
@@ -90,7 +95,7 @@ struct Connections {
     header_timeout: Duration,
     shutdown: Shutdown,
     in_flight: Arc<AtomicUsize>,
-    /// Each connection holds a clone; when the last is gone, the receiver hears of it.
+    /// Each connection holds a clone; the receiver ends when the last one is dropped.
     alive: mpsc::Sender<Infallible>,
 }
 
@@ -119,18 +124,19 @@ impl Connections {
         reason = "a connection has no trace context; each of its requests gets its own"
     )]
     fn open(&self, stream: TcpStream, peer: SocketAddr) {
-        // Small answers must not wait for the acknowledgement of earlier ones; failing to set it costs only time.
+        // Small answers must not wait for the acknowledgement of earlier ones. A failure costs only
+        // time.
         let _ = stream.set_nodelay(true);
-        let asked = Arc::new(AtomicBool::new(false));
+        let has_request = Arc::new(AtomicBool::new(false));
         let service = {
-            let (router, in_flight, asked) = (
+            let (router, in_flight, has_request) = (
                 self.router.clone(),
                 Arc::clone(&self.in_flight),
-                Arc::clone(&asked),
+                Arc::clone(&has_request),
             );
             let client = ClientAddress::from(peer.ip());
             service_fn(move |request| {
-                asked.store(true, Ordering::Release);
+                has_request.store(true, Ordering::Release);
                 answer(
                     router.clone(),
                     request,
@@ -147,13 +153,14 @@ impl Connections {
         tokio::spawn(async move {
             let _alive = alive;
             let mut connection = pin!(connection);
-            // Broken connections are the clients' affair; the span of the request tells what became of it.
+            // A broken connection is not logged: the span of its request has the outcome.
             tokio::select! {
                 _ = connection.as_mut() => return,
                 () = shutdown.wait() => {}
             }
-            // hyper would close a connection at once that has not asked anything, with the request that is on its way.
-            if !asked.load(Ordering::Acquire)
+            // hyper closes a connection without a request at once, although its first one may be on
+            // the way (https://github.com/hyperium/hyper/issues/3792).
+            if !has_request.load(Ordering::Acquire)
                 && tokio::time::timeout(FIRST_REQUEST, connection.as_mut())
                     .await
                     .is_ok()
@@ -175,7 +182,8 @@ impl Connections {
         } = self;
         drop(alive);
         let in_time = tokio::time::timeout(deadline, gone.recv()).await.is_ok();
-        // Connections that are open but wait for nothing from us, such as half a request head, are no reason to complain.
+        // A connection that waits for no answer, for example after half a request head, is cut off
+        // without an error.
         if in_time || in_flight.load(Ordering::Acquire) == 0 {
             Ok(())
         } else {

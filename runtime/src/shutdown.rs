@@ -1,4 +1,4 @@
-//! The wish to stop, from a signal, from the parent process, or from a test.
+//! The request to stop, from a signal, from the parent process, or from a test.
 
 use std::io::Read;
 
@@ -6,42 +6,45 @@ use std::io::Read;
 use tokio::signal::unix;
 use tokio::sync::watch;
 
-/// Tells whether the process should stop; cheap to clone and safe to wait for at any time, also after the fact.
+/// Whether the process should stop. It is cheap to clone and can be waited for at any time, also
+/// after the stop.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     stop: watch::Receiver<bool>,
 }
 
-/// Asks every clone of its [`Shutdown`] to stop. Dropping it asks, too.
+/// Stops every clone of its [`Shutdown`], also when it is dropped.
 #[derive(Debug)]
 pub struct Trigger {
     stop: watch::Sender<bool>,
 }
 
 impl Shutdown {
-    /// A pair for tests and for processes with a reason of their own to stop.
+    /// A pair for tests, and for processes that stop by themselves.
     pub fn pair() -> (Trigger, Self) {
         let (sender, receiver) = watch::channel(false);
         (Trigger { stop: sender }, Self { stop: receiver })
     }
 
-    /// Stops on SIGINT and SIGTERM, and with `with_parent` when standard input ends. A second signal exits at once.
+    /// Stops on SIGINT and SIGTERM, and with `with_parent` when standard input ends. A second
+    /// signal exits at once.
     ///
-    /// Must be called inside a Tokio runtime. Standard input is the lifeline of a child process: the kernel closes the
-    /// pipe however the parent died, killed or not, and on every system.
+    /// Call it inside a Tokio runtime. A child process watches standard input, since the kernel
+    /// closes the pipe on every system however the parent ends, even when it is killed.
     pub fn of_process(with_parent: bool) -> Self {
-        let (trigger, this) = Self::pair();
+        let (trigger, shutdown) = Self::pair();
         let trigger = std::sync::Arc::new(trigger);
         if with_parent {
             let trigger = std::sync::Arc::clone(&trigger);
             std::thread::spawn(move || {
-                // Whatever the parent writes is of no interest, only that the pipe is still there.
+                // What the parent writes is ignored: only the end of the pipe matters.
                 let mut byte = [0; 64];
                 while std::io::stdin().read(&mut byte).is_ok_and(|read| read > 0) {}
                 trigger.stop();
             });
         }
-        // Taken before this returns, so that no early signal meets the system's default and kills the process.
+        // Registered before this returns: by the system's default, an early signal would kill the
+        // process.
         let mut signals = Signals::take();
         telemetry::task::spawn(async move {
             signals.next().await;
@@ -49,24 +52,24 @@ impl Shutdown {
             signals.next().await;
             std::process::exit(130);
         });
-        this
+        shutdown
     }
 
     /// Completes when the process should stop.
     pub async fn wait(&self) {
-        // An error says that the trigger is gone, which asks to stop as well.
+        // An error means that the trigger was dropped, which stops as well.
         let _ = self.stop.clone().wait_for(|stop| *stop).await;
     }
 }
 
 impl Trigger {
-    /// Asks to stop.
+    /// Stops every clone.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 }
 
-/// SIGINT and SIGTERM; kept between two signals, so that none is missed.
+/// SIGINT and SIGTERM. The listeners are kept between two signals, so that none is missed.
 #[cfg(unix)]
 struct Signals {
     interrupt: Option<unix::Signal>,
@@ -76,27 +79,34 @@ struct Signals {
 #[cfg(unix)]
 impl Signals {
     fn take() -> Self {
-        let take = |kind| {
-            unix::signal(kind)
-                .inspect_err(|error| tracing::warn!(name: "server.no_signals", %error, "cannot listen for signals"))
-        };
         Self {
-            interrupt: take(unix::SignalKind::interrupt()).ok(),
-            terminate: take(unix::SignalKind::terminate()).ok(),
+            interrupt: listen(unix::SignalKind::interrupt()),
+            terminate: listen(unix::SignalKind::terminate()),
         }
     }
 
     async fn next(&mut self) {
-        async fn one(signal: Option<&mut unix::Signal>) {
-            match signal {
-                Some(signal) => drop(signal.recv().await),
-                None => std::future::pending().await,
-            }
-        }
         tokio::select! {
-            () = one(self.interrupt.as_mut()) => {}
-            () = one(self.terminate.as_mut()) => {}
+            () = received(self.interrupt.as_mut()) => {}
+            () = received(self.terminate.as_mut()) => {}
         }
+    }
+}
+
+#[cfg(unix)]
+fn listen(kind: unix::SignalKind) -> Option<unix::Signal> {
+    unix::signal(kind)
+        .inspect_err(
+            |error| tracing::warn!(name: "server.no_signals", %error, "cannot listen for signals"),
+        )
+        .ok()
+}
+
+#[cfg(unix)]
+async fn received(signal: Option<&mut unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

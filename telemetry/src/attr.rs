@@ -1,7 +1,8 @@
 //! Every attribute, metric and event name that Throughline emits, as constants.
 //!
-//! Names of the OpenTelemetry semantic conventions (1.44) are re-exported from their crate; the project's own names stand
-//! here and in `telemetry/registry/`, and a test holds the two together, with the types and units in parentheses.
+//! Names of the OpenTelemetry semantic conventions (1.44) are re-exported from their crate; the
+//! project's own names are here and in `telemetry/registry/`. A test compares the two, with the
+//! types and units in parentheses.
 
 pub use opentelemetry_semantic_conventions::attribute::{
     CLIENT_ADDRESS, DB_COLLECTION_NAME, DB_NAMESPACE, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME,
@@ -20,11 +21,11 @@ pub const ML_MODEL_VERSION: &str = "ml.model_version";
 pub const ML_RUN_ID: &str = "ml.run_id";
 /// Which variant of the model answered, for example `primary` (string).
 pub const ML_VARIANT: &str = "ml.variant";
-/// The variant that was chosen first and failed, where another one answers in its place (string).
+/// The variant that was chosen first and failed, when another one answers in its place (string).
 pub const ML_VARIANT_FAILED: &str = "ml.variant.failed";
-/// What became of a shadow's call: `answered`, `failed` or `dropped` (string).
+/// The outcome of a shadow's call: `answered`, `failed` or `dropped` (string).
 pub const ML_SHADOW_RESULT: &str = "ml.shadow.result";
-/// The entity asked for; only on spans of single lookups (string).
+/// The requested entity; only on spans of single lookups (string).
 pub const ML_DATA_ID: &str = "ml.data_id";
 /// Rows in one inference call (int).
 pub const ML_BATCH_SIZE: &str = "ml.batch_size";
@@ -32,9 +33,9 @@ pub const ML_BATCH_SIZE: &str = "ml.batch_size";
 pub const ML_DATASET: &str = "ml.dataset";
 /// Learning rate of a training run (double).
 pub const ML_LEARNING_RATE: &str = "ml.learning_rate";
-/// Share of training rows classified rightly, 0 to 1 (double).
+/// Share of training rows classified correctly, 0 to 1 (double).
 pub const ML_TRAINING_ACCURACY: &str = "ml.training_accuracy";
-/// Share of held-out rows classified rightly, 0 to 1 (double).
+/// Share of held-out rows classified correctly, 0 to 1 (double).
 pub const ML_VALIDATION_ACCURACY: &str = "ml.validation_accuracy";
 /// Number of a training epoch, from 1; on the `epoch` events of `train_model` (int).
 pub const ML_TRAINING_EPOCH: &str = "ml.training.epoch";
@@ -50,7 +51,7 @@ pub const ML_DEVICE: &str = "ml.device";
 pub const ML_FEATURE_NAME: &str = "ml.feature.name";
 /// A feature view by name; bounded by the feature store's configuration (string).
 pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
-/// What became of a feature lookup: a status word of Feast, lower case (string).
+/// The outcome of a feature lookup: a status word of Feast, lower case (string).
 pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
 /// What a cache answered: `hit`, `miss`, or another word listed in the registry (string).
 pub const CACHE_RESULT: &str = "ml.cache.result";
@@ -78,15 +79,15 @@ pub mod metric {
     pub const ML_INPUT_MISSING: &str = "ml.input.missing";
     /// Input values outside the training range by feature (counter, `{value}`).
     pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
-    /// Predictions asked of the prediction store, by result (counter, `{prediction}`).
+    /// Predictions requested from the prediction store, by result (counter, `{prediction}`).
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
-    /// Predictions asked of another variant than was chosen, since that one failed (counter, `{prediction}`).
+    /// Predictions that failed over to another variant (counter, `{prediction}`).
     pub const ML_VARIANT_FAIL_OVERS: &str = "ml.variant.fail_overs";
     /// Calls of shadow variants, by result (counter, `{call}`).
     pub const ML_SHADOW_CALLS: &str = "ml.shadow.calls";
     /// Feature values looked up, by view and status (counter, `{value}`).
     pub const ML_FEATURE_LOOKUPS: &str = "ml.feature.lookups";
-    /// Entities asked of the in-process feature cache, by result (counter, `{entity}`).
+    /// Entities requested from the in-process feature cache, by result (counter, `{entity}`).
     pub const ML_FEATURE_CACHE_REQUESTS: &str = "ml.feature_cache.requests";
     /// Training loss of an epoch (gauge, 1).
     pub const ML_TRAINING_LOSS: &str = "ml.training.loss";
@@ -96,8 +97,8 @@ pub mod metric {
     pub const ML_TRAINING_VALIDATION_ACCURACY: &str = "ml.training.validation_accuracy";
     /// Duration of a training run (histogram, s).
     pub const ML_TRAINING_DURATION: &str = "ml.training.duration";
-    /// Spans whose export ended; `error.type` tells the lost ones (counter, `{span}`).
+    /// Spans whose export ended; those with `error.type` were lost (counter, `{span}`).
     pub const SDK_EXPORTER_SPAN_EXPORTED: &str = "otel.sdk.exporter.span.exported";
-    /// Log records whose export ended; `error.type` tells the lost ones (counter, `{log_record}`).
+    /// Log records whose export ended; those with `error.type` were lost (counter, `{log_record}`).
     pub const SDK_EXPORTER_LOG_EXPORTED: &str = "otel.sdk.exporter.log.exported";
 }

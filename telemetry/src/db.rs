@@ -1,17 +1,19 @@
-//! CLIENT spans and the duration metric of storage calls, by the database conventions of OpenTelemetry.
+//! CLIENT spans and the duration metric of storage calls, by the database conventions of
+//! OpenTelemetry.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::ops::Deref;
 use std::panic::Location;
-use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
 use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
+use parking_lot::Mutex;
 
 use crate::attr;
-use crate::bound::Sets;
+use crate::fixed_map::FixedMap;
 use crate::metrics::{BoundHistogram, DB_SECONDS, Histogram, histogram};
 use crate::span::{Span, builder, fail};
 
@@ -23,7 +25,7 @@ static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         DB_SECONDS,
     )
 });
-static KNOWN: Sets<Operation, Known> = Sets::new();
+static KNOWN: FixedMap<Operation, KnownOperation> = FixedMap::new();
 
 /// One call of a storage engine. The span's name is `{operation} {collection}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +46,15 @@ pub struct Operation {
 pub struct DbSpan {
     span: Span,
     start: Instant,
-    known: Cow<'static, Known>,
-    /// What only calls that failed have in the metric.
+    known: Cow<'static, KnownOperation>,
+    /// Attributes that the metric has for failed calls alone.
     failure: Mutex<Vec<KeyValue>>,
 }
 
-/// An operation that the process has met: its attributes, made once and shared, and the metric of its successes.
+/// An operation that was called before: its attributes, made once and shared, and the metric of its
+/// successes.
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownOperation {
     labels: Vec<KeyValue>,
     duration: OnceLock<BoundHistogram<f64>>,
 }
@@ -61,11 +64,12 @@ pub fn start(operation: Operation) -> DbSpan {
     start_with(operation, Vec::new())
 }
 
-/// The same with more attributes on the span, such as `db.operation.batch.size` or `server.address`.
+/// The same with more attributes on the span, such as `db.operation.batch.size` or
+/// `server.address`.
 pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
     let name = [operation.operation, " ", &operation.collection].concat();
-    let known = KNOWN.find(&operation, || Known::of(operation.clone()));
-    let known = known.map_or_else(|| Cow::Owned(Known::of(operation)), Cow::Borrowed);
+    let known = KNOWN.get_or_insert_with(&operation, || KnownOperation::of(operation.clone()));
+    let known = known.map_or_else(|| Cow::Owned(KnownOperation::of(operation)), Cow::Borrowed);
     let on_span = known.labels.iter().cloned().chain(attributes).collect();
     let span = Span::build(
         builder(name, SpanKind::Client, on_span),
@@ -80,19 +84,17 @@ pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
 }
 
 impl DbSpan {
-    /// The status code of the engine's answer, for engines that have one; the metric shows only those of 400 and above.
+    /// Records the status code of the engine's answer. The metric has those of 400 and above.
     pub fn answered(&self, status_code: u16) {
         let code = KeyValue::new(attr::DB_RESPONSE_STATUS_CODE, status_code.to_string());
         if status_code >= 400 {
-            self.failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(code.clone());
+            self.failure.lock().push(code.clone());
         }
         self.span.context_ref().span().set_attribute(code);
     }
 
-    /// Marks the call as failed, on the span and in the metric. `error_type` is the engine's own word, such as `SQLITE_BUSY`.
+    /// Marks the call as failed, on the span and in the metric. `error_type` is the engine's word,
+    /// such as `SQLITE_BUSY`.
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {
         fail(
@@ -103,14 +105,12 @@ impl DbSpan {
         );
         self.failure
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
             .push(KeyValue::new(attr::ERROR_TYPE, error_type));
     }
 }
 
-impl Known {
+impl KnownOperation {
     fn of(operation: Operation) -> Self {
-        let shared = |text: String| -> Arc<str> { text.into() };
         let mut labels = vec![
             KeyValue::new(attr::DB_SYSTEM_NAME, operation.system),
             KeyValue::new(attr::DB_OPERATION_NAME, operation.operation),
@@ -128,6 +128,11 @@ impl Known {
     }
 }
 
+/// A text that the metric and every span of the operation share.
+fn shared(text: String) -> Arc<str> {
+    text.into()
+}
+
 impl Deref for DbSpan {
     type Target = Span;
 
@@ -138,11 +143,12 @@ impl Deref for DbSpan {
 
 impl Drop for DbSpan {
     fn drop(&mut self) {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = self.failure.lock();
         let seconds = self.start.elapsed().as_secs_f64();
         match (&self.known, failure.is_empty()) {
-            // Bound at the first success, since a bound set shows in the metrics even if nothing was recorded.
-            (Cow::Borrowed(Known { labels, duration }), true) => {
+            // Bound at the first success: a bound instrument is exported even if nothing was
+            // recorded with it.
+            (Cow::Borrowed(KnownOperation { labels, duration }), true) => {
                 duration
                     .get_or_init(|| DURATION.bind(labels))
                     .record(seconds);

@@ -1,7 +1,8 @@
-//! Faults on purpose: a request that carries `baggage: fault=<service>:<kind>[:<argument>]` breaks one service for itself.
+//! Faults on purpose: a request with `baggage: fault=<service>:<kind>[:<argument>]` makes one
+//! service fail for it.
 //!
-//! Baggage travels with the trace, so a fault for a service three hops away needs nothing of the hops between. A service
-//! acts on it only when it was started with `--allow-faults`.
+//! Baggage travels with the trace, so a fault reaches a service three hops away. A service follows
+//! it only when it was started with `--allow-faults`.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use opentelemetry::baggage::BaggageExt;
 /// The longest delay that a request can ask for.
 pub const MAX_LATENCY: Duration = Duration::from_secs(5);
 
-/// What a request asks a service to suffer.
+/// The fault that a request injects into a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `latency:<ms>`: wait before the work.

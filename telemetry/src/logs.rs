@@ -1,7 +1,8 @@
-//! Log records: on stdout for people or machines, and in OTLP, each with the ids of the span it belongs to.
+//! Log records on stdout and in OTLP, each with the ids of the span that it belongs to.
 //!
-//! On a terminal a line is for reading; elsewhere it is one JSON object. Both take trace and span id from the OpenTelemetry
-//! context, as the OTLP bridge does, since spans are not `tracing` spans here.
+//! On a terminal a record is a readable line, elsewhere one JSON object. Both take trace and span
+//! id from the OpenTelemetry context, as the OTLP bridge does, since spans are not `tracing` spans
+//! here.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -19,12 +20,14 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::error::Error;
 use crate::settings::Settings;
-use crate::span::SpanRef;
+use crate::span_ref::SpanRef;
 
-/// What the SDK and the HTTP libraries say of themselves must not come back as telemetry.
+/// Log records of the SDK and of the HTTP libraries, which exporting would only multiply.
 const INTERNALS: [&str; 6] = ["opentelemetry", "hyper", "reqwest", "h2", "rustls", "tower"];
-/// The SDK's own lines that are worth a reader's time; its export errors are told once by `export.rs`.
+/// The SDK's own records that are shown on stdout. Export errors are not among them:
+/// `export/counts.rs` logs them once.
 const SDK_LINES: [&str; 3] = [
     "BatchSpanProcessor.SpanDroppingStarted",
     "BatchSpanProcessor.SpansDropped",
@@ -32,40 +35,39 @@ const SDK_LINES: [&str; 3] = [
 ];
 
 /// Installs the subscriber of this process.
-pub(crate) fn init(
-    settings: &Settings,
-    logger: Option<&SdkLoggerProvider>,
-) -> Result<(), crate::Error> {
+pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> Result<(), Error> {
     let filter = EnvFilter::try_new(directives(settings))?;
-    let verbose_sdk = settings.sdk_log_level.is_some();
-    let worth = move |metadata: &Metadata<'_>| {
-        verbose_sdk
-            || !metadata.target().starts_with("opentelemetry")
-            || SDK_LINES.contains(&metadata.name())
-    };
-    let format = Lines {
-        service: settings.service_name.clone(),
-        json: !io::stdout().is_terminal(),
-    };
+    let shows_sdk = settings.sdk_log_level.is_some();
     let stdout = tracing_subscriber::fmt::layer()
-        .event_format(format)
-        .with_filter(filter_fn(worth));
-    let ours = |metadata: &Metadata<'_>| {
-        !INTERNALS
-            .iter()
-            .any(|target| metadata.target().starts_with(target))
-    };
-    let bridge = logger
-        .map(|provider| OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(ours)));
+        .event_format(LineFormat {
+            service: settings.service_name.clone(),
+            json: !io::stdout().is_terminal(),
+        })
+        .with_filter(filter_fn(move |metadata| {
+            shows_sdk
+                || !metadata.target().starts_with("opentelemetry")
+                || SDK_LINES.contains(&metadata.name())
+        }));
+    let bridge = logger.map(|provider| {
+        OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(is_exported))
+    });
     tracing_subscriber::registry()
         .with(filter)
         .with(stdout)
         .with(bridge)
         .try_init()
-        .map_err(|_| crate::Error::Twice)
+        .map_err(|_| Error::Twice)
 }
 
-/// The filter's text. A later directive for the same target wins, so `RUST_LOG` can still ask for `hyper=debug`.
+/// Whether a record leaves as telemetry.
+fn is_exported(metadata: &Metadata<'_>) -> bool {
+    !INTERNALS
+        .iter()
+        .any(|target| metadata.target().starts_with(target))
+}
+
+/// The directives of the filter. A later one for the same target wins, so `RUST_LOG` can still ask
+/// for `hyper=debug`.
 fn directives(settings: &Settings) -> String {
     let quiet = INTERNALS
         .iter()
@@ -83,12 +85,12 @@ fn directives(settings: &Settings) -> String {
 }
 
 /// Writes one event as one line.
-struct Lines {
+struct LineFormat {
     service: String,
     json: bool,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LineFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -99,7 +101,7 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = EventFields::default();
         event.record(&mut fields);
         let ids = SpanRef::of(&opentelemetry::Context::current());
         if self.json {
@@ -109,16 +111,16 @@ where
                 Value::Object(self.object(event.metadata(), fields, ids))
             )
         } else {
-            human(&mut out, event.metadata(), &fields, ids)
+            write_readable(&mut out, event.metadata(), &fields, ids)
         }
     }
 }
 
-impl Lines {
+impl LineFormat {
     fn object(
         &self,
         metadata: &Metadata<'_>,
-        fields: Fields,
+        fields: EventFields,
         ids: Option<SpanRef>,
     ) -> Map<String, Value> {
         let mut line = Map::new();
@@ -136,10 +138,10 @@ impl Lines {
     }
 }
 
-fn human(
+fn write_readable(
     out: &mut Writer<'_>,
     metadata: &Metadata<'_>,
-    fields: &Fields,
+    fields: &EventFields,
     ids: Option<SpanRef>,
 ) -> fmt::Result {
     let colour = match *metadata.level() {
@@ -160,7 +162,7 @@ fn human(
         write!(out, "{} {level:>5} {}", now(), fields.message)?;
     }
     for (key, value) in &fields.rest {
-        // A stack trace on one line helps nobody; it is in the JSON form and in OTLP.
+        // A stack trace is unreadable on one line; the JSON form and OTLP have it.
         if key != "exception.stacktrace" {
             write!(
                 out,
@@ -182,44 +184,44 @@ fn now() -> String {
     format!("{now:.3}")
 }
 
-/// The fields of an event as JSON values; the message stands apart.
+/// The fields of an event as JSON values, without the message.
 #[derive(Default)]
-struct Fields {
+struct EventFields {
     message: String,
     rest: Map<String, Value>,
 }
 
-impl Fields {
-    fn put(&mut self, field: &Field, value: Value) {
+impl EventFields {
+    fn insert(&mut self, field: &Field, value: Value) {
         self.rest.insert(field.name().to_owned(), value);
     }
 }
 
-impl Visit for Fields {
+impl Visit for EventFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
-            _ => self.put(field, json!(format!("{value:?}"))),
+            _ => self.insert(field, json!(format!("{value:?}"))),
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, json!(value));
+        self.insert(field, json!(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, json!(value));
+        self.insert(field, json!(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, json!(value));
+        self.insert(field, json!(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, json!(value));
+        self.insert(field, json!(value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, json!(value));
+        self.insert(field, json!(value));
     }
 }

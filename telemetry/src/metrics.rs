@@ -1,9 +1,12 @@
-//! Instruments: thin constructors that name the meter once and make a unit and a description obligatory.
+//! Instruments: thin constructors that name the meter once and require a unit and a description.
 
 pub(crate) use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
 pub use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
 
 use opentelemetry::{global, metrics::Meter};
+
+/// The instrumentation scope of everything that Throughline emits, spans and metrics.
+pub(crate) const SCOPE: &str = "throughline";
 
 /// Bucket boundaries in seconds that the semantic conventions fix for HTTP durations.
 pub const HTTP_SECONDS: [f64; 14] = [
@@ -11,7 +14,8 @@ pub const HTTP_SECONDS: [f64; 14] = [
 ];
 /// Bucket boundaries in seconds that the semantic conventions fix for database calls.
 pub const DB_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
-/// Bucket boundaries in seconds for work below a millisecond, such as the forward pass of a small model.
+/// Bucket boundaries in seconds for work below a millisecond, such as the forward pass of a small
+/// model.
 pub const COMPUTE_SECONDS: [f64; 15] = [
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05,
     0.1, 0.5, 1.0, 5.0,
@@ -39,7 +43,8 @@ pub fn up_down_counter(
         .build()
 }
 
-/// A histogram with explicit bucket boundaries in `unit` (the SDK's own list is meant for milliseconds).
+/// A histogram with explicit bucket boundaries in `unit` (the SDK's own list is meant for
+/// milliseconds).
 pub fn histogram(
     name: &'static str,
     unit: &'static str,
@@ -54,7 +59,7 @@ pub fn histogram(
         .build()
 }
 
-/// The last value of something that is measured now and then.
+/// The last measured value of something.
 pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> Gauge<f64> {
     meter()
         .f64_gauge(name)
@@ -64,5 +69,5 @@ pub fn gauge(name: &'static str, unit: &'static str, description: &'static str) 
 }
 
 pub(crate) fn meter() -> Meter {
-    global::meter(crate::SCOPE)
+    global::meter(SCOPE)
 }

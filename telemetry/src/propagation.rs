@@ -1,4 +1,4 @@
-//! W3C Trace Context, with the strict reading that the SDK's propagator leaves out.
+//! W3C Trace Context, read as strictly as the standard asks.
 
 use std::str::FromStr;
 
@@ -8,15 +8,14 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
-use crate::hex;
-
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// Reads and writes the two headers as the SDK's propagator does, but for malformed ones.
+/// Reads and writes the two headers as the SDK's propagator does, but rejects malformed ones.
 ///
-/// The SDK takes short ids (`00-abc-def-01`) and pads them with zeros; the request would then be a part of a trace that
-/// nobody else knows. By W3C a malformed header starts a new trace.
+/// The propagator of `opentelemetry_sdk` 0.33.1 accepts short ids (`00-abc-def-01`) and pads them
+/// with zeros (no issue was found upstream). The request would then belong to a trace that no other
+/// service has. By W3C a malformed header starts a new trace.
 #[derive(Debug, Default)]
 pub(crate) struct TraceContext {
     inner: TraceContextPropagator,
@@ -56,23 +55,24 @@ impl TextMapPropagator for TraceContext {
     }
 }
 
-/// Reads `version-traceid-spanid-flags` in lower-case hex of 2, 32, 16 and 2 digits, with ids that are not zero. Version
-/// `ff` is forbidden, version `00` ends after the flags, and a later version may go on after a further `-`.
+/// Reads `version-traceid-spanid-flags` in lower-case hex of 2, 32, 16 and 2 digits, with ids that
+/// are not zero. Version `ff` is forbidden, version `00` ends after the flags, and a later version
+/// may go on after a further `-`.
 pub(crate) fn parse(value: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     let mut parts = value.splitn(5, '-');
-    let version = hex::read(parts.next()?, 2)?;
+    let [version] = lower_hex(parts.next()?)?;
     let (trace, span) = ids(parts.next()?, parts.next()?)?;
-    let flags = hex::read(parts.next()?, 2)?;
-    let formed = version != 0xff && (version != 0 || parts.next().is_none());
-    formed.then_some((trace, span, TraceFlags::new(flags as u8)))
+    let [flags] = lower_hex(parts.next()?)?;
+    if version == 0xff || (version == 0 && parts.next().is_some()) {
+        return None;
+    }
+    Some((trace, span, TraceFlags::new(flags)))
 }
 
 /// The ids of two lower-case hex texts of full length; `None` when one is malformed or all zero.
 pub(crate) fn ids(trace: &str, span: &str) -> Option<(TraceId, SpanId)> {
-    let (trace, span) = (
-        TraceId::from(hex::read(trace, 32)?),
-        SpanId::from(hex::read(span, 16)? as u64),
-    );
+    let trace = TraceId::from_bytes(lower_hex(trace)?);
+    let span = SpanId::from_bytes(lower_hex(span)?);
     (trace != TraceId::INVALID && span != SpanId::INVALID).then_some((trace, span))
 }
 
@@ -80,12 +80,31 @@ pub(crate) fn ids(trace: &str, span: &str) -> Option<(TraceId, SpanId)> {
 pub(crate) fn write(ids: &SpanContext, flags: TraceFlags) -> String {
     let mut value = String::with_capacity(55);
     value.push_str("00-");
-    hex::push(&mut value, &ids.trace_id().to_bytes());
+    push_hex(&mut value, &ids.trace_id().to_bytes());
     value.push('-');
-    hex::push(&mut value, &ids.span_id().to_bytes());
+    push_hex(&mut value, &ids.span_id().to_bytes());
     value.push('-');
-    hex::push(&mut value, &[flags.to_u8()]);
+    push_hex(&mut value, &[flags.to_u8()]);
     value
+}
+
+/// The bytes of a text of exactly `2 * N` lower-case digits.
+fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// Appends the digits of at most 16 bytes.
+fn push_hex<const N: usize>(text: &mut String, bytes: &[u8; N]) {
+    let mut digits = [0; 32];
+    let digits = &mut digits[..2 * N];
+    if hex::encode_to_slice(bytes, digits).is_ok() {
+        text.extend(digits.iter().map(|digit| char::from(*digit)));
+    }
 }
 
 #[cfg(test)]

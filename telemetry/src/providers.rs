@@ -1,105 +1,108 @@
-//! The SDK's providers, built from settings; nothing here touches global state but the meter (see [`build`]).
+//! The SDK's providers, built from settings. Nothing here touches global state but the meter (see
+//! [`build`]).
 
 use std::sync::Arc;
 
+use opentelemetry::global;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
-use opentelemetry::{KeyValue, global};
-use opentelemetry_otlp::{
-    LogExporter, MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
-};
+use opentelemetry_otlp::{LogExporter, MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream,
 };
 use opentelemetry_sdk::propagation::BaggagePropagator;
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor,
+    BatchConfig, BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor,
+    TracerProviderBuilder,
 };
-use opentelemetry_semantic_conventions::attribute as semconv;
 
-use crate::Error;
-use crate::export::{Counted, Finished, Offered, Tally};
-use crate::otlp::{Direct, Prepared};
+use crate::error::Error;
+use crate::export::{
+    CountingLogExporter, CountingProcessor, ExportCounts, Normalizing, SpanBatchExporter, Transport,
+};
 use crate::propagation::TraceContext;
-use crate::settings::{Exporter, Otlp, Propagator, Settings};
-use crate::transport::Transport;
+use crate::resource::resource;
+use crate::settings::{Exporter, Otlp, Propagator, Settings, SpanLimits};
 
-/// Spans that may wait for export. The SDK's 2,048 hold a third of a second of a busy gateway on two cores.
+/// Spans that may wait for export. Under load a gateway fills the 2,048 places of the SDK while one
+/// batch is being sent again.
 const SPAN_QUEUE: usize = 16_384;
 
-/// The three providers and what they have lost.
+/// The three providers, and the counts of what their exporters lost.
 #[derive(Debug)]
 pub(crate) struct Providers {
     pub(crate) tracer: SdkTracerProvider,
     pub(crate) meter: SdkMeterProvider,
     pub(crate) logger: SdkLoggerProvider,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) counts: Arc<ExportCounts>,
 }
 
-/// Builds all providers. The meter provider becomes the global one first: the batch processors take their own counters
-/// from the global meter while they are built.
+/// Builds all providers. The meter provider becomes the global one first: the batch processors take
+/// their own counters from the global meter while they are built.
 pub(crate) fn build(settings: &Settings) -> Result<Providers, Error> {
     let resource = resource(settings);
-    let tally = Arc::new(Tally::default());
+    let counts = Arc::new(ExportCounts::default());
     let meter = meter_provider(settings, resource.clone())?;
     global::set_meter_provider(meter.clone());
-    let tracer = tracer_provider(settings, resource.clone(), &tally)?;
-    let logger = logger_provider(settings, resource, &tally)?;
     Ok(Providers {
-        tracer,
+        tracer: tracer_provider(settings, resource.clone(), &counts)?,
+        logger: logger_provider(settings, resource, &counts)?,
         meter,
-        logger,
-        tally,
+        counts,
     })
 }
 
 /// The propagator of the settings; without any, context neither enters nor leaves.
 pub(crate) fn propagator(settings: &Settings) -> TextMapCompositePropagator {
-    let boxed = |propagator: &Propagator| -> Box<dyn TextMapPropagator + Send + Sync> {
-        match propagator {
+    let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
+    for propagator in &settings.propagators {
+        propagators.push(match propagator {
             Propagator::TraceContext => Box::<TraceContext>::default(),
             Propagator::Baggage => Box::new(BaggagePropagator::new()),
-        }
-    };
-    TextMapCompositePropagator::new(settings.propagators.iter().map(boxed).collect())
-}
-
-/// Our defaults first, then `OTEL_RESOURCE_ATTRIBUTES`, then `OTEL_SERVICE_NAME`: a later one wins.
-fn resource(settings: &Settings) -> Resource {
-    let mut defaults = vec![
-        KeyValue::new(semconv::SERVICE_NAME, settings.service_name.clone()),
-        KeyValue::new(semconv::SERVICE_NAMESPACE, "throughline"),
-        KeyValue::new(semconv::SERVICE_VERSION, settings.service_version),
-        KeyValue::new(
-            semconv::SERVICE_INSTANCE_ID,
-            uuid::Uuid::new_v4().to_string(),
-        ),
-        KeyValue::new(semconv::DEPLOYMENT_ENVIRONMENT_NAME, "development"),
-        KeyValue::new(semconv::PROCESS_PID, i64::from(std::process::id())),
-    ];
-    if let Some(revision) = crate::revision() {
-        defaults.push(KeyValue::new(semconv::VCS_REF_HEAD_REVISION, revision));
+        });
     }
-    Resource::builder_empty()
-        .with_attributes(defaults)
-        .with_detectors(&[
-            Box::new(TelemetryResourceDetector),
-            Box::new(EnvResourceDetector::new()),
-        ])
-        // The settings know whether `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` named the service.
-        .with_service_name(settings.service_name.clone())
-        .build()
+    TextMapCompositePropagator::new(propagators)
 }
 
 fn tracer_provider(
     settings: &Settings,
     resource: Resource,
-    tally: &Arc<Tally>,
+    counts: &Arc<ExportCounts>,
 ) -> Result<SdkTracerProvider, Error> {
-    let mut builder = SdkTracerProvider::builder().with_resource(resource);
-    let limits = settings.limits;
+    let value_length = settings.limits.value_length;
+    let builder = with_limits(
+        SdkTracerProvider::builder().with_resource(resource),
+        settings.limits,
+    );
+    Ok(match settings.traces {
+        Exporter::Otlp => {
+            let exporter = Normalizing {
+                inner: SpanBatchExporter::new(&settings.otlp.traces, counts)?,
+                value_length,
+            };
+            let inner = BatchSpanProcessor::builder(exporter)
+                .with_batch_config(span_queue())
+                .build();
+            let counts = Arc::clone(counts);
+            builder
+                .with_span_processor(CountingProcessor { inner, counts })
+                .build()
+        }
+        Exporter::Console => {
+            let exporter = Normalizing {
+                inner: opentelemetry_stdout::SpanExporter::default(),
+                value_length,
+            };
+            builder
+                .with_span_processor(SimpleSpanProcessor::new(exporter))
+                .build()
+        }
+        Exporter::None => builder.build(),
+    })
+}
+
+fn with_limits(mut builder: TracerProviderBuilder, limits: SpanLimits) -> TracerProviderBuilder {
     if let Some(most) = limits.span_attributes {
         builder = builder.with_max_attributes_per_span(most);
     }
@@ -109,52 +112,16 @@ fn tracer_provider(
     if let Some(most) = limits.link_attributes {
         builder = builder.with_max_attributes_per_link(most);
     }
-    Ok(match settings.traces {
-        Exporter::Otlp => {
-            let otlp = &settings.otlp.traces;
-            let prepared = (!otlp.json && !otlp.gzip).then(Prepared::default);
-            let inner = SpanExporter::builder()
-                .with_http()
-                .with_protocol(protocol(otlp))
-                .with_http_client(Transport::new(otlp, prepared.clone())?)
-                .build()?;
-            let inner = Direct {
-                inner,
-                prepared,
-                resource: Resource::builder_empty().build(),
-            };
-            let exporter = Finished {
-                inner: Counted {
-                    inner,
-                    tally: Arc::clone(tally),
-                },
-                value_length: limits.value_length,
-            };
-            let mut queue = BatchConfigBuilder::default();
-            if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_none() {
-                queue = queue.with_max_queue_size(SPAN_QUEUE);
-            }
-            let inner = BatchSpanProcessor::builder(exporter)
-                .with_batch_config(queue.build())
-                .build();
-            builder
-                .with_span_processor(Offered {
-                    inner,
-                    tally: Arc::clone(tally),
-                })
-                .build()
-        }
-        Exporter::Console => {
-            let exporter = Finished {
-                inner: opentelemetry_stdout::SpanExporter::default(),
-                value_length: limits.value_length,
-            };
-            builder
-                .with_span_processor(SimpleSpanProcessor::new(exporter))
-                .build()
-        }
-        Exporter::None => builder.build(),
-    })
+    builder
+}
+
+fn span_queue() -> BatchConfig {
+    let queue = BatchConfigBuilder::default();
+    if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_some() {
+        // The SDK has read it.
+        return queue.build();
+    }
+    queue.with_max_queue_size(SPAN_QUEUE).build()
 }
 
 fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterProvider, Error> {
@@ -169,7 +136,8 @@ fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterPro
                 MetricExporter::builder()
                     .with_http()
                     .with_protocol(protocol(otlp))
-                    .with_http_client(Transport::new(otlp, None)?)
+                    .with_endpoint(otlp.endpoint.to_string())
+                    .with_http_client(Transport::new(otlp)?)
                     .build()?,
             )
             .build(),
@@ -180,42 +148,42 @@ fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterPro
     })
 }
 
-/// The view that turns every histogram into an exponential one, with the sizes that the specification gives.
+/// The view that turns every histogram into an exponential one, with the sizes that the
+/// specification gives.
 fn exponential(instrument: &Instrument) -> Option<Stream> {
+    if instrument.kind() != InstrumentKind::Histogram {
+        return None;
+    }
     let aggregation = Aggregation::Base2ExponentialHistogram {
         max_size: 160,
         max_scale: 20,
         record_min_max: true,
     };
-    let histogram = instrument.kind() == InstrumentKind::Histogram;
-    histogram
-        .then(|| Stream::builder().with_aggregation(aggregation).build().ok())
-        .flatten()
+    Stream::builder().with_aggregation(aggregation).build().ok()
 }
 
 fn logger_provider(
     settings: &Settings,
     resource: Resource,
-    tally: &Arc<Tally>,
+    counts: &Arc<ExportCounts>,
 ) -> Result<SdkLoggerProvider, Error> {
     let builder = SdkLoggerProvider::builder().with_resource(resource);
+    let otlp = &settings.otlp.logs;
     Ok(match settings.logs {
         Exporter::Otlp => {
-            let otlp = &settings.otlp.logs;
-            let inner = LogExporter::builder()
-                .with_http()
-                .with_protocol(protocol(otlp))
-                .with_http_client(Transport::new(otlp, None)?)
-                .build()?;
-            let inner = BatchLogProcessor::builder(Counted {
-                inner,
-                tally: Arc::clone(tally),
-            })
-            .build();
+            let exporter = CountingLogExporter {
+                inner: LogExporter::builder()
+                    .with_http()
+                    .with_protocol(protocol(otlp))
+                    .with_endpoint(otlp.endpoint.to_string())
+                    .with_http_client(Transport::new(otlp)?)
+                    .build()?,
+                counts: Arc::clone(counts),
+            };
             builder
-                .with_log_processor(Offered {
-                    inner,
-                    tally: Arc::clone(tally),
+                .with_log_processor(CountingProcessor {
+                    inner: BatchLogProcessor::builder(exporter).build(),
+                    counts: Arc::clone(counts),
                 })
                 .build()
         }

@@ -1,19 +1,20 @@
 //! The SERVER span of every request: a tower layer by the HTTP conventions of OpenTelemetry 1.44.
 //!
-//! One layer makes the span and the metrics, answers with `traceresponse`, answers 500 when a handler panics, and suffers
-//! the faults on purpose. It is put around the routes with `Router::layer`, so that the matched route is known; health
-//! routes stay outside.
+//! The layer makes the span and the metrics, answers with `traceresponse`, answers 500 when a
+//! handler panics, and injects the faults on purpose. Put it around the routes with
+//! `Router::layer`, so that the matched route is known; health routes stay outside.
 
+mod faults;
+mod metrics;
 mod request;
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, Location};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Instant;
 
@@ -29,47 +30,28 @@ use opentelemetry_http::HeaderExtractor;
 use tower::{Layer, Service};
 
 use crate::attr;
-use crate::bound::Sets;
-use crate::fault::{self, Fault, Injected};
-use crate::metrics::{
-    BoundHistogram, BoundUpDownCounter, HTTP_SECONDS, Histogram, UpDownCounter, histogram,
-    up_down_counter,
-};
+use crate::fault::{self, Fault};
 use crate::propagation;
 use crate::span::{Span, builder, fail};
+use faults::Unanswered;
+use metrics::{RequestOutcome, count_active, record_duration, scheme};
 use request::describe;
-pub(crate) use request::{method, protocol_version, redact};
+pub(crate) use request::{known_method, protocol_version, redact};
 
-static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    histogram(
-        attr::metric::HTTP_SERVER_REQUEST_DURATION,
-        "s",
-        "Duration of HTTP server requests",
-        HTTP_SECONDS,
-    )
-});
-static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
-    up_down_counter(
-        attr::metric::HTTP_SERVER_ACTIVE_REQUESTS,
-        "{request}",
-        "Requests that are being answered",
-    )
-});
-static ANSWERED: Sets<Answered, BoundHistogram<f64>> = Sets::new();
-static ACTIVE_BY_METHOD: Sets<&str, BoundUpDownCounter<i64>> = Sets::new();
-
-/// What the layer must know of the service that it wraps.
+/// What the layer must know about the service that it wraps.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The name that faults on purpose are addressed to.
     pub service: &'static str,
-    /// Whether faults on purpose are suffered at all (`--allow-faults`).
+    /// Whether faults on purpose are injected at all (`--allow-faults`).
     pub allow_faults: bool,
-    /// Writes an error answer in the service's own protocol, for a fault on purpose and for a panic.
+    /// Writes an error answer in the service's own protocol, for a fault on purpose and for a
+    /// panic.
     pub fault_response: fn(StatusCode, &str) -> Response,
 }
 
-/// The address of a request's client as text, an extension of the request. It is written once for a connection.
+/// The address of a request's client as text, an extension of the request. It is written once for a
+/// connection.
 #[derive(Clone, Debug)]
 pub struct ClientAddress(Arc<str>);
 
@@ -79,16 +61,16 @@ impl From<IpAddr> for ClientAddress {
     }
 }
 
-/// What a service tells the layer of a failed request, as an extension of its response: the client sees a plain
-/// sentence, the trace gets the whole chain of causes.
+/// Why a request failed, as an extension of its response: the client gets a plain sentence, the
+/// trace gets the error with its causes.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct RequestFailure {
     error: Arc<dyn Error + Send + Sync>,
     error_type: &'static str,
     at: &'static Location<'static>,
 }
 
-impl Failure {
+impl RequestFailure {
     /// `error_type` is a bounded word for `error.type`.
     #[track_caller]
     pub fn new(error: impl Error + Send + Sync + 'static, error_type: &'static str) -> Self {
@@ -144,13 +126,14 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let options = self.options;
-        let exchange = Exchange::start(&request);
-        let context = exchange.span.context();
+        let server_span = ServerSpan::start(&request);
+        let context = server_span.span.context();
         let fault = options
             .allow_faults
             .then(|| fault::for_service(&context, options.service))
             .flatten();
-        // The service that was polled ready is the one to call; its clone waits for the next request.
+        // The service that was polled ready is the one to call; its clone waits for the next
+        // request.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let answer = async move {
@@ -160,23 +143,26 @@ where
                     tokio::time::sleep(delay).await;
                     inner.call(request).await
                 }
-                Some(broken) => Ok(suffer(broken, options)),
+                Some(Fault::Error) => Ok(faults::error(options)),
+                Some(Fault::Drop) => Ok(faults::dropped(options)),
             }
         };
-        // After a panic nothing of the request is used again, and state that others share is behind locks that they unpoison.
+        // Nothing of the request is used after a panic, and shared state is behind locks that a
+        // panic releases.
         let answer = AssertUnwindSafe(answer.with_context(context)).catch_unwind();
         Box::pin(async move {
             let response = match answer.await {
                 Ok(answered) => answered?,
-                Err(panic) => panicked(panic.as_ref(), options),
+                Err(panic) => faults::panicked(panic.as_ref(), options),
             };
-            Ok(exchange.finish(response))
+            Ok(server_span.finish(response))
         })
     }
 }
 
-/// One request under way. Dropped without [`Exchange::finish`], it tells of a client that left.
-struct Exchange {
+/// The span of a request under way. When it is dropped without [`ServerSpan::finish`], the client
+/// has left.
+struct ServerSpan {
     span: Span,
     start: Instant,
     method: &'static str,
@@ -185,56 +171,34 @@ struct Exchange {
     finished: bool,
 }
 
-/// What a usual answer is counted by; those that failed have an error type as well.
-#[derive(Clone, PartialEq)]
-struct Answered {
-    status: u16,
-    method: &'static str,
-    route: Option<Arc<str>>,
-    version: &'static str,
-}
-
-/// TLS, where there is any, ends before the service. Made of static texts, so it costs no allocation.
-fn scheme() -> KeyValue {
-    KeyValue::new(attr::URL_SCHEME, "http")
-}
-
-impl Exchange {
+impl ServerSpan {
     fn start(request: &Request<Body>) -> Self {
-        let (method, original) = method(request.method());
-        // One shared text for the span and the metric.
+        let (method, original) = known_method(request.method());
+        let version = protocol_version(request.version());
+        // One text that the span and the metric share.
         let route: Option<Arc<str>> = request
             .extensions()
             .get::<MatchedPath>()
             .map(|path| path.as_str().into());
-        let shown = if original.is_some() { "HTTP" } else { method };
-        let name = route.as_ref().map_or(Cow::Borrowed(shown), |route| {
-            [shown, " ", route].concat().into()
-        });
-        let version = protocol_version(request.version());
-        // Room for what is known at the end as well: status code and error type, and an attribute or two of the service.
+        // Room for status code and error type as well, and for an attribute or two of the service.
         let mut attributes = Vec::with_capacity(14);
         attributes.extend([
             KeyValue::new(attr::HTTP_REQUEST_METHOD, method),
             KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, version),
             scheme(),
+            KeyValue::new(attr::URL_PATH, request.uri().path().to_owned()),
         ]);
-        attributes.push(KeyValue::new(
-            attr::URL_PATH,
-            request.uri().path().to_owned(),
-        ));
-        attributes.extend(original.map(|original| {
-            KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original.to_owned())
-        }));
-        attributes.extend(
-            route
-                .clone()
-                .map(|route| KeyValue::new(attr::HTTP_ROUTE, route)),
-        );
+        if let Some(original) = original {
+            let original = original.to_owned();
+            attributes.push(KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original));
+        }
+        if let Some(route) = route.clone() {
+            attributes.push(KeyValue::new(attr::HTTP_ROUTE, route));
+        }
         describe(request, &mut attributes);
-        let parent = global::get_text_map_propagator(|propagator| {
-            propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
-        });
+        let shown = if original.is_some() { "HTTP" } else { method };
+        let name = span_name(shown, route.as_deref());
+        let parent = remote_parent(request);
         let span = Span::build(builder(name, SpanKind::Server, attributes), &parent);
         count_active(method, 1);
         Self {
@@ -249,14 +213,10 @@ impl Exchange {
 
     fn finish(mut self, mut response: Response) -> Response {
         let status = response.status();
-        let answered = response
-            .extensions()
-            .get::<Unanswered>()
-            .is_none()
-            .then(|| status.as_u16());
-        if let Some(code) = answered {
-            self.span
-                .set(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(code));
+        let answered = response.extensions().get::<Unanswered>().is_none();
+        if answered {
+            let code = i64::from(status.as_u16());
+            self.span.set(attr::HTTP_RESPONSE_STATUS_CODE, code);
         }
         let error_type = status
             .is_server_error()
@@ -264,20 +224,17 @@ impl Exchange {
         if let Some(value) = traceresponse(self.span.context_ref()) {
             response.headers_mut().insert("traceresponse", value);
         }
-        self.record(answered, error_type);
+        self.record(answered.then_some(status), error_type);
         response
     }
 
-    /// Marks the span as failed by what the service told of the error, or else by the status alone.
-    fn fail(&self, status: StatusCode, failure: Option<&Failure>) -> KeyValue {
+    /// Marks the span as failed, by the failure that the service attached or else by the status
+    /// alone.
+    fn fail(&self, status: StatusCode, failure: Option<&RequestFailure>) -> KeyValue {
         let context = self.span.context_ref();
         if let Some(failure) = failure {
-            fail(
-                context,
-                failure.error.as_ref(),
-                failure.error_type,
-                failure.at,
-            );
+            let error = failure.error.as_ref();
+            fail(context, error, failure.error_type, failure.at);
             return KeyValue::new(attr::ERROR_TYPE, failure.error_type);
         }
         let error_type = KeyValue::new(attr::ERROR_TYPE, status.as_str().to_owned());
@@ -286,130 +243,48 @@ impl Exchange {
         error_type
     }
 
-    fn record(&mut self, status: Option<u16>, error_type: Option<KeyValue>) {
+    fn record(&mut self, status: Option<StatusCode>, error_type: Option<KeyValue>) {
         self.finished = true;
         count_active(self.method, -1);
-        let seconds = self.start.elapsed().as_secs_f64();
-        let Self {
-            method, version, ..
-        } = *self;
-        let answered = Answered {
-            status: status.unwrap_or_default(),
-            method,
+        let outcome = RequestOutcome {
+            status,
+            method: self.method,
             route: self.route.take(),
-            version,
+            version: self.version,
         };
-        if status.is_some()
-            && error_type.is_none()
-            && let Some(duration) = ANSWERED.find(&answered, || DURATION.bind(&answered.labels()))
-        {
-            return duration.record(seconds);
-        }
-        let mut labels = answered.labels();
-        labels.extend(error_type);
-        DURATION.record(seconds, &labels);
+        record_duration(self.start.elapsed(), &outcome, error_type);
     }
 }
 
-impl Answered {
-    fn labels(&self) -> Vec<KeyValue> {
-        let mut labels = Vec::with_capacity(6);
-        labels.extend([
-            KeyValue::new(attr::HTTP_REQUEST_METHOD, self.method),
-            KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, self.version),
-            scheme(),
-        ]);
-        if self.status != 0 {
-            labels.push(KeyValue::new(
-                attr::HTTP_RESPONSE_STATUS_CODE,
-                i64::from(self.status),
-            ));
-        }
-        labels.extend(
-            self.route
-                .clone()
-                .map(|route| KeyValue::new(attr::HTTP_ROUTE, route)),
-        );
-        labels
-    }
-}
-
-fn count_active(method: &'static str, change: i64) {
-    let labels = || [KeyValue::new(attr::HTTP_REQUEST_METHOD, method), scheme()];
-    match ACTIVE_BY_METHOD.find(&method, || ACTIVE.bind(&labels())) {
-        Some(active) => active.add(change),
-        None => ACTIVE.add(change, &labels()),
-    }
-}
-
-impl Drop for Exchange {
+impl Drop for ServerSpan {
     fn drop(&mut self) {
         if !self.finished {
-            let left = KeyValue::new(attr::ERROR_TYPE, "cancelled");
-            self.span.context_ref().span().set_attribute(left.clone());
-            self.record(None, Some(left));
+            let cancelled = KeyValue::new(attr::ERROR_TYPE, "cancelled");
+            let span = self.span.context_ref().span();
+            span.set_attribute(cancelled.clone());
+            self.record(None, Some(cancelled));
         }
     }
 }
 
-/// Marks a response whose head never leaves.
-#[derive(Clone, Copy)]
-struct Unanswered;
-
-/// A handler panicked.
-#[derive(Debug, thiserror::Error)]
-#[error("panic while answering: {message}")]
-struct Panicked {
-    message: String,
+/// `{method} {route}`, or the method alone for an unknown path.
+fn span_name(method: &'static str, route: Option<&str>) -> Cow<'static, str> {
+    match route {
+        Some(route) => [method, " ", route].concat().into(),
+        None => method.into(),
+    }
 }
 
-/// The client gets an answer and no reason; the message of the panic goes into the trace and the log.
-fn panicked(panic: &(dyn Any + Send), options: Options) -> Response {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let panicked = Panicked {
-        message: text.unwrap_or("no message").to_owned(),
-    };
-    let mut response =
-        (options.fault_response)(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
-    response
-        .extensions_mut()
-        .insert(Failure::new(panicked, "panic"));
-    response
+/// The context of the caller, from the headers of the request.
+fn remote_parent(request: &Request<Body>) -> Context {
+    global::get_text_map_propagator(|propagator| {
+        propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
+    })
 }
 
-fn suffer(fault: Fault, options: Options) -> Response {
-    let kind = if fault == Fault::Drop {
-        "drop"
-    } else {
-        "error"
-    };
-    let injected = Injected {
-        kind,
-        service: options.service,
-    };
-    let mut response = if fault == Fault::Drop {
-        // A body that fails at its first poll makes hyper close the connection before it has written the head.
-        let broken = futures_util::stream::once(async {
-            Err::<bytes::Bytes, _>(std::io::Error::other("dropped on purpose"))
-        });
-        let mut response = Response::new(Body::from_stream(broken));
-        response.extensions_mut().insert(Unanswered);
-        response
-    } else {
-        (options.fault_response)(StatusCode::INTERNAL_SERVER_ERROR, &injected.to_string())
-    };
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
-        .extensions_mut()
-        .insert(Failure::new(injected, "fault_injected"));
-    response
-}
-
-/// `traceresponse` of W3C Trace Context level 2: the ids of the SERVER span, so that a caller can ask for the trace.
-/// Without telemetry the context holds the caller's own span, which is no answer.
+/// `traceresponse` of W3C Trace Context level 2: the ids of the SERVER span, by which a caller can
+/// find the trace. Without telemetry the context holds the caller's own span, so there is no
+/// header.
 fn traceresponse(context: &Context) -> Option<HeaderValue> {
     let span = context.span();
     let ids = span.span_context();

@@ -1,22 +1,25 @@
-//! What the standard `OTEL_*` variables say, read once and typed.
+//! The standard `OTEL_*` variables, read once and typed.
 //!
-//! The Rust SDK reads many of them by itself (endpoints, headers, compression, samplers, batch sizes). Of those only the
-//! words are checked here, since the SDK would warn before there is a log and go on with a default. The ones that it does
-//! not honour are read here: `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER`,
-//! `OTEL_LOG_LEVEL`, the limits on attributes, the default histogram, and for OTLP the protocol, the time limits and the
-//! certificates of each signal.
+//! The Rust SDK reads samplers, batch sizes and much of the metrics and log exporters by itself.
+//! Those values are only checked here, since the SDK would warn before there is a log and continue
+//! with a default. What it does not honour
+//! (<https://github.com/open-telemetry/opentelemetry-rust/issues/3374>) is read here:
+//! `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER`,
+//! `OTEL_LOG_LEVEL`, the limits on attributes, the default histogram, and the certificates of OTLP;
+//! and so is all that our own exporter of spans needs.
 
-mod limits;
 mod otlp;
+mod span_limits;
 mod words;
 
-pub use limits::Limits;
 pub use otlp::{Otlp, PerSignal};
+pub use span_limits::SpanLimits;
 
-/// Everything that set-up depends on. [`Settings::from_env`] fills it; tests build it by hand.
+/// Everything that set-up depends on; see [`Settings::from_env`].
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `service.name`: `OTEL_SERVICE_NAME`, or that of `OTEL_RESOURCE_ATTRIBUTES`, or the program's own name.
+    /// `service.name`: `OTEL_SERVICE_NAME`, or that of `OTEL_RESOURCE_ATTRIBUTES`, or the program's
+    /// own name.
     pub service_name: String,
     /// `service.version`.
     pub service_version: &'static str,
@@ -30,14 +33,14 @@ pub struct Settings {
     pub logs: Exporter,
     /// `OTEL_PROPAGATORS`, in order.
     pub propagators: Vec<Propagator>,
-    /// `OTEL_LOG_LEVEL`: how much the SDK tells of itself; a level of `tracing`.
+    /// `OTEL_LOG_LEVEL`: how much the SDK logs about itself; a level of `tracing`.
     pub sdk_log_level: Option<String>,
     /// `RUST_LOG`, or `info`.
     pub log_filter: String,
-    /// How OTLP leaves, for each signal.
+    /// How each signal is sent over OTLP.
     pub otlp: PerSignal<Otlp>,
     /// How much one span may hold.
-    pub limits: Limits,
+    pub limits: SpanLimits,
     /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram`.
     pub exponential_histograms: bool,
 }
@@ -49,7 +52,7 @@ pub enum Exporter {
     Otlp,
     /// Readable text on stdout, for debugging.
     Console,
-    /// Nothing leaves.
+    /// Nothing is exported.
     None,
 }
 
@@ -62,7 +65,8 @@ pub enum Propagator {
     Baggage,
 }
 
-/// A variable holds what nobody can act on. Start-up stops, since silence would look like lost telemetry.
+/// A variable has a value that cannot be followed. Start-up stops: ignoring it would look like lost
+/// telemetry.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable} is `{value}`; it takes {takes}")]
 pub struct SettingsError {
@@ -71,7 +75,8 @@ pub struct SettingsError {
     takes: &'static str,
 }
 
-/// Reads one variable; trimmed, and `None` for an empty value, which counts as unset by the specification.
+/// Reads one variable; trimmed, and `None` for an empty value, which counts as unset by the
+/// specification.
 type Get<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 impl Settings {
@@ -99,7 +104,8 @@ impl Settings {
         // Only the word "true" disables; the specification wants every other value read as false.
         let disabled =
             given("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        // With the SDK off nobody exports, so a setting of the exporters that this build cannot follow must not stop it.
+        // With the SDK off nothing is exported, so an exporter setting that cannot be followed must
+        // not stop the start.
         let get = |name: &str| given(name).filter(|_| !disabled || ALWAYS_READ.contains(&name));
         words::check(&get)?;
         Ok(Self {
@@ -115,12 +121,12 @@ impl Settings {
             sdk_log_level: sdk_log_level(get("OTEL_LOG_LEVEL"))?,
             log_filter: get("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
             otlp: otlp::read(&get)?,
-            limits: limits::read(&get)?,
+            limits: span_limits::read(&get)?,
             exponential_histograms: get(words::HISTOGRAM).as_deref() == Some(words::EXPONENTIAL),
         })
     }
 
-    /// The same settings without any exporter, for a process that must not tell of itself.
+    /// The same settings without any exporter, for a process that must not emit telemetry.
     #[must_use]
     pub fn without_exporters(self) -> Self {
         Self {

@@ -1,7 +1,7 @@
-//! INTERNAL spans, the current span, and references to spans that travel in stored data.
+//! INTERNAL spans, the current span, and the failure of a span.
 //!
-//! Spans go through the OpenTelemetry API and not through `tracing` (docs/adr/0001): half the cost or less, and typed
-//! attributes. A [`Span`] ends when it is dropped, so an early return or a cancelled future still ends it.
+//! Spans go through the OpenTelemetry API and not through `tracing` (docs/adr/0001). A [`Span`]
+//! ends when it is dropped, so an early return or a cancelled future still ends it.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -10,13 +10,12 @@ use std::panic::Location;
 use std::time::SystemTime;
 
 use opentelemetry::context::{FutureExt, WithContext};
-use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
-    TraceState,
-};
+use opentelemetry::trace::{Link, SpanBuilder, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
-use crate::{attr, hex, propagation};
+use crate::error_chain::causes;
+use crate::span_ref::SpanRef;
+use crate::{attr, tracer};
 
 /// A span of this process that is under way; it ends on drop.
 #[must_use = "a span ends when it is dropped"]
@@ -34,7 +33,7 @@ impl Span {
         )
     }
 
-    /// Starts an INTERNAL span that also points at spans of other traces (or other places of this one).
+    /// Starts an INTERNAL span with links to spans of other traces or of this one.
     pub fn start_with_links(
         name: impl Into<Cow<'static, str>>,
         attributes: Vec<KeyValue>,
@@ -51,7 +50,8 @@ impl Span {
         )
     }
 
-    /// Starts an INTERNAL span with a start time of the past, for work that is told of after it was done.
+    /// Starts an INTERNAL span with a start time of the past, for work that is recorded after it
+    /// was done.
     pub fn start_at(
         name: impl Into<Cow<'static, str>>,
         attributes: Vec<KeyValue>,
@@ -65,21 +65,23 @@ impl Span {
 
     pub(crate) fn build(builder: SpanBuilder, parent: &Context) -> Self {
         Self {
-            context: crate::tracer().start(builder, parent),
+            context: tracer::start(builder, parent),
         }
     }
 
-    /// Sets an attribute; a later value replaces an earlier one (at export, since the SDK keeps both).
+    /// Sets an attribute; a later value replaces an earlier one (at export, since the SDK keeps
+    /// both).
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         self.context.span().set_attribute(KeyValue::new(key, value));
     }
 
-    /// Adds an event with the time of now.
+    /// Adds an event with the present time.
     pub fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         self.context.span().add_event(name, attributes);
     }
 
-    /// Marks the span as failed: status ERROR, `error.type`, and an exception log record with the chain of causes.
+    /// Marks the span as failed: status ERROR, `error.type`, and an exception log record with the
+    /// chain of causes.
     #[track_caller]
     pub fn fail(&self, error: &dyn Error, error_type: &'static str) {
         fail(&self.context, error, error_type, Location::caller());
@@ -91,7 +93,7 @@ impl Span {
         work()
     }
 
-    /// The context that holds this span, to be put into a command for another thread.
+    /// The context that holds this span, for a command to another thread.
     pub fn context(&self) -> Context {
         self.context.clone()
     }
@@ -100,7 +102,8 @@ impl Span {
         &self.context
     }
 
-    /// Where this span can be found later; `None` without telemetry, and for an unsampled span, which nobody will find.
+    /// The reference by which this span can be found later. `None` without telemetry, and for a
+    /// span that is not sampled.
     pub fn span_ref(&self) -> Option<SpanRef> {
         SpanRef::recorded(&self.context)
     }
@@ -113,12 +116,14 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // Clones of the context may live on in commands of other threads, so the end is said here and not left to them.
+        // Clones of the context may outlive this span in commands for other threads, so it is ended
+        // here.
         self.context.span().end();
     }
 }
 
-/// The span that is current in the calling task or thread, such as the SERVER span inside a handler.
+/// The span that is current in the calling task or thread, such as the SERVER span inside a
+/// handler.
 #[derive(Debug)]
 pub struct CurrentSpan {
     context: Context,
@@ -137,12 +142,12 @@ impl CurrentSpan {
         self.context.span().set_attribute(KeyValue::new(key, value));
     }
 
-    /// Adds an event with the time of now.
+    /// Adds an event with the present time.
     pub fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         self.context.span().add_event(name, attributes);
     }
 
-    /// Points at another span, for example the one that computed a stored answer.
+    /// Links to another span, for example the one that computed a stored answer.
     pub fn add_link(&self, target: &SpanRef) {
         if let Some(target) = target.span_context() {
             self.context.span().add_link(target, Vec::new());
@@ -155,18 +160,20 @@ impl CurrentSpan {
         fail(&self.context, error, error_type, Location::caller());
     }
 
-    /// Where this span can be found later; `None` without telemetry, and for an unsampled span, which nobody will find.
+    /// The reference by which this span can be found later. `None` without telemetry, and for a
+    /// span that is not sampled.
     pub fn span_ref(&self) -> Option<SpanRef> {
         SpanRef::recorded(&self.context)
     }
 
-    /// The trace that the caller works in, sampled or not, as its log records name it; 32 lower-case hex digits.
+    /// The trace of the caller, sampled or not, as its log records name it: 32 lower-case hex
+    /// digits.
     pub fn trace_id(&self) -> Option<String> {
         SpanRef::of(&self.context).map(|ids| ids.trace_id)
     }
 }
 
-/// Runs `work` on this thread with the context that another thread or task put into a command.
+/// Runs `work` on this thread with the context of another thread or task, as a command carries it.
 pub fn with_context<T>(context: &Context, work: impl FnOnce() -> T) -> T {
     let _active = context.clone().attach();
     work()
@@ -182,71 +189,6 @@ pub trait WithSpan: Future + Sized {
 
 impl<F: Future> WithSpan for F {}
 
-/// The ids of a span, as stored beside an answer and as written in W3C Trace Context headers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpanRef {
-    /// 32 lower-case hex digits.
-    pub trace_id: String,
-    /// 16 lower-case hex digits.
-    pub span_id: String,
-}
-
-impl SpanRef {
-    /// Checks two lower-case hex ids; `None` when one is malformed or all zero.
-    pub fn parse(trace_id: &str, span_id: &str) -> Option<Self> {
-        propagation::ids(trace_id, span_id)?;
-        Some(Self {
-            trace_id: trace_id.to_owned(),
-            span_id: span_id.to_owned(),
-        })
-    }
-
-    /// Reads the ids out of a `traceparent` or `traceresponse` value (W3C Trace Context, level 2).
-    pub fn from_traceparent(value: &str) -> Option<Self> {
-        propagation::parse(value).map(|(trace, span, _)| Self::from_ids(trace, span))
-    }
-
-    /// The `traceparent` value of a sampled span with these ids.
-    pub fn traceparent(&self) -> String {
-        format!("00-{}-{}-01", self.trace_id, self.span_id)
-    }
-
-    /// The ids that log records show: those of the current span, or without telemetry of the caller's.
-    pub(crate) fn of(context: &Context) -> Option<Self> {
-        let span = context.span();
-        let ids = span.span_context();
-        ids.is_valid()
-            .then(|| Self::from_ids(ids.trace_id(), ids.span_id()))
-    }
-
-    fn from_ids(trace: TraceId, span: SpanId) -> Self {
-        let (mut trace_id, mut span_id) = (String::with_capacity(32), String::with_capacity(16));
-        hex::push(&mut trace_id, &trace.to_bytes());
-        hex::push(&mut span_id, &span.to_bytes());
-        Self { trace_id, span_id }
-    }
-
-    /// A sampled span of this process; a remote one in the context means that none was started here.
-    fn recorded(context: &Context) -> Option<Self> {
-        let span = context.span();
-        let ids = span.span_context();
-        (ids.is_sampled() && !ids.is_remote())
-            .then(|| Self::of(context))
-            .flatten()
-    }
-
-    fn span_context(&self) -> Option<SpanContext> {
-        let (trace, span) = propagation::ids(&self.trace_id, &self.span_id)?;
-        Some(SpanContext::new(
-            trace,
-            span,
-            TraceFlags::SAMPLED,
-            true,
-            TraceState::NONE,
-        ))
-    }
-}
-
 pub(crate) fn builder(
     name: impl Into<Cow<'static, str>>,
     kind: SpanKind,
@@ -257,9 +199,10 @@ pub(crate) fn builder(
         .with_attributes(attributes)
 }
 
-/// Status, `error.type` and the exception record, on the span of `context`.
+/// Sets status and `error.type` on the span of `context`, and logs the exception.
 ///
-/// The record is a log event and not a span event, as the conventions now ask; Elastic counts errors by it.
+/// The exception is a log event and not a span event, as the conventions now ask; Elastic counts
+/// errors by it.
 pub(crate) fn fail(
     context: &Context,
     error: &dyn Error,
@@ -282,14 +225,12 @@ pub(crate) fn fail(
     });
 }
 
-/// Where the error was met and what caused it; the frames too when `RUST_BACKTRACE` asks for them, since walking the
-/// stack of every failed request would make an outage slower.
+/// Where the error was recorded and what caused it. The frames follow when `RUST_BACKTRACE` asks
+/// for them: walking the stack of every failed request would make an outage slower.
 fn stack_trace(error: &dyn Error, at: &Location<'_>) -> String {
     let mut text = format!("{error}\n    at {}:{}", at.file(), at.line());
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let _ = write!(text, "\nCaused by: {inner}");
-        cause = inner.source();
+    for cause in causes(error) {
+        let _ = write!(text, "\nCaused by: {cause}");
     }
     let frames = std::backtrace::Backtrace::capture();
     if frames.status() == std::backtrace::BacktraceStatus::Captured {
@@ -297,6 +238,3 @@ fn stack_trace(error: &dyn Error, at: &Location<'_>) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests;

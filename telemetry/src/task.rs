@@ -1,9 +1,11 @@
-//! Tasks that keep the trace context: the two spawn functions that the services use instead of Tokio's own.
+//! Tasks that keep the trace context: the services use these two spawn functions instead of
+//! Tokio's.
 
 use opentelemetry::{Context, context::FutureExt};
 use tokio::task::JoinHandle;
 
-/// Spawns `future` with the caller's trace context, so that its spans and log records stay in the caller's trace.
+/// Spawns `future` with the caller's trace context, so that its spans and log records stay in the
+/// caller's trace.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that spawns, with the context carried"
@@ -17,8 +19,8 @@ where
 
 /// Runs blocking `work` on Tokio's blocking pool with the caller's trace context.
 ///
-/// The context is that of this call, not that in which the handle is awaited: to have log records and spans of `work` in
-/// a new span, call this inside [`crate::Span::in_scope`].
+/// The context is taken when this is called and not when the handle is awaited. To put the log
+/// records and spans of `work` into a new span, call this inside [`crate::span::Span::in_scope`].
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that spawns, with the context carried"

@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use crate::collector::{CLIENT, Collector, ERROR, UNSET};
 use crate::process::Process;
 
-/// A server that takes one connection, reads the request's head, and says `answer` before it closes.
+/// A server that takes one connection, reads the request's head, and sends `answer` before it
+/// closes.
 fn server(answer: impl FnOnce(std::net::TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -28,7 +29,7 @@ fn refused() -> String {
     format!("http://{}/", listener.local_addr().expect("an address"))
 }
 
-/// Calls `to` through a probe; the body tells what the client made of it.
+/// Calls `to` through a probe, which answers with the outcome.
 fn call(to: &str, timeout: u32) -> (String, Collector) {
     let collector = Collector::start();
     let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "");
@@ -42,7 +43,7 @@ fn a_good_call_has_exactly_the_attributes_of_the_conventions() {
     let to = server(|mut socket| {
         socket
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
-            .expect("an answer")
+            .expect("an answer");
     });
     let port = to
         .trim_end_matches('/')
@@ -108,7 +109,7 @@ fn an_answer_with_an_error_status_is_an_answer_and_marks_the_span() {
         assert_eq!(span.attributes["http.response.status_code"], status);
         assert!(
             collector.logs().iter().all(|log| log.event != "exception"),
-            "the server tells of its error itself"
+            "the server logs its own error"
         );
     }
 }
@@ -125,7 +126,7 @@ fn every_broken_exchange_has_its_error_type() {
     let garbage = server(|mut socket| {
         socket
             .write_all(b"SSH-2.0-OpenSSH\r\n\r\n")
-            .expect("an answer")
+            .expect("an answer");
     });
     let huge = server(|mut socket| {
         let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n");

@@ -65,7 +65,7 @@ fn a_connection_made_in_time_may_still_ask() {
     assert_eq!(process.wait().code, Some(0));
 }
 
-/// Waits until the listener is closed, which tells that the wish to stop has arrived.
+/// Waits until the listener is closed: the process has received the request to stop.
 fn refuses(process: &Process) {
     let end = std::time::Instant::now() + PATIENCE;
     while TcpStream::connect(process.address).is_ok() {
@@ -89,7 +89,8 @@ fn connections_that_ask_nothing_do_not_hold_the_exit() {
         start.elapsed() < PATIENCE,
         "the drain waited for a connection that asked nothing"
     );
-    // Half a head is waited for, since a request may be on its way, but it is no failure in the end.
+    // Half a head is waited for, since a request may be on its way, but it is no failure in the
+    // end.
     let process = Process::start(&QUIET, "--drain-timeout 1s --header-timeout 60s");
     let mut half = process.connect();
     half.write_all(b"GET /items/1 HTT").expect("half a head");

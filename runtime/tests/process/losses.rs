@@ -1,4 +1,4 @@
-//! A dead or full way out of telemetry: answers stay, and what is lost is counted and said.
+//! A dead collector or a full queue: answers stay the same, and what is lost is counted and logged.
 
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ fn refused() -> String {
 }
 
 #[test]
-fn a_refused_collector_changes_no_answer_and_is_told_of_at_the_end() {
+fn an_unreachable_collector_changes_no_answer_and_is_logged_at_the_end() {
     let process = Process::start(
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &refused()),
@@ -33,10 +33,14 @@ fn a_refused_collector_changes_no_answer_and_is_told_of_at_the_end() {
         (1, Some(20)),
         "{lost:?}"
     );
-    let said = exit.events("telemetry.export_failed");
+    let failed = exit.events("telemetry.export_failed");
     assert!(
-        said.iter().filter(|line| line["signal"] == "spans").count() <= 1,
-        "an outage is told once: {said:?}"
+        failed
+            .iter()
+            .filter(|line| line["signal"] == "spans")
+            .count()
+            <= 1,
+        "an outage is logged once: {failed:?}"
     );
 }
 

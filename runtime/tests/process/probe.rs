@@ -1,4 +1,5 @@
-//! The service that the tests start as a child: the smallest part that uses every door of `telemetry` and `runtime`.
+//! The service that the tests start as a child: the smallest part that uses every door of
+//! `telemetry` and `runtime`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,15 +13,15 @@ use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use clap::Parser;
 use http::{HeaderMap, Request, StatusCode};
-use runtime::{Deadline, Health, Part, ProcessOptions, Refusal, ServeError, Shutdown};
+use runtime::{Deadline, Health, PartInfo, ProcessOptions, Refusal, ServeError, Shutdown};
 use serde_json::{Value, json};
 use telemetry::client::HttpClient;
-use telemetry::server::{Failure, Options};
+use telemetry::server::{Options, RequestFailure};
 use telemetry::{Span, WithSpan, db, task};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
-const PART: Part = Part {
+const PART: PartInfo = PartInfo {
     name: "probe",
     version: "1.2.3",
     listen_flag: "--listen",
@@ -205,7 +206,7 @@ struct Empty(#[source] io::Error);
 
 async fn fail() -> Response {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "try later");
-    response.extensions_mut().insert(Failure::new(
+    response.extensions_mut().insert(RequestFailure::new(
         Empty(io::Error::other("nobody filled it")),
         "shelf_empty",
     ));
@@ -222,7 +223,7 @@ async fn hang() {
     std::future::pending::<()>().await;
 }
 
-/// Answers once the listener refuses connections, with what readiness says by then.
+/// Answers once the listener refuses connections, with the readiness at that moment.
 async fn until_refused(stop: Shutdown, health: Health, address: SocketAddr) -> String {
     tracing::info!(name: "probe.hanging", "waits for the stop");
     stop.wait().await;

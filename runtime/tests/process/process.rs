@@ -1,4 +1,5 @@
-//! The child process of a test, and a client that speaks HTTP/1.1 by hand so that it can also misbehave.
+//! The child process of a test, and a client that speaks HTTP/1.1 by hand so that it can also
+//! misbehave.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -173,7 +174,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // After a failed assertion nothing must be left behind; a process that has ended already is no error.
+        // After a failed assertion nothing must be left behind; a process that has ended already is
+        // no error.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

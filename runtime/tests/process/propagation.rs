@@ -61,7 +61,7 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
     }
 }
 
-/// One call through the probe to its own `/echo`, which tells the headers that arrived.
+/// One call through the probe to its own `/echo`, which returns the headers that arrived.
 fn through(environment: &[(&str, &str)], headers: &[(&str, &str)]) -> Value {
     let process = Process::start(environment, "");
     let answer = process.send(

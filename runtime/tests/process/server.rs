@@ -277,7 +277,7 @@ fn a_client_that_leaves_is_counted_and_balanced() {
     assert_eq!(
         process.stop().code,
         Some(0),
-        "a request that nobody waits for does not hold the drain"
+        "a request whose client left does not delay the drain"
     );
     let span = collector.span("GET /hang");
     assert_eq!(

@@ -238,7 +238,7 @@ fn limits_histograms_and_the_interval_are_followed() {
 }
 
 #[test]
-fn the_sdk_and_its_transport_do_not_tell_of_themselves() {
+fn the_sdk_and_its_transport_export_nothing_about_themselves() {
     let collector = Collector::start();
     run(
         &collector,
@@ -262,7 +262,7 @@ fn the_sdk_and_its_transport_do_not_tell_of_themselves() {
 }
 
 #[test]
-fn a_variable_that_nobody_can_follow_stops_the_start() {
+fn a_value_that_cannot_be_followed_stops_the_start() {
     let process = Process::launch(&[("OTEL_TRACES_EXPORTER", "jaeger")], "");
     let exit = process.wait();
     assert_eq!(exit.code, Some(1));

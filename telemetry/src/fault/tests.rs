@@ -1,9 +1,9 @@
-//! What a fault in the baggage may say.
+//! The forms of a fault in the baggage.
 
 use super::*;
 
 #[test]
-fn only_the_named_service_and_known_kinds_break() {
+fn a_fault_hits_the_named_service_and_has_a_known_kind() {
     let cases = [
         (
             "gateway:latency:20",

@@ -1,4 +1,4 @@
-//! What the HTTP conventions ask to know of a request, read from it.
+//! The attributes of a request that the HTTP conventions ask for.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use opentelemetry::KeyValue;
 use super::ClientAddress;
 use crate::attr;
 
-/// The method as the conventions bound it; the second is the original of an unknown one.
-pub(crate) fn method(method: &Method) -> (&'static str, Option<&str>) {
+/// The method as the conventions name it, `_OTHER` for an unknown one, which is the second.
+pub(crate) fn known_method(method: &Method) -> (&'static str, Option<&str>) {
     let known = match *method {
         Method::GET => "GET",
         Method::POST => "POST",
@@ -36,7 +36,7 @@ pub(crate) fn protocol_version(version: Version) -> &'static str {
     }
 }
 
-/// A query string whose names stay and whose values go: they can hold what a user typed.
+/// A query string with its names and without its values, which can hold what a user typed.
 pub(crate) fn redact(query: &str) -> String {
     let mut redacted = String::with_capacity(query.len() + 16);
     for pair in query.split('&') {
@@ -54,27 +54,25 @@ pub(crate) fn redact(query: &str) -> String {
     redacted
 }
 
-/// Address, port, client and query of a request, as far as they are known.
+/// Adds address, port, client and query of a request, as far as they are known.
 pub(super) fn describe(request: &Request<Body>, attributes: &mut Vec<KeyValue>) {
-    let text = |name: HeaderName| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    // An absolute-form target names the server and wins over `Host` (RFC 9112, 3.2.2); its user part stays off.
+    // An absolute-form target names the server and wins over `Host` (RFC 9112, 3.2.2); its user
+    // part is left out.
     let named = request
         .uri()
         .authority()
         .map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-    if let Some((host, port)) = named.or_else(|| text(header::HOST)).and_then(split_host) {
+    if let Some((host, port)) = named
+        .or_else(|| text(request, header::HOST))
+        .and_then(split_host)
+    {
         attributes.push(KeyValue::new(attr::SERVER_ADDRESS, host.to_owned()));
         attributes.extend(port.map(|port| KeyValue::new(attr::SERVER_PORT, port)));
     }
     if let Some(ClientAddress(client)) = request.extensions().get() {
         attributes.push(KeyValue::new(attr::CLIENT_ADDRESS, Arc::clone(client)));
     }
-    if let Some(agent) = text(header::USER_AGENT) {
+    if let Some(agent) = text(request, header::USER_AGENT) {
         attributes.push(KeyValue::new(attr::USER_AGENT_ORIGINAL, agent.to_owned()));
     }
     if let Some(query) = request.uri().query() {
@@ -82,7 +80,12 @@ pub(super) fn describe(request: &Request<Body>, attributes: &mut Vec<KeyValue>) 
     }
 }
 
-/// Splits a `Host` value; the brackets of an IPv6 address stay off. A port that is no port is left out.
+fn text(request: &Request<Body>, name: HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+/// Splits a `Host` value; the brackets of an IPv6 address are left out, and so is a port that is no
+/// number.
 pub(super) fn split_host(host: &str) -> Option<(&str, Option<i64>)> {
     let (address, port) = if let Some(rest) = host.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;

@@ -1,7 +1,11 @@
-//! Transport of OTLP: what the SDK leaves to the HTTP client, for each signal.
+//! Where and how each signal is sent over OTLP.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
 
 use super::{Get, SettingsError, number, refuse};
 
@@ -16,15 +20,21 @@ pub struct PerSignal<T> {
     pub logs: T,
 }
 
-/// Transport of one signal. A variable of the signal (`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT`) wins over the general one
-/// (`OTEL_EXPORTER_OTLP_TIMEOUT`).
+/// The sending of one signal. A variable of the signal (`OTEL_EXPORTER_OTLP_TRACES_TIMEOUT`) wins
+/// over the general one (`OTEL_EXPORTER_OTLP_TIMEOUT`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` as it is, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the
+    /// path of the signal.
+    pub endpoint: Uri,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`, for spans; the SDK's exporters read it for the other signals.
+    pub headers: HeaderMap,
     /// `http/json` instead of `http/protobuf`: `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub json: bool,
-    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`. The SDK reads it, too, and does the work.
+    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`, for spans; the SDK's exporters read it for the other
+    /// signals.
     pub gzip: bool,
-    /// For one request: `OTEL_EXPORTER_OTLP_TIMEOUT`, and no longer than the signal's export timeout
+    /// For one batch: `OTEL_EXPORTER_OTLP_TIMEOUT`, and no longer than the signal's export timeout
     /// (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`, `OTEL_BLRP_EXPORT_TIMEOUT`).
     pub timeout: Duration,
     /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: PEM file with the trusted certificate authority.
@@ -42,7 +52,7 @@ pub(super) fn read(get: &Get<'_>) -> Result<PerSignal<Otlp>, SettingsError> {
 }
 
 fn signal(signal: &str, export_timeout: &str, get: &Get<'_>) -> Result<Otlp, SettingsError> {
-    let set = |suffix: &str| {
+    let variable = |suffix: &str| {
         let own = format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}");
         if get(&own).is_some() {
             own
@@ -50,26 +60,69 @@ fn signal(signal: &str, export_timeout: &str, get: &Get<'_>) -> Result<Otlp, Set
             format!("OTEL_EXPORTER_OTLP_{suffix}")
         }
     };
-    let protocol = set("PROTOCOL");
-    let json = match get(&protocol).as_deref() {
-        None | Some("http/protobuf") => false,
-        Some("http/json") => true,
-        Some(value) => {
-            return Err(refuse(
-                &protocol,
-                value,
-                "http/protobuf or http/json (gRPC is not built in)",
-            ));
-        }
-    };
-    let request = number(&set("TIMEOUT"), get)?.unwrap_or(10_000);
+    let file = |suffix: &str| get(&variable(suffix)).map(PathBuf::from);
+    let request = number(&variable("TIMEOUT"), get)?.unwrap_or(10_000);
     let export = number(export_timeout, get)?.unwrap_or(30_000);
-    let file = |suffix: &str| get(&set(suffix)).map(PathBuf::from);
     Ok(Otlp {
-        json,
-        gzip: get(&set("COMPRESSION")).as_deref() == Some("gzip"),
+        endpoint: endpoint(signal, get)?,
+        headers: headers(&get(&variable("HEADERS")).unwrap_or_default()),
+        json: is_json(&variable("PROTOCOL"), get)?,
+        gzip: get(&variable("COMPRESSION")).as_deref() == Some("gzip"),
         timeout: Duration::from_millis(u64::min(request, export)),
         certificate: file("CERTIFICATE"),
         client: file("CLIENT_CERTIFICATE").zip(file("CLIENT_KEY")),
     })
+}
+
+/// The address of one signal. The general variable is a base address, to which the path of the
+/// signal is appended.
+fn endpoint(signal: &str, get: &Get<'_>) -> Result<Uri, SettingsError> {
+    let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+    if let Some(address) = get(&own) {
+        return parse_endpoint(&address).ok_or_else(|| refuse(&own, &address, ENDPOINT));
+    }
+    let general = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let base = get(general).unwrap_or_else(|| "http://localhost:4318".to_owned());
+    let path = signal.to_lowercase();
+    let address = format!("{}/v1/{path}", base.strip_suffix('/').unwrap_or(&base));
+    parse_endpoint(&address).ok_or_else(|| refuse(general, &base, ENDPOINT))
+}
+
+const ENDPOINT: &str = "an http or https address such as http://localhost:4318";
+
+fn parse_endpoint(address: &str) -> Option<Uri> {
+    let address: Uri = address.parse().ok()?;
+    let is_http = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&address.scheme());
+    is_http.then_some(address)
+}
+
+/// Reads `name=value,name=value`, the values percent-encoded. A pair that is no header is skipped,
+/// as the SDK's exporters do: start-up cannot show it, since it may hold a key.
+fn headers(list: &str) -> HeaderMap {
+    list.split(',').filter_map(header).collect()
+}
+
+fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = pair.split_once('=')?;
+    let value = value.trim();
+    let decoded = percent_decode_str(value).decode_utf8();
+    let mut value = HeaderValue::from_str(decoded.as_deref().unwrap_or(value)).ok()?;
+    if value.is_empty() {
+        return None;
+    }
+    // Debug output shows it as "Sensitive".
+    value.set_sensitive(true);
+    Some((name.trim().parse().ok()?, value))
+}
+
+fn is_json(variable: &str, get: &Get<'_>) -> Result<bool, SettingsError> {
+    match get(variable).as_deref() {
+        None | Some("http/protobuf") => Ok(false),
+        Some("http/json") => Ok(true),
+        Some(value) => Err(refuse(
+            variable,
+            value,
+            "http/protobuf or http/json (gRPC is not built in)",
+        )),
+    }
 }

@@ -1,4 +1,4 @@
-//! Every variable that the settings read: what it takes, what it refuses, what wins.
+//! Every variable that the settings read: values it takes and refuses, and which variable wins.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn without_variables_everything_goes_to_otlp() {
     assert_eq!(settings.sdk_log_level, None);
     assert_eq!(settings.otlp.traces.timeout, Duration::from_secs(10));
     assert!(!settings.otlp.traces.json && !settings.exponential_histograms);
-    assert_eq!(settings.limits, super::Limits::default());
+    assert_eq!(settings.limits, super::SpanLimits::default());
 }
 
 #[test]
@@ -145,6 +145,48 @@ fn a_variable_of_the_signal_wins_over_the_general_one() {
 }
 
 #[test]
+fn the_general_endpoint_is_a_base_and_that_of_a_signal_is_whole() {
+    let endpoints = |variables: &[(&str, &str)]| {
+        let otlp = good(variables).otlp;
+        [otlp.traces, otlp.metrics, otlp.logs].map(|signal| signal.endpoint.to_string())
+    };
+    assert_eq!(
+        endpoints(&[]),
+        ["traces", "metrics", "logs"].map(|signal| format!("http://localhost:4318/v1/{signal}"))
+    );
+    for base in ["https://collector/otlp", "https://collector/otlp/"] {
+        assert_eq!(
+            endpoints(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", base),
+                ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://logs:1/here"),
+            ]),
+            [
+                "https://collector/otlp/v1/traces",
+                "https://collector/otlp/v1/metrics",
+                "http://logs:1/here"
+            ]
+        );
+    }
+}
+
+#[test]
+fn headers_are_a_list_of_percent_encoded_pairs_that_debug_output_hides() {
+    let otlp = good(&[
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=7"),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+            " authorization = ApiKey%20secret ,empty=,no pair,x-b=%zz, bad name=1",
+        ),
+    ])
+    .otlp;
+    assert_eq!(otlp.traces.headers.len(), 2);
+    assert_eq!(otlp.traces.headers["authorization"], "ApiKey secret");
+    assert_eq!(otlp.traces.headers["x-b"], "%zz");
+    assert_eq!(otlp.logs.headers["x-tenant"], "7");
+    assert!(!format!("{otlp:?}").contains("secret"));
+}
+
+#[test]
 fn limits_have_general_and_own_variables() {
     let limits = good(&[
         ("OTEL_ATTRIBUTE_COUNT_LIMIT", "10"),
@@ -190,12 +232,15 @@ fn log_levels_of_the_sdk_are_those_of_tracing() {
 }
 
 #[test]
-fn what_nobody_can_act_on_is_refused_by_name_unless_the_sdk_is_off() {
+fn a_value_that_cannot_be_followed_is_refused_unless_the_sdk_is_off() {
     let bad = [
         ("OTEL_TRACES_EXPORTER", "jaeger"),
         ("OTEL_LOGS_EXPORTER", "otlp,console"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "not an address"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
         (

@@ -1,11 +1,12 @@
-//! The variables that the SDK reads by itself: a word that it would replace by a default in silence is refused here.
+//! Checks the variables that the SDK reads by itself: it would silently replace a wrong value by a
+//! default.
 
 use super::{Get, SettingsError, number, refuse};
 
 pub(super) const HISTOGRAM: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
 pub(super) const EXPONENTIAL: &str = "base2_exponential_bucket_histogram";
 
-/// Variable, the words that it takes, and the same for the reader of the message.
+/// Variable, the words that it takes, and how the error message lists them.
 const WORDS: [(&str, &[&str], &str); 7] = [
     (
         "OTEL_TRACES_SAMPLER",

@@ -1,4 +1,4 @@
-//! Writes `docs/telemetry.md`: what a user of the telemetry looks up, in tables.
+//! Writes `docs/telemetry.md`, the tables in which a user looks names up.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,10 +8,9 @@ use crate::model::{Attribute, File, Group, Kind, Level, Scalar, Type, groups};
 const HEAD: &str = "\
 # Telemetry reference
 
-Every name that Throughline emits: spans, metrics, events and their attributes. A name that is not here is not emitted;
-tests hold the code to it.
+Every name that Throughline emits: spans, metrics, events and their attributes. Tests compare this list with the code.
 
-<!-- Made from telemetry/registry by `UPDATE_DOCS=1 cargo test -p telemetry --test registry`; do not edit. -->
+<!-- Generated from telemetry/registry by `UPDATE_DOCS=1 cargo test -p telemetry --test registry`; do not edit. -->
 
 Names of HTTP, databases, processes and the SDK are those of the
 [OpenTelemetry semantic conventions](https://opentelemetry.io/docs/specs/semconv/) 1.44. Our own start with `ml.`; two
@@ -144,7 +143,7 @@ fn events(page: &mut String, all: &[&Group]) {
         );
     }
     page.push_str(
-        "\n## Log records\n\nA record's event name says what happened, its message the same in words.\n\n\
+        "\n## Log records\n\nThe event name of a record is for queries, its message describes the same event in words.\n\n\
          | event | severity | meaning | fields | emitted by |\n|---|---|---|---|---|\n",
     );
     for group in carried(all, "log") {
@@ -235,7 +234,7 @@ fn resource(page: &mut String, group: &Group) {
     }
 }
 
-/// Spans, metrics and events that have the attribute. Long lists of one kind are put into words.
+/// Spans, metrics and events that have the attribute. A long list of one kind becomes a count.
 fn used_on(name: &str, itself: &Group, all: &[&Group]) -> String {
     let has = |group: &&&Group| {
         group.id != itself.id
@@ -324,7 +323,7 @@ fn presence(attribute: &Attribute) -> String {
 }
 
 fn emitted_by(group: &Group) -> String {
-    // What the shared packages emit, every process emits; a user need not know those packages.
+    // Every process emits what the shared packages emit, and a user need not know those packages.
     let by = group
         .annotations
         .emitted_by

@@ -1,4 +1,5 @@
-//! The registry of names is whole, agrees with the code, and `docs/telemetry.md` is made from it.
+//! The registry of names is complete and agrees with the code, and `docs/telemetry.md` is generated
+//! from it.
 //!
 //! `UPDATE_DOCS=1 cargo test -p telemetry --test registry` writes the page.
 
@@ -39,7 +40,7 @@ fn every_use_has_a_definition_and_every_definition_a_use() {
 }
 
 #[test]
-fn every_group_says_what_it_is_and_who_emits_it() {
+fn every_group_is_complete_and_names_its_emitter() {
     let files = load();
     let mut ids = BTreeSet::new();
     for group in groups(&files) {
@@ -71,13 +72,13 @@ fn every_group_says_what_it_is_and_who_emits_it() {
         .values()
         .flat_map(|file| file.imports.metrics.clone())
         .collect();
-    let told: BTreeSet<_> = groups(&files)
+    let described: BTreeSet<_> = groups(&files)
         .filter_map(|group| group.annotations.metric.clone())
         .map(|metric| metric.name)
         .collect();
     assert_eq!(
-        imported, told,
-        "imported metrics and the groups that tell of their attributes"
+        imported, described,
+        "imported metrics and the groups that describe their attributes"
     );
 }
 
@@ -133,7 +134,8 @@ fn the_constants_are_the_registry_with_types_and_units() {
         .filter_map(model::Group::metric)
         .map(|metric| (metric.name.clone(), metric))
         .collect();
-    // Fields of log records are literals of the `tracing` macros, and two attributes of `epoch` bear the names of metrics.
+    // Fields of log records are literals of the `tracing` macros, and two attributes of `epoch`
+    // bear the names of metrics.
     let expected: BTreeMap<_, _> = definitions
         .filter(|(name, _)| !of_log(name) && !metrics.contains_key(name))
         .collect();
@@ -204,7 +206,7 @@ fn the_events_of_the_code_are_the_events_of_the_registry_with_their_fields() {
 }
 
 #[test]
-fn the_page_is_made_from_the_registry() {
+fn the_page_is_generated_from_the_registry() {
     let path = model::root().join("docs/telemetry.md");
     let page = docs::page(&load());
     if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -1,4 +1,5 @@
-//! The registry as it lies in `telemetry/registry`, in the v1 format of OpenTelemetry Weaver as far as we use it.
+//! The registry in `telemetry/registry`, in the v1 format of OpenTelemetry Weaver as far as we use
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -131,7 +132,7 @@ impl Attribute {
 }
 
 impl Group {
-    /// The metric that the group is or tells of.
+    /// The metric that the group defines or describes.
     pub(crate) fn metric(&self) -> Option<Metric> {
         let own = || {
             let (name, instrument, unit) = (

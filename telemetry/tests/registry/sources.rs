@@ -1,11 +1,13 @@
-//! What the code says of names, read from its text: constants cannot be listed at run time, and macros leave no list.
+//! The names in the code, read from its text: neither constants nor macro calls can be listed at
+//! run time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::model::root;
 
-/// The project's own constants of `attr.rs`, with what their doc comments say in the last parentheses.
+/// The project's own constants of `attr.rs`, with what their doc comments say in the last
+/// parentheses.
 #[derive(Debug, Default)]
 pub(crate) struct Constants {
     /// Name and type.
@@ -45,7 +47,8 @@ pub(crate) fn constants() -> Constants {
     constants
 }
 
-/// Resolves the constants that `attr.rs` takes from the conventions; a missing or an extra one does not compile or fails.
+/// Resolves the constants that `attr.rs` takes from the conventions; a missing or an extra one does
+/// not compile or fails.
 macro_rules! names {
     ($($module:ident::$name:ident),* $(,)?) => {
         [$((stringify!($name), names!(@ $module $name))),*]

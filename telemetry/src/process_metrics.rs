@@ -6,8 +6,8 @@ use opentelemetry::KeyValue;
 use crate::attr::metric::{PROCESS_CPU_TIME, PROCESS_MEMORY_USAGE};
 use crate::metrics::meter;
 
-/// Registers the observable instruments; the meter provider keeps them. Their callbacks must not panic, since a panic
-/// there would end the thread that exports all metrics.
+/// Registers the observable instruments; the meter provider keeps them. Their callbacks must not
+/// panic: that would end the thread that exports all metrics.
 pub(crate) fn observe() {
     let meter = meter();
     meter

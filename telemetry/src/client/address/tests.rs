@@ -1,6 +1,7 @@
-//! What of an address is shown; whole exchanges over sockets are tested in `runtime/tests/process`.
+//! The parts of an address that spans show. Exchanges over sockets are tested in
+//! `runtime/tests/process`.
 
-use super::Address;
+use super::ServerAddress;
 
 #[test]
 fn an_address_is_shown_without_credentials_and_query_values() {
@@ -30,7 +31,7 @@ fn an_address_is_shown_without_credentials_and_query_values() {
         ("ftp://store/file", None),
     ];
     for (uri, expected) in cases {
-        let address = Address::of(&uri.parse().expect("a URI"));
+        let address = ServerAddress::of(&uri.parse().expect("a URI"));
         let seen = address.as_ref().map(|address| {
             (
                 &*address.host,

@@ -1,85 +1,23 @@
-//! Spans as OTLP protobuf, written straight from the SDK's own form.
+//! A batch of spans as OTLP protobuf, written straight from the SDK's own form.
 //!
-//! The exporter of `opentelemetry-otlp` copies every key and value into messages of its own, measures each three times and
-//! then writes it; at full load that cost as much CPU time as making the spans. It still knows best how to send: address,
-//! headers, retries. So [`Direct`] hands it an empty batch, and the transport puts the [`Prepared`] body into its request.
-//! Messages: opentelemetry-proto 1.x, `trace.proto`, `common.proto`, `resource.proto`; a test compares with the crate's bytes.
+//! Messages: opentelemetry-proto 1.x, `trace.proto`, `common.proto` and `resource.proto`.
+//! `export/tests.rs` compares the bytes with those of the `opentelemetry-proto` crate.
 
-mod wire;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use bytes::Bytes;
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{Array, InstrumentationScope, Key, KeyValue, Value};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use opentelemetry_sdk::trace::SpanData;
 
-use wire::Writer;
+use super::wire::ProtobufWriter;
 
-/// Bytes that a span of a request takes; a guess, so that the buffer rarely has to grow.
+/// A guess at the bytes of a request's span, so that the buffer rarely has to grow.
 const SPAN_BYTES: usize = 512;
 
-/// The body of the export under way, shared by the exporter that writes it and the transport that sends it. A processor
-/// exports one batch at a time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Prepared {
-    body: Arc<Mutex<Bytes>>,
-}
-
-impl Prepared {
-    pub(crate) fn body(&self) -> Bytes {
-        self.body
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn replace(&self, body: Bytes) {
-        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = body;
-    }
-}
-
-/// An exporter whose batches are encoded here; `inner` sends them with a transport that knows of `prepared`.
-#[derive(Debug)]
-pub(crate) struct Direct<E> {
-    pub(crate) inner: E,
-    /// `None` leaves the encoding to `inner`, as JSON and compressed bodies want it.
-    pub(crate) prepared: Option<Prepared>,
-    pub(crate) resource: Resource,
-}
-
-impl<E: SpanExporter> SpanExporter for Direct<E> {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let Some(prepared) = &self.prepared else {
-            return self.inner.export(batch).await;
-        };
-        prepared.replace(encode(&self.resource, &batch).into());
-        drop(batch);
-        let result = self.inner.export(Vec::new()).await;
-        prepared.replace(Bytes::new());
-        result
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.resource = resource.clone();
-        self.inner.set_resource(resource);
-    }
-}
-
-/// An `ExportTraceServiceRequest`.
-fn encode(resource: &Resource, batch: &[SpanData]) -> Vec<u8> {
-    let mut request = Writer::with_capacity(batch.len() * SPAN_BYTES);
+/// Writes an `ExportTraceServiceRequest`.
+pub(crate) fn encode(resource: &Resource, batch: &[SpanData]) -> Vec<u8> {
+    let mut request = ProtobufWriter::with_capacity(batch.len() * SPAN_BYTES);
     request.message(1, |resource_spans| {
         resource_spans.message(1, |message| {
             for (key, value) in resource {
@@ -115,7 +53,7 @@ fn by_scope(batch: &[SpanData]) -> Vec<(&InstrumentationScope, Vec<&SpanData>)> 
     scopes
 }
 
-fn write_scope(message: &mut Writer, scope: &InstrumentationScope) {
+fn write_scope(message: &mut ProtobufWriter, scope: &InstrumentationScope) {
     message.bytes(1, scope.name());
     message.bytes(2, scope.version().unwrap_or_default());
     for attribute in scope.attributes() {
@@ -123,7 +61,7 @@ fn write_scope(message: &mut Writer, scope: &InstrumentationScope) {
     }
 }
 
-fn write_span(message: &mut Writer, span: &SpanData) {
+fn write_span(message: &mut ProtobufWriter, span: &SpanData) {
     write_ids(message, &span.span_context);
     if span.parent_span_id != SpanId::INVALID {
         message.bytes(4, span.parent_span_id.to_bytes());
@@ -146,14 +84,14 @@ fn write_span(message: &mut Writer, span: &SpanData) {
     message.fixed32(16, flags(&span.span_context, span.parent_span_is_remote));
 }
 
-fn write_event(message: &mut Writer, event: &Event) {
+fn write_event(message: &mut ProtobufWriter, event: &Event) {
     message.fixed64(1, nanoseconds(event.timestamp));
     message.bytes(2, event.name.as_ref());
     write_attributes(message, 3, &event.attributes);
     message.number(4, event.dropped_attributes_count);
 }
 
-fn write_link(message: &mut Writer, link: &Link) {
+fn write_link(message: &mut ProtobufWriter, link: &Link) {
     write_ids(message, &link.span_context);
     write_attributes(message, 4, &link.attributes);
     message.number(5, link.dropped_attributes_count);
@@ -161,13 +99,13 @@ fn write_link(message: &mut Writer, link: &Link) {
 }
 
 /// Trace id, span id and trace state have the same numbers in spans and in links.
-fn write_ids(message: &mut Writer, ids: &SpanContext) {
+fn write_ids(message: &mut ProtobufWriter, ids: &SpanContext) {
     message.present_bytes(1, ids.trace_id().to_bytes());
     message.present_bytes(2, ids.span_id().to_bytes());
     message.bytes(3, ids.trace_state().header());
 }
 
-fn write_status(message: &mut Writer, status: &Status) {
+fn write_status(message: &mut ProtobufWriter, status: &Status) {
     match status {
         Status::Unset => {}
         Status::Ok => message.number(3, 1_u8),
@@ -188,7 +126,8 @@ fn kind(kind: &SpanKind) -> u8 {
     }
 }
 
-/// The W3C flags, and in two further bits that it is known whether the parent (or the target of a link) is remote.
+/// The W3C flags; bit 8 is set when bit 9 says whether the parent, or the target of a link, is
+/// remote.
 fn flags(ids: &SpanContext, remote: bool) -> u32 {
     u32::from(ids.trace_flags().to_u8()) | 0x100 | if remote { 0x200 } else { 0 }
 }
@@ -199,55 +138,52 @@ fn nanoseconds(time: SystemTime) -> u64 {
         .as_nanos() as u64
 }
 
-fn write_attributes(message: &mut Writer, field: u8, attributes: &[KeyValue]) {
+fn write_attributes(message: &mut ProtobufWriter, field: u8, attributes: &[KeyValue]) {
     for attribute in attributes {
         write_attribute(message, field, &attribute.key, &attribute.value);
     }
 }
 
-fn write_attribute(message: &mut Writer, field: u8, key: &Key, value: &Value) {
+fn write_attribute(message: &mut ProtobufWriter, field: u8, key: &Key, value: &Value) {
     message.message(field, |pair| {
         pair.bytes(1, key.as_str());
         pair.message(2, |any| write_value(any, value));
     });
 }
 
-/// An `AnyValue`. Its field says the type, so it is there whatever the value.
-fn write_value(any: &mut Writer, value: &Value) {
+/// Writes an `AnyValue`. Its field is the type, so it is written whatever the value.
+fn write_value(any: &mut ProtobufWriter, value: &Value) {
     match value {
         Value::String(text) => any.present_bytes(1, text.as_str()),
         Value::Bool(value) => any.present_number(2, u64::from(*value)),
         Value::I64(value) => any.present_number(3, value.cast_unsigned()),
         Value::F64(value) => any.present_fixed64(4, value.to_bits()),
         Value::Array(array) => any.message(5, |list| write_array(list, array)),
-        // The types of the API may grow; until then there is no other.
+        // `Value` is non-exhaustive; there is no other type in opentelemetry 0.33.
         _ => {}
     }
 }
 
-fn write_array(list: &mut Writer, array: &Array) {
+fn write_array(list: &mut ProtobufWriter, array: &Array) {
     match array {
         Array::String(texts) => {
-            write_each(list, texts, |any, text| any.present_bytes(1, text.as_str()))
+            write_each(list, texts, |any, text| any.present_bytes(1, text.as_str()));
         }
         Array::Bool(values) => write_each(list, values, |any, value| {
-            any.present_number(2, u64::from(*value))
+            any.present_number(2, u64::from(*value));
         }),
         Array::I64(values) => write_each(list, values, |any, value| {
-            any.present_number(3, value.cast_unsigned())
+            any.present_number(3, value.cast_unsigned());
         }),
         Array::F64(values) => write_each(list, values, |any, value| {
-            any.present_fixed64(4, value.to_bits())
+            any.present_fixed64(4, value.to_bits());
         }),
         _ => {}
     }
 }
 
-fn write_each<T>(list: &mut Writer, values: &[T], write: impl Fn(&mut Writer, &T)) {
+fn write_each<T>(list: &mut ProtobufWriter, values: &[T], write: impl Fn(&mut ProtobufWriter, &T)) {
     for value in values {
         list.message(1, |any| write(any, value));
     }
 }
-
-#[cfg(test)]
-mod tests;

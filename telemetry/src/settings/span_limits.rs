@@ -1,10 +1,10 @@
-//! How much one span may hold, of the limits that the SDK does not read from the environment.
+//! The limits of a span that the SDK does not read from the environment.
 
 use super::{Get, SettingsError, number};
 
-/// Limits on spans; `None` leaves the SDK's own (128 attributes, values of any length).
+/// Limits of one span; `None` leaves the SDK's own (128 attributes, values of any length).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct SpanLimits {
     /// Attributes of one span: `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, or `OTEL_ATTRIBUTE_COUNT_LIMIT`.
     pub span_attributes: Option<u32>,
     /// Attributes of one event: `OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT`.
@@ -16,9 +16,9 @@ pub struct Limits {
     pub value_length: Option<usize>,
 }
 
-pub(super) fn read(get: &Get<'_>) -> Result<Limits, SettingsError> {
+pub(super) fn read(get: &Get<'_>) -> Result<SpanLimits, SettingsError> {
     let general = number("OTEL_ATTRIBUTE_COUNT_LIMIT", get)?;
-    Ok(Limits {
+    Ok(SpanLimits {
         span_attributes: number("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", get)?.or(general),
         event_attributes: number("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", get)?.or(general),
         link_attributes: number("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", get)?.or(general),

@@ -1,0 +1,116 @@
+//! The HTTP transport of the OTLP exporters: one blocking client for each signal.
+//!
+//! The exporters run on threads of the SDK, without a Tokio reactor. The async client would panic
+//! there at the first export, and every later item would be dropped
+//! (<https://github.com/open-telemetry/opentelemetry-rust/issues/3125>).
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+
+use crate::settings::Otlp;
+
+/// An answer is read up to this length: that of a collector is a few bytes, and the rest could not
+/// be used.
+const MAX_ANSWER_BYTES: u64 = 4 << 20;
+
+/// Sends one encoded batch and waits for the answer, in the exporter's thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    client: reqwest::blocking::Client,
+    timeout: Duration,
+}
+
+/// The transport could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// A PEM file of the settings cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The HTTP client refuses the certificates.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+/// A request that got no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("the collector did not answer")]
+    Exchange(#[source] reqwest::Error),
+    /// Without the error itself, whose text holds the address.
+    #[error("the answer of the collector broke off: {0}")]
+    Body(std::io::ErrorKind),
+}
+
+impl Transport {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "OTLP is sent outside the traced client, or it would trace itself"
+    )]
+    pub(crate) fn new(otlp: &Otlp) -> Result<Self, TransportError> {
+        let mut builder =
+            reqwest::blocking::Client::builder().redirect(reqwest::redirect::Policy::none());
+        if let Some(path) = &otlp.certificate {
+            let authority =
+                reqwest::Certificate::from_pem(&read(path)?).map_err(TransportError::Client)?;
+            builder = builder.add_root_certificate(authority);
+        }
+        if let Some((certificate, key)) = &otlp.client {
+            let pem = [read(certificate)?, read(key)?].concat();
+            builder = builder
+                .identity(reqwest::Identity::from_pem(&pem).map_err(TransportError::Client)?);
+        }
+        Ok(Self {
+            client: builder.build().map_err(TransportError::Client)?,
+            timeout: otlp.timeout,
+        })
+    }
+
+    /// Sends `request` and returns the answer, whatever its status, or gives up after `timeout`.
+    pub(super) fn send(
+        &self,
+        request: Request<Bytes>,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, NoAnswer> {
+        // The address can hold credentials, so errors are reported without it.
+        let failed = |error: reqwest::Error| NoAnswer::Exchange(error.without_url());
+        let mut request = reqwest::blocking::Request::try_from(request).map_err(failed)?;
+        *request.timeout_mut() = Some(timeout);
+        let mut answer = self.client.execute(request).map_err(failed)?;
+        let mut response = Response::new(());
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        let mut body = Vec::new();
+        answer
+            .take(MAX_ANSWER_BYTES)
+            .read_to_end(&mut body)
+            .map_err(|error| NoAnswer::Body(error.kind()))?;
+        Ok(response.map(|()| body.into()))
+    }
+}
+
+/// The exporters of `opentelemetry-otlp` send metrics and log records through this.
+#[async_trait]
+impl HttpClient for Transport {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        Ok(self.send(request, self.timeout)?)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TransportError> {
+    fs::read(path).map_err(|source| TransportError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
