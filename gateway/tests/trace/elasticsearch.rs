@@ -1,21 +1,21 @@
-//! The same on Elasticsearch: on a real one what it does, on a stub what a real one cannot be made to show.
+//! The gateway's trace with Elasticsearch: a real server, and a stub for answers that a real one
+//! cannot be made to give.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::response::IntoResponse;
-use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use harness::{send_async, wait_until_async};
+use http::{StatusCode, Uri};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::fake::{Fake, SPAN_ID, TRACE_ID};
-use crate::process::{Process, eventually, server, tree};
+use crate::process::{Gateway, links};
 
-/// A way between gateway and server, which sees the headers of what passes and can hold it up.
+/// A proxy between gateway and server that keeps what it forwards and can hold up bulk requests.
 struct Proxy {
     address: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -81,13 +81,15 @@ impl Proxy {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a server: set THROUGHLINE_TEST_ELASTICSEARCH_URL"]
-async fn the_gateway_tells_what_it_did_with_elasticsearch() {
+#[expect(
+    clippy::too_many_lines,
+    reason = "one gateway exports the traces of all requests"
+)]
+async fn calls_of_elasticsearch_are_traced() {
     let url = std::env::var("THROUGHLINE_TEST_ELASTICSEARCH_URL")
         .expect("THROUGHLINE_TEST_ELASTICSEARCH_URL");
-    let address = url
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .to_owned();
+    let url = url.trim_end_matches('/');
+    let address = url.trim_start_matches("http://").to_owned();
     let (fake, proxy) = (Fake::start().await, Proxy::start(address).await);
     let alias = format!("test-trace-{}", uuid::Uuid::new_v4().simple());
     let node = format!("http://user:s3cret@{}", proxy.address);
@@ -99,140 +101,120 @@ async fn the_gateway_tells_what_it_did_with_elasticsearch() {
         "--prediction-store-timeout",
         "30s",
     ];
-    let gateway = Process::with(&fake, tempfile::tempdir().unwrap(), &store).await;
+    let gateway = Gateway::start_with(&fake, tempfile::tempdir().unwrap(), &store);
 
-    let (_, _, miss) = gateway.predict(&["a"]).await;
-    let (_, _, hit) = gateway.predict(&["a"]).await;
-    let (_, _, part) = gateway.predict(&["b", "c", "a"]).await;
-    let (status, _, search) = gateway
+    let miss = gateway.predict(&["a"]).await;
+    let hit = gateway.predict(&["a"]).await;
+    let part = gateway.predict(&["b", "c", "a"]).await;
+    let search = gateway
         .send("GET", "/v1/predictions?limit=1", &[], String::new())
         .await;
-    assert_eq!(status, 200);
+    assert_eq!(search.status, 200);
 
     // While one bulk is held up, the next one collects.
     proxy.gate.send_replace(false);
-    let computed = || {
-        gateway
-            .log
-            .lock()
-            .unwrap()
-            .matches("prediction.computed")
-            .count()
-    };
-    let before = computed();
-    let after = |count: usize| {
-        eventually("so many are computed", async move || {
-            computed() >= before + count
-        })
-    };
-    let ((_, _, first), (_, _, second), (_, _, third), ()) = tokio::join!(
+    let before = computed(&gateway);
+    let (first, second, third, ()) = tokio::join!(
         gateway.predict(&["d"]),
         async {
-            after(1).await;
+            wait_computed(&gateway, before + 1).await;
             gateway.predict(&["e"]).await
         },
         async {
-            after(2).await;
+            wait_computed(&gateway, before + 2).await;
             gateway.predict(&["f", "g"]).await
         },
         async {
-            after(3).await;
+            wait_computed(&gateway, before + 3).await;
             proxy.gate.send_replace(true);
         }
     );
-    let (spans, log) = gateway.stop().await;
-    let client: Client<_, Full<bytes::Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let ended = gateway.stop();
     for path in [format!("{alias}-v1"), format!("_index_template/{alias}")] {
-        let request = Request::delete(format!("{}/{path}", url.trim_end_matches('/')))
-            .body(Full::default())
-            .unwrap();
-        assert_eq!(client.request(request).await.unwrap().status(), 200);
+        let deleted = send_async("DELETE", &format!("{url}/{path}"), &[], "").await;
+        assert_eq!(deleted.unwrap().status, 200);
     }
 
-    let span = |trace: &str, name: &str| {
-        let name = format!("{name} {alias}");
-        spans
-            .iter()
-            .find(|span| span.trace == trace && span.name == name)
-            .unwrap()
-            .clone()
-    };
-    let of_a_miss = format!(
+    let miss_tree = format!(
         "POST /v1/predictions SERVER\n  mget {alias} CLIENT\n  POST CLIENT\n  bulk {alias} CLIENT\n"
     );
-    for trace in [&miss, &part, &first, &second, &third] {
-        assert_eq!(tree(&spans, trace), of_a_miss);
+    for answer in [&miss, &part, &first, &second, &third] {
+        assert_eq!(ended.tree(answer), miss_tree);
     }
     assert_eq!(
-        tree(&spans, &hit),
+        ended.tree(&hit),
         format!("POST /v1/predictions SERVER\n  mget {alias} CLIENT\n")
     );
     assert_eq!(
-        tree(&spans, &search),
+        ended.tree(&search),
         format!("GET /v1/predictions SERVER\n  search {alias} CLIENT\n")
     );
     assert_eq!(
-        server(&spans, &hit).links,
+        links(&ended.server(&hit)),
         [(TRACE_ID.to_owned(), SPAN_ID.to_owned())]
     );
 
-    let mget = span(&hit, "mget");
-    let (host, number) = proxy.address.split_once(':').unwrap();
-    let expected = BTreeMap::from([
-        ("db.system.name", "elasticsearch".to_owned()),
-        ("db.operation.name", "mget".to_owned()),
-        ("db.collection.name", alias.clone()),
-        ("db.response.status_code", "200".to_owned()),
-        ("http.request.method", "POST".to_owned()),
-        (
-            "url.full",
-            format!("http://{}/{alias}/_mget", proxy.address),
-        ),
-        ("server.address", host.to_owned()),
-        ("server.port", number.to_owned()),
-    ]);
-    let told: BTreeMap<_, _> = mget
-        .attributes
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str().unwrap().to_owned()))
-        .collect();
-    assert_eq!(told, expected);
+    let (mget_span, bulk_span) = (format!("mget {alias}"), format!("bulk {alias}"));
+    let mget = ended.span(&hit, &mget_span);
+    let (server_address, server_port) = proxy.address.split_once(':').unwrap();
+    let url_full = format!("http://{}/{alias}/_mget", proxy.address);
+    let expected = [
+        ("db.system.name", json!("elasticsearch")),
+        ("db.operation.name", json!("mget")),
+        ("db.collection.name", json!(alias)),
+        ("db.response.status_code", json!("200")),
+        ("http.request.method", json!("POST")),
+        ("url.full", json!(url_full)),
+        ("server.address", json!(server_address)),
+        ("server.port", json!(server_port.parse::<u16>().unwrap())),
+    ];
+    let expected: BTreeMap<String, Value> =
+        expected.map(|(key, value)| (key.to_owned(), value)).into();
+    assert_eq!(mget.attributes, expected);
     assert!(
-        !span(&miss, "bulk")
+        !ended
+            .span(&miss, &bulk_span)
             .attributes
             .contains_key("db.operation.batch.size"),
         "one is no batch"
     );
     assert_eq!(
-        span(&part, "bulk").attributes["db.operation.batch.size"],
-        "2"
+        ended.span(&part, &bulk_span).attributes["db.operation.batch.size"],
+        2
     );
 
     // Elasticsearch got the context of the span, and the trace id for its slow log.
-    let sent = proxy.header("/_mget", &hit, "traceparent");
-    assert_eq!(sent, format!("00-{hit}-{}-01", mget.id));
-    assert_eq!(proxy.header("/_mget", &hit, "x-opaque-id"), hit);
+    let trace_id = hit.trace_id();
+    let sent = proxy.header("/_mget", &trace_id, "traceparent");
+    assert_eq!(sent, format!("00-{trace_id}-{}-01", mget.span_id));
+    assert_eq!(proxy.header("/_mget", &trace_id, "x-opaque-id"), trace_id);
     assert_eq!(
-        proxy.header("/_mget", &hit, "authorization"),
+        proxy.header("/_mget", &trace_id, "authorization"),
         "Basic dXNlcjpzM2NyZXQ="
     );
 
-    // The joined bulk: one call, linked to the requests of all its members, and the others linked to it.
-    let bulks = [span(&second, "bulk"), span(&third, "bulk")];
-    let calls: Vec<_> = bulks.iter().filter(|bulk| bulk.links.len() == 2).collect();
-    let [call] = calls.as_slice() else {
+    // The joined bulk is one call that links to the requests of all its members; the other bulk
+    // spans link to it.
+    let bulks = [&second, &third].map(|answer| (answer, ended.span(answer, &bulk_span)));
+    let calls: Vec<_> = bulks
+        .iter()
+        .filter(|(_, bulk)| bulk.links.len() == 2)
+        .collect();
+    let [(caller, call)] = calls.as_slice() else {
         panic!("one call for two requests: {bulks:?}")
     };
-    let mut requests: Vec<_> = [&second, &third]
-        .map(|trace| (trace.clone(), server(&spans, trace).id.clone()))
-        .into();
-    let mut links = call.links.clone();
+    let mut requests =
+        [&second, &third].map(|answer| (answer.trace_id(), ended.server(answer).span_id));
+    let mut linked = links(call);
     requests.sort();
-    links.sort();
-    assert_eq!(links, requests);
-    assert_eq!(call.attributes["db.operation.batch.size"], "3");
-    let other = bulks.iter().find(|bulk| bulk.trace != call.trace).unwrap();
-    assert_eq!(other.links, [(call.trace.clone(), call.id.clone())]);
+    linked.sort();
+    assert_eq!(linked, requests);
+    assert_eq!(call.attributes["db.operation.batch.size"], 3);
+    let (_, other) = bulks
+        .iter()
+        .find(|(answer, _)| answer.trace_id() != caller.trace_id())
+        .unwrap();
+    assert_eq!(links(other), [(caller.trace_id(), call.span_id.clone())]);
     let sent = proxy
         .heads
         .lock()
@@ -242,14 +224,22 @@ async fn the_gateway_tells_what_it_did_with_elasticsearch() {
         .count();
     assert_eq!(sent, 4, "five writes in four calls");
 
-    assert!(
-        spans
-            .iter()
-            .all(|span| span.kind == 2 || !span.parent.is_empty()),
-        "{spans:?}"
-    );
-    assert!(!log.contains("s3cret") && !format!("{spans:?}").contains("s3cret"));
+    assert!(ended.roots_are_servers());
+    assert!(!ended.everything().contains("s3cret"));
+    let log = &ended.log;
     assert!(log.contains("prediction_store.ready"), "{log}");
+}
+
+async fn wait_computed(gateway: &Gateway, count: usize) {
+    wait_until_async("so many predictions are computed", async || {
+        computed(gateway) >= count
+    })
+    .await;
+}
+
+/// How many predictions a gateway has computed.
+fn computed(gateway: &Gateway) -> usize {
+    gateway.log().matches("prediction.computed").count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -282,45 +272,30 @@ async fn tries_statuses_and_failed_items_are_on_the_span() {
     telemetry::task::spawn(async move {
         axum::serve(listener, Router::new().fallback(answer))
             .await
-            .unwrap()
+            .unwrap();
     });
     let fake = Fake::start().await;
-    let gateway = Process::with(
-        &fake,
-        tempfile::tempdir().unwrap(),
-        &["--prediction-store", &url],
-    )
-    .await;
-    let (_, _, again) = gateway.predict(&["a"]).await;
-    let (_, _, refused) = gateway.predict(&["b"]).await;
-    let (spans, _) = gateway.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_with(&fake, folder, &["--prediction-store", &url]);
+    let again = gateway.predict(&["a"]).await;
+    let refused = gateway.predict(&["b"]).await;
+    let ended = gateway.stop();
 
-    let span = |trace: &str, name: &str| {
-        spans
-            .iter()
-            .find(|span| span.trace == trace && span.name == name)
-            .unwrap()
-    };
-    let mget = span(&again, "mget predictions");
-    assert!(!mget.error);
-    assert_eq!(mget.attributes["http.request.resend_count"], "1");
+    let mget = ended.span(&again, "mget predictions");
+    assert!(!mget.is_error());
+    assert_eq!(mget.attributes["http.request.resend_count"], 1);
     assert_eq!(mget.attributes["db.response.status_code"], "200");
-    assert_eq!(
-        (
-            &mget.attributes["db.namespace"],
-            &mget.attributes["elasticsearch.node.name"]
-        ),
-        (&"blue".into(), &"instance-7".into())
-    );
-    let bulk = span(&again, "bulk predictions");
-    assert!(bulk.error);
+    assert_eq!(mget.attributes["db.namespace"], "blue");
+    assert_eq!(mget.attributes["elasticsearch.node.name"], "instance-7");
+    let bulk = ended.span(&again, "bulk predictions");
+    assert!(bulk.is_error());
     assert_eq!(bulk.attributes["error.type"], "document_parsing_exception");
     assert_eq!(
         bulk.attributes["db.response.status_code"], "200",
         "the call went well, an item did not"
     );
-    let mget = span(&refused, "mget predictions");
-    assert!(mget.error);
+    let mget = ended.span(&refused, "mget predictions");
+    assert!(mget.is_error());
     assert_eq!(mget.attributes["error.type"], "security_exception");
     assert_eq!(mget.attributes["db.response.status_code"], "401");
     assert!(!mget.attributes.contains_key("http.request.resend_count"));

@@ -1,19 +1,23 @@
-//! Several variants in the trace: who was asked, who answered, and why, in events that name no person.
+//! Several variants in the trace: which were called, which answered, and why, in events that name
+//! no person.
 
+use harness::{Answer, SpanKind, wait_until, wait_until_async};
 use serde_json::{Value, json};
 
 use crate::fake::{Behaviour, Fake};
-use crate::process::{Process, Span, counts, eventually, server, tree};
+use crate::process::{Ended, Gateway};
 
-/// The choices that were told in one trace: variant, reason and error, sorted.
-fn choices(log: &str, trace: &str) -> Vec<String> {
-    let lines = log
+/// The choices that were logged in the trace of an answer: variant, reason and error, sorted.
+fn choices(ended: &Ended, answer: &Answer) -> Vec<String> {
+    let trace_id = answer.trace_id();
+    let lines = ended
+        .log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let events = lines.filter(|line| {
-        line["event.name"] == "feature_flag.evaluation" && line["trace_id"] == trace
+        line["event.name"] == "feature_flag.evaluation" && line["trace_id"] == trace_id
     });
-    let mut told: Vec<String> = events
+    let mut choices: Vec<String> = events
         .map(|event| {
             assert_eq!(event["feature_flag.key"], "wine_quality");
             assert_eq!(
@@ -37,24 +41,25 @@ fn choices(log: &str, trace: &str) -> Vec<String> {
             format!("{variant} {reason} {context} {}", text("error.type"))
         })
         .collect();
-    told.sort();
-    told
+    choices.sort();
+    choices
 }
 
-/// The variants of the calls that a trace made, sorted.
-fn called(spans: &[Span], trace: &str) -> Vec<String> {
-    let calls = spans
-        .iter()
-        .filter(|span| span.trace == trace && span.kind == 3 && span.name == "POST");
-    let mut called: Vec<String> = calls
-        .map(|span| span.attributes["ml.variant"].as_str().unwrap().to_owned())
-        .collect();
+/// The variants of the calls in the trace of an answer, sorted.
+fn called(ended: &Ended, answer: &Answer) -> Vec<String> {
+    let spans = ended.trace(answer).spans.into_iter();
+    let calls = spans.filter(|span| span.kind == SpanKind::Client && span.name == "POST");
+    let mut called: Vec<String> = calls.map(|span| span.text("ml.variant").unwrap()).collect();
     called.sort();
     called
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn choices_shadows_and_failures_are_told() {
+#[expect(
+    clippy::too_many_lines,
+    reason = "one gateway exports the traces of all requests"
+)]
+async fn choices_shadows_and_failures_are_recorded() {
     let (primary, canary, kserve) = (
         Fake::start().await,
         Fake::predicting("low").await,
@@ -93,7 +98,7 @@ async fn choices_shadows_and_failures_are_told() {
         "--routes-refresh",
         "20ms",
     ];
-    let gateway = Process::with(&primary, folder, &options).await;
+    let gateway = Gateway::start_with(&primary, folder, &options);
     let predict = async |ids: &[String], baggage: &str| {
         let body = json!({"model": "wine_quality", "data_ids": ids}).to_string();
         gateway
@@ -106,19 +111,19 @@ async fn choices_shadows_and_failures_are_told() {
             .collect::<Vec<_>>()
     };
 
-    let (_, _, batch) = predict(&ids("batch", 30), "").await;
-    let (_, _, forced) = predict(&ids("forced", 1), "ml.variant=canary").await;
-    let (_, _, hit) = predict(&ids("forced", 1), "ml.variant=canary").await;
-    let (_, _, user) = predict(&ids("user", 3), "user.id=jane.doe%40example.org").await;
-    let (status, _, unknown) = predict(&ids("unknown", 1), "ml.variant=no-such-name").await;
-    assert_eq!(status, 422);
+    let batch = predict(&ids("batch", 30), "").await;
+    let forced = predict(&ids("forced", 1), "ml.variant=canary").await;
+    let hit = predict(&ids("forced", 1), "ml.variant=canary").await;
+    let user = predict(&ids("user", 3), "user.id=jane.doe%40example.org").await;
+    let unknown = predict(&ids("unknown", 1), "ml.variant=no-such-name").await;
+    assert_eq!(unknown.status, 422);
     let infer =
         json!({"inputs": [{"name": "data_id", "shape": [1], "datatype": "BYTES", "data": ["a"]}]})
             .to_string();
-    let (_, _, through) = gateway
+    let through = gateway
         .send("POST", "/v2/models/wine_quality/infer", &[], infer.clone())
         .await;
-    let (_, _, read) = gateway
+    let read = gateway
         .send("GET", "/v2/models/wine_quality", &[], String::new())
         .await;
 
@@ -127,161 +132,159 @@ async fn choices_shadows_and_failures_are_told() {
         body: "{}",
         retry_after: None,
     });
-    let (status, body, failed) = predict(&ids("failed", 30), "").await;
-    assert_eq!(status, 200);
+    let failed = predict(&ids("failed", 30), "").await;
+    assert_eq!(failed.status, 200);
     assert!(
-        body["predictions"]
+        failed.json()["predictions"]
             .as_array()
             .unwrap()
             .iter()
             .all(|entry| entry["variant"] == "primary")
     );
 
-    // A shadow, and nothing to choose; the shadow answers long after the client has its answer.
+    // One variant and a shadow, which answers long after the client has its answer.
     std::fs::write(&routes, format!("[models.wine_quality]\n{one}{three}")).unwrap();
-    eventually("the routes have changed", async || {
-        gateway.log.lock().unwrap().contains("routes.changed")
-    })
-    .await;
+    wait_until("the routes have changed", || {
+        gateway.log().contains("routes.changed")
+    });
     kserve.close_gate();
-    let (_, _, beside) = predict(&ids("beside", 1), "").await;
-    eventually("the shadow is called", async || kserve.calls().len() == 1).await;
+    let beside = predict(&ids("beside", 1), "").await;
+    wait_until("the shadow is called", || kserve.calls().len() == 1);
     kserve.open_gate();
-    let kept = async || {
-        let (_, found, _) = gateway
+    wait_until_async("the prediction of the shadow is stored", async || {
+        let found = gateway
             .send("GET", "/v1/predictions?variant=kserve", &[], String::new())
             .await;
-        found["predictions"]
+        found.json()["predictions"]
             .as_array()
             .is_some_and(|predictions| predictions.len() == 1)
-    };
-    eventually("the prediction of the shadow is kept", kept).await;
-    std::fs::write(&routes, "models = 1").unwrap();
-    eventually("it is told", async || {
-        gateway.log.lock().unwrap().contains("routes.refused")
     })
     .await;
-    let metrics = gateway.metrics.clone();
-    let (spans, log) = gateway.stop().await;
+    std::fs::write(&routes, "models = 1").unwrap();
+    wait_until("the refusal is logged", || {
+        gateway.log().contains("routes.refused")
+    });
+    let ended = gateway.stop();
 
     let two_calls = "POST /v1/predictions SERVER\n  SELECT predictions CLIENT\n";
-    let of_batch = tree(&spans, &batch);
+    let of_batch = ended.tree(&batch);
     assert!(
         of_batch.starts_with(two_calls) && of_batch.matches("POST CLIENT").count() == 2,
         "{of_batch}"
     );
     assert_eq!(of_batch.matches("INSERT predictions").count(), 2);
-    assert_eq!(called(&spans, &batch), ["canary", "primary"]);
+    assert_eq!(called(&ended, &batch), ["canary", "primary"]);
     assert!(
-        !server(&spans, &batch).attributes.contains_key("ml.variant"),
+        !ended.server(&batch).attributes.contains_key("ml.variant"),
         "two have answered"
     );
     assert_eq!(
-        choices(&log, &batch),
+        choices(&ended, &batch),
         ["canary split - -", "primary split - -"]
     );
 
     assert_eq!(
-        choices(&log, &forced),
+        choices(&ended, &forced),
         ["canary targeting_match somebody -"]
     );
-    assert_eq!(called(&spans, &forced), ["canary"]);
-    assert_eq!(choices(&log, &hit), choices(&log, &forced));
-    assert_eq!(tree(&spans, &hit), two_calls);
-    for trace in [&forced, &hit] {
-        assert_eq!(server(&spans, trace).attributes["ml.variant"], "canary");
+    assert_eq!(called(&ended, &forced), ["canary"]);
+    assert_eq!(choices(&ended, &hit), choices(&ended, &forced));
+    assert_eq!(ended.tree(&hit), two_calls);
+    for answer in [&forced, &hit] {
+        assert_eq!(ended.server(answer).attributes["ml.variant"], "canary");
     }
     assert!(
-        choices(&log, &user)
+        choices(&ended, &user)
             .iter()
             .all(|choice| choice.ends_with("split somebody -"))
     );
     assert_eq!(
-        (choices(&log, &user).len(), called(&spans, &user).len()),
+        (choices(&ended, &user).len(), called(&ended, &user).len()),
         (1, 1)
     );
     assert_eq!(
         (
-            tree(&spans, &unknown).as_str(),
-            choices(&log, &unknown).len()
+            ended.tree(&unknown).as_str(),
+            choices(&ended, &unknown).len()
         ),
         ("POST /v1/predictions SERVER\n", 0)
     );
     assert_eq!(
         (
-            choices(&log, &through).len(),
-            called(&spans, &through).len()
+            choices(&ended, &through).len(),
+            called(&ended, &through).len()
         ),
         (1, 1)
     );
     assert_eq!(
-        server(&spans, &through).attributes["ml.variant"],
-        called(&spans, &through)[0].as_str()
+        ended.server(&through).attributes["ml.variant"],
+        called(&ended, &through)[0].as_str()
     );
     assert_eq!(
         (
-            choices(&log, &read).len(),
-            &server(&spans, &read).attributes["ml.variant"]
+            choices(&ended, &read).len(),
+            &ended.server(&read).attributes["ml.variant"]
         ),
         (0, &json!("primary"))
     );
 
-    let told = choices(&log, &failed);
     assert_eq!(
-        told,
+        choices(&ended, &failed),
         [
             "canary split - -",
             "primary default - model_unavailable",
             "primary split - -"
         ]
     );
-    assert_eq!(called(&spans, &failed), ["canary", "primary", "primary"]);
-    assert_eq!(
-        tree(&spans, &failed).matches("POST CLIENT ERROR").count(),
-        1
-    );
-    let attributes = &server(&spans, &failed).attributes;
+    assert_eq!(called(&ended, &failed), ["canary", "primary", "primary"]);
+    assert_eq!(ended.tree(&failed).matches("POST CLIENT ERROR").count(), 1);
+    let attributes = ended.server(&failed).attributes;
     assert_eq!(
         (&attributes["ml.variant"], &attributes["ml.variant.failed"]),
         (&json!("primary"), &json!("canary"))
     );
-    assert!(!server(&spans, &failed).error, "the request was answered");
+    assert!(
+        !ended.server(&failed).is_error(),
+        "the request was answered"
+    );
 
-    assert_eq!(called(&spans, &beside), ["kserve", "primary"]);
+    assert_eq!(called(&ended, &beside), ["kserve", "primary"]);
     assert_eq!(
-        tree(&spans, &beside)
+        ended
+            .tree(&beside)
             .matches("INSERT predictions CLIENT")
             .count(),
         2
     );
     assert_eq!(
         (
-            choices(&log, &beside).len(),
-            &server(&spans, &beside).attributes["ml.variant"]
+            choices(&ended, &beside).len(),
+            &ended.server(&beside).attributes["ml.variant"]
         ),
         (0, &json!("primary"))
     );
 
-    let cache = counts(&metrics, "ml.prediction_cache.requests");
+    let cache = ended.counts("ml.prediction_cache.requests");
     assert_eq!(cache["ml.cache.result=hit ml.variant=canary"], 1);
     assert!(
         cache["ml.cache.result=miss ml.variant=canary"] > 5
             && cache["ml.cache.result=miss ml.variant=primary"] > 5
     );
-    let overs = counts(&metrics, "ml.variant.fail_overs");
+    let overs = ended.counts("ml.variant.fail_overs");
     assert!(
         overs["error.type=model_unavailable ml.variant.failed=canary ml.variant=primary"] > 5,
         "{overs:?}"
     );
     assert_eq!(
-        counts(&metrics, "ml.shadow.calls")["ml.shadow.result=answered ml.variant=kserve"],
+        ended.counts("ml.shadow.calls")["ml.shadow.result=answered ml.variant=kserve"],
         1
     );
 
+    let log = &ended.log;
     assert!(log.contains("the routes of wine_quality are now: primary 1, kserve shadow"));
     assert_eq!(log.matches("routes.refused").count(), 1, "{log}");
-    // Neither what a person is called nor what a client made up is anywhere.
-    let everything = format!("{spans:?} {log} {:?}", metrics.lock().unwrap());
+    // No name of a person and no variant name from a client is exported or logged.
+    let everything = ended.everything();
     for secret in ["jane", "example.org", "no-such-name"] {
         assert!(!everything.contains(secret), "{secret}");
     }
