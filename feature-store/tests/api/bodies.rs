@@ -1,8 +1,9 @@
 //! Bodies on the wire, word for word as Feast's clients read them.
 
+use harness::Answer;
 use serde_json::{Value, json};
 
-use crate::server::{NOW, Reply, Server};
+use crate::server::{NOW, Server};
 
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
@@ -22,7 +23,7 @@ fn exception(class: &str, message: &str) -> String {
     .to_string()
 }
 
-async fn refused(server: &Server, path: &str, body: Value) -> Reply {
+async fn refused(server: &Server, path: &str, body: Value) -> Answer {
     let reply = server.post(path, body.to_string().as_bytes()).await;
     assert_eq!(reply.header("content-type"), Some("application/json"));
     reply
@@ -48,7 +49,7 @@ async fn a_lookup_answers_the_observed_body() {
 }
 
 #[tokio::test]
-async fn the_content_type_is_never_looked_at() {
+async fn the_content_type_does_not_matter() {
     let server = with_two_drivers().await;
     let body = br#"{"features":["driver_stats:trips"],"entities":{"driver_id":[1001]}}"#;
     for headers in [
@@ -104,7 +105,7 @@ async fn compressed_bodies_are_read() {
 }
 
 #[tokio::test]
-async fn names_are_full_and_views_are_told_when_asked_for() {
+async fn names_are_full_and_views_are_listed_on_request() {
     let server = with_two_drivers().await;
     let answer = server
         .lookup(json!({"features": ["driver_stats:trips", "driver_profile:trips"], "entities": {"driver_id": [1001]},
@@ -142,7 +143,7 @@ async fn composite_keys_and_every_dtype_come_back() {
     let df = json!({"origin": ["a", "a", "b"], "target": [1, 2, 1], "minutes": [0.1, "NaN", null], "open": [true, false, null],
         "note": ["", "\u{1f377}", null], "event_timestamp": [NOW, NOW, NOW], "unknown column": [1, 2, 3]});
     server.write("routes", df).await;
-    // As text, for the answer repeats the order of the keys.
+    // As text, since the answer repeats the order of the keys.
     let body = br#"{"features":["routes:note","routes:minutes","routes:open"],"entities":{"target":["1",2,1,3],"origin":["a","a","b","a"]}}"#;
     let answer = server.post("/get-online-features", body).await.json();
     let expected = json!({"results": [
@@ -232,7 +233,7 @@ async fn unknown_names_are_exceptions_of_feast() {
 }
 
 #[tokio::test]
-async fn bodies_of_another_form_are_told_where() {
+async fn bodies_of_another_form_are_refused_with_the_place() {
     let server = Server::start().await;
     let lookup = "/get-online-features";
     let many: Vec<u32> = (0..1_001).collect();
@@ -342,6 +343,6 @@ async fn health_is_empty_and_paths_are_json() {
         (method.status, method.text().as_str()),
         (405, r#"{"detail":"Method Not Allowed"}"#)
     );
-    assert_eq!(method.header("allow"), Some("post"));
+    assert_eq!(method.header("allow"), Some("POST"));
     server.stop().await;
 }

@@ -1,7 +1,9 @@
-//! Clients that send nonsense, too much, or too often: always JSON, never 5xx, and the next request is answered.
+//! Malformed, oversized and too many requests: the answer is JSON and no 5xx, and the next request
+//! is answered.
 
 use std::time::Duration;
 
+use harness::Answer;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::server::{NOW, Reply, Server, VIEWS};
+use crate::server::{NOW, Server, VIEWS};
 
 const VALID: [(&str, &str); 3] = [
     (
@@ -27,7 +29,7 @@ const VALID: [(&str, &str); 3] = [
 ];
 
 /// Every refusal is JSON that Feast's client can read.
-fn check(reply: &Reply) {
+fn check(reply: &Answer) {
     assert!(reply.status < 500, "{} {}", reply.status, reply.text());
     if reply.status != 200 {
         let body = reply.json();
@@ -198,8 +200,8 @@ async fn too_many_rows_are_refused() {
 }
 
 #[tokio::test]
-async fn overload_and_lateness_are_told_in_feasts_words() {
-    let class = |reply: &Reply| {
+async fn overload_and_lateness_are_errors_of_feast() {
+    let class = |reply: &Answer| {
         serde_json::from_str::<Value>(reply.json().as_str().unwrap()).unwrap()["class"].clone()
     };
     let full = Server::start_with(&["--max-in-flight", "1"]).await;
@@ -231,7 +233,7 @@ async fn overload_and_lateness_are_told_in_feasts_words() {
 }
 
 #[tokio::test]
-async fn an_engine_that_fails_is_a_json_error_and_not_the_end() {
+async fn a_failed_read_is_a_json_error_and_later_requests_are_answered() {
     let mut server = Server::start().await;
     let df = json!({"driver_id": [7], "conv_rate": [0.5], "trips": [3], "photo": [null], "event_timestamp": [NOW]});
     server.write("driver_stats", df.clone()).await;

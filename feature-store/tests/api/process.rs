@@ -1,12 +1,16 @@
-//! The program itself: its subcommand, its exit codes, and the trace of a cold and of a cached lookup.
+//! The program itself: its subcommand, its exit codes, and the trace of a cold and of a cached
+//! lookup.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
+use harness::{Answer, Collector, Exit, Process, SpanKind, send, wait_until};
 use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_feature-store");
+/// The parent span of the tests' requests.
+const CALLER: &str = "b7ad6b7169203331";
 
 pub(crate) const WINE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -15,8 +19,8 @@ pub(crate) const WINE: &str = concat!(
 
 /// The program on a file or at an address.
 pub(crate) fn program(database: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_feature-store"));
-    command.env_clear().env("FEATURE_STORE_DATABASE", database);
+    let mut command = harness::command(PROGRAM);
+    command.env("FEATURE_STORE_DATABASE", database);
     command
 }
 
@@ -29,7 +33,7 @@ fn materialize(database: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn writes_a_file_and_says_so() {
+fn materializing_prints_what_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("features.db");
     let arguments = [
@@ -187,7 +191,7 @@ fn reads_json_lines_and_standard_input_and_keeps_refused_rows() {
 }
 
 #[test]
-fn an_interrupted_run_says_how_to_go_on_and_the_next_one_does() {
+fn an_interrupted_run_prints_how_to_go_on_and_the_next_one_does() {
     let folder = tempfile::tempdir().unwrap();
     let (database, file) = (
         folder.path().join("features.db"),
@@ -218,7 +222,7 @@ fn an_interrupted_run_says_how_to_go_on_and_the_next_one_does() {
     };
     let child = start();
     let journal = folder.path().join("features.db-wal");
-    super::redis_server::eventually("rows are stored", || {
+    wait_until("rows are stored", || {
         journal.metadata().is_ok_and(|file| file.len() > 200_000)
     });
     let sent = Command::new("kill")
@@ -240,17 +244,17 @@ fn an_interrupted_run_says_how_to_go_on_and_the_next_one_does() {
     assert!((500..30_000).contains(&written), "{said}");
 
     let second = start().wait_with_output().unwrap();
-    let (said, told) = (
+    let (printed, logged) = (
         String::from_utf8(second.stdout).unwrap(),
         String::from_utf8(second.stderr).unwrap(),
     );
     assert_eq!(
-        said, "wine_features: 30000 rows written, 0 older than what is stored, 0 refused\n",
+        printed, "wine_features: 30000 rows written, 0 older than what is stored, 0 refused\n",
         "of both runs together"
     );
     assert!(
-        told.contains(&format!("going on at line {}", written + 2)),
-        "{written} rows, a header, the next line: {told}"
+        logged.contains(&format!("going on at line {}", written + 2)),
+        "{written} rows, a header, the next line: {logged}"
     );
     assert_eq!(second.status.code(), Some(0));
     let third = start().wait_with_output().unwrap();
@@ -261,7 +265,7 @@ fn an_interrupted_run_says_how_to_go_on_and_the_next_one_does() {
 }
 
 #[test]
-fn says_why_it_cannot_start() {
+fn a_failed_start_prints_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("features.db");
     let unknown = materialize(&database, &["--view", "wines", "--file", WINE]);
@@ -293,7 +297,7 @@ fn says_why_it_cannot_start() {
 }
 
 #[test]
-fn a_cold_lookup_is_a_span_with_one_call_below_and_a_cached_one_says_so() {
+fn a_cold_lookup_is_a_span_with_one_call_below_and_a_cached_one_is_marked() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("features.db");
     let arguments = [
@@ -306,37 +310,28 @@ fn a_cold_lookup_is_a_span_with_one_call_below_and_a_cached_one_says_so() {
     ];
     assert_eq!(materialize(&database, &arguments).status.code(), Some(0));
     let collector = Collector::start();
-    let mut process = Process::start(&database, &collector.endpoint);
+    let store = FeatureStore::start(database.to_str().unwrap(), &collector);
     let ids = [
         "0af7651916cd43dd8448eb211c80319c",
         "1af7651916cd43dd8448eb211c80319c",
         "2af7651916cd43dd8448eb211c80319c",
     ];
     for id in ids {
-        process.lookup(id, &["wine-0001"]);
+        store.lookup(id, &["wine-0001"]);
     }
-    process.stop();
-    let spans = collector.spans();
-    let of =
-        |id: &str| -> Vec<&Value> { spans.iter().filter(|span| span["traceId"] == id).collect() };
+    store.stop();
 
-    let cold = of(ids[0]);
-    assert_eq!(cold.len(), 2, "{cold:?}");
-    let server = cold
-        .iter()
-        .find(|span| span["name"] == "POST /get-online-features")
-        .expect("the SERVER span");
-    let select = cold
-        .iter()
-        .find(|span| span["name"] == "SELECT wine_features")
-        .expect("the span of the engine");
+    let cold = collector.arrived(ids[0]);
+    assert_eq!(cold.spans.len(), 2, "{cold:?}");
+    let server = cold.span("POST /get-online-features").unwrap();
+    let select = cold.span("SELECT wine_features").unwrap();
     assert_eq!(
-        (kind(server), &server["parentSpanId"]),
-        (SERVER, &json!("b7ad6b7169203331"))
+        (server.kind, server.parent.as_deref()),
+        (SpanKind::Server, Some(CALLER))
     );
     assert_eq!(
-        (kind(select), &select["parentSpanId"]),
-        (CLIENT, &server["spanId"])
+        (select.kind, select.parent.as_ref()),
+        (SpanKind::Client, Some(&server.span_id))
     );
     let expected = [
         ("db.system.name", "sqlite"),
@@ -344,223 +339,75 @@ fn a_cold_lookup_is_a_span_with_one_call_below_and_a_cached_one_says_so() {
         ("db.collection.name", "wine_features"),
     ];
     assert_eq!(
-        attributes(select),
-        expected.map(|(name, value)| (name.to_owned(), json!(value)))
+        select.attributes,
+        expected
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .into()
     );
-    let result = |span: &Value| {
-        attributes(span)
-            .into_iter()
-            .find(|(name, _)| name == "ml.cache.result")
-            .map(|(_, value)| value)
-    };
-    assert_eq!(result(server), Some(json!("miss")));
+    assert_eq!(server.attributes["ml.cache.result"], "miss");
 
     for id in &ids[1..] {
-        let cached = of(id);
-        let names: Vec<&Value> = cached.iter().map(|span| &span["name"]).collect();
+        let cached = collector.arrived(id);
         assert_eq!(
-            names,
-            ["POST /get-online-features"],
+            harness::tree(&cached),
+            "POST /get-online-features SERVER\n",
             "no call of the engine, no span of one"
         );
-        assert_eq!(result(cached[0]), Some(json!("hit")));
+        assert_eq!(cached.spans[0].attributes["ml.cache.result"], "hit");
     }
 }
 
-const SERVER: i64 = 2;
-pub(crate) const CLIENT: i64 = 3;
-
-pub(crate) fn kind(span: &Value) -> i64 {
-    span["kind"]
-        .as_i64()
-        .expect("a number, as OTLP/JSON wants it")
+/// The feature store as a process that exports its spans.
+pub(crate) struct FeatureStore {
+    url: String,
+    process: Process,
 }
 
-pub(crate) fn attributes(span: &Value) -> Vec<(String, Value)> {
-    let pair = |attribute: &Value| {
-        let value = attribute["value"]
-            .as_object()
-            .and_then(|value| value.values().next())
-            .cloned();
-        (
-            attribute["key"].as_str().expect("a key").to_owned(),
-            value.unwrap_or_default(),
-        )
-    };
-    span["attributes"]
-        .as_array()
-        .map(|all| all.iter().map(pair).collect())
-        .unwrap_or_default()
-}
-
-/// The program with a lifeline: it stops when its standard input is closed.
-pub(crate) struct Process {
-    child: Child,
-    address: String,
-    /// Everything that it wrote to its log.
-    pub(crate) log: Arc<Mutex<String>>,
-}
-
-impl Process {
-    pub(crate) fn start(database: impl AsRef<OsStr>, endpoint: &str) -> Self {
-        Self::start_with(database, endpoint, &[])
+impl FeatureStore {
+    pub(crate) fn start(database: &str, collector: &Collector) -> Self {
+        Self::start_with(database, collector, &[])
     }
 
     /// The same with more variables.
     pub(crate) fn start_with(
-        database: impl AsRef<OsStr>,
-        endpoint: &str,
+        database: &str,
+        collector: &Collector,
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut child = program(database)
-            .args(["--listen", "127.0.0.1:0", "--exit-with-parent"])
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
-            .envs([
-                ("OTEL_METRICS_EXPORTER", "none"),
-                ("OTEL_LOGS_EXPORTER", "none"),
-            ])
-            .envs(variables.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let line = lines
-            .find_map(|line| line.ok().filter(|line| line.contains("server.listening")))
-            .expect("it listens");
-        let line: Value =
-            serde_json::from_str(&line).expect("logs are JSON where there is no terminal");
-        let url = line["url"]
-            .as_str()
-            .expect("the log line tells the address");
-        // Somebody must go on reading, or the program would one day wait for room in the pipe.
-        let log = Arc::new(Mutex::new(String::new()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .for_each(|line| kept.lock().expect("no panic").push_str(&line));
-        });
+        let endpoint = collector.endpoint();
+        let common = [
+            ("FEATURE_STORE_DATABASE", database),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_LOGS_EXPORTER", "none"),
+        ];
+        let args = ["--listen", "127.0.0.1:0", "--exit-with-parent"];
+        let variables = [&common[..], variables].concat();
+        let process = Process::start(PROGRAM, &args, &variables).expect("the program starts");
         Self {
-            address: url.trim_start_matches("http://").to_owned(),
-            child,
-            log,
+            url: process.url("server.listening").expect("it listens"),
+            process,
         }
     }
 
-    /// Status, head and body of the answer to a request.
-    pub(crate) fn post(&self, path: &str, trace_id: &str, body: &Value) -> (u16, String, String) {
-        let (mut stream, body) = (
-            TcpStream::connect(&self.address).expect("it listens"),
-            body.to_string(),
-        );
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ntraceparent: 00-{trace_id}-b7ad6b7169203331-03\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP head");
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .expect("a status");
-        (status, head.to_ascii_lowercase(), body.to_owned())
+    /// Sends a request in the trace `trace_id`.
+    pub(crate) fn post(&self, path: &str, trace_id: &str, body: &Value) -> Answer {
+        let traceparent = format!("00-{trace_id}-{CALLER}-03");
+        let headers = [("traceparent", &*traceparent)];
+        let url = format!("{}{path}", self.url);
+        send("POST", &url, &headers, body.to_string().as_bytes()).expect("an answer")
     }
 
     pub(crate) fn lookup(&self, trace_id: &str, ids: &[&str]) {
         let body = json!({"features": ["wine_features:alcohol", "wine_features:ph"], "entities": {"wine_id": ids}});
-        let (status, _, answer) = self.post("/get-online-features", trace_id, &body);
-        assert!(
-            status == 200 && answer.contains("[9.4]"),
-            "{status} {answer}"
-        );
+        let answer = self.post("/get-online-features", trace_id, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(answer.text().contains("[9.4]"), "{}", answer.text());
     }
 
-    pub(crate) fn stop(&mut self) {
-        drop(self.child.stdin.take());
-        let status = self.child.wait().expect("it ends");
-        assert!(status.success(), "{status}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Only for a test that failed before `stop`; a child that has ended is not hurt.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A place for OTLP/JSON.
-pub(crate) struct Collector {
-    pub(crate) endpoint: String,
-    bodies: Mutex<mpsc::Receiver<Value>>,
-}
-
-impl Collector {
-    pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let (sender, bodies) = mpsc::channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let sender = sender.clone();
-                std::thread::spawn(move || receive(stream, &sender));
-            }
-        });
-        Self {
-            endpoint,
-            bodies: Mutex::new(bodies),
-        }
-    }
-
-    /// All spans so far; the sender has ended, and it does so only after its last export was answered.
-    pub(crate) fn spans(&self) -> Vec<Value> {
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let bodies: Vec<Value> = self.bodies.lock().expect("no panic").try_iter().collect();
-        let resources = bodies
-            .into_iter()
-            .flat_map(move |body| list(&body["resourceSpans"]));
-        let scopes = resources.flat_map(move |resource| list(&resource["scopeSpans"]));
-        scopes
-            .flat_map(move |scope| list(&scope["spans"]))
-            .collect()
-    }
-}
-
-/// Answers requests of one connection until it is closed.
-fn receive(stream: TcpStream, sender: &mpsc::Sender<Value>) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            let line = line.trim().to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).expect("the whole body");
-        sender
-            .send(serde_json::from_slice(&body).expect("OTLP/JSON"))
-            .expect("the test waits");
-        reader
-            .get_mut()
-            .write_all(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}",
-            )
-            .expect("it listens");
+    pub(crate) fn stop(mut self) -> Exit {
+        let exit = self.process.stop().expect("it ends");
+        assert!(exit.success(), "{exit:?}");
+        exit
     }
 }

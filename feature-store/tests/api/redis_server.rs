@@ -1,9 +1,10 @@
-//! Real Redis servers of a test's own, by the commands of `.ci/components`. They end with the test, however that ends.
+//! Real Redis servers for one test, by the commands of `.ci/components`. They end with the test,
+//! passed or failed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// One server. Its data outlives a restart only if the options say so.
 pub(crate) struct RedisServer {
@@ -23,7 +24,7 @@ impl RedisServer {
         Self::start_in(folder, options)
     }
 
-    /// The same in a folder where there is something already.
+    /// The same in a folder that is not empty.
     pub(crate) fn start_in(folder: tempfile::TempDir, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server = Self {
@@ -36,7 +37,7 @@ impl RedisServer {
         server
     }
 
-    /// Starts it at the address that it had; its port.
+    /// Starts it, again at the same address, and returns its port.
     pub(crate) fn start_again(&self) -> u16 {
         let mut command = Command::new(components().join("start"));
         command
@@ -51,13 +52,13 @@ impl RedisServer {
         let value = |name: &str| {
             said.lines()
                 .find_map(|line| line.strip_prefix(name))
-                .expect("start tells it")
+                .expect("start prints it")
         };
-        value("REDIS_PID=").clone_into(&mut self.group.lock().expect("no test panics in here"));
+        value("REDIS_PID=").clone_into(&mut self.group.lock());
         value("REDIS_PORT=").parse().expect("a port")
     }
 
-    /// Stops it as a power cut would; returns when it is gone.
+    /// Stops it as a power cut would, and waits for its end.
     pub(crate) fn kill(&self) {
         self.signal("KILL");
         text(Command::new(components().join("stop")).arg(self.folder.path()));
@@ -65,11 +66,11 @@ impl RedisServer {
 
     /// Sends a signal to it.
     pub(crate) fn signal(&self, signal: &str) {
-        let group = self.group.lock().expect("no test panics in here").clone();
+        let group = self.group.lock().clone();
         text(Command::new("kill").args(["-s", signal, "--", &format!("-{group}")]));
     }
 
-    /// What `redis-cli` says to a command.
+    /// The output of `redis-cli` for a command.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         text(
             Command::new("redis-cli")
@@ -86,20 +87,10 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // A test that has failed must not leave it behind, not even frozen.
+        // A failed test leaves no server behind, not even a frozen one.
         let _ = Command::new(components().join("stop"))
             .arg(self.folder.path())
             .status();
-    }
-}
-
-/// Waits for a condition, at most half a minute.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        // The pause between two looks at a condition, not a wait for time to pass.
-        std::thread::park_timeout(Duration::from_millis(15));
     }
 }
 

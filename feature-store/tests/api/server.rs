@@ -1,4 +1,5 @@
-//! A feature store on a port of its own with a clock that stands still, and the plainest of HTTP clients.
+//! A feature store in this process, with a clock that stands still and a client that sends any
+//! bytes.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use feature_store::Config;
 use feature_store::time::{Clock, EventTime, ManualClock};
+use harness::Answer;
 use runtime::{Shutdown, Trigger};
 use serde_json::Value;
 use telemetry::task;
@@ -22,18 +24,11 @@ pub(crate) struct Server {
     running: Option<JoinHandle<Result<(), feature_store::Error>>>,
 }
 
-/// What came back.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    head: String,
-    pub(crate) body: Vec<u8>,
-}
-
 /// The clock's time at the start.
 pub(crate) const NOW: &str = "2026-06-01T12:00:00Z";
 
-/// One view of every dtype that lives an hour, one with two join keys, and two that share a push source.
+/// One view of every dtype that lives an hour, one with two join keys, and two that share a push
+/// source.
 pub(crate) const VIEWS: &str = r#"
 [[feature_view]]
 name = "driver_stats"
@@ -127,7 +122,7 @@ impl Server {
         )));
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(
             &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"),
             b"",
@@ -136,12 +131,12 @@ impl Server {
     }
 
     /// As Feast's old client does: no content type.
-    pub(crate) async fn post(&self, path: &str, body: &[u8]) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &[u8]) -> Answer {
         self.post_with(path, "", body).await
     }
 
     /// `headers` are lines that end with CRLF.
-    pub(crate) async fn post_with(&self, path: &str, headers: &str, body: &[u8]) -> Reply {
+    pub(crate) async fn post_with(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length = body.len();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
@@ -150,7 +145,7 @@ impl Server {
     }
 
     /// Sends these bytes on a new connection and reads until it is closed.
-    pub(crate) async fn send(&self, head: &str, body: &[u8]) -> Reply {
+    pub(crate) async fn send(&self, head: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address)
             .await
             .expect("the server listens");
@@ -162,7 +157,7 @@ impl Server {
         let _ = stream.write_all(body).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
-        Reply::parse(&answer)
+        Answer::read(&mut &answer[..]).expect("an HTTP answer")
     }
 
     /// The answer to a lookup that must succeed.
@@ -181,48 +176,5 @@ impl Server {
             .post("/write-to-online-store", body.to_string().as_bytes())
             .await;
         assert_eq!((reply.status, reply.text().as_str()), (200, "null"));
-    }
-}
-
-impl Reply {
-    fn parse(answer: &[u8]) -> Self {
-        let end = answer
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .expect("an HTTP head");
-        let head = String::from_utf8(answer[..end].to_vec())
-            .expect("heads are ASCII")
-            .to_ascii_lowercase();
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .expect("a status line");
-        Self {
-            status,
-            head,
-            body: answer[end + 4..].to_vec(),
-        }
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let lines = self
-            .head
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(": "));
-        lines
-            .into_iter()
-            .find(|(header, _)| *header == name)
-            .map(|(_, value)| value)
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }

@@ -1,4 +1,4 @@
-//! Values that are too old, null or unknown are told apart, by a clock that the test moves.
+//! Values that are too old, null or unknown have different statuses; the test moves the clock.
 
 use std::time::Duration;
 

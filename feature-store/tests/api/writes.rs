@@ -1,4 +1,5 @@
-//! Pushes and writes: acknowledged when durable, whole or not at all, and never over something newer.
+//! Pushes and writes: acknowledged when durable, whole or not at all, and never over something
+//! newer.
 
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ async fn there_is_no_offline_store_to_push_to() {
 }
 
 #[tokio::test]
-async fn a_write_is_seen_at_once_also_by_who_had_the_old_row_cached() {
+async fn a_write_replaces_a_cached_row_at_once() {
     let server = Server::start().await;
     server.write("driver_stats", df("7", 1, NOW)).await;
     for _ in 0..2 {
@@ -114,7 +115,8 @@ async fn a_write_of_another_process_is_seen_when_the_cached_row_is_old() {
     assert_eq!(trips(&server, "7").await, json!(2));
 }
 
-/// What `feature-store materialize` in another process does: it opens the same file and writes past this process's cache.
+/// Writes as `feature-store materialize` in another process does: into the same file, past this
+/// process's cache.
 fn load_past_the_cache(server: &Server) -> u64 {
     let views = feature_store::views::Views::parse(VIEWS).expect("they are well-formed");
     let database = server.database();
@@ -148,7 +150,7 @@ fn load_past_the_cache(server: &Server) -> u64 {
 }
 
 #[tokio::test]
-async fn tables_of_another_form_are_told_where() {
+async fn tables_of_another_form_are_refused_with_the_place() {
     let server = Server::start().await;
     let good = df("7", 1, NOW);
     let with = |column: &str, values: Value| {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::server::{RedisServer, eventually, text};
+use harness::wait_until as eventually;
+
+use super::server::{RedisServer, text};
 
 /// Three servers that share the slots of a cluster.
 pub(super) struct Cluster {
