@@ -6,10 +6,11 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use http::{Request, Response, StatusCode};
+use harness::Answer;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{HIGH, LOW, json_of, nobody, start};
+use crate::server::{HIGH, LOW, nobody, start};
 
 const PATH: &str = "/v2/models/wine_quality/infer";
 
@@ -20,17 +21,18 @@ fn features() -> Value {
 #[tokio::test]
 async fn json_in_json_out() {
     let service = start(nobody()).await;
-    // As the kserve client sends it: with an id, a superfluous model name and parameters that are null.
+    // As the kserve client sends it: with an id, a superfluous model name and parameters that are
+    // null.
     let body = json!({"id": "r-1", "model_name": "wine_quality", "parameters": null, "inputs": [features()]});
     let response = service.infer(&body).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(response.headers()["content-type"], "application/json");
-    let timing = response.headers()["server-timing"].to_str().unwrap();
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(response.headers["content-type"], "application/json");
+    let timing = response.headers["server-timing"].to_str().unwrap();
     assert!(
         timing.starts_with("queue;dur=") && timing.contains(", compute;dur="),
         "{timing}"
     );
-    let answer = json_of(&response);
+    let answer = response.json();
     assert_eq!(
         (&answer["id"], &answer["model_name"]),
         (&json!("r-1"), &json!("wine_quality"))
@@ -54,7 +56,7 @@ async fn json_in_json_out() {
 async fn other_numbers_are_converted_and_nested_data_flattened() {
     let service = start(nobody()).await;
     let expected = output(
-        &json_of(&service.infer(&json!({"inputs": [features()]})).await),
+        &service.infer(&json!({"inputs": [features()]})).await.json(),
         "label",
     )
     .clone();
@@ -62,7 +64,7 @@ async fn other_numbers_are_converted_and_nested_data_flattened() {
     let input = json!({"name": "features", "shape": [2, 11], "datatype": "FP64", "data": flat});
     assert_eq!(
         output(
-            &json_of(&service.infer(&json!({"inputs": [input]})).await),
+            &service.infer(&json!({"inputs": [input]})).await.json(),
             "label"
         ),
         &expected
@@ -70,7 +72,7 @@ async fn other_numbers_are_converted_and_nested_data_flattened() {
     let input =
         json!({"name": "features", "shape": [1, 11], "datatype": "INT64", "data": vec![1; 11]});
     assert_eq!(
-        service.infer(&json!({"inputs": [input]})).await.status(),
+        service.infer(&json!({"inputs": [input]})).await.status,
         StatusCode::OK
     );
 }
@@ -79,7 +81,7 @@ async fn other_numbers_are_converted_and_nested_data_flattened() {
 async fn only_the_outputs_asked_for_are_sent() {
     let service = start(nobody()).await;
     let body = json!({"inputs": [features()], "outputs": [{"name": "confidence"}]});
-    let answer = json_of(&service.infer(&body).await);
+    let answer = service.infer(&body).await.json();
     assert_eq!(outputs(&answer).len(), 1);
     assert_eq!(outputs(&answer)[0]["name"], "confidence");
 }
@@ -98,9 +100,9 @@ fn binary_request() -> http::request::Builder {
     Request::post(PATH).header("Inference-Header-Content-Length", binary_body().0)
 }
 
-fn assert_binary_answer(response: &Response<Bytes>, body: &[u8]) {
-    assert_eq!(response.status(), StatusCode::OK);
-    let length = response.headers()["inference-header-content-length"]
+fn assert_binary_answer(response: &Answer, body: &[u8]) {
+    assert_eq!(response.status, StatusCode::OK);
+    let length = response.headers["inference-header-content-length"]
         .to_str()
         .unwrap();
     let (head, tail) = body.split_at(length.parse().unwrap());
@@ -126,7 +128,7 @@ fn assert_binary_answer(response: &Response<Bytes>, body: &[u8]) {
 async fn binary_in_binary_out() {
     let service = start(nobody()).await;
     let response = service.send(binary_request(), binary_body().1).await;
-    assert_binary_answer(&response, response.body());
+    assert_binary_answer(&response, &response.body);
 }
 
 #[tokio::test]
@@ -135,18 +137,18 @@ async fn outputs_can_mix_binary_and_json() {
     let body = json!({"inputs": [features()], "outputs": [
         {"name": "label"}, {"name": "confidence", "parameters": {"binary_data": true}}]});
     let response = service.infer(&body).await;
-    let length: usize = response.headers()["inference-header-content-length"]
+    let length: usize = response.headers["inference-header-content-length"]
         .to_str()
         .unwrap()
         .parse()
         .unwrap();
-    let head: Value = serde_json::from_slice(&response.body()[..length]).unwrap();
+    let head: Value = serde_json::from_slice(&response.body[..length]).unwrap();
     assert_eq!(output(&head, "label")["data"], json!(["low", "high"]));
     assert_eq!(
         output(&head, "confidence")["parameters"]["binary_data_size"],
         8
     );
-    assert_eq!(response.body().len(), length + 8);
+    assert_eq!(response.body.len(), length + 8);
 }
 
 #[tokio::test]
@@ -156,7 +158,7 @@ async fn compressed_requests_give_the_length_of_the_plain_json() {
     for encoding in ["gzip", "deflate"] {
         let request = binary_request().header("content-encoding", encoding);
         let response = service.send(request, compressed(encoding, &plain)).await;
-        assert_binary_answer(&response, response.body());
+        assert_binary_answer(&response, &response.body);
     }
 }
 
@@ -167,14 +169,14 @@ async fn large_answers_are_compressed_when_the_client_accepts() {
     let input = json!({"name": "features", "shape": [100, 11], "datatype": "FP32", "data": rows});
     let body = Bytes::from(json!({"inputs": [input]}).to_string());
     let plain = service.send(Request::post(PATH), body.clone()).await;
-    assert!(plain.headers().get("content-encoding").is_none());
+    assert!(plain.headers.get("content-encoding").is_none());
     let packed = service
         .send(Request::post(PATH).header("accept-encoding", "gzip"), body)
         .await;
-    assert_eq!(packed.headers()["content-encoding"], "gzip");
-    assert!(packed.body().len() < plain.body().len() / 2);
-    let unpacked: Value = serde_json::from_slice(&unzip(packed.body())).unwrap();
-    assert_eq!(unpacked["outputs"], json_of(&plain)["outputs"]);
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.body.len() < plain.body.len() / 2);
+    let unpacked: Value = serde_json::from_slice(&unzip(&packed.body)).unwrap();
+    assert_eq!(unpacked["outputs"], plain.json()["outputs"]);
 }
 
 #[tokio::test]
@@ -193,9 +195,9 @@ async fn a_compressed_binary_answer_splits_after_decompression() {
         .header("inference-header-content-length", length)
         .header("accept-encoding", "gzip");
     let response = service.send(request, body.into()).await;
-    assert_eq!(response.headers()["content-encoding"], "gzip");
-    let plain = unzip(response.body());
-    let length: usize = response.headers()["inference-header-content-length"]
+    assert_eq!(response.headers["content-encoding"], "gzip");
+    let plain = unzip(&response.body);
+    let length: usize = response.headers["inference-header-content-length"]
         .to_str()
         .unwrap()
         .parse()
@@ -219,8 +221,8 @@ async fn bodies_are_bounded_before_and_after_decompression() {
         (Request::post(PATH).header("content-encoding", "gzip"), bomb),
     ] {
         let response = service.send(request, body).await;
-        assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(json_of(&response)["code"], "too_large");
+        assert_eq!(response.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(response.json()["code"], "too_large");
     }
 }
 
@@ -230,11 +232,11 @@ async fn bodies_that_cannot_be_decompressed_are_the_clients_fault() {
     for encoding in ["gzip", "deflate"] {
         let request = Request::post(PATH).header("content-encoding", encoding);
         let response = service.send(request, Bytes::from_static(b"plain")).await;
-        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(response.status, StatusCode::BAD_REQUEST);
     }
     let request = Request::post(PATH).header("content-encoding", "br");
     let response = service.send(request, Bytes::from_static(b"plain")).await;
-    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(response.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[tokio::test]
@@ -249,8 +251,8 @@ async fn a_value_that_is_no_number_fails_its_row_only() {
     body.extend(bad.into_iter().chain(HIGH).flat_map(f32::to_le_bytes));
     let request = Request::post(PATH).header("inference-header-content-length", length);
     let response = service.send(request, body.into()).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    let answer = json_of(&response);
+    assert_eq!(response.status, StatusCode::OK);
+    let answer = response.json();
     assert_eq!(
         output(&answer, "error")["data"],
         json!(["missing_features", ""])

@@ -1,10 +1,11 @@
-//! The model service over real sockets, with a model that was trained for the tests on the real data.
+//! The model service over real sockets, with a model that was trained for the tests on the real
+//! data.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod features;
-mod harness;
 mod infer;
 mod reads;
+mod server;
 mod trace;
 mod training;

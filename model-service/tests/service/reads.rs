@@ -6,21 +6,20 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{LOW, Service, json_of, nobody, start, start_with, train_into};
+use crate::server::{LOW, Service, nobody, start, start_with, train_into};
 
 async fn assert_read(service: &Service, path: &str, expected: &Value) {
     let response = service.get(path).await;
-    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    assert_eq!(response.status, StatusCode::OK, "{path}");
     assert_eq!(
-        response.headers()["content-type"],
-        "application/json",
+        response.headers["content-type"], "application/json",
         "{path}"
     );
-    assert_eq!(&json_of(&response), expected, "{path}");
+    assert_eq!(&response.json(), expected, "{path}");
 }
 
 #[tokio::test]
-async fn every_read_answers_what_clients_need() {
+async fn every_read_has_the_body_that_clients_need() {
     let service = start(nobody()).await;
     let server = json!({
         "name": "model-service",
@@ -56,21 +55,21 @@ async fn every_read_answers_what_clients_need() {
     assert_read(&service, "/v2/models/wine_quality/versions/1", &model).await;
     assert_read(&service, "/v2/models/wine_quality/ready", &ready).await;
     assert_read(&service, "/v2/models/wine_quality/versions/1/ready", &ready).await;
-    let config = json_of(&service.get("/v2/models/wine_quality/config").await);
+    let config = service.get("/v2/models/wine_quality/config").await.json();
     assert_eq!(
         config["input"][1],
         json!({"name": "features", "data_type": "TYPE_FP32", "dims": [-1, 11]})
     );
     assert_eq!(config["output"][0]["data_type"], "TYPE_STRING");
-    assert_eq!(service.get("/readyz").await.status(), StatusCode::OK);
+    assert_eq!(service.get("/readyz").await.status, StatusCode::OK);
 }
 
 async fn index(service: &Service, body: &'static str) -> Value {
     let response = service
         .send(Request::post("/v2/repository/index"), Bytes::from(body))
         .await;
-    assert_eq!(response.status(), StatusCode::OK);
-    json_of(&response)
+    assert_eq!(response.status, StatusCode::OK);
+    response.json()
 }
 
 #[tokio::test]
@@ -82,30 +81,30 @@ async fn new_versions_are_served_and_old_ones_stay() {
     assert_eq!(index(&service, "").await, json!([entry("1"), entry("2")]));
     let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": LOW});
     let body = json!({"inputs": [input]});
-    assert_eq!(json_of(&service.infer(&body).await)["model_version"], "2");
+    assert_eq!(service.infer(&body).await.json()["model_version"], "2");
     for version in ["1", "2"] {
         let path = format!("/v2/models/wine_quality/versions/{version}/infer");
         let response = service
             .send(Request::post(path), body.to_string().into())
             .await;
-        assert_eq!(json_of(&response)["model_version"], version);
+        assert_eq!(response.json()["model_version"], version);
     }
 }
 
 #[tokio::test]
-async fn new_versions_are_noticed_without_being_told() {
+async fn new_versions_are_noticed_without_a_request() {
     let service = start(nobody()).await;
     train_into(&service.models);
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut tick = tokio::time::interval(Duration::from_millis(50));
-    while json_of(&service.get("/v2/models/wine_quality").await)["versions"] != json!(["1", "2"]) {
+    while service.get("/v2/models/wine_quality").await.json()["versions"] != json!(["1", "2"]) {
         assert!(Instant::now() < deadline, "the new version was not noticed");
         tick.tick().await;
     }
 }
 
 #[tokio::test]
-async fn a_broken_model_is_503_and_says_why() {
+async fn a_broken_model_is_503_with_the_reason() {
     let service = start_with(nobody(), |models| {
         let version = models.join("wine_quality/1");
         std::fs::create_dir_all(&version).unwrap();
@@ -119,12 +118,12 @@ async fn a_broken_model_is_503_and_says_why() {
     ];
     for path in paths {
         let response = service.get(path).await;
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
-        assert_eq!(response.headers()["retry-after"], "1");
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(response.headers["retry-after"], "1");
     }
     let response = service.infer(&json!({"inputs": []})).await;
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-    let body = json_of(&response);
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+    let body = response.json();
     assert_eq!(body["code"], "model_not_ready");
     assert!(
         body["error"]
@@ -133,9 +132,9 @@ async fn a_broken_model_is_503_and_says_why() {
             .contains("manifest.json is not a manifest")
     );
     let readyz = service.get("/readyz").await;
-    assert_eq!(readyz.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(readyz.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
-        json_of(&readyz)["detail"]["models"]
+        readyz.json()["detail"]["models"]
             .as_str()
             .unwrap()
             .contains("wine_quality version 1")
@@ -152,25 +151,22 @@ async fn a_broken_model_is_503_and_says_why() {
 async fn an_empty_repository_waits_for_its_first_model() {
     let service = start_with(nobody(), |_| {}).await;
     assert_eq!(
-        service.get("/v2/health/ready").await.status(),
+        service.get("/v2/health/ready").await.status,
         StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(
-        service.get("/v2/models/wine_quality").await.status(),
+        service.get("/v2/models/wine_quality").await.status,
         StatusCode::NOT_FOUND
     );
     assert_eq!(
-        json_of(&service.get("/v2/models").await),
+        service.get("/v2/models").await.json(),
         json!({"models": []})
     );
     train_into(&service.models);
     index(&service, "").await;
+    assert_eq!(service.get("/v2/health/ready").await.status, StatusCode::OK);
     assert_eq!(
-        service.get("/v2/health/ready").await.status(),
-        StatusCode::OK
-    );
-    assert_eq!(
-        service.get("/v2/models/wine_quality/ready").await.status(),
+        service.get("/v2/models/wine_quality/ready").await.status,
         StatusCode::OK
     );
 }

@@ -1,178 +1,93 @@
-//! The trace of an inference, as the service's own process exports it.
+//! The telemetry of an inference, as the service's own process exports it.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::process::Stdio;
 
+use harness::{Answer, Collector, Process, SpanData, Trace, send_async};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
 
-use crate::harness::{Behaviour, LOW, feature_store, nobody, train_into};
+use crate::server::{Behaviour, LOW, feature_store, nobody, train_into};
 
-/// The service as a process that writes its spans to its standard output.
-struct Process {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    address: String,
+/// The service as a process that exports to a collector of its own.
+struct Exporting {
+    url: String,
+    process: Process,
+    collector: Collector,
     _models: TempDir,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Span {
-    pub(crate) name: String,
-    id: String,
-    pub(crate) parent: String,
-    pub(crate) trace: String,
-    kind: String,
-    start: String,
-    status: String,
-    pub(crate) attributes: HashMap<String, String>,
-    pub(crate) events: Vec<String>,
-}
-
+/// The trace of the test's requests, and their parent span.
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
 
-impl Process {
-    async fn start(feature_store: SocketAddr) -> Self {
-        Self::start_with(feature_store, "OTEL_TRACES_EXPORTER").await
-    }
-
-    /// `signal` is the variable of the one signal that is written out.
-    async fn start_with(feature_store: SocketAddr, signal: &str) -> Self {
+impl Exporting {
+    fn start(feature_store: SocketAddr) -> Self {
         let models = tempfile::tempdir().unwrap();
         train_into(models.path());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_model-service"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--exit-with-parent",
-                "--allow-faults",
-                "--model-repository",
-            ])
-            .arg(models.path())
-            .args(["--feature-store", &format!("http://{feature_store}")])
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .env("OTEL_METRICS_EXPORTER", "none")
-            .env("OTEL_LOGS_EXPORTER", "none")
-            .env(signal, "console")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert!(
-                output.read_line(&mut line).await.unwrap() > 0,
-                "the service does not start"
-            );
-            let record: Value = serde_json::from_str(&line).unwrap_or_default();
-            if record["event.name"] == "server.listening" {
-                break record["url"].as_str().unwrap().replace("http://", "");
-            }
-        };
+        let collector = Collector::start();
+        let feature_store = format!("http://{feature_store}");
+        let args = [
+            "--listen",
+            "127.0.0.1:0",
+            "--exit-with-parent",
+            "--allow-faults",
+            "--model-repository",
+            models.path().to_str().unwrap(),
+            "--feature-store",
+            &feature_store,
+        ];
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())];
+        let program = env!("CARGO_BIN_EXE_model-service");
+        let process = Process::start(program, &args, &variables).unwrap();
         Self {
-            child,
-            output,
-            address,
+            url: process.url("server.listening").unwrap(),
+            process,
+            collector,
             _models: models,
         }
     }
 
-    /// Sends one inference within the trace of the test and returns the whole answer.
-    async fn infer(&self, headers: &str, body: &Value) -> String {
-        let body = body.to_string();
-        let request = format!(
-            "POST /v2/models/wine_quality/infer HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             traceparent: 00-{TRACE}-b7ad6b7169203331-01\r\n{headers}content-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+    /// Sends one inference in the trace of the test.
+    async fn infer(&self, body: &Value) -> Answer {
+        self.infer_with(&[], body).await
     }
 
-    async fn spans(self) -> Vec<Span> {
-        parse(&self.exported().await)
+    async fn infer_with(&self, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let traceparent = format!("00-{TRACE}-{CALLER}-01");
+        let headers = [&[("traceparent", &*traceparent)], headers].concat();
+        let url = format!("{}/v2/models/wine_quality/infer", self.url);
+        send_async("POST", &url, &headers, body.to_string())
+            .await
+            .unwrap()
     }
 
-    /// Stops the process by the end of its standard input and reads what it exported.
-    async fn exported(mut self) -> String {
-        drop(self.child.stdin.take());
-        let mut text = String::new();
-        self.output.read_to_string(&mut text).await.unwrap();
-        assert!(self.child.wait().await.unwrap().success());
-        text
+    /// Stops the process and returns the one trace that it exported.
+    fn trace(self) -> Trace {
+        let traces = self.stop().traces();
+        let [trace] = <[Trace; 1]>::try_from(traces).expect("one trace");
+        assert_eq!(trace.trace_id, TRACE);
+        trace
+    }
+
+    /// Stops the process; its collector has everything that it exported.
+    fn stop(mut self) -> Collector {
+        let exit = self.process.stop().unwrap();
+        assert!(exit.success(), "{exit:?}");
+        self.collector
     }
 }
 
-/// Reads the console exporter's text: one span begins at each instrumentation scope.
-pub(crate) fn parse(text: &str) -> Vec<Span> {
-    let mut spans = Vec::new();
-    for block in text.split("Instrumentation Scope").skip(1) {
-        let mut span = Span::default();
-        let mut in_event = false;
-        for line in block.lines().skip(2).map(str::trim) {
-            in_event |= line.starts_with("Event #");
-            if let Some((key, value)) = line
-                .strip_prefix("->")
-                .and_then(|line| line.split_once(": "))
-            {
-                if !in_event {
-                    span.attributes
-                        .insert(key.trim().to_owned(), value.to_owned());
-                }
-                continue;
-            }
-            let Some((key, value)) = line.split_once(" : ").or_else(|| line.split_once(": "))
-            else {
-                continue;
-            };
-            let value = value.trim().to_owned();
-            match key.trim() {
-                "Name" if in_event => span.events.push(value),
-                "Name" => span.name = value,
-                "SpanId" => span.id = value,
-                "ParentSpanId" => span.parent = value,
-                "TraceId" => span.trace = value,
-                "Kind" => span.kind = value,
-                "Start time" => span.start = value,
-                "Status" => span.status = value,
-                _ => {}
-            }
-        }
-        spans.push(span);
-    }
-    spans
+pub(crate) fn named<'a>(trace: &'a Trace, name: &str) -> &'a SpanData {
+    let span = trace.span(name);
+    span.unwrap_or_else(|| panic!("no span {name}: {trace:#?}"))
 }
 
-/// The spans below `parent` as an indented list, in the order of their beginnings.
-pub(crate) fn tree(spans: &[Span], parent: &str, depth: usize) -> String {
-    let mut children: Vec<&Span> = spans.iter().filter(|span| span.parent == parent).collect();
-    children.sort_by(|a, b| a.start.cmp(&b.start));
-    let line = |span: &&Span| {
-        format!(
-            "{}{} {}\n{}",
-            "  ".repeat(depth),
-            span.name,
-            span.kind,
-            tree(spans, &span.id, depth + 1)
-        )
-    };
-    children.iter().map(line).collect()
-}
-
-pub(crate) fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
-    spans
+pub(crate) fn events(span: &SpanData) -> Vec<&str> {
+    span.events
         .iter()
-        .find(|span| span.name == name)
-        .unwrap_or_else(|| panic!("no span {name}: {spans:#?}"))
+        .map(|event| event.name.as_str())
+        .collect()
 }
 
 fn one_entity() -> Value {
@@ -181,30 +96,31 @@ fn one_entity() -> Value {
 
 #[tokio::test]
 async fn an_inference_has_exactly_the_spans_of_the_design() {
-    let process = Process::start(feature_store(Behaviour::Answers).await).await;
-    let answer = process.infer("", &one_entity()).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let spans = process.spans().await;
+    let process = Exporting::start(feature_store(Behaviour::Answers).await);
+    let answer = process.infer(&one_entity()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let trace = process.trace();
     let expected = "\
-POST /v2/models/{model_name}/infer Server
-  POST Client
-  predict wine_quality Internal
-    preprocess_input Internal
-    model_inference Internal
-      layer linear_1 Internal
-      layer linear_2 Internal
-      layer linear_3 Internal
-    postprocess_output Internal
+POST /v2/models/{model_name}/infer SERVER
+  POST CLIENT
+  predict wine_quality INTERNAL
+    preprocess_input INTERNAL
+    model_inference INTERNAL
+      layer linear_1 INTERNAL
+      layer linear_2 INTERNAL
+      layer linear_3 INTERNAL
+    postprocess_output INTERNAL
 ";
-    assert_eq!(tree(&spans, "b7ad6b7169203331", 0), expected);
-    assert!(spans.iter().all(|span| span.trace == TRACE));
-    let predict = named(&spans, "predict wine_quality");
+    assert_eq!(harness::tree(&trace), expected);
+    assert_eq!(trace.spans[0].parent.as_deref(), Some(CALLER));
+    let predict = named(&trace, "predict wine_quality");
     assert!(
-        answer.contains(&format!("00-{TRACE}-{}-01", predict.id)),
-        "the answer tells who computed it"
+        answer
+            .text()
+            .contains(&format!("00-{TRACE}-{}-01", predict.span_id)),
+        "the answer names the span that computed it"
     );
-    let mut keys: Vec<&str> = predict.attributes.keys().map(String::as_str).collect();
-    keys.sort_unstable();
+    let keys: Vec<&str> = predict.attributes.keys().map(String::as_str).collect();
     assert_eq!(
         keys,
         [
@@ -220,28 +136,24 @@ POST /v2/models/{model_name}/infer Server
             "ml.variant",
         ]
     );
-    assert!(predict.attributes["ml.data_id"].contains("\"low\""));
+    assert_eq!(predict.attributes["ml.data_id"], "low");
     assert_eq!(
-        named(&spans, "model_inference").events,
+        events(named(&trace, "model_inference")),
         ["inference_completed"]
     );
 }
 
 #[tokio::test]
 async fn batches_show_no_single_entity() {
-    let process = Process::start(nobody()).await;
+    let process = Exporting::start(nobody());
     let input =
         json!({"name": "features", "shape": [2, 11], "datatype": "FP32", "data": [LOW, LOW]});
-    assert!(
-        process
-            .infer("", &json!({"inputs": [input]}))
-            .await
-            .starts_with("HTTP/1.1 200")
-    );
-    let spans = process.spans().await;
-    assert_eq!(spans.len(), 8, "no lookup, so no CLIENT span");
-    let predict = named(&spans, "predict wine_quality");
-    assert_eq!(predict.attributes["ml.batch_size"], "I64(2)");
+    let answer = process.infer(&json!({"inputs": [input]})).await;
+    assert_eq!(answer.status, 200);
+    let trace = process.trace();
+    assert_eq!(trace.spans.len(), 8, "no lookup, so no CLIENT span");
+    let predict = named(&trace, "predict wine_quality");
+    assert_eq!(predict.attributes["ml.batch_size"], 2);
     for key in ["ml.data_id", "ml.output.label", "ml.output.confidence"] {
         assert!(!predict.attributes.contains_key(key));
     }
@@ -249,52 +161,42 @@ async fn batches_show_no_single_entity() {
 
 #[tokio::test]
 async fn a_failing_feature_store_marks_the_spans_that_failed() {
-    let process = Process::start(feature_store(Behaviour::Fails).await).await;
-    assert!(
-        process
-            .infer("", &one_entity())
-            .await
-            .starts_with("HTTP/1.1 503")
-    );
-    let spans = process.spans().await;
+    let process = Exporting::start(feature_store(Behaviour::Fails).await);
+    assert_eq!(process.infer(&one_entity()).await.status, 503);
+    let trace = process.trace();
     assert_eq!(
-        tree(&spans, "b7ad6b7169203331", 0),
-        "POST /v2/models/{model_name}/infer Server\n  POST Client\n"
+        harness::tree(&trace),
+        "POST /v2/models/{model_name}/infer SERVER ERROR\n  POST CLIENT ERROR\n"
     );
-    let server = named(&spans, "POST /v2/models/{model_name}/infer");
-    assert!(server.status.starts_with("Error"), "{}", server.status);
-    assert!(server.attributes["error.type"].contains("feature_store_unavailable"));
-    assert!(named(&spans, "POST").status.starts_with("Error"));
+    assert_eq!(
+        trace.spans[0].attributes["error.type"],
+        "feature_store_unavailable"
+    );
 }
 
 #[tokio::test]
 async fn faults_on_purpose_answer_in_the_protocols_form() {
-    let process = Process::start(nobody()).await;
-    let answer = process
-        .infer("baggage: fault=model-service:error\r\n", &one_entity())
-        .await;
-    assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
-    assert!(answer.contains("{\"error\":\""), "{answer}");
-    let spans = process.spans().await;
-    assert_eq!(spans.len(), 1);
-    assert!(spans[0].status.starts_with("Error"));
+    let process = Exporting::start(nobody());
+    let fault = [("baggage", "fault=model-service:error")];
+    let answer = process.infer_with(&fault, &one_entity()).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.text().contains("{\"error\":\""), "{answer:?}");
+    let trace = process.trace();
+    assert_eq!(trace.spans.len(), 1);
+    assert!(trace.spans[0].is_error());
 }
 
 #[tokio::test]
 async fn predictions_are_counted_with_bounded_attributes() {
-    let process = Process::start_with(
-        feature_store(Behaviour::Answers).await,
-        "OTEL_METRICS_EXPORTER",
-    )
-    .await;
+    let process = Exporting::start(feature_store(Behaviour::Answers).await);
     let mut far = LOW;
     far[0] = 1e6;
     let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": far});
-    process.infer("", &json!({"inputs": [input]})).await;
+    process.infer(&json!({"inputs": [input]})).await;
     let ids =
         json!({"name": "data_id", "shape": [2], "datatype": "BYTES", "data": ["low", "null"]});
-    process.infer("", &json!({"inputs": [ids]})).await;
-    let text = process.exported().await;
+    process.infer(&json!({"inputs": [ids]})).await;
+    let collector = process.stop();
     let expected = [
         (
             "ai.inference.calls",
@@ -316,23 +218,17 @@ async fn predictions_are_counted_with_bounded_attributes() {
         ("ml.input.out_of_range", &["ml.feature.name", "model.name"]),
     ];
     for (name, keys) in expected {
-        assert_eq!(metric_keys(&text, name), keys, "{name}");
+        assert_eq!(metric_keys(&collector, name), keys, "{name}");
     }
 }
 
-/// The attribute keys of a metric in the console exporter's text, sorted and each once.
-fn metric_keys(text: &str, name: &str) -> Vec<String> {
-    let (_, rest) = text
-        .split_once(&format!(": {name}\n"))
-        .unwrap_or_else(|| panic!("no metric {name}"));
-    let metric = rest.split("Metric #").next().unwrap();
-    let keys = metric
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("->"));
-    let mut keys: Vec<String> = keys
-        .map(|line| line.split(": ").next().unwrap().trim().to_owned())
+/// The attribute keys of a metric, sorted and each once.
+fn metric_keys(collector: &Collector, name: &str) -> Vec<String> {
+    let series = collector.metric(name);
+    assert!(!series.is_empty(), "no metric {name}");
+    let keys: BTreeSet<String> = series
+        .into_iter()
+        .flat_map(|series| series.attributes.into_iter().map(|(key, _)| key))
         .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys
+    keys.into_iter().collect()
 }

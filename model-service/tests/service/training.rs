@@ -1,17 +1,15 @@
-//! What a training tells: its trace, its metrics and its log record.
+//! What a training exports and logs: its trace, its metrics and its log record.
 
-use std::process::Command;
 use std::time::Duration;
 
+use harness::{Collector, Process, Trace};
 use model_service::training::{TrainOptions, train};
-use serde_json::Value;
 use telemetry::Settings;
 
-use crate::harness::DATA;
-use crate::trace::{named, parse, tree};
+use crate::server::DATA;
+use crate::trace::{events, named};
 
-/// Runs in a process of its own, since telemetry is set up once per process and the console exporter writes to the real
-/// standard output.
+/// Runs in a process of its own, since telemetry is set up once per process.
 #[test]
 #[ignore = "started by the test below"]
 fn child() {
@@ -25,35 +23,26 @@ fn child() {
     telemetry.shutdown(Duration::from_secs(10));
 }
 
-fn output() -> String {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "training::child", "--nocapture"])
-        .env("OTEL_TRACES_EXPORTER", "console")
-        .env("OTEL_METRICS_EXPORTER", "console")
-        .env("OTEL_LOGS_EXPORTER", "none")
-        .output()
-        .unwrap();
-    assert!(
-        child.status.success(),
-        "{}",
-        String::from_utf8_lossy(&child.stderr)
-    );
-    String::from_utf8(child.stdout).unwrap()
-}
-
 #[test]
-fn a_training_tells_of_itself() {
-    let output = output();
-    let spans = parse(&output);
-    let root = named(&spans, "train wine_quality");
+fn a_training_is_traced_measured_and_logged() {
+    let collector = Collector::start();
+    let args = ["--ignored", "--exact", "training::child", "--nocapture"];
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())];
+    let program = std::env::current_exe().unwrap();
+    let mut child = Process::start(program, &args, &variables).unwrap();
+    let exit = child.wait().unwrap();
+    assert!(exit.success(), "{exit:?}");
+
+    let [trace] = <[Trace; 1]>::try_from(collector.traces()).expect("one trace");
     let expected = "\
-train wine_quality Internal
-  load_data Internal
-  train_model Internal
-  evaluate_model Internal
-  save_model Internal
+train wine_quality INTERNAL
+  load_data INTERNAL
+  train_model INTERNAL
+  evaluate_model INTERNAL
+  save_model INTERNAL
 ";
-    assert_eq!(tree(&spans, &root.parent, 0), expected);
+    assert_eq!(harness::tree(&trace), expected);
+    let root = &trace.spans[0];
     for key in [
         "ml.run_id",
         "ml.dataset",
@@ -63,26 +52,17 @@ train wine_quality Internal
     ] {
         assert!(root.attributes.contains_key(key), "{key}: {root:?}");
     }
-    let epochs = &named(&spans, "train_model").events;
-    assert_eq!(
-        epochs.len(),
-        100,
-        "200 epochs are told of in at most 128 events"
-    );
-    assert!(epochs.iter().all(|event| event == "epoch_completed"));
+    let epochs = events(named(&trace, "train_model"));
+    assert_eq!(epochs.len(), 100, "200 epochs leave at most 128 events");
+    assert!(epochs.iter().all(|event| *event == "epoch_completed"));
     for metric in ["loss", "gradient_norm", "validation_accuracy", "duration"] {
-        assert!(
-            output.contains(&format!("ml.training.{metric}\n")),
-            "no metric ml.training.{metric}"
-        );
+        let series = collector.metric(&format!("ml.training.{metric}"));
+        assert!(!series.is_empty(), "no metric ml.training.{metric}");
     }
-    let records = output
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut records = records.filter(|record| record["event.name"] == "ml.training.metrics");
-    let record = records.next().expect("the log record of a training");
+    let records = exit.events("ml.training.metrics");
+    let record = records.first().expect("the log record of a training");
     assert_eq!(record["message"], "training metrics");
-    assert_eq!(record["trace_id"], root.trace);
+    assert_eq!(record["trace_id"], trace.trace_id);
     assert_eq!(record["ml.run_id"].as_str().unwrap().len(), 32);
     assert_eq!(record["ml.dataset"], "wine_quality");
     for key in [

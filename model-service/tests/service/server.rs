@@ -1,4 +1,4 @@
-//! A running service, a plain HTTP client, and a stand-in for the feature store that can be made to fail.
+//! A service in this process, and a stand-in for the feature store that can be made to fail.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::post;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use harness::{Answer, send_async};
+use http::{Request, StatusCode};
 use model_service::Config;
 use model_service::training::{FEATURES, TrainOptions, TrainReport, train};
 use runtime::{ProcessOptions, Shutdown, Trigger};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 /// A service on a port of its own; it stops when this is dropped.
 pub(crate) struct Service {
@@ -87,7 +86,7 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
     telemetry::task::spawn(async move {
         model_service::run(config, listener, shutdown)
             .await
-            .unwrap()
+            .unwrap();
     });
     let service = Service {
         address,
@@ -96,7 +95,7 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
         _folder: folder,
     };
     // The listener is bound, so that the first request waits until the service answers.
-    assert_eq!(service.get("/livez").await.status(), StatusCode::OK);
+    assert_eq!(service.get("/livez").await.status, 200);
     service
 }
 
@@ -106,37 +105,27 @@ pub(crate) fn nobody() -> SocketAddr {
 }
 
 impl Service {
-    pub(crate) async fn get(&self, path: &str) -> Response<Bytes> {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path), Bytes::new()).await
     }
 
-    pub(crate) async fn infer(&self, body: &Value) -> Response<Bytes> {
+    pub(crate) async fn infer(&self, body: &Value) -> Answer {
         let request = Request::post("/v2/models/wine_quality/infer");
         self.send(request, body.to_string().into()).await
     }
 
-    pub(crate) async fn send(
-        &self,
-        request: http::request::Builder,
-        body: Bytes,
-    ) -> Response<Bytes> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+    pub(crate) async fn send(&self, request: http::request::Builder, body: Bytes) -> Answer {
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let url = format!("http://{}{}", self.address, head.uri);
+        let headers: Vec<(&str, &str)> = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        send_async(head.method.as_str(), &url, &headers, body)
             .await
-            .unwrap();
-        telemetry::task::spawn(connection);
-        let request = request
-            .header("host", "model-service.test")
-            .body(Full::new(body))
-            .unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+            .unwrap()
     }
-}
-
-pub(crate) fn json_of(response: &Response<Bytes>) -> Value {
-    serde_json::from_slice(response.body()).unwrap()
 }
 
 /// The first rows of the data set: a low one and a high one.
@@ -150,8 +139,8 @@ pub(crate) const HIGH: [f32; 11] = [
 /// How the stand-in for the feature store behaves.
 #[derive(Clone, Copy)]
 pub(crate) enum Behaviour {
-    /// Knows `low` and `high`; `old` is outside its maximum age, `null` lacks a value, others are unknown. Its columns come
-    /// in another order than asked for.
+    /// Knows `low` and `high`; `old` is outside its maximum age, `null` has no value, others are
+    /// unknown. The columns are in another order than in the request.
     Answers,
     Fails,
     /// Never answers.
