@@ -1,12 +1,14 @@
-//! The CLIENT span for every way in which a call can end.
+//! The CLIENT span of every outcome of a call.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::collector::{CLIENT, Collector, ERROR, UNSET};
-use crate::process::Process;
+use harness::{Collector, SpanKind, SpanStatus};
+use serde_json::json;
 
-/// A server that takes one connection, reads the request's head, and sends `answer` before it
+use crate::process::{Probe, keys};
+
+/// A server that takes one connection, reads the request's head, and runs `answer` before it
 /// closes.
 fn server(answer: impl FnOnce(std::net::TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -29,13 +31,13 @@ fn refused() -> String {
     format!("http://{}/", listener.local_addr().expect("an address"))
 }
 
-/// Calls `to` through a probe, which answers with the outcome.
+/// Calls `to` through a probe. Returns the probe's answer, and a collector with what it exported.
 fn call(to: &str, timeout: u32) -> (String, Collector) {
     let collector = Collector::start();
-    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "");
+    let process = Probe::exporting(&collector, "");
     let answer = process.get(&format!("/call?timeout={timeout}&to={to}"));
     assert_eq!(process.stop().code, Some(0));
-    (answer.body, collector)
+    (answer.text(), collector)
 }
 
 #[test]
@@ -45,35 +47,30 @@ fn a_good_call_has_exactly_the_attributes_of_the_conventions() {
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
             .expect("an answer");
     });
-    let port = to
-        .trim_end_matches('/')
-        .rsplit(':')
-        .next()
-        .expect("a port")
-        .to_owned();
+    let port = to.trim_end_matches('/').rsplit(':').next();
+    let port: u16 = port.and_then(|port| port.parse().ok()).expect("a port");
     let (body, collector) = call(&format!("{to}a/path?key=secret"), 10_000);
     assert_eq!(body, "hi");
     let span = collector.span("GET");
     assert_eq!(
-        (span.kind, span.status, &span.parent),
-        (CLIENT, UNSET, &collector.span("GET /call").id)
+        (span.kind, &span.status),
+        (SpanKind::Client, &SpanStatus::Unset)
     );
+    assert_eq!(span.parent, Some(collector.span("GET /call").span.span_id));
     let url = format!("http://127.0.0.1:{port}/a/path?key=REDACTED");
     let expected = [
-        ("http.request.method", "GET"),
-        ("http.response.status_code", "200"),
-        ("network.protocol.version", "1.1"),
-        ("server.address", "127.0.0.1"),
-        ("server.port", &port),
-        ("url.full", &url),
+        ("http.request.method", json!("GET")),
+        ("http.response.status_code", json!(200)),
+        ("network.protocol.version", json!("1.1")),
+        ("server.address", json!("127.0.0.1")),
+        ("server.port", json!(port)),
+        ("url.full", json!(url)),
     ];
     assert_eq!(
         span.attributes,
-        expected
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into()
+        expected.map(|(key, value)| (key.to_owned(), value)).into()
     );
-    let durations = collector.points("http.client.request.duration");
+    let durations = collector.metric("http.client.request.duration");
     let expected = [
         "http.request.method",
         "http.response.status_code",
@@ -81,13 +78,14 @@ fn a_good_call_has_exactly_the_attributes_of_the_conventions() {
         "server.address",
         "server.port",
     ];
-    assert_eq!(durations[0].attributes.keys().collect::<Vec<_>>(), expected);
-    assert_eq!((durations.len(), durations[0].unit.as_str()), (1, "s"));
+    assert_eq!(durations.len(), 1, "{durations:?}");
+    assert_eq!(keys(&durations[0]), expected);
+    assert_eq!(durations[0].unit, "s");
 }
 
 #[test]
 fn an_answer_with_an_error_status_is_an_answer_and_marks_the_span() {
-    for status in ["404", "503"] {
+    for status in [404, 503] {
         let to = server(move |mut socket| {
             socket
                 .write_all(
@@ -96,20 +94,17 @@ fn an_answer_with_an_error_status_is_an_answer_and_marks_the_span() {
                 .expect("an answer");
         });
         let (body, collector) = call(&to, 10_000);
-        assert_eq!(body, status);
+        assert_eq!(body, status.to_string());
         let span = collector.span("GET");
-        assert_eq!(
-            (
-                span.status,
-                span.message.as_str(),
-                span.attributes["error.type"].as_str()
-            ),
-            (ERROR, "", status)
-        );
+        assert_eq!(span.status, SpanStatus::Error(String::new()));
+        assert_eq!(span.attributes["error.type"], status.to_string());
         assert_eq!(span.attributes["http.response.status_code"], status);
         assert!(
-            collector.logs().iter().all(|log| log.event != "exception"),
-            "the server logs its own error"
+            collector
+                .logs()
+                .iter()
+                .all(|log| log.event_name.as_deref() != Some("exception")),
+            "the server logs its error itself"
         );
     }
 }
@@ -131,7 +126,7 @@ fn every_broken_exchange_has_its_error_type() {
     let huge = server(|mut socket| {
         let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n");
         let chunk = vec![b'x'; 1 << 20];
-        // The client leaves at the limit, so the last writes fail.
+        // The client closes the connection at its limit, so the last writes fail.
         while socket.write_all(&chunk).is_ok() {}
     });
     let cases = [
@@ -147,22 +142,17 @@ fn every_broken_exchange_has_its_error_type() {
         let (body, collector) = call(&to, timeout);
         assert_eq!(body, error_type);
         let span = collector.span("GET");
-        assert_eq!(
-            (span.status, span.attributes["error.type"].as_str()),
-            (ERROR, error_type),
-            "{span:?}"
-        );
+        assert!(span.is_error(), "{span:?}");
+        assert_eq!(span.attributes["error.type"], error_type);
         let record = collector
             .logs()
             .into_iter()
-            .find(|log| log.event == "exception")
+            .find(|log| log.event_name.as_deref() == Some("exception"))
             .expect("an exception record");
+        assert_eq!(record.span_id.as_ref(), Some(&span.span_id));
+        assert_eq!(record.attributes["exception.type"], error_type);
         assert_eq!(
-            (record.span_id, record.attributes["exception.type"].as_str()),
-            (span.id, error_type)
-        );
-        assert_eq!(
-            collector.points("http.client.request.duration")[0].attributes["error.type"],
+            collector.metric("http.client.request.duration")[0].attributes["error.type"],
             error_type
         );
     }
@@ -172,19 +162,17 @@ fn every_broken_exchange_has_its_error_type() {
 fn a_call_whose_caller_gave_up_ends_as_cancelled() {
     let silent = server(|mut socket| drop(socket.read(&mut [0])));
     let collector = Collector::start();
-    let process = Process::start(
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+    let process = Probe::start(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())],
         "--request-timeout 200ms",
     );
     assert_eq!(process.get(&format!("/call?to={silent}")).status, 504);
     process.stop();
     let span = collector.span("GET");
+    assert_eq!(span.attributes["error.type"], "cancelled");
+    assert_eq!(span.parent, Some(collector.span("GET /call").span.span_id));
     assert_eq!(
-        (span.attributes["error.type"].as_str(), &span.parent),
-        ("cancelled", &collector.span("GET /call").id)
-    );
-    assert_eq!(
-        collector.points("http.client.request.duration")[0].attributes["error.type"],
+        collector.metric("http.client.request.duration")[0].attributes["error.type"],
         "cancelled"
     );
 }

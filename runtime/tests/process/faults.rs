@@ -1,55 +1,46 @@
 //! Faults on purpose, through baggage.
 
-use crate::collector::{Collector, ERROR, UNSET};
-use crate::process::{Answer, Process};
+use harness::{Answer, Collector, SpanStatus};
 
-fn started(collector: &Collector, arguments: &str) -> Process {
-    Process::start(
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
-        arguments,
-    )
-}
+use crate::process::{Probe, traceresponse};
 
 #[test]
 fn an_error_on_purpose_looks_like_a_real_one() {
     let collector = Collector::start();
-    let process = started(&collector, "--allow-faults");
+    let process = Probe::exporting(&collector, "--allow-faults");
     let answer = process.send("GET /items/1", &[("baggage", "fault=probe:error")]);
     assert_eq!(
-        (answer.status, answer.body.as_str()),
+        (answer.status, &*answer.text()),
         (500, "fault on purpose: error in probe")
     );
-    answer.trace();
+    traceresponse(&answer);
     process.stop();
-    let span = collector.served("/items/1");
-    assert_eq!(
-        (span.status, span.attributes["error.type"].as_str()),
-        (ERROR, "fault_injected")
-    );
+    let span = collector.span("GET /items/{id}");
+    assert!(span.is_error(), "{span:?}");
+    assert_eq!(span.attributes["error.type"], "fault_injected");
     let record = collector
         .logs()
         .into_iter()
-        .find(|log| log.event == "exception")
+        .find(|log| log.event_name.as_deref() == Some("exception"))
         .expect("an exception record");
-    assert_eq!((record.trace_id, record.span_id), (span.trace_id, span.id));
-    assert!(
-        !record.attributes["exception.message"].is_empty()
-            && !record.attributes["exception.stacktrace"].is_empty()
-    );
+    assert_eq!(record.trace_id.as_ref(), Some(&span.trace_id));
+    assert_eq!(record.span_id.as_ref(), Some(&span.span_id));
+    for name in ["exception.message", "exception.stacktrace"] {
+        let text = record.attributes[name].as_str().unwrap();
+        assert!(!text.is_empty(), "{name}");
+    }
 }
 
 #[test]
 fn a_drop_closes_the_connection_without_an_answer() {
     let collector = Collector::start();
-    let process = started(&collector, "--allow-faults");
+    let process = Probe::exporting(&collector, "--allow-faults");
     let mut socket = process.open("GET /items/1", &[("baggage", "fault=probe:drop")]);
     assert!(Answer::read(&mut socket).is_none(), "not even a head");
     process.stop();
-    let span = collector.served("/items/1");
-    assert_eq!(
-        (span.status, span.attributes["error.type"].as_str()),
-        (ERROR, "fault_injected")
-    );
+    let span = collector.span("GET /items/{id}");
+    assert!(span.is_error(), "{span:?}");
+    assert_eq!(span.attributes["error.type"], "fault_injected");
     assert_eq!(
         span.attributes.get("http.response.status_code"),
         None,
@@ -60,7 +51,7 @@ fn a_drop_closes_the_connection_without_an_answer() {
 #[test]
 fn latency_is_time_inside_the_span() {
     let collector = Collector::start();
-    let process = started(&collector, "--allow-faults");
+    let process = Probe::exporting(&collector, "--allow-faults");
     let start = std::time::Instant::now();
     let answer = process.send("GET /items/1", &[("baggage", "fault=probe:latency:150")]);
     assert!(
@@ -68,17 +59,15 @@ fn latency_is_time_inside_the_span() {
         "{answer:?}"
     );
     process.stop();
-    let span = collector.served("/items/1");
-    assert_eq!(
-        (span.status, span.attributes.get("error.type")),
-        (UNSET, None)
-    );
+    let span = collector.span("GET /items/{id}");
+    assert_eq!(span.status, SpanStatus::Unset);
+    assert_eq!(span.attributes.get("error.type"), None);
 }
 
 #[test]
 fn a_fault_is_for_one_service_and_only_where_it_is_allowed() {
     let collector = Collector::start();
-    let process = started(&collector, "--allow-faults");
+    let process = Probe::exporting(&collector, "--allow-faults");
     for other in [
         "fault=gateway:error",
         "fault=probe:explode",
@@ -92,7 +81,7 @@ fn a_fault_is_for_one_service_and_only_where_it_is_allowed() {
         );
     }
     process.stop();
-    let careful = started(&collector, "");
+    let careful = Probe::exporting(&collector, "");
     for fault in ["fault=probe:error", "fault=probe:drop"] {
         assert_eq!(
             careful.send("GET /items/2", &[("baggage", fault)]).status,

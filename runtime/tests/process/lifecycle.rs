@@ -1,26 +1,28 @@
-//! Admission, time limits, and the way out of a process.
+//! Admission, time limits, and the stop of a process.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::process::{Answer, PATIENCE, Process};
+use harness::{Answer, DEADLINE, wait_until};
+
+use crate::process::{Probe, launch};
 
 const QUIET: [(&str, &str); 1] = [("OTEL_SDK_DISABLED", "true")];
 
 #[test]
 fn a_stop_turns_readiness_off_refuses_newcomers_and_finishes_what_is_in_flight() {
-    for signal in [None, Some("-TERM"), Some("-INT")] {
-        let mut process = Process::start(&QUIET, "--drain-timeout 60s");
+    for signal in [None, Some("TERM"), Some("INT")] {
+        let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
         assert_eq!(process.get("/readyz").json()["ready"], true);
         let mut socket = process.open("GET /until-refused", &[]);
-        process.wait_for_event("probe.hanging");
+        process.wait_event("probe.hanging");
         match signal {
             Some(signal) => process.signal(signal),
             None => process.cut_lifeline(),
         }
         let answer = Answer::read(&mut socket).expect("an answer although the process stops");
         assert_eq!(
-            (answer.status, answer.body.as_str()),
+            (answer.status, &*answer.text()),
             (200, "503 false"),
             "{signal:?}"
         );
@@ -34,10 +36,10 @@ fn a_stop_turns_readiness_off_refuses_newcomers_and_finishes_what_is_in_flight()
 }
 
 #[test]
-fn a_request_that_never_ends_is_cut_off_and_the_exit_says_so() {
-    let mut process = Process::start(&QUIET, "--drain-timeout 200ms");
+fn a_request_that_never_ends_is_cut_off_and_the_exit_code_is_1() {
+    let process = Probe::start(&QUIET, "--drain-timeout 200ms");
     let _socket = process.open("GET /hang", &[]);
-    process.wait_for_event("probe.hanging");
+    process.wait_event("probe.hanging");
     let exit = process.stop();
     assert_eq!(exit.code, Some(1));
     let failed = exit.events("server.failed");
@@ -50,8 +52,8 @@ fn a_request_that_never_ends_is_cut_off_and_the_exit_says_so() {
 }
 
 #[test]
-fn a_connection_made_in_time_may_still_ask() {
-    let mut process = Process::start(&QUIET, "--drain-timeout 60s");
+fn a_connection_made_before_the_stop_may_still_send_a_request() {
+    let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
     let mut made = process.connect();
     process.cut_lifeline();
     refuses(&process);
@@ -61,22 +63,20 @@ fn a_connection_made_in_time_may_still_ask() {
     )
     .expect("a request");
     let answer = Answer::read(&mut made).expect("an answer");
-    assert_eq!((answer.status, answer.body.as_str()), (200, "late"));
+    assert_eq!((answer.status, &*answer.text()), (200, "late"));
     assert_eq!(process.wait().code, Some(0));
 }
 
-/// Waits until the listener is closed: the process has received the request to stop.
-fn refuses(process: &Process) {
-    let end = std::time::Instant::now() + PATIENCE;
-    while TcpStream::connect(process.address).is_ok() {
-        assert!(std::time::Instant::now() < end, "the listener stays open");
-        std::thread::yield_now();
-    }
+/// Waits until the listener is closed: the request to stop has arrived.
+fn refuses(process: &Probe) {
+    wait_until("the listener is closed", || {
+        TcpStream::connect(process.address).is_err()
+    });
 }
 
 #[test]
-fn connections_that_ask_nothing_do_not_hold_the_exit() {
-    let process = Process::start(&QUIET, "--drain-timeout 60s --header-timeout 60s");
+fn idle_connections_do_not_delay_the_exit() {
+    let process = Probe::start(&QUIET, "--drain-timeout 60s --header-timeout 60s");
     let _never_used = process.connect();
     let mut idle = process.connect();
     write!(idle, "GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n").expect("a request");
@@ -86,12 +86,11 @@ fn connections_that_ask_nothing_do_not_hold_the_exit() {
     let start = std::time::Instant::now();
     assert_eq!(process.stop().code, Some(0));
     assert!(
-        start.elapsed() < PATIENCE,
-        "the drain waited for a connection that asked nothing"
+        start.elapsed() < DEADLINE,
+        "the drain waited for an idle connection"
     );
-    // Half a head is waited for, since a request may be on its way, but it is no failure in the
-    // end.
-    let process = Process::start(&QUIET, "--drain-timeout 1s --header-timeout 60s");
+    // The drain waits for the rest of half a head, but its absence is no failure.
+    let process = Probe::start(&QUIET, "--drain-timeout 1s --header-timeout 60s");
     let mut half = process.connect();
     half.write_all(b"GET /items/1 HTT").expect("half a head");
     assert_eq!(process.stop().code, Some(0));
@@ -99,54 +98,54 @@ fn connections_that_ask_nothing_do_not_hold_the_exit() {
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
-    let mut process = Process::start(&QUIET, "--drain-timeout 60s");
+    let process = Probe::start(&QUIET, "--drain-timeout 60s");
     let _socket = process.open("GET /hang", &[]);
-    process.wait_for_event("probe.hanging");
-    process.signal("-TERM");
-    // Two equal signals in a row can be one to the kernel.
+    process.wait_event("probe.hanging");
+    process.signal("TERM");
+    // The kernel may merge two pending signals of one kind.
     refuses(&process);
-    process.signal("-TERM");
+    process.signal("TERM");
     assert_eq!(process.wait().code, Some(130));
 }
 
 #[test]
 fn more_requests_than_allowed_are_refused_and_health_is_not() {
-    let mut process = Process::start(&QUIET, "--max-in-flight 1");
+    let process = Probe::start(&QUIET, "--max-in-flight 1");
     let hanging = process.open("GET /hang", &[]);
-    process.wait_for_event("probe.hanging");
+    process.wait_event("probe.hanging");
     assert_eq!(process.get("/items/1").status, 429);
     assert_eq!(
         (process.get("/livez").status, process.get("/readyz").status),
         (200, 200)
     );
     drop(hanging);
-    let end = std::time::Instant::now() + PATIENCE;
-    while process.get("/items/1").status == 429 {
-        assert!(
-            std::time::Instant::now() < end,
-            "the permit does not come back"
-        );
-    }
+    wait_until("the permit comes back", || {
+        process.get("/items/1").status != 429
+    });
     assert_eq!(process.stop().code, Some(0));
 }
 
 #[test]
-fn a_request_has_its_time_and_knows_it() {
-    let process = Process::start(&QUIET, "--request-timeout 100ms");
+fn a_request_has_a_time_limit_and_knows_it() {
+    let process = Probe::start(&QUIET, "--request-timeout 100ms");
     assert_eq!(process.get("/hang").status, 504);
-    let left: u64 = process.get("/deadline").body.parse().expect("milliseconds");
+    let left: u64 = process
+        .get("/deadline")
+        .text()
+        .parse()
+        .expect("milliseconds");
     assert!(left <= 100, "{left}");
     assert_eq!(process.stop().code, Some(0));
 }
 
 #[test]
 fn a_client_that_sends_its_head_slowly_is_cut_off() {
-    let process = Process::start(&QUIET, "--header-timeout 100ms");
+    let process = Probe::start(&QUIET, "--header-timeout 100ms");
     let mut slow = process.connect();
     slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n")
         .expect("half a head");
     let mut rest = Vec::new();
-    // The time limit of the socket is far longer: an end without an error is the server's.
+    // The time limit of this socket is far longer, so the server closes it.
     slow.read_to_end(&mut rest).expect("a closed connection");
     assert!(!rest.starts_with(b"HTTP/1.1 200"), "{rest:?}");
     assert_eq!(process.get("/items/1").status, 200);
@@ -157,7 +156,9 @@ fn a_client_that_sends_its_head_slowly_is_cut_off() {
 fn a_taken_port_is_named_with_the_flag_that_changes_it() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let exit = Process::launch(&QUIET, &format!("--listen {address}")).wait();
+    let exit = launch(&QUIET, &format!("--listen {address}"))
+        .wait()
+        .unwrap();
     assert_eq!(exit.code, Some(1));
     let failed = exit.events("server.failed");
     let text = failed[0]["error"].as_str().expect("a text");

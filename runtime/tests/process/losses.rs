@@ -1,9 +1,11 @@
-//! A dead collector or a full queue: answers stay the same, and what is lost is counted and logged.
+//! A collector that is dead or too slow: answers stay the same, and lost telemetry is counted and
+//! logged.
 
 use std::net::TcpListener;
 
-use crate::collector::Collector;
-use crate::process::Process;
+use harness::Collector;
+
+use crate::process::{Probe, traceresponse};
 
 /// An address that refuses connections.
 fn refused() -> String {
@@ -12,8 +14,8 @@ fn refused() -> String {
 }
 
 #[test]
-fn an_unreachable_collector_changes_no_answer_and_is_logged_at_the_end() {
-    let process = Process::start(
+fn a_refused_collector_changes_no_answer_and_is_logged_at_the_end() {
+    let process = Probe::start(
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &refused()),
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
@@ -22,8 +24,8 @@ fn an_unreachable_collector_changes_no_answer_and_is_logged_at_the_end() {
     );
     for id in 0..20 {
         let answer = process.get(&format!("/items/{id}"));
-        assert_eq!((answer.status, &answer.body), (200, &id.to_string()));
-        answer.trace();
+        assert_eq!((answer.status, answer.text()), (200, id.to_string()));
+        traceresponse(&answer);
     }
     let exit = process.stop();
     assert_eq!(exit.code, Some(0));
@@ -49,7 +51,7 @@ fn a_collector_that_never_answers_delays_the_exit_by_the_deadline_alone() {
     // The kernel takes connections and bytes; nobody reads them.
     let black_hole = TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", black_hole.local_addr().expect("an address"));
-    let process = Process::start(
+    let process = Probe::start(
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
@@ -84,9 +86,9 @@ fn a_full_queue_is_counted_by_reason() {
         "http://{}/v1/traces",
         black_hole.local_addr().expect("an address")
     );
-    let process = Process::start(
+    let process = Probe::start(
         &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &traces),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2"),
@@ -104,27 +106,25 @@ fn a_full_queue_is_counted_by_reason() {
         Some(20),
         "the queue and the export that hung: {lost:?}"
     );
-    let exported = collector.points("otel.sdk.exporter.span.exported");
+    let exported = collector.metric("otel.sdk.exporter.span.exported");
     assert!(exported.is_empty(), "nothing came through: {exported:?}");
-    let processed = collector.points("otel.sdk.processor.span.processed");
-    let full = processed.iter().find(|point| {
-        point
+    let processed = collector.metric("otel.sdk.processor.span.processed");
+    let full = processed.iter().find(|series| {
+        series
             .attributes
             .get("error.type")
             .is_some_and(|reason| reason == "queue_full")
     });
-    assert!(
-        full.is_some_and(|point| point.value >= 10.0),
-        "{processed:?}"
-    );
+    let count = full.and_then(|series| series.value.as_f64());
+    assert!(count.is_some_and(|count| count >= 10.0), "{processed:?}");
 }
 
 #[test]
 fn what_arrives_is_counted_and_nothing_is_lost() {
     let collector = Collector::start();
-    let process = Process::start(
+    let process = Probe::start(
         &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
             ("OTEL_METRIC_EXPORT_INTERVAL", "50"),
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
         ],
@@ -140,30 +140,25 @@ fn what_arrives_is_counted_and_nothing_is_lost() {
         "{:#?}",
         exit.lines
     );
-    let exported = collector.points("otel.sdk.exporter.span.exported");
-    assert!(
-        exported
-            .iter()
-            .all(|point| !point.attributes.contains_key("error.type")),
-        "{exported:?}"
-    );
-    // Sums are cumulative, and the last export of metrics comes after that of the spans.
-    assert_eq!(
-        exported.last().map(|point| point.value),
-        Some(300.0),
-        "{exported:?}"
-    );
+    let exported = collector.metric("otel.sdk.exporter.span.exported");
+    // One series, since no span has failed; the last export of metrics comes after that of the
+    // spans.
+    assert_eq!(exported.len(), 1, "{exported:?}");
+    assert_eq!(exported[0].attributes.get("error.type"), None);
+    assert_eq!(exported[0].value.as_f64(), Some(300.0), "{exported:?}");
 }
 
 #[test]
 fn a_process_that_panics_still_flushes() {
     let collector = Collector::start();
-    let process = Process::start(
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+    let process = Probe::start(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())],
         "--break-down",
     );
     assert_eq!(process.get("/items/1").status, 200);
     let exit = process.stop();
     assert_ne!(exit.code, Some(0));
-    assert_eq!(collector.served("/items/1").name, "GET /items/{id}");
+    assert_eq!(collector.spans().len(), 1);
+    let span = collector.span("GET /items/{id}");
+    assert_eq!(span.attributes["url.path"], "/items/1");
 }

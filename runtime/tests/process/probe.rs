@@ -1,5 +1,5 @@
-//! The service that the tests start as a child: the smallest part that uses every door of
-//! `telemetry` and `runtime`.
+//! The service that the tests start as a child: the smallest one that uses all of `telemetry` and
+//! `runtime`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -223,7 +223,7 @@ async fn hang() {
     std::future::pending::<()>().await;
 }
 
-/// Answers once the listener refuses connections, with the readiness at that moment.
+/// Waits until the listener refuses connections, and answers with the readiness at that time.
 async fn until_refused(stop: Shutdown, health: Health, address: SocketAddr) -> String {
     tracing::info!(name: "probe.hanging", "waits for the stop");
     stop.wait().await;

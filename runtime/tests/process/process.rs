@@ -1,107 +1,39 @@
-//! The child process of a test, and a client that speaks HTTP/1.1 by hand so that it can also
-//! misbehave.
+//! The child process of a test, and requests to it, also such that no real client sends.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use harness::{Answer, Collector, Exit, MetricSeries, Process};
 
-/// Long enough for a busy machine; nothing waits this long unless it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A probe that runs. Its standard input is its lifeline.
-pub(crate) struct Process {
+/// A probe that runs.
+pub(crate) struct Probe {
     pub(crate) address: SocketAddr,
-    child: Child,
-    lifeline: Option<ChildStdin>,
-    lines: Receiver<String>,
-    seen: Vec<String>,
+    process: Process,
 }
 
-/// What became of it.
-pub(crate) struct Exit {
-    pub(crate) code: Option<i32>,
-    pub(crate) lines: Vec<String>,
-}
-
-impl Process {
-    /// Starts a probe with more environment and arguments, and waits until it listens.
-    pub(crate) fn start(environment: &[(&str, &str)], arguments: &str) -> Self {
-        let mut this = Self::launch(environment, arguments);
-        let line = this.wait_for_event("server.listening");
-        let url = line["url"]
-            .as_str()
-            .expect("an address")
-            .trim_start_matches("http://")
-            .to_owned();
-        this.address = url.parse().expect("a socket address");
-        this
-    }
-
-    /// Starts a probe that may not come up.
-    pub(crate) fn launch(environment: &[(&str, &str)], arguments: &str) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this binary"));
-        command.args(["--exact", "probe::probe", "--ignored", "--nocapture"]);
-        for (name, _) in std::env::vars()
-            .filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("THROUGHLINE_"))
-        {
-            command.env_remove(name);
-        }
-        command
-            .env("PROBE", format!("--exit-with-parent {arguments}"))
-            .envs(environment.iter().copied());
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a child");
-        let (lifeline, stdout) = (child.stdin.take(), child.stdout.take().expect("its output"));
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+impl Probe {
+    /// Starts a probe with more variables and options, and waits until it listens.
+    pub(crate) fn start(variables: &[(&str, &str)], options: &str) -> Self {
+        let process = launch(variables, options);
+        let url = process.url("server.listening").expect("it listens");
+        let address = url.trim_start_matches("http://").parse();
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            child,
-            lifeline,
-            lines,
-            seen: Vec::new(),
+            address: address.expect("a socket address"),
+            process,
         }
     }
 
-    /// The next log line with this event name.
-    pub(crate) fn wait_for_event(&mut self, event: &str) -> Value {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .unwrap_or_else(|_| panic!("no `{event}` in {:#?}", self.seen));
-            let found = serde_json::from_str::<Value>(&line)
-                .ok()
-                .filter(|line| line["event.name"] == event);
-            self.seen.push(line);
-            if let Some(line) = found {
-                return line;
-            }
-        }
+    /// A probe that exports to a collector.
+    pub(crate) fn exporting(collector: &Collector, options: &str) -> Self {
+        let endpoint = collector.endpoint();
+        Self::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)], options)
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.send(&format!("GET {path}"), &[])
     }
 
-    /// One request on a connection of its own; `start` is method and path.
+    /// One request on a connection of its own; `start` is method and target.
     pub(crate) fn send(&self, start: &str, headers: &[(&str, &str)]) -> Answer {
         let mut socket = self.open(start, headers);
         Answer::read(&mut socket).expect("an answer")
@@ -124,115 +56,53 @@ impl Process {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let socket = TcpStream::connect(self.address).expect("a connection");
-        socket
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a time limit");
-        socket
+        harness::connect(&format!("http://{}", self.address)).expect("a connection")
     }
 
-    /// Ends the lifeline, so that the probe drains, and waits for its end.
-    pub(crate) fn stop(mut self) -> Exit {
-        self.cut_lifeline();
-        self.wait()
-    }
-
-    pub(crate) fn cut_lifeline(&mut self) {
-        self.lifeline = None;
+    /// Waits for a log event.
+    pub(crate) fn wait_event(&self, name: &str) {
+        self.process.wait_event(name).expect("the event");
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status()
-            .expect("kill");
-        assert!(sent.success(), "no process to send {name} to");
+        self.process.signal(name).expect("the process is there");
     }
 
-    /// Waits for the end of the process and of its output.
+    pub(crate) fn cut_lifeline(&mut self) {
+        self.process.cut_lifeline();
+    }
+
+    /// Cuts the lifeline, so that the probe drains, and waits for its end.
+    pub(crate) fn stop(mut self) -> Exit {
+        self.process.stop().expect("it ends")
+    }
+
     pub(crate) fn wait(mut self) -> Exit {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self
-                .lines
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
-                Ok(line) => self.seen.push(line),
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                    panic!("the process does not end: {:#?}", self.seen)
-                }
-            }
-        }
-        let code = self.child.wait().expect("an exit status").code();
-        Exit {
-            code,
-            lines: std::mem::take(&mut self.seen),
-        }
+        self.process.wait().expect("it ends")
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // After a failed assertion nothing must be left behind; a process that has ended already is
-        // no error.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts a probe that may not come up.
+pub(crate) fn launch(variables: &[(&str, &str)], options: &str) -> Process {
+    let program = std::env::current_exe().expect("this binary");
+    let args = ["--exact", "probe::probe", "--ignored", "--nocapture"];
+    let options = format!("--exit-with-parent {options}");
+    let variables = [&[("PROBE", &*options)], variables].concat();
+    Process::start(program, &args, &variables).expect("a child")
 }
 
-impl Exit {
-    /// All log lines with this event name.
-    pub(crate) fn events(&self, event: &str) -> Vec<Value> {
-        let lines = self
-            .lines
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|line| line["event.name"] == event).collect()
-    }
+/// Trace id, span id and flags of `traceresponse`.
+pub(crate) fn traceresponse(answer: &Answer) -> (String, String, String) {
+    let value = answer.header("traceresponse");
+    let value = value.unwrap_or_else(|| panic!("no traceresponse in {answer:?}"));
+    let parts: Vec<&str> = value.split('-').collect();
+    let ["00", trace, span, flags] = parts[..] else {
+        panic!("{value}")
+    };
+    (trace.to_owned(), span.to_owned(), flags.to_owned())
 }
 
-/// An HTTP answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: BTreeMap<String, String>,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// Reads until the connection closes; `None` when it does so without a head.
-    pub(crate) fn read(socket: &mut TcpStream) -> Option<Self> {
-        let mut bytes = Vec::new();
-        // A reset is an end like any other here; what came before it counts.
-        let _ = socket.read_to_end(&mut bytes);
-        let text = String::from_utf8(bytes).expect("text");
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let mut lines = head.lines();
-        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        let headers = lines
-            .filter_map(|line| line.split_once(": "))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        Some(Self {
-            status,
-            headers,
-            body: body.to_owned(),
-        })
-    }
-
-    /// Trace id, span id and flags of `traceresponse`.
-    pub(crate) fn trace(&self) -> (String, String, String) {
-        let value = self
-            .headers
-            .get("traceresponse")
-            .unwrap_or_else(|| panic!("no traceresponse in {self:?}"));
-        let parts: Vec<_> = value.split('-').map(str::to_owned).collect();
-        assert_eq!((parts.len(), parts[0].as_str()), (4, "00"), "{value}");
-        (parts[1].clone(), parts[2].clone(), parts[3].clone())
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON in {self:?}"))
-    }
+/// The keys of the attributes of a metric's series.
+pub(crate) fn keys(series: &MetricSeries) -> Vec<&str> {
+    series.attributes.keys().map(String::as_str).collect()
 }

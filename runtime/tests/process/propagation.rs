@@ -1,9 +1,10 @@
 //! W3C Trace Context and baggage, in and out.
 
+use harness::Collector;
 use serde_json::Value;
 
-use crate::collector::Collector;
-use crate::process::Process;
+use crate::process::{Probe, traceresponse};
+use crate::recorder::Recorder;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
@@ -11,7 +12,7 @@ const SPAN: &str = "b7ad6b7169203331";
 #[test]
 fn every_form_of_traceparent_continues_or_starts_a_trace() {
     let collector = Collector::start();
-    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "");
+    let process = Probe::exporting(&collector, "");
     // What comes in, whether it continues that trace, and the flags that go out.
     let cases = [
         (format!("00-{TRACE}-{SPAN}-01"), true, "01"),
@@ -34,7 +35,7 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
     ];
     for (index, (header, continues, flags)) in cases.iter().enumerate() {
         let answer = process.send(&format!("GET /items/{index}"), &[("traceparent", header)]);
-        let (trace, span, seen) = answer.trace();
+        let (trace, span, seen) = traceresponse(&answer);
         assert_eq!(
             (trace == TRACE, seen.as_str()),
             (*continues, *flags),
@@ -43,11 +44,11 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
         assert_ne!(span, SPAN, "the SERVER span has an id of its own");
     }
     process.stop();
+    let spans = collector.spans();
     for (index, (header, continues, flags)) in cases.iter().enumerate() {
         let path = format!("/items/{index}");
-        let spans: Vec<_> = collector
-            .spans()
-            .into_iter()
+        let spans: Vec<_> = spans
+            .iter()
             .filter(|span| span.attributes["url.path"] == path)
             .collect();
         assert_eq!(
@@ -56,14 +57,18 @@ fn every_form_of_traceparent_continues_or_starts_a_trace() {
             "{header}: an unsampled request exports nothing"
         );
         for span in spans {
-            assert_eq!(span.parent, if *continues { SPAN } else { "" }, "{header}");
+            assert_eq!(
+                span.parent.as_deref(),
+                continues.then_some(SPAN),
+                "{header}"
+            );
         }
     }
 }
 
-/// One call through the probe to its own `/echo`, which returns the headers that arrived.
+/// One call through the probe to its own `/echo`, which answers the headers that arrived.
 fn through(environment: &[(&str, &str)], headers: &[(&str, &str)]) -> Value {
-    let process = Process::start(environment, "");
+    let process = Probe::start(environment, "");
     let answer = process.send(
         &format!("GET /call?to=http://{}/echo", process.address),
         headers,
@@ -85,22 +90,26 @@ const INCOMING: [(&str, &str); 3] = [
 fn the_context_of_a_request_reaches_the_next_service() {
     let collector = Collector::start();
     let seen = through(
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())],
         &INCOMING,
     );
     let call = collector.span("GET");
-    assert_eq!(seen["traceparent"], format!("00-{TRACE}-{}-01", call.id));
     assert_eq!(
-        (seen["tracestate"].as_str(), call.trace_state.as_str()),
-        (Some("vendor=opaque,other=1"), "vendor=opaque,other=1")
+        seen["traceparent"],
+        format!("00-{TRACE}-{}-01", call.span_id)
     );
+    assert_eq!(seen["tracestate"], "vendor=opaque,other=1");
+    assert_eq!(call.trace_state, "vendor=opaque,other=1");
     let baggage = seen["baggage"].as_str().expect("baggage");
     assert!(
         baggage.contains("user=7") && baggage.contains("fault=nobody"),
         "{baggage}"
     );
     let echo = collector.span("GET /echo");
-    assert_eq!((echo.trace_id.as_str(), &echo.parent), (TRACE, &call.id));
+    assert_eq!(
+        (echo.trace_id.as_str(), echo.parent.as_ref()),
+        (TRACE, Some(&call.span_id))
+    );
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn unsampled_stays_unsampled_over_all_hops() {
     let collector = Collector::start();
     let unsampled = format!("00-{TRACE}-{SPAN}-00");
     let seen = through(
-        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())],
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())],
         &[("traceparent", &unsampled)],
     );
     let sent = seen["traceparent"].as_str().expect("a traceparent");
@@ -121,9 +130,9 @@ fn unsampled_stays_unsampled_over_all_hops() {
 
 #[test]
 fn with_the_sdk_off_the_context_passes_through_unchanged_and_nothing_is_exported() {
-    let collector = Collector::start();
+    let collector = Recorder::start();
     let off = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint()),
         ("OTEL_SDK_DISABLED", "true"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ];
@@ -138,10 +147,10 @@ fn with_the_sdk_off_the_context_passes_through_unchanged_and_nothing_is_exported
             .is_some_and(|baggage| baggage.contains("user=7")),
         "{seen}"
     );
-    let process = Process::start(&off, "");
+    let process = Probe::start(&off, "");
     let answer = process.send("GET /work", &INCOMING);
     assert_eq!(
-        (answer.status, answer.headers.get("traceresponse")),
+        (answer.status, answer.header("traceresponse")),
         (200, None),
         "the caller's own span is no answer"
     );
@@ -182,7 +191,7 @@ fn propagators_can_be_chosen() {
     let collector = Collector::start();
     let baggage_only = through(
         &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
             ("OTEL_PROPAGATORS", "baggage"),
         ],
         &INCOMING,

@@ -1,25 +1,31 @@
-//! The standard variables, seen at the receiver.
+//! The standard variables, by what arrives at the receiver.
 
-use crate::collector::Collector;
-use crate::process::Process;
+use harness::Exit;
+use serde_json::{Value, json};
+
+use crate::process::{Probe, launch};
+use crate::recorder::Recorder;
 
 /// One request to `/work` with these variables, and all that arrived.
-fn run(collector: &Collector, variables: &[(&str, &str)]) -> crate::process::Exit {
-    let url = collector.url();
-    let environment: Vec<_> = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str())]
-        .into_iter()
-        .chain(variables.iter().copied())
-        .collect();
-    let process = Process::start(&environment, "");
+fn run(collector: &Recorder, variables: &[(&str, &str)]) -> Exit {
+    let endpoint = collector.endpoint();
+    let common = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())];
+    let environment = [&common[..], variables].concat();
+    let process = Probe::start(&environment, "");
     assert_eq!(process.get("/work").status, 200);
     let exit = process.stop();
     assert_eq!(exit.code, Some(0), "{:#?}", exit.lines);
     exit
 }
 
+/// The attributes of the resource of the span `work`.
+fn resource_of_work(collector: &Recorder) -> Value {
+    json!(*collector.span("work").resource)
+}
+
 #[test]
 fn all_three_signals_leave_as_protobuf_with_the_whole_resource() {
-    let collector = Collector::start();
+    let collector = Recorder::start();
     run(&collector, &[]);
     let mut paths: Vec<_> = collector
         .exports()
@@ -35,14 +41,14 @@ fn all_three_signals_leave_as_protobuf_with_the_whole_resource() {
             .iter()
             .all(|export| export.headers["content-type"] == "application/x-protobuf")
     );
-    let resource = collector.span("work").resource;
-    assert_eq!(collector.logs()[0].resource, resource);
-    let memory = collector.points("process.memory.usage");
-    assert_eq!(
-        (&memory[0].resource, memory[0].unit.as_str()),
-        (&resource, "By")
-    );
-    assert!(memory[0].value > 1e6 && collector.points("process.cpu.time")[0].value > 0.0);
+    let resource = resource_of_work(&collector);
+    assert_eq!(json!(collector.logs()[0].resource), resource);
+    let memory = collector.metric("process.memory.usage");
+    assert_eq!(json!(memory[0].resource), resource);
+    assert_eq!(memory[0].unit, "By");
+    assert!(memory[0].value.as_f64() > Some(1e6));
+    let time = collector.metric("process.cpu.time");
+    assert!(time[0].value.as_f64() > Some(0.0));
     for (key, value) in [
         ("service.name", "probe"),
         ("service.namespace", "throughline"),
@@ -52,16 +58,16 @@ fn all_three_signals_leave_as_protobuf_with_the_whole_resource() {
     ] {
         assert_eq!(resource[key], value, "{resource:?}");
     }
-    assert_eq!(resource["service.instance.id"].len(), 36);
-    assert!(resource["process.pid"].parse::<u32>().is_ok());
+    assert_eq!(resource["service.instance.id"].as_str().unwrap().len(), 36);
+    assert!(resource["process.pid"].is_u64(), "{resource}");
 }
 
 #[test]
 fn the_resource_can_be_overridden() {
-    let collector = Collector::start();
+    let collector = Recorder::start();
     let attributes = "deployment.environment.name=production,service.instance.id=one,team=ml,service.version=9,service.name=edge";
     run(&collector, &[("OTEL_RESOURCE_ATTRIBUTES", attributes)]);
-    let resource = collector.span("work").resource;
+    let resource = resource_of_work(&collector);
     for (key, value) in [
         ("deployment.environment.name", "production"),
         ("service.instance.id", "one"),
@@ -71,7 +77,7 @@ fn the_resource_can_be_overridden() {
     ] {
         assert_eq!(resource[key], value, "{resource:?}");
     }
-    let collector = Collector::start();
+    let collector = Recorder::start();
     let exit = run(
         &collector,
         &[
@@ -79,14 +85,14 @@ fn the_resource_can_be_overridden() {
             ("OTEL_SERVICE_NAME", "front"),
         ],
     );
-    assert_eq!(collector.span("work").resource["service.name"], "front");
+    assert_eq!(resource_of_work(&collector)["service.name"], "front");
     assert_eq!(exit.events("probe.working")[0]["service.name"], "front");
 }
 
 #[test]
 fn headers_compression_and_endpoints_are_followed_per_signal() {
-    let (collector, other) = (Collector::start(), Collector::start());
-    let logs = format!("{}/some/where/logs", other.url());
+    let (collector, other) = (Recorder::start(), Recorder::start());
+    let logs = format!("{}/some/where/logs", other.endpoint());
     run(
         &collector,
         &[
@@ -101,18 +107,9 @@ fn headers_compression_and_endpoints_are_followed_per_signal() {
             ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "none"),
         ],
     );
-    let of = |collector: &Collector, path: &str| {
-        collector
-            .exports()
-            .into_iter()
-            .find(|export| export.path == path)
-            .expect("an export")
-    };
-    let (traces, metrics, logs) = (
-        of(&collector, "/v1/traces"),
-        of(&collector, "/v1/metrics"),
-        of(&other, "/some/where/logs"),
-    );
+    let traces = collector.export("/v1/traces");
+    let metrics = collector.export("/v1/metrics");
+    let logs = other.export("/some/where/logs");
     assert_eq!(
         (
             traces.headers["x-tenant"].as_bytes(),
@@ -136,7 +133,7 @@ fn headers_compression_and_endpoints_are_followed_per_signal() {
         (&b"application/x-protobuf"[..], &b"application/json"[..])
     );
     assert!(
-        !collector.points("process.cpu.time").is_empty()
+        !collector.metric("process.cpu.time").is_empty()
             && !collector.spans().is_empty()
             && !other.logs().is_empty()
     );
@@ -145,7 +142,7 @@ fn headers_compression_and_endpoints_are_followed_per_signal() {
 
 #[test]
 fn an_exporter_can_be_none_or_the_console() {
-    let collector = Collector::start();
+    let collector = Recorder::start();
     let exit = run(
         &collector,
         &[
@@ -163,11 +160,12 @@ fn an_exporter_can_be_none_or_the_console() {
         collector
             .logs()
             .iter()
-            .any(|log| log.event == "probe.working" && log.trace_id.len() == 32),
+            .any(|log| log.event_name.as_deref() == Some("probe.working")
+                && log.trace_id.as_ref().is_some_and(|id| id.len() == 32)),
         "ids without an exporter"
     );
     assert_eq!(exit.events("telemetry.lost").len(), 0);
-    let collector = Collector::start();
+    let collector = Recorder::start();
     let all = [
         ("OTEL_TRACES_EXPORTER", "console"),
         ("OTEL_METRICS_EXPORTER", "console"),
@@ -194,7 +192,7 @@ fn the_sampler_decides_for_roots() {
         ("parentbased_traceidratio", "1", 3),
         ("always_on", "", 3),
     ] {
-        let collector = Collector::start();
+        let collector = Recorder::start();
         run(
             &collector,
             &[
@@ -204,7 +202,7 @@ fn the_sampler_decides_for_roots() {
         );
         assert_eq!(collector.spans().len(), sampled, "{sampler}");
         assert!(
-            !collector.points("http.server.request.duration").is_empty(),
+            !collector.metric("http.server.request.duration").is_empty(),
             "metrics are never sampled"
         );
     }
@@ -212,7 +210,7 @@ fn the_sampler_decides_for_roots() {
 
 #[test]
 fn limits_histograms_and_the_interval_are_followed() {
-    let collector = Collector::start();
+    let collector = Recorder::start();
     run(
         &collector,
         &[
@@ -227,19 +225,22 @@ fn limits_histograms_and_the_interval_are_followed() {
         collector.span("SELECT rows").attributes["db.system.name"],
         "sqli"
     );
-    let durations = collector.points("http.server.request.duration");
+    let durations = collector.metric("http.server.request.duration");
     assert!(
-        !durations.is_empty() && durations.iter().all(|point| point.exponential),
+        !durations.is_empty()
+            && durations
+                .iter()
+                .all(|series| series.value["scale"].is_number()),
         "{durations:?}"
     );
-    let collector = Collector::start();
+    let collector = Recorder::start();
     run(&collector, &[("OTEL_ATTRIBUTE_COUNT_LIMIT", "3")]);
     assert_eq!(collector.span("GET /work").attributes.len(), 3);
 }
 
 #[test]
-fn the_sdk_and_its_transport_export_nothing_about_themselves() {
-    let collector = Collector::start();
+fn the_sdk_and_its_transport_do_not_export_their_own_logs() {
+    let collector = Recorder::start();
     run(
         &collector,
         &[
@@ -251,7 +252,7 @@ fn the_sdk_and_its_transport_export_nothing_about_themselves() {
     let events: Vec<_> = collector
         .logs()
         .into_iter()
-        .map(|log| log.event)
+        .filter_map(|log| log.event_name)
         .filter(|event| !event.starts_with("probe."))
         .collect();
     let ours = ["server.listening", "server.stopped", "exception"];
@@ -262,9 +263,9 @@ fn the_sdk_and_its_transport_export_nothing_about_themselves() {
 }
 
 #[test]
-fn a_value_that_cannot_be_followed_stops_the_start() {
-    let process = Process::launch(&[("OTEL_TRACES_EXPORTER", "jaeger")], "");
-    let exit = process.wait();
+fn an_unknown_value_of_a_variable_stops_the_start() {
+    let mut process = launch(&[("OTEL_TRACES_EXPORTER", "jaeger")], "");
+    let exit = process.wait().unwrap();
     assert_eq!(exit.code, Some(1));
     assert_eq!(exit.events("server.listening").len(), 0);
 }
