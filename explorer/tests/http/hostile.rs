@@ -1,14 +1,15 @@
-//! Bodies that no exporter should send, and pages that should not ask.
+//! Malformed bodies, and requests of foreign web pages.
 
 use std::io::Write;
 use std::sync::LazyLock;
 
 use flate2::{Compression, write::GzEncoder};
+use harness::send;
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::json;
 
-use crate::support::{Explorer, JSON, PROTOBUF, request, send, span};
+use crate::support::{Explorer, JSON, PROTOBUF, request, span};
 
 const SIGNALS: [&str; 3] = ["/v1/traces", "/v1/metrics", "/v1/logs"];
 
@@ -87,10 +88,8 @@ fn other_types_encodings_and_methods() {
             .status,
         400
     );
-    assert_eq!(
-        send(explorer.otlp, "GET", "/v1/traces", &[], b"").status,
-        405
-    );
+    let traces = format!("{}/v1/traces", explorer.endpoint());
+    assert_eq!(send("GET", &traces, &[], b"").unwrap().status, 405);
     assert_eq!(explorer.post("/v1/nothing", &[JSON], b"{}").status, 404);
 }
 
@@ -128,7 +127,7 @@ fn pages_of_other_origins_neither_write_nor_read() {
         (answer.status, answer.header("access-control-allow-origin")),
         (403, None)
     );
-    let own = format!("http://{}", explorer.otlp);
+    let own = explorer.endpoint();
     assert_eq!(
         explorer
             .post("/v1/traces", &[JSON, ("origin", &own)], document)
@@ -136,32 +135,21 @@ fn pages_of_other_origins_neither_write_nor_read() {
         200
     );
     // A preflight is not granted either.
-    let answer = send(
-        explorer.otlp,
-        "OPTIONS",
-        "/v1/traces",
-        &[foreign, ("access-control-request-method", "POST")],
-        b"",
-    );
+    let preflight = [foreign, ("access-control-request-method", "POST")];
+    let traces = format!("{}/v1/traces", explorer.endpoint());
+    let answer = send("OPTIONS", &traces, &preflight, b"").unwrap();
     assert_eq!(
         (answer.status, answer.header("access-control-allow-origin")),
         (403, None)
     );
-    assert_eq!(
-        send(explorer.page, "GET", "/api/traces", &[foreign], b"").status,
-        403
-    );
-    let rebound = send(
-        explorer.page,
-        "GET",
-        "/api/traces",
-        &[("host", "evil.example")],
-        b"",
-    );
+    let reads = format!("{}/api/traces", explorer.url());
+    let answer = send("GET", &reads, &[foreign], b"").unwrap();
+    assert_eq!(answer.status, 403);
+    let rebound = send("GET", &reads, &[("host", "evil.example")], b"").unwrap();
     assert_eq!(rebound.status, 403);
 }
 
-/// One explorer for all cases: what one of them breaks, the next ones see.
+/// One explorer for all cases, so that damage by one case fails the next.
 static SHARED: LazyLock<Explorer> = LazyLock::new(|| Explorer::start(&["--max-bytes", "1000000"]));
 
 fn answers_calmly(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<(), TestCaseError> {
@@ -186,7 +174,7 @@ proptest! {
         answers_calmly(SIGNALS[signal], &[PROTOBUF], &body[..(cut * body.len() as f64) as usize])?;
         body[at] ^= 1 << bit;
         answers_calmly(SIGNALS[signal], &[PROTOBUF], &body)?;
-        // Whatever was stored of it can be read.
+        // What was stored can be read.
         for path in ["/api/traces?limit=1000", "/api/logs", "/api/metrics", "/api/services"] {
             prop_assert_eq!(SHARED.get(path).status, 200);
         }

@@ -150,7 +150,7 @@ fn trace_summaries_and_filters() {
 }
 
 #[test]
-fn wrong_questions_get_json_too() {
+fn wrong_queries_are_answered_in_json() {
     let explorer = Explorer::start(&[]);
     for (path, status, code) in [
         ("/api/traces?limit=0", 400, "invalid_query"),
@@ -195,7 +195,7 @@ fn probes_and_the_page() {
             policy.contains("default-src 'none'") && !policy.contains("unsafe"),
             "{policy}"
         );
-        // Everything it needs is in this program.
+        // The page needs nothing from elsewhere.
         assert!(
             !answer.text().contains("https://") && !answer.text().contains("innerHTML"),
             "{path}"

@@ -103,7 +103,7 @@ fn protobuf_plain_and_gzip() {
 }
 
 #[test]
-fn what_is_refused_one_by_one_is_told() {
+fn items_refused_one_by_one_are_in_the_answer() {
     let explorer = Explorer::start(&[]);
     let nameless = || Span {
         span_id: Vec::new(),
