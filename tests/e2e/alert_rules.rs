@@ -1,5 +1,5 @@
-//! The queries of the Kibana rules in `deploy/elastic/rules`, word for word, against a real Elasticsearch: what must match, what
-//! must not, and how many matches fire.
+//! The queries of the Kibana rules in `deploy/elastic/rules`, unchanged, against a real
+//! Elasticsearch: which documents match, which do not, and how many matches fire.
 
 mod files;
 mod kibana;
@@ -9,13 +9,11 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use http::Request;
+use harness::send;
 use serde_json::{Value, json};
-use telemetry::client::HttpClient;
 
 use crate::components::{deploy_script, elasticsearch};
-use crate::harness::DEADLINE;
+
 use files::Rule;
 
 /// One document that a rule must match, and the changes by which it must not.
@@ -31,7 +29,7 @@ struct Scenario {
     misses: Vec<(&'static str, Value)>,
 }
 
-/// What every record of a part carries.
+/// Fields of every record of a part.
 fn resource(service: &str) -> Value {
     json!({"attributes": {"service.name": service, "service.namespace": "throughline", "service.version": "0.1.0"}})
 }
@@ -55,7 +53,8 @@ fn errors() -> Scenario {
         misses: vec![
             ("/status/code", Value::Null),
             ("/status/code", json!("Ok")),
-            // The failed call below a request that was answered after all, and the service that caused it.
+            // A failed call below a request that was answered in the end, and the service that
+            // caused it.
             ("/kind", json!("Client")),
             ("/resource/attributes/service.name", json!("model-service")),
         ],
@@ -75,7 +74,7 @@ fn latency() -> Scenario {
         ],
         misses: vec![
             ("/duration", json!(500_000_000)),
-            // Half a second in another unit, forgotten to be changed.
+            // Half a second in another unit, as a forgotten conversion writes it.
             ("/duration", json!(500_001)),
             ("/duration", Value::Null),
             ("/kind", json!("Client")),
@@ -177,8 +176,6 @@ struct Bench {
     url: String,
     namespace: String,
     now: SystemTime,
-    client: HttpClient,
-    runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
@@ -198,21 +195,18 @@ impl Bench {
             url,
             namespace,
             now,
-            client: HttpClient::new()?,
-            runtime: tokio::runtime::Runtime::new()?,
         })
     }
 
-    fn post(&self, path: &str, body: String) -> Result<Value> {
-        let request = Request::post(format!("{}/{path}", self.url))
-            .header("content-type", "application/json");
-        let request = request.body(Bytes::from(body))?;
-        let answer = self.runtime.block_on(self.client.send(request, DEADLINE))?;
-        let text = String::from_utf8_lossy(answer.body());
+    fn post(&self, path: &str, body: &str) -> Result<Value> {
+        let url = format!("{}/{path}", self.url);
+        let headers = [("content-type", "application/json")];
+        let answer = send("POST", &url, &headers, body.as_bytes())?;
+        let text = answer.text();
         ensure!(
-            answer.status().is_success(),
+            (200..300).contains(&answer.status),
             "{path} answers {}: {text}",
-            answer.status()
+            answer.status
         );
         Ok(serde_json::from_str(&text)?)
     }
@@ -226,12 +220,13 @@ impl Bench {
             "{signal}-generic.otel-{}/_bulk?refresh=true",
             self.namespace
         );
-        let answer = self.post(&path, lines.collect())?;
+        let answer = self.post(&path, &lines.collect::<String>())?;
         ensure!(answer["errors"] == false, "not stored: {answer}");
         Ok(())
     }
 
-    /// Ids of what the rule finds: its query and its window, put together as Kibana does, in this run's data streams only.
+    /// Ids of the documents that the rule finds in this run's data streams, by its query and its
+    /// window as Kibana combines them.
     fn found(&self, rule: &Rule) -> Result<BTreeSet<String>> {
         let (from, to) = (exported(self.now - rule.window())?, exported(self.now)?);
         let window = json!({"range": {(rule.time_field()): {"gte": from, "lte": to, "format": "epoch_millis"}}});
@@ -247,7 +242,7 @@ impl Bench {
             "{}/_search?ignore_unavailable=true&allow_no_indices=true",
             streams.join(",")
         );
-        let answer = self.post(&path, body.to_string())?;
+        let answer = self.post(&path, &body.to_string())?;
         ensure!(
             answer["_shards"]["failed"] == 0,
             "the query fails: {answer}"
@@ -318,7 +313,7 @@ fn check_signal(bench: &Bench, scenario: &Scenario, signal: &str) -> Result<()> 
         ));
     }
     let expected: BTreeSet<_> = matching.iter().map(|(id, _)| id.clone()).collect();
-    // Exactly the threshold is not more than the threshold; one more is.
+    // The rule fires above the threshold, not at it.
     let (few, rest) = matching.split_at(usize::try_from(rule.threshold())?);
     if !few.is_empty() {
         bench.write(signal, few)?;

@@ -1,5 +1,6 @@
-//! The sentences of ARCHITECTURE.md that are absences, executed.
+//! What ARCHITECTURE.md says does not exist: dependencies, and names outside their place.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +14,7 @@ fn root() -> PathBuf {
 }
 
 /// Files of the checkout that end in `ending`, as git knows them, with their text.
-fn files(ending: &str) -> Result<Vec<(String, String)>> {
+pub(crate) fn files(ending: &str) -> Result<Vec<(String, String)>> {
     let listed = Command::new("git")
         .current_dir(root())
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -42,16 +43,36 @@ fn cargo_tree(args: &[&str]) -> Result<(bool, String)> {
     Ok((output.status.success(), String::from_utf8(output.stdout)?))
 }
 
+/// The packages that depend on one outside their tests.
+fn users(package: &str) -> Result<Vec<String>> {
+    let args = [
+        "--workspace",
+        "-i",
+        package,
+        "--depth",
+        "1",
+        "--prefix",
+        "none",
+    ];
+    let (_, tree) = cargo_tree(&args)?;
+    let users: BTreeSet<String> = tree
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect();
+    Ok(users.into_iter().collect())
+}
+
 #[test]
 fn every_file_opens_with_a_sentence() -> Result<()> {
-    let silent: Vec<_> = files(".rs")?
+    let undocumented: Vec<_> = files(".rs")?
         .into_iter()
         .filter(|(_, text)| !text.starts_with("//! "))
         .map(|(name, _)| name)
         .collect();
     assert!(
-        silent.is_empty(),
-        "these files do not say what they are for: {silent:?}"
+        undocumented.is_empty(),
+        "these files do not say what they are for: {undocumented:?}"
     );
     Ok(())
 }
@@ -94,15 +115,15 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
             .collect();
         assert!(
             !users.is_empty(),
-            "nobody uses {name}: this test has lost its subject"
+            "nothing uses {name}, so this test checks nothing"
         );
-        let strangers: Vec<_> = users
+        let misplaced: Vec<_> = users
             .iter()
             .filter(|file| !allowed.iter().any(|place| file.starts_with(place)))
             .collect();
         assert!(
-            strangers.is_empty(),
-            "{name} is named in {strangers:?}; its place is {allowed:?}"
+            misplaced.is_empty(),
+            "{name} is named in {misplaced:?}; its place is {allowed:?}"
         );
     }
     Ok(())
@@ -134,26 +155,24 @@ fn dependencies_point_one_way() -> Result<()> {
             "{package} links {dependency}"
         );
     }
-    for service in ["gateway", "model-service", "feature-store", "explorer"] {
-        let (_, users) = cargo_tree(&[
-            "--workspace",
-            "-i",
-            service,
-            "--depth",
-            "1",
-            "--prefix",
-            "none",
-        ])?;
-        let users: Vec<_> = users
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_whitespace().next())
-            .collect();
+    // No service depends on another: only the command line starts them, and tests.
+    for service in ["gateway", "model-service", "feature-store"] {
+        assert_eq!(users(service)?, ["throughline"], "of {service}");
+    }
+    assert_eq!(users("explorer")?, ["harness", "throughline"]);
+    Ok(())
+}
+
+#[test]
+fn the_harness_is_for_tests_alone() -> Result<()> {
+    assert_eq!(users("harness")?, Vec::<String>::new());
+    // Cargo allows a circle of a package and its tests, so that the tests of the explorer can use
+    // the harness, too.
+    let services = ["gateway", "model-service", "feature-store"];
+    for service in services {
         assert!(
-            users
-                .iter()
-                .all(|user| matches!(*user, "throughline" | "e2e")),
-            "{service} is used by {users:?}"
+            !cargo_tree(&["-p", "harness", "-i", service])?.0,
+            "the harness knows no service but the explorer, which is its collector: {service}"
         );
     }
     Ok(())
@@ -183,9 +202,10 @@ fn the_python_worker_knows_the_api_of_telemetry_alone() -> Result<()> {
     };
     assert!(
         !importing("opentelemetry").is_empty(),
-        "nobody uses the API: this test has lost its subject"
+        "nothing uses the API, so this test checks nothing"
     );
-    // Set-up is the environment's affair: without `opentelemetry-instrument` the worker has no telemetry and no error.
+    // `opentelemetry-instrument` sets telemetry up: without `opentelemetry-instrument` the worker
+    // has no telemetry and no error.
     for package in [
         "opentelemetry.sdk",
         "opentelemetry.exporter",
@@ -203,41 +223,13 @@ fn the_python_worker_knows_the_api_of_telemetry_alone() -> Result<()> {
 
 #[test]
 fn only_the_gateway_depends_on_elasticsearch() -> Result<()> {
-    let (_, users) = cargo_tree(&[
-        "--workspace",
-        "-i",
-        "elasticsearch",
-        "--depth",
-        "1",
-        "--prefix",
-        "none",
-    ])?;
-    let users: Vec<_> = users
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    assert_eq!(users, ["gateway"]);
+    assert_eq!(users("elasticsearch")?, ["gateway"]);
     Ok(())
 }
 
 #[test]
 fn only_the_feature_store_depends_on_redis() -> Result<()> {
-    let (_, users) = cargo_tree(&[
-        "--workspace",
-        "-i",
-        "redis",
-        "--depth",
-        "1",
-        "--prefix",
-        "none",
-    ])?;
-    let users: Vec<_> = users
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    assert_eq!(users, ["feature-store"]);
+    assert_eq!(users("redis")?, ["feature-store"]);
     Ok(())
 }
 

@@ -1,15 +1,16 @@
-//! Telemetry through a real Collector: the same tree at its other end, in files, Elasticsearch, Prometheus and Jaeger.
+//! Telemetry through a real Collector: the same tree at its other end, in files, Elasticsearch,
+//! Prometheus and Jaeger.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use explorer::Trace;
 use explorer::tree;
+use harness::{Trace, eventually};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::components::{Component, deploy_script, elasticsearch, lines};
-use crate::harness::{Answer, Process, System, eventually};
+use crate::system::{JsonAnswer, System, start};
 use crate::trace_contract::{HIT, MISS};
 
 /// A system whose services send to `endpoint`.
@@ -43,7 +44,7 @@ fn collect(documents: &[Value], trace_id: &str) -> Option<Trace> {
 
 /// Waits until the other end has the tree of `answer`.
 fn tree_arrives(
-    answer: &Answer,
+    answer: &JsonAnswer,
     outline: &str,
     documents: impl Fn() -> Result<Vec<Value>>,
 ) -> Result<()> {
@@ -170,7 +171,8 @@ fn elasticsearch_holds_traces_logs_and_delta_histograms() -> Result<()> {
             .then_some(()))
     })?;
 
-    // Delta: the points of one series add up to the requests. Cumulative ones would have been dropped, or would add up to more.
+    // Delta: the points of one series add up to the requests. Cumulative ones would have been
+    // dropped, or would add up to more.
     let route = json!({"bool": {"filter": [
         {"term": {"attributes.http.route": "/v1/predictions"}},
         {"term": {"attributes.http.response.status_code": 200}},
@@ -196,7 +198,8 @@ fn elasticsearch_holds_traces_logs_and_delta_histograms() -> Result<()> {
     Ok(())
 }
 
-/// `service.instance.id` of the gateway that answered, to tell this test's metrics from those of others.
+/// `service.instance.id` of the gateway that answered, to separate this test's metrics from those
+/// of others.
 fn instance(system: &System, url: &str, trace_id: &str) -> Result<String> {
     let query = json!({"bool": {"filter": [{"term": {"trace_id": trace_id}}, {"term": {"name": "POST /v1/predictions"}}]}});
     let root = search(system, url, "traces-*", &query)?;
@@ -210,7 +213,7 @@ fn instance(system: &System, url: &str, trace_id: &str) -> Result<String> {
 #[test]
 #[ignore = "needs the Collector: set THROUGHLINE_TEST_COLLECTOR, as .ci/components/with does"]
 fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> Result<()> {
-    let backend = Process::start(
+    let backend = start(
         &[
             "explorer",
             "--listen",
@@ -252,13 +255,15 @@ fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> 
             Ok(kept(&answer.span().trace_id)?.then_some(()))
         })?;
     }
-    // The slow one was the last to come, so the decisions about the ordinary ones were taken before.
+    // The slow one was the last to come, so the decisions about the ordinary ones were taken
+    // before.
     let kept_ordinary = ordinary
         .iter()
         .map(|answer| kept(&answer.span().trace_id))
         .collect::<Result<Vec<_>>>()?;
     let share = kept_ordinary.iter().filter(|kept| **kept).count();
-    // Ten in a hundred: with 150 traces, more than 45 or none at all has a chance below one in a million.
+    // Ten in a hundred: with 150 traces, more than 45 or none at all has a chance below one in a
+    // million.
     assert!(
         (1..=45).contains(&share),
         "{share} of 150 ordinary traces were kept"
@@ -266,7 +271,7 @@ fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> 
 
     let prometheus = collector.setting("COLLECTOR_PROMETHEUS")?.to_owned();
     let value = |name: &str, labels: &[&str]| -> Result<Option<f64>> {
-        let text = system.text(&prometheus)?;
+        let text = harness::send("GET", &prometheus, &[], &[])?.text();
         let line = text.lines().filter(|line| {
             line.starts_with(name) && labels.iter().all(|label| line.contains(label))
         });

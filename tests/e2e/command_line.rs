@@ -1,12 +1,13 @@
-//! `throughline` as typed: the whole system by one command, its sample, its errors, its end.
+//! The command `throughline`: the whole system, its sample, its errors, its stop.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use harness::{Process, eventually, signal};
 use tempfile::TempDir;
 
-use crate::harness::{Process, eventually, path, signal, up};
+use crate::system::{path, start, up};
 
 /// The pids that `up` has printed, once all three services have one.
 fn pids(up: &Process) -> Result<Vec<u32>> {
@@ -32,7 +33,7 @@ fn addresses(up: &Process) -> Result<()> {
 }
 
 fn gone(pid: u32) -> Option<()> {
-    // A zombie is dead too; its parent is gone and nobody reaps it in a container.
+    // A zombie has ended, too: its parent is gone, and in a container nothing reaps it.
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let dead = state.is_empty()
         || state
@@ -110,16 +111,16 @@ fn a_port_in_use_is_named_with_its_flag() -> Result<()> {
 #[test]
 fn a_dead_collector_changes_no_answer_and_holds_no_exit() -> Result<()> {
     let data = TempDir::new()?;
-    // A port that was just free: nobody listens, connections are refused.
+    // A port that was just free: it refuses connections.
     let dead = format!("http://{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?);
     let mut system = up(data.path(), &["--otlp-endpoint", &dead], &[])?;
     addresses(&system)?;
     let said = system.output();
     assert!(said.contains("A hit: from the prediction store"), "{said}");
-    system.interrupt()?;
+    system.signal("INT")?;
     let start = Instant::now();
     let status = system.wait()?;
-    // The one time limit among the tests: it is a promise to whoever presses Ctrl-C.
+    // The only test of a duration: Ctrl-C promises this one.
     assert!(
         start.elapsed() < Duration::from_secs(5),
         "the exit took {:?}",
@@ -139,7 +140,7 @@ fn telemetry_goes_to_the_endpoint_that_is_named() -> Result<()> {
         "127.0.0.1:0",
         "--exit-with-parent",
     ];
-    let elsewhere = Process::start(&listen, &[])?;
+    let elsewhere = start(&listen, &[])?;
     let (page, otlp) = (
         elsewhere.url("server.listening")?,
         elsewhere.url("explorer.otlp_listening")?,
@@ -153,7 +154,7 @@ fn telemetry_goes_to_the_endpoint_that_is_named() -> Result<()> {
         .context("the sample names its trace")?
         .1[..32]
         .to_owned();
-    let mut list = Process::start(&["trace", &trace_id, "--explorer", &page], &[])?;
+    let mut list = start(&["trace", &trace_id, "--explorer", &page], &[])?;
     assert!(list.wait()?.success(), "{}", list.output());
     assert!(
         list.output().contains("layer linear_3"),
@@ -169,7 +170,7 @@ fn ctrl_c_stops_every_part_and_loses_nothing() -> Result<()> {
     let mut system = up(data.path(), &[], &[])?;
     addresses(&system)?;
     let pids = pids(&system)?;
-    system.interrupt()?;
+    system.signal("INT")?;
     let status = system.wait()?;
     let said = system.output();
     assert!(status.success(), "{said}");
@@ -243,7 +244,7 @@ fn features_in_redis_are_loaded_once_and_read_in_the_trace() -> Result<()> {
 }
 
 #[test]
-fn training_tells_its_accuracy_beside_the_baseline() -> Result<()> {
+fn training_prints_its_accuracy_beside_the_baseline() -> Result<()> {
     let data = TempDir::new()?;
     let repository = data.path().join("models");
     let args = [
@@ -254,7 +255,7 @@ fn training_tells_its_accuracy_beside_the_baseline() -> Result<()> {
         "--seed",
         "7",
     ];
-    let mut training = Process::start(&args, &[("OTEL_SDK_DISABLED", "true")])?;
+    let mut training = start(&args, &[("OTEL_SDK_DISABLED", "true")])?;
     let status = training.wait()?;
     let said = training.output();
     assert!(status.success(), "{said}");

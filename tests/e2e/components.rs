@@ -1,4 +1,5 @@
-//! Real third-party servers, started by the same scripts that `.ci/run` uses, and stopped with the test.
+//! Real third-party servers, started by the same scripts that `.ci/run` uses, and stopped with the
+//! test.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Starts `server` (`collector` or `jaeger`) with configurations of `deploy/collector` and variables for them.
+    /// Starts `server` (`collector` or `jaeger`) with configurations of `deploy/collector` and
+    /// variables for them.
     pub(crate) fn start(
         server: &str,
         configurations: &[&str],
@@ -29,7 +31,7 @@ impl Component {
             .arg(dir.path())
             .args(configurations)
             .envs(env.iter().copied())
-            // Whatever becomes of this test, the server ends with it.
+            // The server ends with this test, passed or failed.
             .env(
                 "THROUGHLINE_COMPONENTS_OWNER",
                 std::process::id().to_string(),
@@ -51,18 +53,18 @@ impl Component {
         })
     }
 
-    /// An address that the server told, such as `COLLECTOR_OTLP_HTTP`.
+    /// An address that the server printed, such as `COLLECTOR_OTLP_HTTP`.
     pub(crate) fn setting(&self, name: &str) -> Result<&str> {
         self.settings
             .get(name)
             .map(String::as_str)
-            .with_context(|| format!("the server told no {name}"))
+            .with_context(|| format!("the server printed no {name}"))
     }
 }
 
 impl Drop for Component {
     fn drop(&mut self) {
-        // The guard of the script ends the server with this process if this does not.
+        // If this fails, the guard of the script stops the server at the end of this process.
         let _ = Command::new(script("stop")).arg(self.dir.path()).status();
     }
 }

@@ -1,14 +1,14 @@
-//! Parts that fail, on purpose or for real: what still answers, and what the trace says of it.
+//! Parts that fail, on purpose or for real: what still answers, and what the trace shows.
 
 use anyhow::{Context, Result};
-use explorer::trace::{SpanStatus, Trace};
+use harness::{SpanStatus, Trace, eventually};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Answer, System, eventually};
+use crate::system::{JsonAnswer, System};
 
 /// The trace of an answer once its root span is there with an error or without.
-fn failed(system: &System, answer: &Answer, service: &str) -> Result<Trace> {
+fn failed(system: &System, answer: &JsonAnswer, service: &str) -> Result<Trace> {
     let trace_id = answer.span().trace_id;
     eventually("the failed span arrives", || {
         let trace = system.trace(&trace_id)?;
@@ -22,7 +22,7 @@ fn failed(system: &System, answer: &Answer, service: &str) -> Result<Trace> {
 }
 
 #[test]
-fn a_failing_feature_store_is_told_by_every_hop_and_stored_answers_stay() -> Result<()> {
+fn a_failing_feature_store_is_on_every_hop_and_stored_answers_stay() -> Result<()> {
     let system = System::start()?;
     system.predict(&["wine-0001"])?;
     let broken = [("baggage", "fault=feature-store:error")];
@@ -83,7 +83,7 @@ fn a_dead_feature_store_is_503_and_recovery_needs_no_restart() -> Result<()> {
         .feature_store
         .trim_start_matches("http://")
         .to_owned();
-    let again = crate::harness::feature_store_at(&address, &system.data, &[])?;
+    let again = crate::system::feature_store_at(&address, &system.data, &[])?;
     again.url("server.listening")?;
     system.feature_store = Some(again);
     assert_eq!(system.predict(&["wine-0010"])?.status, StatusCode::OK);
@@ -173,7 +173,7 @@ fn dropped_connections_and_delays_are_seen_where_they_happen() -> Result<()> {
     let duration = |name: &str| {
         trace
             .span(name)
-            .map(explorer::trace::SpanData::duration)
+            .map(harness::SpanData::duration)
             .context("the span is in the outline")
     };
     assert!(duration("POST /get-online-features")? >= 150_000_000);
@@ -188,7 +188,7 @@ fn dropped_connections_and_delays_are_seen_where_they_happen() -> Result<()> {
 fn a_stop_under_load_answers_every_accepted_request() -> Result<()> {
     const REQUESTS: usize = 20;
     let mut system = System::start()?;
-    let answers = std::thread::scope(|scope| -> Result<Vec<Answer>> {
+    let answers = std::thread::scope(|scope| -> Result<Vec<JsonAnswer>> {
         let slow = [("baggage", "fault=model-service:latency:1500")];
         let asks: Vec<_> = (600..600 + REQUESTS)
             .map(|wine| {
@@ -207,7 +207,7 @@ fn a_stop_under_load_answers_every_accepted_request() -> Result<()> {
             let active: f64 = gateway.filter_map(|point| point["value"].as_f64()).sum();
             Ok((active >= REQUESTS as f64).then_some(()))
         })?;
-        system.gateway.interrupt()?;
+        system.gateway.signal("INT")?;
         asks.into_iter()
             .map(|ask| ask.join().expect("no request panics"))
             .collect()

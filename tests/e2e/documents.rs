@@ -1,11 +1,11 @@
-//! A document with a command that nobody runs is a document that lies: the README's commands are run here.
+//! Runs the commands of the README, so that they stay right.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::harness::{PROGRAM, PythonSystem, Site, path, python_environment};
+use crate::system::{PROGRAM, PythonSystem, Site, path, python_environment};
 
 /// Commands of the `sh` blocks of a document, with continued lines joined.
 fn commands(document: &str) -> Result<Vec<String>> {
@@ -40,7 +40,8 @@ fn read(document: &str) -> Result<String> {
 
 #[test]
 fn the_commands_of_the_readme_work() -> Result<()> {
-    // The README's reader has made the environment of the Python worker, so the system has both variants.
+    // The README's reader has made the environment of the Python worker, so the system has both
+    // variants.
     let system = PythonSystem::shared();
     let first = system.predict(&["wine-0001"])?;
     let mut ran = 0;
@@ -51,7 +52,7 @@ fn the_commands_of_the_readme_work() -> Result<()> {
             // CI is a clone already when it begins.
             ensure!(
                 command.starts_with("git clone ") || ci.contains(&command),
-                "nobody runs `{command}`: neither this test nor .ci/run"
+                "neither this test nor .ci/run runs `{command}`"
             );
             continue;
         };
@@ -68,7 +69,8 @@ fn the_commands_of_the_readme_work() -> Result<()> {
     Ok(())
 }
 
-/// The command against the test's own system, if it is one that asks a running system or prepares one.
+/// The command against the test's own system, if it is one that asks a running system or prepares
+/// one.
 fn against(system: &Site, command: &str, trace_id: &str) -> Option<String> {
     let asks = [
         "curl ",

@@ -1,15 +1,16 @@
 //! The trace contract and the search with predictions in a real Elasticsearch.
 
 use anyhow::{Context, Result};
+use harness::eventually;
 use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::components::elasticsearch;
-use crate::harness::{Process, System, eventually, path};
+use crate::system::{System, path, start};
 use crate::trace_contract::{HIT, MISS};
 
-/// The tree with Elasticsearch's words for the store's operations.
+/// The tree, with Elasticsearch's names of the store's operations.
 fn outline(tree: &str) -> String {
     tree.replace("SELECT predictions", "mget predictions")
         .replace("INSERT predictions", "bulk predictions")
@@ -114,7 +115,7 @@ fn the_sample_of_up_is_complete_on_elasticsearch() -> Result<()> {
     ] {
         args.extend([flag, "0"]);
     }
-    let mut up = Process::start(&args, &[])?;
+    let mut up = start(&args, &[])?;
     let status = up.wait()?;
     let said = up.output();
     assert!(

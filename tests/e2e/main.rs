@@ -1,4 +1,5 @@
-//! The system as a user meets it: real processes on free ports, asked over sockets, judged by their traces.
+//! The system as a user meets it: real processes on free ports, requests over sockets, and their
+//! traces.
 
 mod alert_rules;
 mod architecture;
@@ -8,11 +9,12 @@ mod components;
 mod degraded;
 mod documents;
 mod elasticsearch_store;
-mod harness;
 mod malformed;
+mod module_circles;
 mod names;
 mod oip_conformance;
 mod propagation;
+mod system;
 mod trace_contract;
 mod two_languages;
 mod variants;

@@ -1,4 +1,5 @@
-//! A flood of malformed requests: every one is answered, none with a server error, and the services live on.
+//! A flood of malformed requests: each is answered, none with a server error, and the services stay
+//! up.
 
 use anyhow::Result;
 use http::StatusCode;
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::harness::System;
+use crate::system::System;
 
 /// Bodies that are almost right, each for the path that expects it.
 const ALMOST: [(&str, &str); 12] = [
@@ -75,7 +76,7 @@ fn malformed_bodies_are_the_clients_error_everywhere() -> Result<()> {
             "{part} answers {body} without a JSON body"
         );
     }
-    // A fixed seed: the same bytes in every run, so that a failure can be looked at.
+    // A fixed seed gives the same bytes in every run, so that a failure can be reproduced.
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
         TestRng::deterministic_rng(RngAlgorithm::ChaCha),

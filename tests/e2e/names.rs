@@ -1,17 +1,19 @@
 //! Every emitted name is in the registry, and every name of the registry is emitted.
 //!
-//! The registry is `telemetry/registry/*.yaml`, in the form of OpenTelemetry Weaver; `docs/telemetry.md` is made from it.
+//! The registry is `telemetry/registry/*.yaml`, in the form of OpenTelemetry Weaver;
+//! `docs/telemetry.md` is made from it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use harness::eventually;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Process, PythonSystem, Routed, Site, System, eventually, path};
+use crate::system::{PythonSystem, Routed, Site, System, path, start};
 
-/// Names by what they are.
+/// Names by their kind.
 #[derive(Debug, Default)]
 struct Names {
     attributes: BTreeSet<String>,
@@ -46,7 +48,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The registry's names. Weaver's files say `ref:` where a name is used and `id:` where one of our own is defined.
+/// The registry's names. Weaver's files say `ref:` where a name is used and `id:` where one of our
+/// own is defined.
 fn registry() -> Result<Names> {
     let mut names = Names::default();
     let folder = root().join("telemetry/registry");
@@ -76,7 +79,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Requests that make the system say everything that it can say.
+/// Requests that make the system emit every name.
 fn exercise(system: &System) -> Result<()> {
     system.predict(&["wine-0001"])?;
     system.predict(&["wine-0001"])?;
@@ -116,7 +119,8 @@ fn exercise(system: &System) -> Result<()> {
     Ok(())
 }
 
-/// The same for what only a gateway with several variants says: a shadow, a choice, a variant that fails, wrong routes.
+/// The same for names that only a gateway with several variants emits: a shadow, a choice, a failed
+/// variant, wrong routes.
 fn exercise_variants(routed: &mut Routed) -> Result<()> {
     routed.route(100, "mode = \"shadow\"", false)?;
     routed.system.predict(&["wine-0101"])?;
@@ -129,7 +133,7 @@ fn exercise_variants(routed: &mut Routed) -> Result<()> {
     Ok(())
 }
 
-/// The same for the Python worker, beside what other tests ask of it.
+/// The same for the Python worker, beside the requests of other tests.
 fn exercise_worker(system: &PythonSystem) -> Result<()> {
     let canary = |more: &str| format!("ml.variant=canary{more}");
     let faults = [
@@ -162,8 +166,7 @@ fn train(system: &System) -> Result<()> {
         "--model-repository",
         path(&repository),
     ];
-    let mut training =
-        Process::start(&args, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &system.urls.otlp)])?;
+    let mut training = start(&args, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &system.urls.otlp)])?;
     assert!(training.wait()?.success(), "{}", training.output());
     Ok(())
 }
@@ -228,8 +231,9 @@ fn emitted(system: &Site) -> Result<Names> {
     Ok(names)
 }
 
-/// Fields of log records that only an outage or an end writes, and attributes that only calls of Elasticsearch have. That code
-/// writes them is what telemetry's own test of the registry holds; the gateway's tests on a real server see the latter.
+/// Fields of log records that only an outage or a stop writes, and attributes of calls of
+/// Elasticsearch. Telemetry's own test of the registry checks that the code writes them, and the
+/// gateway's tests on a real server see the latter.
 fn elsewhere(name: &str) -> bool {
     let outage = [
         "error",
@@ -302,7 +306,7 @@ fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
 
 #[test]
 fn every_registered_event_stands_in_the_code() -> Result<()> {
-    // Some events need an outage or a full disk; here it is enough that a line of code can tell of them.
+    // Some events need an outage or a full disk; here it is enough that the code can emit them.
     let mut code = String::new();
     for part in [
         "gateway",

@@ -1,8 +1,8 @@
-//! One suite of the Open Inference Protocol for everything here that speaks it: the model service in Rust, the Python
-//! worker, and the gateway in front of each.
+//! One suite of the Open Inference Protocol for everything here that speaks it: the model service
+//! in Rust, the Python worker, and the gateway in front of each.
 //!
-//! The cases are the same for all. Where two servers differ on purpose, the difference is a field of [`Expectations`] and a
-//! line of docs/model-services.md.
+//! The cases are the same for all. Where two servers differ on purpose, the difference is a field
+//! of [`Expectations`] and a line of docs/model-services.md.
 
 mod binary;
 mod data;
@@ -15,14 +15,14 @@ mod target;
 
 use anyhow::{Result, ensure};
 
-use crate::harness::PythonSystem;
+use crate::system::PythonSystem;
 use data::add_unusable_wines;
 use target::{Expectations, Target};
 
 /// One case: it asks the target and says what is wrong with the answers.
 type Case = fn(&Target<'_>) -> Result<()>;
 
-/// All cases on one target; what fails is told together.
+/// All cases on one target; all failures are reported together.
 fn check(target: &Target<'_>) -> Result<()> {
     let all: Vec<(&str, Case)> = [
         metadata::CASES,
@@ -57,7 +57,6 @@ fn system() -> Result<&'static PythonSystem> {
 fn the_model_service_in_rust() -> Result<()> {
     let system = system()?;
     check(&Target::new(
-        system,
         &system.urls.model_service,
         Expectations::RUST,
         None,
@@ -68,7 +67,6 @@ fn the_model_service_in_rust() -> Result<()> {
 fn the_python_worker() -> Result<()> {
     let system = system()?;
     check(&Target::new(
-        system,
         &system.urls.worker,
         Expectations::PYTHON,
         None,
@@ -79,7 +77,6 @@ fn the_python_worker() -> Result<()> {
 fn the_gateway_in_front_of_the_model_service_in_rust() -> Result<()> {
     let system = system()?;
     check(&Target::new(
-        system,
         &system.urls.gateway,
         Expectations::RUST.behind_the_gateway(),
         Some("primary"),
@@ -90,7 +87,6 @@ fn the_gateway_in_front_of_the_model_service_in_rust() -> Result<()> {
 fn the_gateway_in_front_of_the_python_worker() -> Result<()> {
     let system = system()?;
     check(&Target::new(
-        system,
         &system.urls.gateway,
         Expectations::PYTHON.behind_the_gateway(),
         Some("canary"),

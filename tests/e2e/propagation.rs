@@ -1,9 +1,10 @@
-//! Trace context from callers: continued, or left unsampled, as they ask.
+//! Trace context of callers: their trace is continued, and an unsampled one stays unsampled.
 
 use anyhow::Result;
+use harness::eventually;
 use http::StatusCode;
 
-use crate::harness::System;
+use crate::system::System;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319";
 const PARENT: &str = "b7ad6b7169203331";
@@ -17,10 +18,10 @@ fn a_callers_trace_is_continued_for_every_sampled_flag() -> Result<()> {
         let wine = format!("wine-010{digit}");
         let answer = system.predict_with(&[&wine], &[("traceparent", &parent)])?;
         assert_eq!(answer.span().trace_id, trace_id, "flags {flags}");
-        // The caller's own span is not here, so our root hangs on a parent that is elsewhere.
+        // The caller's own span is not here, so the parent of our first span is missing.
         let expected =
             crate::trace_contract::MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
-        let trace = crate::harness::eventually("the whole trace arrives", || {
+        let trace = eventually("the whole trace arrives", || {
             Ok(system
                 .trace(&trace_id)?
                 .filter(|trace| explorer::tree::outline(trace) == expected))
@@ -49,7 +50,8 @@ fn an_unsampled_trace_stays_unsampled_in_every_process() -> Result<()> {
         );
         let sampled = u8::from_str_radix(response.rsplit('-').next().unwrap_or_default(), 16)? & 1;
         assert_eq!(sampled, 0, "{response}");
-        // A sampled request after it: when that has arrived whole, the unsampled one would have, too.
+        // A sampled request after it: once that has arrived whole, the unsampled one would have
+        // arrived, too.
         let marker = system.predict(&[&format!("wine-021{digit}")])?;
         system.trace_with_outline(&marker.span().trace_id, crate::trace_contract::MISS)?;
         assert!(

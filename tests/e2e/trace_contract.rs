@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use explorer::trace::{SpanData, Trace};
+use harness::{SpanData, Trace, eventually};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Answer, System, eventually};
+use crate::system::{JsonAnswer, System};
 
 /// DESIGN.md section 4, as the README shows it.
 pub(crate) const MISS: &str = "\
@@ -44,7 +44,7 @@ fn links(span: &SpanData) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-fn trace(system: &System, answer: &Answer, outline: &str) -> Result<Trace> {
+fn trace(system: &System, answer: &JsonAnswer, outline: &str) -> Result<Trace> {
     system.trace_with_outline(&answer.span().trace_id, outline)
 }
 
@@ -167,14 +167,14 @@ fn a_partly_stored_batch_computes_the_rest_in_one_call() -> Result<()> {
 }
 
 #[test]
-fn an_unknown_id_is_an_entry_and_alone_a_404() -> Result<()> {
+fn an_unknown_id_is_an_error_entry_and_404_if_it_is_the_only_one() -> Result<()> {
     let system = System::start()?;
     let mixed = system.predict(&["wine-0006", "no-such-wine"])?;
     assert_eq!(mixed.status, StatusCode::OK);
     assert!(mixed.prediction(0)["label"].is_string() && mixed.prediction(0).get("error").is_none());
     assert_eq!(
         mixed.prediction(1)["error"]["code"],
-        json!("not_found"),
+        json!("unknown_entity"),
         "{}",
         mixed.body
     );
@@ -204,7 +204,7 @@ POST /v1/predictions SERVER gateway
 fn concurrent_misses_of_one_id_compute_once_and_link() -> Result<()> {
     let system = System::start()?;
     let held = [("baggage", "fault=model-service:latency:400")];
-    let answers: Vec<Answer> = std::thread::scope(|scope| {
+    let answers: Vec<JsonAnswer> = std::thread::scope(|scope| {
         let asks: Vec<_> = (0..6)
             .map(|_| scope.spawn(|| system.predict_with(&["wine-0007"], &held)))
             .collect();
@@ -277,7 +277,7 @@ fn log_lines_of_a_request_carry_its_ids() -> Result<()> {
             Ok(trace.filter(|trace| trace.spans.iter().any(|span| span.span_id == span_id)))
         })?;
     }
-    // The same line stands on stdout, for whoever has no collector.
+    // The same line is on stdout, for a system without a collector.
     let process = system
         .feature_store
         .as_ref()

@@ -1,20 +1,22 @@
-//! Two languages in one trace: the contract of `trace_contract.rs` where the Python worker computes.
+//! Two languages in one trace: the contract of `trace_contract.rs` where the Python worker
+//! computes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use explorer::trace::{SpanData, SpanKind, SpanStatus, Trace};
 use explorer::tree;
+use harness::{SpanData, SpanKind, SpanStatus, Trace, eventually};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Answer, PythonSystem, eventually, folder_with_both_models, path, python_environment, up,
+use crate::system::{
+    JsonAnswer, PythonSystem, folder_with_both_models, path, python_environment, up,
 };
 use crate::trace_contract::HIT;
 
-/// The tree of a miss that the canary answers. Its `http receive` and `http send` spans are made by the instrumentation of
-/// ASGI, one for each message between server and application; docs/model-services.md tells of them.
+/// The tree of a miss that the canary answers. Its `http receive` and `http send` spans are made by
+/// the instrumentation of ASGI, one for each message between server and application;
+/// docs/model-services.md describes them.
 const CANARY_MISS: &str = "\
 POST /v1/predictions SERVER gateway
   SELECT predictions CLIENT gateway
@@ -41,7 +43,7 @@ train wine_quality INTERNAL model-training
   save_model INTERNAL model-training
 ";
 
-fn ask(system: &PythonSystem, wine: &str, baggage: &str) -> Result<Answer> {
+fn ask(system: &PythonSystem, wine: &str, baggage: &str) -> Result<JsonAnswer> {
     system.predict_with(&[wine], &[("baggage", baggage)])
 }
 
@@ -58,12 +60,12 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
     let answer = ask(system, "wine-1001", "ml.variant=canary")?;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let prediction = answer.prediction(0);
-    let told = json!([
+    let found = json!([
         prediction["cached"],
         prediction["variant"],
         prediction["model_version"]
     ]);
-    assert_eq!(told, json!([false, "canary", "2"]), "{prediction}");
+    assert_eq!(found, json!([false, "canary", "2"]), "{prediction}");
     let trace = system.trace_with_outline(&answer.span().trace_id, CANARY_MISS)?;
 
     let predict = span(&trace, "predict wine_quality", "model-service-python")?;
@@ -101,7 +103,7 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
         predict.attributes["ml.batch_size"]
     );
 
-    // Instrumented with zero code, and yet by the stable conventions.
+    // The zero-code instrumentation follows the stable conventions.
     let server = span(
         &trace,
         "POST /v2/models/{model_name}/infer",
@@ -172,13 +174,13 @@ fn a_hit_links_to_the_span_that_python_wrote() -> Result<()> {
         .collect();
     assert_eq!(links, [(&computed.trace_id, &predict.span_id)]);
 
-    // What one variant stored is not the other's answer.
+    // The prediction of one variant is no answer of the other.
     let other = ask(system, "wine-1002", "ml.variant=primary")?;
-    let told = json!([
+    let found = json!([
         other.prediction(0)["cached"],
         other.prediction(0)["variant"]
     ]);
-    assert_eq!(told, json!([false, "primary"]), "{}", other.body);
+    assert_eq!(found, json!([false, "primary"]), "{}", other.body);
     Ok(())
 }
 
@@ -220,13 +222,14 @@ fn resource(
 }
 
 #[test]
-fn both_languages_say_the_same_of_themselves() -> Result<()> {
+fn both_languages_have_the_same_resource_attributes() -> Result<()> {
     let system = PythonSystem::shared();
     let answer = ask(system, "wine-1003", "ml.variant=canary")?;
     let trace = system.trace_with_outline(&answer.span().trace_id, CANARY_MISS)?;
     let rust = resource(system, &trace.trace_id, "feature-store")?;
     let python = resource(system, &trace.trace_id, "model-service-python")?;
-    // The distribution's detector would tell the pid with the whole command line, so it stays off.
+    // The distribution's detector would export the whole command line with the pid, so it stays
+    // off.
     let keys: BTreeSet<_> = rust.keys().filter(|key| *key != "process.pid").collect();
     let missing: Vec<_> = keys
         .iter()
@@ -234,7 +237,7 @@ fn both_languages_say_the_same_of_themselves() -> Result<()> {
         .collect();
     assert!(
         missing.is_empty(),
-        "the Python worker does not tell {missing:?}; it tells {python:?}"
+        "the Python worker does not export {missing:?}, only {python:?}"
     );
     let own = [
         "service.name",
@@ -306,7 +309,7 @@ fn both_languages_count_alike() -> Result<()> {
     }
     let call = json!({"model.name": "wine_quality", "ml.model_version": "2", "ml.variant": "canary", "success": true});
     assert!(points(&metrics, "ai.inference.calls", "model-service-python").contains(&call));
-    // The differences that docs/model-services.md tells.
+    // The differences that docs/model-services.md lists.
     for metric in own {
         assert!(
             points(&metrics, metric, "model-service").is_empty(),
@@ -327,7 +330,7 @@ fn both_languages_count_alike() -> Result<()> {
 }
 
 /// The trace of a failed request, once the worker's SERVER span is there with its error.
-fn failed(system: &PythonSystem, answer: &Answer) -> Result<Trace> {
+fn failed(system: &PythonSystem, answer: &JsonAnswer) -> Result<Trace> {
     let trace_id = answer.span().trace_id;
     eventually("the failed span of the worker arrives", || {
         let whole = |trace: &Trace| {
@@ -342,8 +345,9 @@ fn failed(system: &PythonSystem, answer: &Answer) -> Result<Trace> {
     })
 }
 
-/// What is told of a failure: status and `error.type` of the SERVER span, one exception record beside it, a line in the log.
-fn check_failure(system: &PythonSystem, answer: &Answer, error_type: &str) -> Result<()> {
+/// The telemetry of a failure: status and `error.type` of the SERVER span, one exception record
+/// beside it, a line in the log.
+fn check_failure(system: &PythonSystem, answer: &JsonAnswer, error_type: &str) -> Result<()> {
     let trace = failed(system, answer)?;
     let server = span(
         &trace,
@@ -378,7 +382,7 @@ fn check_failure(system: &PythonSystem, answer: &Answer, error_type: &str) -> Re
             "{attribute} in {attributes}"
         );
     }
-    // The same line stands on stdout, in the form that the Rust parts have.
+    // The same line is on stdout, in the form of the Rust parts.
     let log = system.data.join("logs/model-service-python.log");
     let line = eventually("the line of the failure is in the worker's log", || {
         let text = std::fs::read_to_string(&log)?;
@@ -397,7 +401,7 @@ fn check_failure(system: &PythonSystem, answer: &Answer, error_type: &str) -> Re
 }
 
 #[test]
-fn a_fault_in_python_is_told_as_one_in_rust() -> Result<()> {
+fn a_fault_in_python_is_recorded_as_one_in_rust() -> Result<()> {
     let system = PythonSystem::shared();
     let answer = ask(
         system,
@@ -442,8 +446,8 @@ fn a_fault_in_python_is_told_as_one_in_rust() -> Result<()> {
     check_failure(system, &unreachable, "feature_store_unavailable")?;
     let trace = failed(system, &unreachable)?;
     let client = span(&trace, "POST", "model-service-python")?;
-    // The instrumentation's words: the name of httpx's exception, which depends on when the connection breaks off, and a span
-    // event that the Rust parts do not write any more.
+    // From the instrumentation: the name of httpx's exception, which depends on when the connection
+    // breaks, and a span event, which the Rust parts do not write.
     let error_type = client.text("error.type").unwrap_or_default();
     assert!(
         ["ReadError", "RemoteProtocolError"].contains(&error_type.as_str()),
@@ -543,7 +547,7 @@ fn a_callers_trace_goes_on_in_both_languages() -> Result<()> {
             ("baggage", "ml.variant=canary"),
         ];
         system.predict_with(&[&format!("wine-102{digit}")], &headers)?;
-        // The caller's own span is not here, so our root hangs on a parent that is elsewhere.
+        // The caller's own span is not here, so the parent of our first span is missing.
         let expected = CANARY_MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
         eventually("the whole trace arrives", || {
             Ok(system
@@ -697,7 +701,7 @@ fn once_shows_a_sample_of_each_variant() -> Result<()> {
 }
 
 #[test]
-fn a_worker_that_is_demanded_needs_its_environment() -> Result<()> {
+fn up_with_python_fails_without_its_environment() -> Result<()> {
     let data = tempfile::TempDir::new()?;
     let mut demanded = up(data.path(), &["--once", "--python"], &[])?;
     assert!(!demanded.wait()?.success());

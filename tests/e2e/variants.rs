@@ -1,14 +1,15 @@
-//! Several variants of one model, as a whole system has them: who answers for which id, why, and what is told of it.
+//! Several variants of one model in a whole system: which one answers for which id, why, and the
+//! telemetry of the choice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use explorer::Trace;
 use explorer::tree;
+use harness::{Trace, eventually};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Process, PythonSystem, Routed, Site, eventually};
+use crate::system::{JsonAnswer, PythonSystem, Routed, Site, start};
 
 /// Data ids of wines, `wine-0001` first.
 fn wines(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
@@ -47,7 +48,8 @@ fn answered_by<'a>(variants: &'a BTreeMap<String, String>, name: &str) -> BTreeS
         .collect()
 }
 
-/// Whether a count out of `of` is one that a chance of `share` gives, but for one time in sixteen thousand (z = 4).
+/// Whether a count out of `of` fits a probability of `share`; a right split fails once in sixteen
+/// thousand times (z = 4).
 fn is_binomial(count: usize, of: usize, share: f64) -> bool {
     let (mean, deviation) = (
         of as f64 * share,
@@ -56,19 +58,19 @@ fn is_binomial(count: usize, of: usize, share: f64) -> bool {
     (count as f64 - mean).abs() <= 4.0 * deviation
 }
 
-/// The choices that the gateway tells of in a trace: variant and reason.
-fn choices(site: &Site, answer: &Answer, count: usize) -> Result<Vec<Value>> {
+/// The choices that the gateway logs in a trace: variant and reason.
+fn choices(site: &Site, answer: &JsonAnswer, count: usize) -> Result<Vec<Value>> {
     let trace_id = answer.span().trace_id;
     let is_choice = |log: &Value| log["event_name"] == "feature_flag.evaluation";
-    eventually("the choices are told", || {
+    eventually("the choices arrive", || {
         let logs = site.logs(&trace_id, count)?;
         let choices: Vec<_> = logs.into_iter().filter(is_choice).collect();
         Ok((choices.len() >= count).then_some(choices))
     })
 }
 
-/// What a choice says, without what differs from run to run.
-fn told(choice: &Value) -> Value {
+/// A choice without the fields that differ from run to run.
+fn variant_and_reason(choice: &Value) -> Value {
     let attributes = &choice["attributes"];
     let of = |name: &str| attributes[format!("feature_flag.{name}")].clone();
     json!([
@@ -79,7 +81,7 @@ fn told(choice: &Value) -> Value {
     ])
 }
 
-/// What `GET /v1/models` says of a variant.
+/// The entry of a variant in `GET /v1/models`.
 fn variant(site: &Site, name: &str) -> Result<Value> {
     let answer = site.get(&format!("{}/v1/models", site.urls.gateway))?.body;
     let mut variants = answer["models"][0]["variants"]
@@ -123,7 +125,7 @@ fn nine_of_ten_ids_are_answered_in_rust() -> Result<()> {
         "canary"
     );
 
-    // A person's ids have one variant, whichever it is; another person's may have another.
+    // All ids of one person have the same variant; another person's may have another.
     let mut of_persons = BTreeSet::new();
     for person in 0..60 {
         let variants = variants_of(system, &ids[..3], &format!("user.id=person-{person}"))?;
@@ -136,12 +138,15 @@ fn nine_of_ten_ids_are_answered_in_rust() -> Result<()> {
 }
 
 #[test]
-fn each_choice_is_told_in_the_trace() -> Result<()> {
+fn each_choice_is_logged_in_the_trace() -> Result<()> {
     let system = PythonSystem::shared();
     let ids = wines(1101..=1160);
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let both = system.predict(&ids)?;
-    let mut split: Vec<_> = choices(system, &both, 2)?.iter().map(told).collect();
+    let mut split: Vec<_> = choices(system, &both, 2)?
+        .iter()
+        .map(variant_and_reason)
+        .collect();
     split.sort_by_key(Value::to_string);
     let expected = ["canary", "primary"].map(|name| json!(["wine_quality", name, "split", null]));
     assert_eq!(split, expected, "one record for each variant of the batch");
@@ -149,7 +154,7 @@ fn each_choice_is_told_in_the_trace() -> Result<()> {
     let forced = system.predict_with(&["wine-1161"], &[("baggage", "ml.variant=canary")])?;
     let choices = choices(system, &forced, 1)?;
     assert_eq!(
-        choices.iter().map(told).collect::<Vec<_>>(),
+        choices.iter().map(variant_and_reason).collect::<Vec<_>>(),
         [json!(["wine_quality", "canary", "targeting_match", null])]
     );
     let root = forced.span();
@@ -217,7 +222,7 @@ fn variants_are_compared_by_the_gateway_and_by_the_command() -> Result<()> {
         number(&statistics["label_shares"]["low"])? + number(&statistics["label_shares"]["high"])?;
     assert!((shares - 1.0).abs() < 1e-9, "{statistics}");
 
-    let mut command = Process::start(&["variants", "--gateway", &system.urls.gateway], &[])?;
+    let mut command = start(&["variants", "--gateway", &system.urls.gateway], &[])?;
     assert!(command.wait()?.success(), "{}", command.output());
     let said = command.output();
     for expected in [
@@ -266,14 +271,14 @@ fn a_changed_weight_moves_only_the_ids_that_must_move() -> Result<()> {
         "ids came to the canary when its weight shrank"
     );
 
-    // A file that cannot be followed changes nothing, and is told.
+    // A wrong file changes nothing, and is logged.
     std::fs::write(&routed.file, "[models.wine_quality]\nweights = 3\n")?;
     let ready = format!("{}/readyz", routed.system.urls.gateway);
-    eventually("the wrong file is told", || {
+    eventually("the wrong file is reported", || {
         let answer = routed.system.get(&ready)?;
-        let told = answer.status == StatusCode::OK
+        let reported = answer.status == StatusCode::OK
             && answer.body["detail"].to_string().contains("routes.toml");
-        Ok(told.then_some(()))
+        Ok(reported.then_some(()))
     })?;
     assert_eq!(variants_of(&routed.system, &ids[..100], "")?.len(), 100);
     assert!(
@@ -284,8 +289,8 @@ fn a_changed_weight_moves_only_the_ids_that_must_move() -> Result<()> {
     Ok(())
 }
 
-/// The trace of an answer once it holds what `whole` looks for.
-fn trace(site: &Site, answer: &Answer, whole: impl Fn(&Trace) -> bool) -> Result<Trace> {
+/// The trace of an answer, once `whole` accepts it.
+fn trace(site: &Site, answer: &JsonAnswer, whole: impl Fn(&Trace) -> bool) -> Result<Trace> {
     let trace_id = answer.span().trace_id;
     let mut last = String::new();
     let found = eventually("the trace is whole", || {
@@ -298,7 +303,8 @@ fn trace(site: &Site, answer: &Answer, whole: impl Fn(&Trace) -> bool) -> Result
     found.with_context(|| last)
 }
 
-/// The variants that the gateway called in a trace, in the order of the calls, with what went wrong.
+/// The variants that the gateway called in a trace, in the order of the calls, with the error
+/// types.
 fn called(trace: &Trace) -> Vec<(String, Option<String>)> {
     let calls = trace
         .spans
@@ -385,7 +391,7 @@ fn fail_over_is_a_setting_and_stands_in_the_trace() -> Result<()> {
     let system = &routed.system;
 
     // Without the setting a failed variant is a failed request; what it had stored still answers.
-    let failed: Vec<Answer> = new
+    let failed: Vec<JsonAnswer> = new
         .iter()
         .map(|id| system.predict(&[id]))
         .collect::<Result<_>>()?;
@@ -419,7 +425,7 @@ fn fail_over_is_a_setting_and_stands_in_the_trace() -> Result<()> {
     );
     let mut choices = choices(system, &answer, 2)?;
     choices.sort_by_key(|choice| choice["time"].as_str().map(str::to_owned));
-    let choices: Vec<_> = choices.iter().map(told).collect();
+    let choices: Vec<_> = choices.iter().map(variant_and_reason).collect();
     let expected = [
         json!(["wine_quality", "canary", "split", null]),
         json!(["wine_quality", "primary", "default", "model_unavailable"]),

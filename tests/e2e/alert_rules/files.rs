@@ -1,4 +1,5 @@
-//! The files in `deploy/elastic` as files: complete, of names that we emit, and in agreement with one another.
+//! The files in `deploy/elastic`: they are complete, agree with one another, and use names that we
+//! emit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ const FIELDS: [&str; 6] = [
     "status.code",
 ];
 
-/// What the rule type `.es-query` wants for a query of this kind; all of it is written out, so that no default can change.
+/// The parameters of the rule type `.es-query` for this kind of query. A rule sets all of them, so
+/// that no default can change.
 const PARAMS: [&str; 12] = [
     "aggType",
     "esQuery",
@@ -36,7 +38,7 @@ const PARAMS: [&str; 12] = [
     "timeWindowUnit",
 ];
 
-/// One rule as it lies in its file.
+/// One rule file.
 #[derive(Debug)]
 pub(crate) struct Rule(Value);
 
@@ -55,7 +57,7 @@ impl Rule {
         Ok(objects("rules")?.into_keys().collect())
     }
 
-    /// What Elasticsearch is asked, without the window.
+    /// The query without the window.
     pub(crate) fn query(&self) -> Result<Value> {
         Ok(serde_json::from_str(text(&self.0["params"]["esQuery"])?)?)
     }
@@ -161,7 +163,7 @@ fn is_known(field: &str, registry: &BTreeSet<String>) -> bool {
     name.is_some_and(|name| registry.contains(name) || LATER.contains(&name))
 }
 
-/// Kibana takes no other id for what it encrypts.
+/// Kibana accepts no other ids for objects that it encrypts.
 fn is_uuid(id: &str) -> bool {
     let parts: Vec<_> = id.split('-').map(str::len).collect();
     let digits = id
@@ -179,7 +181,8 @@ fn keys(value: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// The clauses of a rule's query: each is a filter, since only those are free of scores, scripts and analysis.
+/// The clauses of a rule's query: each is a filter, since only those are free of scores, scripts
+/// and analysis.
 fn clauses(query: &Value) -> Result<Vec<(String, Value)>> {
     ensure!(
         keys(query) == ["query"] && keys(&query["query"]) == ["bool"],
@@ -250,7 +253,7 @@ fn check_rule(
             && params["aggType"] == "count"
             && params["groupBy"] == "all"
     );
-    // The tests of the queries read it so.
+    // The tests of the queries rely on it.
     ensure!(params["thresholdComparator"] == ">" && params["timeField"] == "@timestamp");
     ensure!(
         params["threshold"]

@@ -1,5 +1,6 @@
-//! `deploy/elastic/apply.sh` against a stand-in for Kibana that answers as its reference says: what is sent, twice, and what is
-//! said when it is refused. It shows that the script does what it means to, not that Kibana agrees.
+//! `deploy/elastic/apply.sh` against a stand-in that answers as Kibana's reference says: what the
+//! script sends in two runs, and what it prints after a refusal. A real Kibana is not part of this
+//! test.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,14 +24,14 @@ struct Asked {
     body: Value,
 }
 
-/// A server that remembers what it was asked, and what it holds.
+/// A server that keeps the requests and the objects that they made.
 struct StandIn {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl StandIn {
-    /// One that takes only requests with `key`.
+    /// A server that accepts only requests with `key`.
     fn start(key: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -147,7 +148,7 @@ fn without(object: &Value, fields: &[&str]) -> Value {
     object
 }
 
-/// What has to be sent: method, path, body, for a first run or a later one.
+/// The expected requests of a first or a later run: method, path, body.
 fn expected(first: bool) -> Result<Vec<(String, String, Value)>> {
     let kinds = [
         (

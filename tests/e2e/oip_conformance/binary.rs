@@ -44,7 +44,7 @@ pub(super) fn raw_wines(count: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The request that tritonclient makes of `count` wines.
+/// The request of tritonclient for `count` wines.
 pub(super) fn raw_request(count: usize) -> (usize, Vec<u8>) {
     let tail = raw_wines(count);
     let head = json!({"id": "req-1", "inputs": [raw_features(count, "FP32", tail.len())],
@@ -57,11 +57,11 @@ fn send(target: &Target<'_>, head: &Value, tail: &[u8]) -> Result<Reply> {
     target.infer(body).json_length(length).send()
 }
 
-/// The outputs of an answer with raw tensors, all turned into the JSON form that they would have.
+/// The outputs of an answer with raw tensors, converted to their JSON form.
 pub(super) fn unpacked(length: &str, body: &[u8]) -> Result<Value> {
     let length: usize = length
         .parse()
-        .context("the answer tells no length of its JSON")?;
+        .context("the answer has no length of its JSON")?;
     let (head, mut tail) = body
         .split_at_checked(length)
         .context("the JSON is longer than the answer")?;
@@ -223,7 +223,7 @@ fn both_ways(target: &Target<'_>) -> Result<()> {
 fn some_raw_outputs(target: &Target<'_>) -> Result<()> {
     let wines = &wines()[..2];
     let expected = reference(target, wines)?;
-    // What an output says of itself goes before what the request says of all.
+    // The setting of one output wins over that of the whole request.
     let body = json!({"inputs": [features(wines)], "parameters": {"binary_data_output": true}, "outputs": [
         {"name": "label", "parameters": {"binary_data": false}},
         {"name": "confidence", "parameters": {"binary_data": true}},

@@ -1,4 +1,4 @@
-//! The wines that the cases ask for: rows of the data set, and two that cannot be predicted.
+//! The wines of the cases: rows of the data set, and two that cannot be predicted.
 
 use std::sync::OnceLock;
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::harness::Site;
+use crate::system::Site;
 
-/// A wine whose alcohol nobody measured.
+/// A wine without a value for alcohol.
 pub(super) const HOLE: &str = "wine-with-a-hole";
 /// A wine whose features are older than the view allows.
 pub(super) const STALE: &str = "wine-of-another-century";

@@ -1,4 +1,4 @@
-//! Content encodings: compressed requests in both forms, compressed answers, and what is neither.
+//! Content encodings: compressed requests in both forms, compressed answers, and unknown encodings.
 
 use std::io::{Read, Write};
 
@@ -229,7 +229,8 @@ fn bounded(target: &Target<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A server may pause a connection while it reads a large body. Later requests of the connection have their own trace all the same.
+/// A server may pause a connection while it reads a large body. Later requests of the connection
+/// still have their own traces.
 fn nothing_left_behind(target: &Target<'_>) -> Result<()> {
     let good = json!({"inputs": [features(&wines()[..1])]}).to_string();
     let large = format!("{}{good}", " ".repeat(LIMIT - good.len()));

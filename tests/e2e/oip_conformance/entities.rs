@@ -13,7 +13,7 @@ use super::target::{Target, output, output_names, same};
 pub(super) const CASES: &[(&str, Case)] = &[
     ("rows fail one by one", partial_failures),
     (
-        "failures are told even if nobody asked",
+        "failures are in the answer although no output was asked for",
         failures_beside_chosen_outputs,
     ),
     ("no row can be predicted", no_good_row),

@@ -246,7 +246,7 @@ fn requested_outputs(target: &Target<'_>) -> Result<()> {
 fn tolerance(target: &Target<'_>) -> Result<()> {
     let wines = &wines()[..2];
     let expected = reference(target, wines)?;
-    // The kserve client's body: a model's name, nulls where nothing is said.
+    // The kserve client's body: a model's name, and null for what is not set.
     let mut input = features(wines);
     input["parameters"] = Value::Null;
     let body = json!({"id": "9a1e", "model_name": "wine_quality", "parameters": null, "outputs": null, "inputs": [input],
@@ -285,7 +285,7 @@ fn versions(target: &Target<'_>) -> Result<()> {
     let body = json!({"inputs": [features(&wines()[..2])]}).to_string();
     let expected = target.infer(body.clone()).send()?.json_ok()?;
     let version = *target.expected.versions.last().context("a version")?;
-    // tritonclient's word for no version is the empty one.
+    // tritonclient sends an empty version for none.
     for asked in [version, ""] {
         let path = format!("/v2/models/wine_quality/versions/{asked}/infer");
         let answer = target
@@ -315,7 +315,7 @@ fn judgement(target: &Target<'_>) -> Result<()> {
         (720..1000).contains(&right),
         "{right} of 1000 wines are judged right"
     );
-    // One row's answer does not depend on the others of its batch.
+    // The answer of a row does not depend on the other rows.
     let alone = json!({"outputs": reference(target, &wines[7..8])?});
     let (batch, alone) = (
         numbers(output(&answer, "probabilities")?)?,

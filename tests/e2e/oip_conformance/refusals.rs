@@ -14,7 +14,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("inputs that are not the model's", wrong_inputs),
     ("shapes", wrong_shapes),
     ("elements", wrong_elements),
-    ("outputs, parameters and ids", wrong_wishes),
+    ("outputs, parameters and ids", wrong_requested_outputs),
     ("raw tensors", wrong_raw_tensors),
     ("no time to answer", no_time),
     ("too many rows", too_many_rows),
@@ -37,10 +37,10 @@ fn malformed(
                 .map(|error| format!("{name}: {error:#}")),
         );
     }
-    told(&wrong)
+    none_wrong(&wrong)
 }
 
-fn told(wrong: &[String]) -> Result<()> {
+fn none_wrong(wrong: &[String]) -> Result<()> {
     ensure!(wrong.is_empty(), "{}", wrong.join("\n    "));
     Ok(())
 }
@@ -232,7 +232,7 @@ fn wrong_elements(target: &Target<'_>) -> Result<()> {
     )
 }
 
-fn wrong_wishes(target: &Target<'_>) -> Result<()> {
+fn wrong_requested_outputs(target: &Target<'_>) -> Result<()> {
     let members = [
         json!({"outputs": [{"name": "nothing"}]}),
         json!({"outputs": [{"name": "label"}, {"name": "features"}]}),
@@ -340,7 +340,7 @@ fn wrong_raw_tensors(target: &Target<'_>) -> Result<()> {
                 .map(|error| format!("header {header:?}: {error:#}")),
         );
     }
-    told(&wrong)
+    none_wrong(&wrong)
 }
 
 fn no_time(target: &Target<'_>) -> Result<()> {
@@ -368,6 +368,7 @@ fn too_many_rows(target: &Target<'_>) -> Result<()> {
         .refused(422, "too_many_rows")
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn wrong_addresses(target: &Target<'_>) -> Result<()> {
     let no_route = target.expected.no_route;
     let foreign = if target.expected.versions == ["1"] {
@@ -521,7 +522,7 @@ fn wrong_addresses(target: &Target<'_>) -> Result<()> {
                 .map(|error| format!("{method} {path}: {error:#}")),
         );
     }
-    told(&wrong)
+    none_wrong(&wrong)
 }
 
 fn strange_method(target: &Target<'_>) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The server that a case asks, what is expected of it in particular, and its answers.
+//! The server that a case runs against, its particular behaviour, and its answers.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,18 +8,19 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::Site;
+use crate::system::exchange;
 
-/// What differs between servers on purpose. Each field is a line of docs/model-services.md.
+/// Intended differences between the servers. Each field is a line of docs/model-services.md.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expectations {
-    /// `name` of the server metadata, the service name of the telemetry, and the name that faults are addressed to.
+    /// `name` of the server metadata, the service name of the telemetry, and the name that faults
+    /// are addressed to.
     pub(super) service: &'static str,
     pub(super) platform: &'static str,
     pub(super) backend: &'static str,
     /// The versions in the shared repository that are this service's.
     pub(super) versions: &'static [&'static str],
-    /// `code` for an address of nothing.
+    /// `code` for a path that does not exist.
     pub(super) no_route: &'static str,
     /// Status and `code` for a method that HTTP does not know.
     pub(super) strange_method: (u16, &'static str),
@@ -40,7 +41,7 @@ impl Expectations {
         backend: "sklearn",
         versions: &["2"],
         no_route: "not_found",
-        // uvicorn's parser takes it for no HTTP at all.
+        // uvicorn's parser refuses it as no HTTP.
         strange_method: (400, "bad_request"),
     };
 
@@ -56,10 +57,9 @@ impl Expectations {
 
 /// One server of the protocol.
 pub(super) struct Target<'a> {
-    pub(super) site: &'a Site,
     url: &'a str,
     pub(super) expected: Expectations,
-    /// For the gateway: the variant that it is told to ask.
+    /// For the gateway: the variant that the request forces.
     variant: Option<&'static str>,
 }
 
@@ -84,14 +84,8 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn new(
-        site: &'a Site,
-        url: &'a str,
-        expected: Expectations,
-        variant: Option<&'static str>,
-    ) -> Self {
+    pub(super) fn new(url: &'a str, expected: Expectations, variant: Option<&'static str>) -> Self {
         Self {
-            site,
             url,
             expected,
             variant,
@@ -141,7 +135,7 @@ impl Call<'_> {
         self
     }
 
-    /// Tells that the first `length` bytes of the body are JSON and the rest is raw.
+    /// Declares the first `length` bytes of the body as JSON and the rest as raw.
     pub(super) fn json_length(self, length: usize) -> Self {
         self.header("Inference-Header-Content-Length", &length.to_string())
     }
@@ -151,7 +145,8 @@ impl Call<'_> {
         self
     }
 
-    /// Sends it in a trace of its own, without a content type if none was given, as tritonclient does.
+    /// Sends it in a trace of its own, without a content type if none was given, as tritonclient
+    /// does.
     pub(super) fn send(self) -> Result<Reply> {
         static TRACES: AtomicU64 = AtomicU64::new(1);
         let trace_id = format!(
@@ -167,16 +162,11 @@ impl Call<'_> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let answer = self
-            .target
-            .site
-            .exchange(request.body(self.body)?)
-            .with_context(|| url)?;
-        let (head, body) = answer.into_parts();
+        let answer = exchange(request.body(self.body)?).with_context(|| url)?;
         Ok(Reply {
-            status: head.status,
-            headers: head.headers,
-            body,
+            status: StatusCode::from_u16(answer.status)?,
+            headers: answer.headers,
+            body: answer.body,
             trace_id,
         })
     }

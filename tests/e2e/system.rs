@@ -1,62 +1,36 @@
-//! Starts real processes on free ports, asks them, and waits for their traces.
+//! The whole system as real processes on free ports.
 
-mod process;
 mod python;
 mod routed;
 mod site;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
+use harness::{Process, eventually};
 use http::StatusCode;
 use tempfile::TempDir;
 
-pub(crate) use process::Process;
 pub(crate) use python::{PythonSystem, folder_with_both_models, python_environment, up};
 pub(crate) use routed::Routed;
-pub(crate) use site::{Answer, Site, Urls};
+pub(crate) use site::{JsonAnswer, Site, Urls, exchange};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_throughline-under-test");
-/// Nothing in a test may take longer; a condition that does not come true by then fails the test.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Sends a signal by its name.
-pub(crate) fn signal(name: &str, pid: u32) -> Result<()> {
-    let status = Command::new("kill")
-        .args([&format!("-{name}"), &pid.to_string()])
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("cannot send SIG{name} to {pid}")
-    }
+/// Starts the program under test.
+pub(crate) fn start(args: &[&str], variables: &[(&str, &str)]) -> Result<Process> {
+    Process::start(PROGRAM, args, variables)
 }
 
-/// Waits until `probe` finds something, with the deadline of all tests.
-pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = probe()? {
-            return Ok(found);
-        }
-        if Instant::now() > end {
-            bail!("waited in vain until {what}");
-        }
-        // The pause between two looks at a condition, not a wait for time to pass.
-        std::thread::park_timeout(Duration::from_millis(15));
-    }
-}
-
-/// A model that was trained once for all tests, and the features of all wines. Both are only read, or copied.
+/// A model that was trained once for all tests, and the features of all wines. Both are only read,
+/// or copied.
 fn prepared() -> &'static Path {
     static PREPARED: OnceLock<PathBuf> = OnceLock::new();
     PREPARED.get_or_init(|| {
-        forget_earlier_runs();
+        remove_earlier_runs();
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("prepared-{}", std::process::id()));
         let (models, features) = (folder.join("models"), folder.join("features.db"));
@@ -80,7 +54,7 @@ fn prepared() -> &'static Path {
             path(&features),
         ];
         for args in [train.as_slice(), load.as_slice()] {
-            let mut process = Process::start(args, &quiet).expect("the program starts");
+            let mut process = start(args, &quiet).expect("the program starts");
             let status = process.wait().expect("preparation ends");
             assert!(status.success(), "{args:?} failed:\n{}", process.output());
         }
@@ -88,8 +62,8 @@ fn prepared() -> &'static Path {
     })
 }
 
-/// A process cannot take its folder away at its end, since statics are not dropped; the next one does.
-fn forget_earlier_runs() {
+/// Statics are not dropped, so a process leaves its folder behind; the next one removes it.
+fn remove_earlier_runs() {
     let folders = std::fs::read_dir(env!("CARGO_TARGET_TMPDIR"))
         .into_iter()
         .flatten()
@@ -98,7 +72,7 @@ fn forget_earlier_runs() {
         let name = folder.file_name().to_string_lossy().into_owned();
         let pid = name.strip_prefix("prepared-");
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Two processes may clean up at once; what is left is the next one's.
+            // Two processes may clean up at once.
             let _ = std::fs::remove_dir_all(folder.path());
         }
     }
@@ -153,7 +127,7 @@ impl System {
             prepared().join("features.db"),
             data.path().join("features.db"),
         )?;
-        let explorer = Process::start(
+        let explorer = start(
             &[
                 "explorer",
                 "--listen",
@@ -189,7 +163,7 @@ impl System {
             feature_store: Some(feature_store),
             model_service: Some(model_service),
             gateway,
-            site: Site::new(urls)?,
+            site: Site::new(urls),
             kept: Vec::new(),
         };
         this.wait_ready()?;
@@ -224,7 +198,7 @@ pub(crate) fn feature_store(data: &TempDir, env: &[(&str, &str)]) -> Result<Proc
     feature_store_at("127.0.0.1:0", data, env)
 }
 
-/// The same where it was before it died.
+/// The same at an address that it had before.
 pub(crate) fn feature_store_at(
     address: &str,
     data: &TempDir,
@@ -240,7 +214,7 @@ pub(crate) fn feature_store_at(
         "--allow-faults",
         "--exit-with-parent",
     ];
-    Process::start(&args, env)
+    start(&args, env)
 }
 
 /// The model service with the prepared model.
@@ -255,7 +229,7 @@ pub(crate) fn model_service(feature_store: &str, env: &[(&str, &str)]) -> Result
         "--feature-store",
         feature_store,
     ];
-    Process::start(
+    start(
         &[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(),
         env,
     )
@@ -272,7 +246,7 @@ pub(crate) fn gateway(store: &str, model_service: &str, env: &[(&str, &str)]) ->
         "--model-service",
         model_service,
     ];
-    Process::start(
+    start(
         &[args.as_slice(), &["--allow-faults", "--exit-with-parent"]].concat(),
         env,
     )

@@ -1,23 +1,19 @@
-//! Requests to a running system, and what it tells of them.
+//! Requests to a running system, and the telemetry that they leave.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bytes::Bytes;
-use explorer::Trace;
 use explorer::tree;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use harness::{ExplorerApi, Trace, eventually, send};
+use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use telemetry::SpanRef;
-use telemetry::client::HttpClient;
-
-use super::{DEADLINE, eventually};
 
 /// A running system as a client meets it: addresses, requests and their traces.
 pub(crate) struct Site {
     pub(crate) urls: Urls,
-    client: HttpClient,
+    explorer: ExplorerApi,
 }
 
 /// Where the parts listen; empty for a part that is not there.
@@ -31,16 +27,16 @@ pub(crate) struct Urls {
     pub(crate) gateway: String,
 }
 
-/// An answer with what tests look at.
+/// An answer with a JSON body.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct JsonAnswer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
 
-impl Answer {
-    /// The trace that the answer names.
+impl JsonAnswer {
+    /// The span that the answer names in `traceresponse`.
     pub(crate) fn span(&self) -> SpanRef {
         let value = self.headers["traceresponse"]
             .to_str()
@@ -60,15 +56,15 @@ impl Answer {
 }
 
 impl Site {
-    pub(crate) fn new(urls: Urls) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(urls: Urls) -> Self {
+        Self {
+            explorer: ExplorerApi::new(urls.explorer.clone()),
             urls,
-            client: HttpClient::new()?,
-        })
+        }
     }
 
     /// `POST /v1/predictions` for wines.
-    pub(crate) fn predict(&self, data_ids: &[&str]) -> Result<Answer> {
+    pub(crate) fn predict(&self, data_ids: &[&str]) -> Result<JsonAnswer> {
         self.predict_with(data_ids, &[])
     }
 
@@ -77,7 +73,7 @@ impl Site {
         &self,
         data_ids: &[&str],
         headers: &[(&str, &str)],
-    ) -> Result<Answer> {
+    ) -> Result<JsonAnswer> {
         let body = json!({"model": "wine_quality", "data_ids": data_ids}).to_string();
         self.post(
             &format!("{}/v1/predictions", self.urls.gateway),
@@ -86,18 +82,12 @@ impl Site {
         )
     }
 
-    pub(crate) fn get(&self, url: &str) -> Result<Answer> {
+    pub(crate) fn get(&self, url: &str) -> Result<JsonAnswer> {
         self.send(Request::get(url).body(Bytes::new())?)
     }
 
-    /// The body of a GET as text.
-    pub(crate) fn text(&self, url: &str) -> Result<String> {
-        let answer = self.exchange(Request::get(url).body(Bytes::new())?)?;
-        Ok(String::from_utf8(answer.body().to_vec())?)
-    }
-
     /// A request without a body.
-    pub(crate) fn request(&self, method: Method, url: &str) -> Result<Answer> {
+    pub(crate) fn request(&self, method: Method, url: &str) -> Result<JsonAnswer> {
         self.send(
             Request::builder()
                 .method(method)
@@ -111,7 +101,7 @@ impl Site {
         url: &str,
         body: impl Into<Bytes>,
         headers: &[(&str, &str)],
-    ) -> Result<Answer> {
+    ) -> Result<JsonAnswer> {
         let mut request = Request::post(url).header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -119,22 +109,17 @@ impl Site {
         self.send(request.body(body.into())?)
     }
 
-    /// One request as it is, and the answer as it comes.
-    pub(crate) fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>> {
-        Ok(runtime().block_on(self.client.send(request, DEADLINE))?)
-    }
-
-    fn send(&self, request: Request<Bytes>) -> Result<Answer> {
-        let answer = self.exchange(request)?;
-        let body = serde_json::from_slice(answer.body()).unwrap_or(Value::Null);
-        Ok(Answer {
-            status: answer.status(),
-            headers: answer.headers().clone(),
-            body,
+    #[expect(clippy::unused_self, reason = "a test sends requests to its system")]
+    fn send(&self, request: Request<Bytes>) -> Result<JsonAnswer> {
+        let answer = exchange(request)?;
+        Ok(JsonAnswer {
+            status: StatusCode::from_u16(answer.status)?,
+            body: answer.json(),
+            headers: answer.headers,
         })
     }
 
-    /// The trace as soon as its outline is `expected`; what came instead fails the test.
+    /// Waits for the trace with the outline `expected`; the error shows what came instead.
     pub(crate) fn trace_with_outline(&self, trace_id: &str, expected: &str) -> Result<Trace> {
         let mut last = String::from("nothing");
         let found = eventually("the trace has its outline", || {
@@ -149,51 +134,31 @@ impl Site {
         Ok(trace)
     }
 
-    /// What the explorer holds of a trace now.
+    /// The trace as far as it has arrived.
     pub(crate) fn trace(&self, trace_id: &str) -> Result<Option<Trace>> {
-        let request = Request::get(format!("{}/api/traces/{trace_id}", self.urls.explorer))
-            .body(Bytes::new())?;
-        let answer = self.exchange(request)?;
-        match answer.status() {
-            StatusCode::OK => Ok(Some(Trace::from_otlp(answer.body())?)),
-            StatusCode::NOT_FOUND => Ok(None),
-            status => bail!("the explorer answers {status}"),
-        }
+        self.explorer.trace(trace_id)
     }
 
     /// Log records of a trace, once there are at least `count`.
     pub(crate) fn logs(&self, trace_id: &str, count: usize) -> Result<Vec<Value>> {
-        let url = format!("{}/api/logs?trace_id={trace_id}", self.urls.explorer);
         eventually("the log records arrive", || {
-            let logs = self.get(&url)?.body["logs"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
+            let logs = self.explorer.logs(&format!("trace_id={trace_id}"))?;
             Ok((logs.len() >= count).then_some(logs))
         })
     }
 
-    /// Names of all metrics, and with each the keys of its points' attributes.
+    /// The series of every metric, by its name.
     pub(crate) fn metrics(&self) -> Result<BTreeMap<String, Vec<Value>>> {
-        let names = self
-            .get(&format!("{}/api/metrics", self.urls.explorer))?
-            .body;
-        let names = names["metrics"].as_array().cloned().unwrap_or_default();
-        let mut found = BTreeMap::new();
-        for name in names.iter().filter_map(|metric| metric["name"].as_str()) {
-            let series = self
-                .get(&format!("{}/api/metrics?name={name}", self.urls.explorer))?
-                .body;
-            found.insert(
-                name.to_owned(),
-                series["series"].as_array().cloned().unwrap_or_default(),
-            );
-        }
-        Ok(found)
+        self.explorer.metrics()
     }
 }
 
-fn runtime() -> &'static tokio::runtime::Runtime {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("a runtime"))
+/// Sends a request as it is.
+pub(crate) fn exchange(request: Request<Bytes>) -> Result<harness::Answer> {
+    let (head, body) = request.into_parts();
+    let mut headers = Vec::new();
+    for (name, value) in &head.headers {
+        headers.push((name.as_str(), value.to_str()?));
+    }
+    send(head.method.as_str(), &head.uri.to_string(), &headers, &body)
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use harness::{Process, eventually};
 use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Process, System, eventually, model_service, path};
+use super::{System, model_service, path};
 
 /// A system with two model services, `primary` and `canary`, whose routes a test changes.
 pub(crate) struct Routed {
@@ -19,7 +20,7 @@ pub(crate) struct Routed {
 }
 
 impl Routed {
-    /// Two services in Rust: what is tested here is the gateway.
+    /// Two services in Rust, since only the gateway is tested here.
     pub(crate) fn start(env: &[(&str, &str)]) -> Result<Self> {
         let folder = TempDir::new()?;
         let file = folder.path().join("routes.toml");
@@ -52,7 +53,8 @@ impl Routed {
         })
     }
 
-    /// Writes the routes and waits until the gateway follows them; it is not started again. `canary` is a line of its section.
+    /// Writes the routes and waits until the running gateway follows them. `canary` is a line of
+    /// its section.
     pub(crate) fn route(&self, primary: u32, canary: &str, fail_over: bool) -> Result<()> {
         let text = format!(
             "[models.wine_quality]\nfail_over = {fail_over}\n\

@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use harness::{Process, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{PROGRAM, Process, Site, Urls, eventually, path, prepared};
+use super::{PROGRAM, Site, Urls, path, prepared, start};
 
 /// `throughline up` with the Python worker as the variant `canary`, on data of its own.
 pub(crate) struct PythonSystem {
@@ -29,19 +30,20 @@ impl Deref for PythonSystem {
 }
 
 const VARIABLES: [(&str, &str); 5] = [
-    // Telemetry leaves as soon as it can: tests wait for it.
+    // Tests wait for telemetry, so it is exported without delay.
     ("OTEL_BSP_SCHEDULE_DELAY", "30"),
     ("OTEL_BLRP_SCHEDULE_DELAY", "30"),
     ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
-    // Every look-up is one in the database, so that trees are the same whatever was asked for before.
+    // Without a cache every look-up reads the database, so that trees do not depend on earlier
+    // requests.
     ("FEATURE_STORE_CACHE_CAPACITY", "0"),
-    // Nothing is forgotten before it was looked at.
+    // Nothing is evicted before a test has read it.
     ("EXPLORER_MAX_BYTES", "268435456"),
 ];
 
 impl PythonSystem {
-    /// The one that all tests share that leave it as it is; its worker's model was trained by its first start. It ends with
-    /// this process.
+    /// The system shared by all tests that do not change it. Its first start trained the worker's
+    /// model. It ends with this process.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<(PythonSystem, Child)> = OnceLock::new();
         let (system, _) = SHARED.get_or_init(|| {
@@ -76,12 +78,12 @@ impl PythonSystem {
         Ok(Self {
             process,
             data: data.to_owned(),
-            site: Site::new(urls)?,
+            site: Site::new(urls),
         })
     }
 }
 
-/// A data folder for `up` that lacks nothing, with the models of both languages.
+/// A complete data folder for `up`, with the models of both languages.
 pub(crate) fn folder_with_both_models() -> Result<TempDir> {
     let folder = TempDir::new()?;
     copy_prepared(&PythonSystem::shared().data.join("models"), folder.path())?;
@@ -91,7 +93,7 @@ pub(crate) fn folder_with_both_models() -> Result<TempDir> {
 /// A first start trains two models, and Python has much to import.
 const START: Duration = Duration::from_mins(2);
 
-/// The address that `up` tells of a part.
+/// The address that `up` prints for a part.
 fn url(up: &Process, name: &str) -> Result<String> {
     up.wait_line_within(START, name, |line| {
         let mut words = line.split_whitespace();
@@ -115,7 +117,7 @@ pub(crate) fn up(data: &Path, more: &[&str], env: &[(&str, &str)]) -> Result<Pro
         args.extend([flag, "0"]);
     }
     args.extend_from_slice(more);
-    Process::start(&args, env)
+    start(&args, env)
 }
 
 /// The environment of the Python worker, made once and kept for later runs.
@@ -148,10 +150,10 @@ fn copy_prepared(models: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// Where the explorer of a system receives telemetry; only its log says so.
+/// Where the explorer of a system receives telemetry; only its log has it.
 fn otlp(data: &Path) -> Result<String> {
     let log = data.join("logs/explorer.log");
-    eventually("the explorer tells where it receives", || {
+    eventually("the explorer logs where it receives", || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let mut events = text
             .lines()
