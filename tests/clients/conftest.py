@@ -67,7 +67,7 @@ class Wine:
 
 @pytest.fixture(scope="session")
 def wines() -> list[Wine]:
-    """All wines of the data set, as its file has them."""
+    """All wines of the data set, in the order of its file."""
     with WINES.open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in rows[0] if name not in ("data_id", "quality")]
@@ -77,7 +77,7 @@ def wines() -> list[Wine]:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What plain JSON over plain HTTP answers, which a client has to come to, too."""
+    """The answer to plain JSON over plain HTTP, which each client must get, too."""
 
     version: str
     labels: list[str]
@@ -93,7 +93,7 @@ class Yardstick:
         self._headers = target.headers
 
     def __call__(self, data_ids: list[str]) -> Predicted:
-        """Return what is predicted for `data_ids`, checked to make sense."""
+        """Return the checked predictions for `data_ids`."""
         tensor = {"name": "data_id", "datatype": "BYTES", "shape": [len(data_ids)], "data": data_ids}
         answer = http.post(self._url, {"inputs": [tensor]}, self._headers)
         assert answer.status == 200, answer.body

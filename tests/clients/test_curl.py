@@ -25,12 +25,12 @@ def run(*arguments: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
-# It is not pinned: that of the machine has to do.
+# Not pinned: the one of the machine is used.
 pytestmark = pytest.mark.client("curl", version="the system's", against="feature store")
 
 
 def curl(*arguments: str, headers: dict[str, str]) -> tuple[Any, dict[str, list[str]]]:
-    """The answer's JSON and headers. Without `-H content-type` curl sends that of a form, which nobody here minds."""
+    """The answer's JSON and headers. Without `-H content-type` curl sends that of a form, which the services accept."""
     given = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
     body, _, written = run(*given, "--write-out", "\n%{header_json}", *arguments).rpartition("\n{")
     return json.loads(body), json.loads("{" + written)

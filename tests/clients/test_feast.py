@@ -33,7 +33,7 @@ VIEW = "wine_features"
 
 pytestmark = [
     pytest.mark.client("feast, online store `remote`", distribution="feast", against="feature store"),
-    # Feast and its libraries warn of themselves.
+    # Feast and its libraries raise warnings.
     pytest.mark.filterwarnings("default"),
 ]
 
@@ -131,7 +131,7 @@ def test_full_names(store: FeatureStore) -> None:
 
 @pytest.mark.call("write_to_online_store")
 def test_write(store: FeatureStore, wines: list[Wine], caller: Caller, explorer: Explorer) -> None:
-    """What is written is read, by the next request."""
+    """The next request reads what was written."""
     ids = [own("written-1"), own("written-2")]
     with caller.call("feast write") as call:
         store.write_to_online_store(VIEW, frame(wines[5:7], ids, datetime.now(UTC)))
@@ -153,7 +153,7 @@ def test_push(store: FeatureStore, wines: list[Wine]) -> None:
 
 @pytest.mark.call("null and outdated values")
 def test_null_and_outdated(store: FeatureStore, wines: list[Wine]) -> None:
-    """Feast's own server calls both PRESENT; ours tells them apart."""
+    """Feast's own server calls both PRESENT; ours does not."""
     now = datetime.now(UTC)
     with_null = frame(wines[:1], [own("null")], now)
     with_null["ph"] = [None]
@@ -168,7 +168,7 @@ def test_null_and_outdated(store: FeatureStore, wines: list[Wine]) -> None:
 
 @pytest.mark.call("written features are predicted from, at once")
 def test_predicted(system: System, store: FeatureStore, wines: list[Wine]) -> None:
-    """What Feast wrote, the gateway predicts from; what is missing or too old is told apart there, too."""
+    """The gateway predicts from what Feast wrote; a missing value and one that is too old are different there, too."""
     now = datetime.now(UTC)
     twin, null, outdated = own("twin"), own("untold"), own("forgotten")
     incomplete = frame(wines[:1], [null], now)
@@ -200,7 +200,7 @@ def test_materialize(store: FeatureStore, wines: list[Wine]) -> None:
 @pytest.mark.call("errors as Feast's own exceptions")
 def test_errors(system: System, store: FeatureStore, tmp_path: Path) -> None:
     if OLD:
-        # Its registry knows what there is; only a view that the server does not have comes so far as to be asked for.
+        # The client checks names against its registry; only a view that the server does not have reaches the server.
         other = FeatureView(
             name="other",
             entities=[store.get_entity("wine")],

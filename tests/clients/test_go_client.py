@@ -54,8 +54,8 @@ class Ran:
         lines = [line.split() for line in self.stdout.splitlines()]
         return [line for line in lines if line and line[0].startswith("wine-") and line[1] != "failed:"]
 
-    def told(self, name: str) -> str:
-        """Return what a line `name: …` says."""
+    def printed(self, name: str) -> str:
+        """Return the value of a line `name: …`."""
         return next(line.split(": ", 1)[1] for line in self.stdout.splitlines() if line.startswith(f"{name}: "))
 
 
@@ -86,7 +86,7 @@ def binary() -> Path:
 
 @pytest.fixture
 def client(binary: Path, system: System) -> "Client":
-    """The program, its telemetry sent where that of the system goes."""
+    """The program, with the system's collector."""
     return Client(binary, system)
 
 
@@ -130,7 +130,7 @@ def assert_go_began(trace: Trace) -> None:
 
 
 def test_it_is_clean(binary: Path) -> None:
-    """Formatted, vetted, and right by its own tests."""
+    """The program is formatted and vetted, and its own tests pass."""
     assert binary.is_file()
     gofmt = Path(go("env", "GOROOT").strip()) / "bin" / "gofmt"
     unformatted = subprocess.run([gofmt, "-l", SOURCE], capture_output=True, text=True, check=True)  # noqa: S603
@@ -144,7 +144,7 @@ def test_it_is_clean(binary: Path) -> None:
 def test_a_miss_is_one_trace_from_the_program_to_the_features(
     client: Client, system: System, explorer: Explorer, through: Target
 ) -> None:
-    """The values are the model's, and the program's span is the root of it all."""
+    """The values are the model's, and the program's span is the root."""
     data_ids = ["wine-1401", "wine-1402", "wine-1403"]
     ran = client("-fresh", "-variant", variant(through), *data_ids)
 
@@ -154,8 +154,8 @@ def test_a_miss_is_one_trace_from_the_program_to_the_features(
         assert float(row[2]) == pytest.approx(confidence, abs=1e-6)
         assert row[3:5] == [variant(through), "false"]
         assert int(row[5]) > 0
-    assert ran.told("Cache-Status") == "throughline; fwd=request; stored"
-    trace = explorer.wait(ran.told("Trace"), "feature-store", "POST /get-online-features")
+    assert ran.printed("Cache-Status") == "throughline; fwd=request; stored"
+    trace = explorer.wait(ran.printed("Trace"), "feature-store", "POST /get-online-features")
     assert_go_began(trace)
     (features,) = trace.find("feature-store", "POST /get-online-features")
     assert trace.servers(features) == through.services
@@ -171,8 +171,8 @@ def test_a_hit_needs_no_model(client: Client, explorer: Explorer, through: Targe
     assert (computed.status, stored.status) == (0, 0), computed.stderr + stored.stderr
     assert [row[4] for row in stored.rows] == ["true", "true"]
     assert [row[:4] for row in stored.rows] == [row[:4] for row in computed.rows]
-    assert stored.told("Cache-Status") == "throughline; hit"
-    trace = explorer.wait(stored.told("Trace"), "gateway", "POST /v1/predictions")
+    assert stored.printed("Cache-Status") == "throughline; hit"
+    trace = explorer.wait(stored.printed("Trace"), "gateway", "POST /v1/predictions")
     assert_go_began(trace)
     assert trace.services() == {"go-client", "gateway"}
 
@@ -192,7 +192,7 @@ def test_the_open_inference_protocol_passes_through(
     (row,) = ran.rows
     assert (row[0], row[1]) == ("wine-1406", label)
     assert float(row[2]) == pytest.approx(confidence, abs=1e-6)
-    trace = explorer.wait(ran.told("Trace"), "feature-store", "POST /get-online-features")
+    trace = explorer.wait(ran.printed("Trace"), "feature-store", "POST /get-online-features")
     assert_go_began(trace)
     (features,) = trace.find("feature-store", "POST /get-online-features")
     assert trace.servers(features) == through.services
@@ -200,8 +200,8 @@ def test_the_open_inference_protocol_passes_through(
 
 @pytest.mark.call("problem+json of /v1, error of /v2")
 @pytest.mark.parametrize("protocol", [(), ("-oip",)], ids=["v1", "oip"])
-def test_errors_are_told_and_in_the_trace(client: Client, explorer: Explorer, protocol: tuple[str, ...]) -> None:
-    """What the gateway says reaches the user, with a trace whose root is marked."""
+def test_errors_are_in_answer_and_trace(client: Client, explorer: Explorer, protocol: tuple[str, ...]) -> None:
+    """The gateway's message reaches the user, and the root of the trace has the error."""
     ran = client(*protocol, "-model", "nonsense", "wine-0001")
 
     assert ran.status == 1
@@ -228,9 +228,9 @@ def test_a_user_stays_with_a_variant(client: Client) -> None:
 
 
 def test_without_telemetry_the_gateway_begins_the_trace(client: Client, explorer: Explorer) -> None:
-    """A program that is not traced still learns which trace its request became."""
+    """A program without tracing still gets the trace id of its request."""
     ran = client("-fresh", "-variant", variant(GATEWAY), "wine-1427", environment={"OTEL_SDK_DISABLED": "true"})
     assert ran.status == 0, ran.stderr
-    trace = explorer.wait(ran.told("Trace"), "feature-store", "POST /get-online-features")
+    trace = explorer.wait(ran.printed("Trace"), "feature-store", "POST /get-online-features")
     (root,) = trace.roots()
     assert root.service == "gateway"

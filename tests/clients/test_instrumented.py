@@ -1,4 +1,4 @@
-"""What most Python programs call with: requests and httpx, traced by OpenTelemetry's instrumentations alone."""
+"""requests and httpx, which most Python programs use, traced by OpenTelemetry's instrumentations alone."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,7 @@ from harness.traces import Explorer, Trace
 LOOKUP = ("feature-store", "POST /get-online-features")
 TIMEOUT = 20
 
-# Method, address, JSON, headers to the answer of either library.
+# From method, URL, JSON and headers to the answer of either library.
 Send = Callable[[str, str, Any, Mapping[str, str]], Any]
 
 

@@ -39,7 +39,7 @@ class Client:
         return lambda *args, **named: self._runner.run(method(*args, **named), context=copy_context())
 
     def end(self) -> None:
-        """Close the connections, and the loop that they live in."""
+        """Close the connections and their loop."""
         self._runner.run(self._client.close())
         self._runner.close()
 

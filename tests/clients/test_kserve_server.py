@@ -1,4 +1,4 @@
-"""A model server that nobody here wrote, KServe's, as a variant behind the gateway: examples/kserve-server.
+"""A model server of others, KServe's, as a variant behind the gateway: examples/kserve-server.
 
 The gateway of these tests is one more, beside that of the running system: it has routes of its own.
 """
@@ -34,7 +34,7 @@ SERVICE = "kserve-model-server"
 INFER = f"/v2/models/{MODEL}/infer"
 # KServe, scikit-learn and the instrumentation are read first.
 START_DEADLINE = 120.0
-# What gives the probabilities of wines.
+# From wines to their probabilities.
 Predict = Callable[[list["Wine"]], list[list[float]]]
 
 
@@ -99,7 +99,7 @@ def run(*command: str, stdin: str | None = None, folder: Path | None = None) -> 
 def started(
     command: list[str], settings: Mapping[str, str], log: Path, listening: str
 ) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """Start a server, wait for the line of its log that tells the address, and stop it in the end."""
+    """Start a server, wait for the line of its log with the address, and stop it in the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - the programs under test
@@ -225,14 +225,14 @@ def test_a_miss_is_the_models_own_answer_in_one_trace(
     (sent,) = trace.find("gateway", "POST")
     assert server.parent_id == sent.span_id
     (edge,) = trace.find("gateway", "POST /v1/predictions")
-    # KServe names no span of its own, so what is named is the request that had it computed.
+    # KServe names no span of its own, so the link points to the request that caused the computation.
     computed_by = {"trace_id": call.trace_id, "span_id": edge.span_id}
     assert all(entry["computed_by"] == computed_by for entry in answer.json()["predictions"])
     assert (edge.attributes["ml.model_name"], edge.attributes["ml.variant"]) == (MODEL, "kserve")
 
 
 def test_the_gateway_caches_for_it(gateway: str, caller: Caller, explorer: Explorer) -> None:
-    """The second request is a hit and asks nobody; that of another variant is none."""
+    """The second request is a hit without a call; a request for another variant is not."""
     first = ask(gateway, ["wine-0101", "wine-0102"]).json()["predictions"]
     with caller.call("kserve, a hit") as call:
         answer = ask(gateway, ["wine-0101", "wine-0102"], call)
@@ -249,7 +249,7 @@ def test_the_gateway_caches_for_it(gateway: str, caller: Caller, explorer: Explo
 
 
 def test_the_choice_is_an_event(gateway: str, caller: Caller, explorer: Explorer) -> None:
-    """A forced variant is told as the conventions for feature flags say."""
+    """A forced variant is logged by the conventions for feature flags."""
     with caller.call("kserve, forced") as call:
         assert ask(gateway, ["wine-0103"], call).status == 200
     (event,) = logs(explorer, call.trace_id, "feature_flag.evaluation")
@@ -259,7 +259,7 @@ def test_the_choice_is_an_event(gateway: str, caller: Caller, explorer: Explorer
 
 
 def test_without_weight_it_gets_no_traffic(gateway: str) -> None:
-    """Who does not ask for it does not get it."""
+    """Only a request that forces the variant gets it."""
     entries = ask(gateway, [f"wine-{number:04}" for number in range(201, 301)], force=None).json()["predictions"]
     assert {entry["variant"] for entry in entries} == {"primary"}
 
@@ -278,7 +278,7 @@ READS = ["", "/ready", "/versions/1", "/versions/1/ready", "/config"]
 
 @pytest.mark.parametrize("path", READS)
 def test_reads_of_the_model_pass_through_as_they_are(gateway: str, kserve: str, path: str) -> None:
-    """They are answered by the forced variant, byte for byte, errors too."""
+    """The forced variant answers them, byte for byte, errors too."""
     path = f"/v2/models/{MODEL}{path}"
     through, direct = http.get(f"{gateway}{path}", {"baggage": "ml.variant=kserve"}), http.get(f"{kserve}{path}")
     assert (through.status, through.headers["content-type"]) == (direct.status, direct.headers["content-type"])
@@ -287,7 +287,7 @@ def test_reads_of_the_model_pass_through_as_they_are(gateway: str, kserve: str, 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/", "/v2/health/live", "/v2/health/ready", "/v2/models"])
 def test_reads_of_the_server_pass_through_too(gateway: str, kserve: str, path: str) -> None:
-    """A client that forces the variant on all its calls hears of its server, without KServe's redirect of /v2/."""
+    """A client that forces the variant gets the metadata of its server, without KServe's redirect of /v2/."""
     through, direct = (
         http.get(f"{gateway}{path}", {"baggage": "ml.variant=kserve"}),
         http.get(kserve + path.rstrip("/")),
@@ -351,7 +351,7 @@ def infer(url: str, data_ids: list[str]) -> list[dict[str, str]]:
     return [{"data_id": data_id, "label": label} for data_id, label in zip(data_ids, labels, strict=True)]
 
 
-def test_when_it_is_gone_the_cause_is_told_and_the_primary_answers(
+def test_when_it_is_gone_the_cause_is_logged_and_the_primary_answers(
     python: Path, model: Path, system: System, caller: Caller, explorer: Explorer, tmp_path: Path
 ) -> None:
     """A killed server: a clean error, its cause in the trace, stored predictions and the other variant still there."""
@@ -374,9 +374,9 @@ def test_when_it_is_gone_the_cause_is_told_and_the_primary_answers(
     (edge,) = trace.find("gateway", "POST /v1/predictions")
     assert edge.failed
     assert edge.attributes["error.type"] == "model_unavailable"
-    told = " ".join(event["exception.stacktrace"] for event in logs(explorer, call.trace_id, "exception"))
-    assert "the model service cannot be reached" in told
-    assert "Connection refused" in told
+    stack_traces = " ".join(event["exception.stacktrace"] for event in logs(explorer, call.trace_id, "exception"))
+    assert "the model service cannot be reached" in stack_traces
+    assert "Connection refused" in stack_traces
     (entry,) = stored.json()["predictions"]
     assert (entry["variant"], entry["cached"]) == ("kserve", True)
     (entry,) = primary.json()["predictions"]
@@ -395,14 +395,14 @@ TENSOR = {"name": "data_id", "datatype": "BYTES", "shape": [1], "data": ["wine-0
         ({"inputs": [{**TENSOR, "shape": [0], "data": []}]}, 400, "error"),
         ({"inputs": [{**TENSOR, "name": "x"}]}, 400, "error"),
         ({"inputs": [{"name": "features", "datatype": "FP32", "shape": [1, 11], "data": [1]}]}, 400, "error"),
-        # FastAPI's own words, not the protocol's.
+        # A message of FastAPI, not of the protocol.
         ({"inputs": [{"name": "data_id", "datatype": "BYTES", "data": ["wine-0001"]}]}, 422, "detail"),
         ({"parameters": {"timeout": None}, "inputs": [TENSOR]}, 422, "detail"),
         (b"{", 422, "detail"),
     ],
 )
 def test_what_kserve_answers(kserve: str, body: object, status: int, key: str) -> None:
-    """What the README of the example says of this server is so: statuses and forms of errors."""
+    """Statuses and forms of errors are as the README of the example describes them."""
     answer = http.post(f"{kserve}{INFER}", body)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/json"), answer.body
     assert key in answer.json()
@@ -445,7 +445,7 @@ def test_what_kserve_leaves_out(kserve: str) -> None:
 def test_a_feature_store_that_is_away_is_a_503(
     python: Path, model: Path, system: System, caller: Caller, explorer: Explorer, tmp_path: Path
 ) -> None:
-    """The server says so in a status that a client may try again, and in the trace; other rows are still predicted."""
+    """The answer has a status that a client may retry, the trace has the cause, and other rows are still predicted."""
     nowhere = System(**{**vars(system), "feature_store": "http://127.0.0.1:9"})
     row = {"name": "features", "datatype": "FP32", "shape": [1, 11], "data": [7.4] * 11}
     with serving(python, model, nowhere, tmp_path) as (kserve, _):

@@ -27,12 +27,12 @@ def test_openapi(system: System, tmp_path: Path) -> None:
         "--report-json-path=report.json",
         "--no-color",
     ]
-    # It leaves files where it runs.
+    # It writes files into the current folder.
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603
     assert run.returncode == 0, f"{run.stdout}\n{run.stderr}"
-    # It has no complaint also when it could do nothing.
+    # It succeeds also if it could test nothing.
     described = http.get(f"{system.gateway}/openapi.json").json()["paths"]
     operations = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
     tested = json.loads((tmp_path / "report.json").read_text())["operations"]["tested"]
-    # It does not test where it read the document.
+    # It does not test the path of the document.
     assert tested == len(operations - {"GET /openapi.json"})

@@ -24,7 +24,7 @@ LOOKUP = ("feature-store", "POST /get-online-features")
 
 
 class Aio:
-    """The aio client with the manners of the sync one, so that both take the same tests."""
+    """The aio client with the interface of the sync one, so that the same tests run on both."""
 
     def __init__(self, address: str, verbose: bool) -> None:
         self._runner = asyncio.Runner()
@@ -40,7 +40,7 @@ class Aio:
         return lambda *args, **named: self._runner.run(method(*args, **named))
 
     def close(self) -> None:
-        """Close the connections, and the loop that they live in."""
+        """Close the connections and their loop."""
         self._runner.run(self._client.close())
         self._runner.close()
 
@@ -109,7 +109,7 @@ def check(result: Any, ids: list[str], yardstick: Yardstick) -> None:
 
 
 def check_trace(trace: Trace, target: Target) -> None:
-    """The request went from the caller to the feature store in one trace, by the way that was asked for."""
+    """The request went from the caller to the feature store in one trace, through the services of the target."""
     (lookup,) = trace.find(*LOOKUP)
     assert trace.servers(lookup) == target.services
     assert trace.services() == {"client", *target.services}
@@ -149,7 +149,7 @@ def test_features(
     explorer: Explorer,
     binary: bool,
 ) -> None:
-    """Features that the caller brings lead to what those of the feature store lead to, and ask nobody for any."""
+    """Features of the caller give the same predictions as those of the feature store, without a look-up."""
     chosen = [wine for wine in wines if wine.data_id in IDS]
     with caller.call("triton features") as call:
         result = client.infer(MODEL, [features(chosen, binary)], headers=call.headers | target.headers)
@@ -203,7 +203,7 @@ def test_compressed_answer(
     check(result, ids, yardstick)
     # A verbose client prints the headers of the answer, which it gives no other access to.
     encoding = re.search(r"content-encoding'(?:,|:) '(\w+)'", capsys.readouterr().out, re.IGNORECASE)
-    # Compression is the client's wish, not its right: the worker in Python knows gzip only.
+    # A server may ignore the client's preference: the worker in Python knows gzip only.
     assert (encoding and encoding[1]) == (None if target.python and algorithm == "deflate" else algorithm)
 
 
@@ -333,7 +333,7 @@ def test_refusals(client: Any, target: Target, refusal: str) -> None:
 
 @pytest.mark.call("extensions that are not offered: statistics, load, shared memory")
 def test_extensions(client: Any, target: Target) -> None:
-    """The server does not claim them, and a client that tries all the same gets words."""
+    """The server does not claim them, and a client that tries gets an error message."""
     headers = target.headers
     tries: list[Callable[[], object]] = [
         lambda: client.get_inference_statistics(MODEL, headers=headers),
@@ -351,7 +351,7 @@ def test_extensions(client: Any, target: Target) -> None:
 
 @pytest.mark.call("faults behind the service: 503, and 504 by the client's `timeout`")
 def test_faults(client: Any, target: Target) -> None:
-    """What goes wrong at the feature store comes to the caller as an error of the protocol, with words."""
+    """A failure of the feature store reaches the caller as an error of the protocol, with a message."""
 
     def infer(fault: str, **named: Any) -> InferenceServerException:
         baggage = ",".join(filter(None, [target.headers.get("baggage"), f"fault=feature-store:{fault}"]))
@@ -368,7 +368,7 @@ def test_faults(client: Any, target: Target) -> None:
 
 @pytest.mark.call("a variant that does not exist is refused")
 def test_unknown_variant(make: Make, system: System, edge: Target) -> None:
-    """The header that chooses a variant is never taken for a wish."""
+    """An unknown variant in the header is an error, not a hint."""
     del edge
     client = make(urlsplit(system.gateway).netloc, False)
     with pytest.raises(InferenceServerException, match="nobody") as caught:
@@ -382,7 +382,7 @@ def test_unknown_variant(make: Make, system: System, edge: Target) -> None:
 def test_async_infer(
     system: System, url: str, target: Target, wines: list[Wine], caller: Caller, explorer: Explorer
 ) -> None:
-    """The greenlets of the sync client: each answer belongs to its own request."""
+    """The sync client uses greenlets: each answer belongs to its own request."""
     del system
     client = sync_http.InferenceServerClient(urlsplit(url).netloc, concurrency=20)
     yardstick = Yardstick(url, target)

@@ -1,4 +1,4 @@
-"""Plain HTTP by the standard library: the yardstick that the clients are held against, instrumented by nothing."""
+"""Plain HTTP by the standard library without instrumentation: clients are compared with it."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What each test found, collected for the table in docs/clients.md. Nobody writes a result by hand."""
+"""The results of the tests, collected for the table in docs/clients.md."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def _result(item: pytest.Item, report: pytest.TestReport) -> Result | None:
 
 def _outcome(report: pytest.TestReport) -> tuple[str, str]:
     if hasattr(report, "wasxfail"):
-        # A test that was expected to fail and passed says that the table's reason is out of date.
+        # A test that passed although it was expected to fail: the reason in the table is out of date.
         outcome = "failed" if report.outcome == "passed" else "xfailed"
         return outcome, str(report.wasxfail).removeprefix("reason: ")
     if report.outcome == "skipped" and isinstance(report.longrepr, tuple):

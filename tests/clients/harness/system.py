@@ -40,7 +40,7 @@ def python_environment() -> Path | None:
 
 
 def has_python() -> bool:
-    """Tell whether the system has a Python model service; known before it is started."""
+    """Return whether the system has a Python model service; known before it is started."""
     return bool(os.environ.get("THROUGHLINE_MODEL_SERVICE_PYTHON_URL")) or python_environment() is not None
 
 
@@ -104,7 +104,7 @@ def _up(folder: Path) -> Iterator[System]:
 
 
 def _guard(pid: int) -> "subprocess.Popen[bytes]":
-    """Start what stops the system when pytest is killed: its standard input ends then."""
+    """Start a process that stops the system when pytest is killed and its standard input ends."""
     script = 'read -r _; kill -INT "$1"'
     return subprocess.Popen(  # noqa: S603 - a constant script
         ["/bin/sh", "-c", script, "sh", str(pid)], stdin=subprocess.PIPE, process_group=0
@@ -139,7 +139,7 @@ def _url(log: Path, event: str) -> str | None:
     if not log.exists():
         return None
     for line in log.read_text().splitlines():
-        # The last line may be half written, and what is no log line is none.
+        # The last line may be half written, and a line may be no log record.
         if f'"{event}"' in line and line.endswith("}"):
             return str(json.loads(line)["url"])
     return None
@@ -151,7 +151,7 @@ def _stop(process: "subprocess.Popen[bytes]", screen: Path) -> None:
     try:
         status = process.wait(STOP_DEADLINE)
     except subprocess.TimeoutExpired:
-        # Its parts stop by themselves when it is gone: they hold the other end of its pipes.
+        # Its parts stop when it has ended, since they hold the other end of its pipes.
         process.kill()
         status = process.wait()
     if status != 0:

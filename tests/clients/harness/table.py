@@ -1,4 +1,4 @@
-"""The table of docs/clients.md, from what the tests found: written with UPDATE_DOCS=1, compared without.
+"""The table of docs/clients.md, from the results of the tests: written with UPDATE_DOCS=1, compared without.
 
 `python -m harness.table DOCUMENT RESULTS`.
 """
@@ -38,7 +38,7 @@ def render(results: Iterable[Result]) -> str:
 
 
 def _verdict(calls: dict[str, set[tuple[str, str]]]) -> str:
-    """Tell how many calls did what they should, and of the others, why not."""
+    """Return how many calls worked, and why the others did not."""
     good = [call for call, outcomes in calls.items() if all(outcome == "passed" for outcome, _ in outcomes)]
     words = [f"{len(good)} of {len(calls)} pass"]
     for call in sorted(set(calls) - set(good)):
@@ -50,7 +50,7 @@ def _verdict(calls: dict[str, set[tuple[str, str]]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the table into the document, or tell that the document has another."""
+    """Write the table into the document, or fail if the document has another."""
     document, folder = (Path(argument) for argument in arguments)
     text = document.read_text()
     before, _, rest = text.partition(BEGIN)

@@ -1,4 +1,4 @@
-"""What a client of the Open Inference Protocol can be pointed at, and what a request then passes."""
+"""The servers of the Open Inference Protocol, and the services that a request passes on its way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Target:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return what chooses this target, made anew each time: tritonclient writes into what it is given."""
+        """Return the headers that choose this target, new each time, since tritonclient changes its argument."""
         return {} if self.variant is None else {"baggage": f"ml.variant={self.variant}"}
 
     @property
@@ -33,7 +33,7 @@ class Target:
         return ["gateway"] * self.through_gateway + [self.service, "feature-store"]
 
     def url(self, system: System) -> str:
-        """Return where the client has to go."""
+        """Return the URL for the client."""
         if self.through_gateway:
             return system.gateway
         if self.python:

@@ -1,4 +1,4 @@
-"""Traces as the explorer holds them, and what a test asks of one."""
+"""Traces of the explorer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Trace:
         return passed[::-1]
 
     def complete(self) -> bool:
-        """Tell whether there is one root and no orphan."""
+        """Return whether there is one root and no orphan."""
         return len(self.roots()) == 1 and not self.orphans()
 
     def __str__(self) -> str:

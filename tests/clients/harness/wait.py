@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline: nothing here sleeps and hopes."""
+"""Waits for a condition, with a deadline."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def until(what: str, probe: Callable[[], T | None], deadline: float = DEADLINE) -> T:
-    """Return what `probe` finds, asking again until it is something; fail with `what` after `deadline` seconds."""
+    """Call `probe` until it returns something, and return that; fail with `what` after `deadline` seconds."""
     end = time.monotonic() + deadline
     while (found := probe()) is None:
         if time.monotonic() > end:
