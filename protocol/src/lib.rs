@@ -5,11 +5,13 @@
 
 #![warn(missing_docs)]
 
-mod code;
+mod error_code;
 pub mod feast;
 pub mod oip;
+mod row_error_code;
 
-pub use code::{ErrorCode, RowErrorCode};
+pub use error_code::ErrorCode;
+pub use row_error_code::RowErrorCode;
 
 /// Reads a body that must be a JSON object.
 ///
@@ -22,16 +24,4 @@ pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_
         ));
     }
     serde_json::from_slice(body)
-}
-
-/// An error and its causes in one line: each `Display` says only its own part, so a reader needs them all.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

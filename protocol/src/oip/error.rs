@@ -3,11 +3,11 @@
 //! Policy: `Display` never repeats data of the request beyond names of tensors, so that it can be answered and logged.
 
 use std::borrow::Cow;
-use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 
 use super::Datatype;
+use crate::ErrorCode;
 
 /// A body that is not what it should be; a server answers it with 400.
 #[derive(Debug, thiserror::Error)]
@@ -182,27 +182,27 @@ pub enum EncodeError {
 pub struct ErrorBody {
     /// A sentence for people.
     pub error: String,
-    /// A stable word for programs, such as `not_found`.
+    /// The word of an [`ErrorCode`]; other servers of the protocol may send any word or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'static, str>>,
-    /// The trace in which it happened, 32 hex digits.
+    /// The trace of the request, 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
 impl ErrorBody {
     /// A body with a text and a code.
-    pub fn new(error: impl Into<String>, code: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(error: impl Into<String>, code: ErrorCode) -> Self {
         Self {
             error: error.into(),
-            code: Some(code.into()),
+            code: Some(Cow::Borrowed(code.as_str())),
             trace_id: None,
         }
     }
 
-    /// A body whose text is the error and its causes, joined with colons.
-    pub fn from_error(error: &dyn Error, code: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(crate::chain(error), code)
+    /// The code, if it is one of ours.
+    pub fn known_code(&self) -> Option<ErrorCode> {
+        ErrorCode::parse(self.code.as_deref()?)
     }
 
     /// The JSON text.

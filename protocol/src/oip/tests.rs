@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
+use crate::ErrorCode;
 
 fn decode(body: &str) -> Result<InferRequest, DecodeError> {
     InferRequest::decode(&Bytes::copy_from_slice(body.as_bytes()), None)
@@ -541,13 +542,14 @@ fn bodies_of_the_reads() {
 }
 
 #[test]
-fn errors_tell_their_causes() {
-    let error = decode("{").unwrap_err();
-    let body = ErrorBody::from_error(&error, "bad_request");
-    let text = "the body is not an Open Inference Protocol message: EOF while parsing an object at line 1 column 1";
-    assert_eq!(body.error, text);
+fn error_bodies() {
+    let body = ErrorBody::new("the model is unknown", ErrorCode::UnknownModel);
     let json: serde_json::Value = serde_json::from_slice(&body.to_json()).unwrap();
-    assert_eq!(json, json!({"error": text, "code": "bad_request"}));
+    assert_eq!(
+        json,
+        json!({"error": "the model is unknown", "code": "unknown_model"})
+    );
+    assert_eq!(body.known_code(), Some(ErrorCode::UnknownModel));
     let foreign: ErrorBody = serde_json::from_str(r#"{"error":"x"}"#).unwrap();
     assert_eq!(
         foreign,
@@ -557,6 +559,9 @@ fn errors_tell_their_causes() {
             trace_id: None
         }
     );
+    let foreign: ErrorBody = serde_json::from_str(r#"{"error":"x","code":"y"}"#).unwrap();
+    assert_eq!(foreign.code.as_deref(), Some("y"));
+    assert_eq!(foreign.known_code(), None);
 }
 
 /// Lets one closure print bodies of several types.
