@@ -1,7 +1,9 @@
-//! The compute threads: tasks come in through a bounded queue, results go out through a oneshot each.
+//! The compute threads: tasks come in through a bounded queue, results go out through a oneshot
+//! each.
 //!
-//! Models block the thread that they run on, so they do not run on Tokio's. A task is the batch of one request; batching
-//! across requests would take several tasks in [`next`] and answer each with its part of the result.
+//! Models block the thread that they run on, so they do not run on Tokio's. A task is the batch of
+//! one request; batching across requests would take several tasks in [`next`] and answer each with
+//! its part of the result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -82,7 +84,8 @@ impl Engine {
         Ok(Self { queue })
     }
 
-    /// Queues the task and waits for its result. Dropping the future cancels the task unless it has begun.
+    /// Queues the task and waits for its result. Dropping the future cancels the task unless it has
+    /// begun.
     pub(crate) async fn compute(&self, task: ComputeTask) -> Result<ComputeOutput, EngineError> {
         let (answer, result) = oneshot::channel();
         let remaining = task.deadline.remaining();
@@ -117,8 +120,8 @@ impl EngineError {
     }
 }
 
-/// The next task that a request still waits for. One thread waits in the channel and the others for the lock, which is
-/// free during a computation.
+/// The next task that a request still waits for. One thread waits in the channel and the others for
+/// the lock, which is free during a computation.
 fn next(tasks: &Mutex<Receiver<QueuedTask>>) -> Option<QueuedTask> {
     loop {
         let queued = tasks.lock().recv().ok()?;
@@ -140,7 +143,8 @@ fn execute(queued: QueuedTask) {
         answer,
     } = queued;
     let begin = Instant::now();
-    // A panic fails one request and must not end the thread. The caller learns of it from the dropped `answer`.
+    // A panic fails one request and must not end the thread. The caller learns of it from the
+    // dropped `answer`.
     let outcome = catch_unwind(AssertUnwindSafe(|| infer(&task)));
     if let Ok(result) = outcome {
         let output = result.map(|probabilities| ComputeOutput {

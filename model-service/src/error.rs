@@ -1,7 +1,8 @@
 //! The errors of requests, and the only status codes of this crate.
 //!
-//! Policy: the client gets `{"error": …, "code": …, "trace_id": …}` with a sentence that repeats none of its data except
-//! names. The telemetry layer also gets 5xx errors with their causes. 429 and 503 come with `Retry-After`.
+//! Policy: the client gets `{"error": …, "code": …, "trace_id": …}` with a sentence that repeats
+//! none of its data except names. The telemetry layer also gets 5xx errors with their causes. 429
+//! and 503 come with `Retry-After`.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

@@ -22,7 +22,8 @@ impl FeatureRows {
         }
     }
 
-    /// The rows of a tensor \[n, width\]. The usual case, no value missing, keeps the tensor's memory.
+    /// The rows of a tensor \[n, width\]. The usual case, no value missing, keeps the tensor's
+    /// memory.
     pub(crate) fn from_values(values: Vec<f32>, width: usize) -> Self {
         let count = values.len() / width;
         if values.iter().all(|value| value.is_finite()) {

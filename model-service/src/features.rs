@@ -49,7 +49,8 @@ impl FeatureStore {
         }
     }
 
-    /// The features of `ids` in the order of the model. An entity without all of them is a row with an error.
+    /// The features of `ids` in the order of the model. An entity without all of them is a row with
+    /// an error.
     pub(crate) async fn lookup(
         &self,
         manifest: &Manifest,
@@ -115,7 +116,8 @@ fn rows(
     Ok(rows)
 }
 
-/// The error of a row as a whole. Single missing values become NaN, which [`FeatureRows::push`] checks.
+/// The error of a row as a whole. Single missing values become NaN, which [`FeatureRows::push`]
+/// checks.
 fn row_error(columns: &[&FeatureColumn], row: usize) -> Option<RowErrorCode> {
     let mut statuses = columns.iter().map(|column| column.statuses[row]);
     if statuses.clone().all(|status| status == Status::NotFound) {

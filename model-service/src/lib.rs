@@ -1,5 +1,5 @@
-//! The model service: an Open Inference Protocol V2 server. It looks features up, computes Candle models on threads of
-//! their own, and trains them.
+//! The model service: an Open Inference Protocol V2 server. It looks features up, computes Candle
+//! models on threads of their own, and trains them.
 
 pub mod candle;
 mod config;

@@ -64,7 +64,8 @@ impl Predictor {
         let span = start_span(loaded, &self.variant, &features, data_id);
         let values = std::mem::take(&mut features.values);
         let rows = span.in_scope(|| preprocess(loaded, values, &call));
-        // `FeatureRows` has whole rows of the model's width, and a model without features is not loaded.
+        // `FeatureRows` has whole rows of the model's width, and a model without features is not
+        // loaded.
         let rows = rows.ok_or(EngineError::Panicked)?;
         let task = ComputeTask {
             model: loaded.model.clone(),

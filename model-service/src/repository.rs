@@ -1,8 +1,10 @@
-//! The model repository: `<root>/<name>/<version>/{manifest.json, model.safetensors}` on a file system.
+//! The model repository: `<root>/<name>/<version>/{manifest.json, model.safetensors}` on a file
+//! system.
 //!
-//! A version is written whole or not at all and never changes afterwards, so readers need no lock and several services
-//! can read one volume. The Python worker writes its versions into the same folders and continues the same count, so a
-//! number means one version of a model in whichever language. Each service skips the versions of the other.
+//! A version is written whole or not at all and never changes afterwards, so readers need no lock
+//! and several services can read one volume. The Python worker writes its versions into the same
+//! folders and continues the same count, so a number means one version of a model in whichever
+//! language. Each service skips the versions of the other.
 
 mod index;
 mod load;

@@ -22,11 +22,12 @@ use crate::repository::ModelRepository;
 use crate::{Config, PART};
 use infer::InferState;
 
-/// Smaller answers fit into one packet anyway, and compressing them would cost more than a small model's inference.
+/// Smaller answers fit into one packet anyway, and compressing them would cost more than a small
+/// model's inference.
 const COMPRESS_FROM: u64 = 1024;
 
-/// The router of the service. The health routes are outside of tracing and limits, because probes are frequent and need
-/// answers under load, too.
+/// The router of the service. The health routes are outside of tracing and limits, because probes
+/// are frequent and need answers under load, too.
 pub(crate) fn build(
     config: &Config,
     repository: Arc<ModelRepository>,
@@ -65,8 +66,8 @@ pub(crate) async fn refresh(
     let reader = Arc::clone(repository);
     let task = telemetry::task::spawn_blocking(move || reader.refresh());
     let any_ready = task.await.map_err(io::Error::other)??;
-    // Readiness latches: a version that was removed by mistake belongs into the log and the detail, and is no reason for
-    // a restart.
+    // Readiness latches: a version that was removed by mistake belongs into the log and the detail,
+    // and is no reason for a restart.
     if any_ready {
         health.ready(true);
     }

@@ -273,7 +273,8 @@ async fn an_unreachable_feature_store_is_503() {
     assert_eq!(json_of(response).await["code"], "feature_store_unavailable");
 }
 
-/// Valid bodies with bytes changed, cut, doubled and inserted: each is answered with success or a client error.
+/// Valid bodies with bytes changed, cut, doubled and inserted: each is answered with success or a
+/// client error.
 #[tokio::test]
 async fn no_malformed_request_is_a_server_error() {
     let router = router_of(mlp());

@@ -1,4 +1,5 @@
-//! Training of `wine_quality`: from the CSV file to a new version in the model repository, as one trace.
+//! Training of `wine_quality`: from the CSV file to a new version in the model repository, as one
+//! trace.
 
 mod data;
 mod error;
@@ -28,7 +29,8 @@ use crate::repository::{
 
 /// About one row in this many goes to the validation part.
 const PARTS: u64 = 5;
-/// The SDK's default limit of events on a span; longer trainings record every second epoch, every third, and so on.
+/// The SDK's default limit of events on a span; longer trainings record every second epoch, every
+/// third, and so on.
 const MAX_EVENTS: usize = 128;
 
 /// What to train, on which data, into which repository.
@@ -243,7 +245,8 @@ impl Run<'_> {
         }
     }
 
-    /// Records the result on the span, in the metrics, and as the log record that the dashboards of trainings read.
+    /// Records the result on the span, in the metrics, and as the log record that the dashboards of
+    /// trainings read.
     fn record_result(&self, span: &Span, manifest: &Manifest, duration: Duration) {
         let metrics = &manifest.metrics;
         span.set(attr::ML_MODEL_VERSION, manifest.version.clone());
@@ -288,7 +291,8 @@ fn epoch_attributes(epoch: &Epoch) -> Vec<KeyValue> {
     ]
 }
 
-/// Accuracy on the validation part of a model that always answers the training part's most frequent class.
+/// Accuracy on the validation part of a model that always answers the training part's most frequent
+/// class.
 fn majority_baseline(split: &Split) -> f64 {
     let majority = u32::from(share(&split.training, 1) >= share(&split.training, 0));
     share(&split.validation, majority)

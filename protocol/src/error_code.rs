@@ -1,6 +1,8 @@
-//! The stable codes of failed requests. One fault has one code, in every service and in both languages.
+//! The stable codes of failed requests. One fault has one code, in every service and in both
+//! languages.
 //!
-//! The Python worker has its part of them in `throughline_worker/error_codes.py`; a test compares the two lists.
+//! The Python worker has its part of them in `throughline_worker/error_codes.py`; a test compares
+//! the two lists.
 
 /// Declares an enum whose variants are words of a protocol.
 macro_rules! codes {

@@ -1,7 +1,9 @@
-//! What crosses a socket between the parts of Throughline: Open Inference Protocol V2 and Feast bodies.
+//! The bodies that the parts of Throughline exchange: Open Inference Protocol V2, Feast, and error
+//! codes.
 //!
-//! Bytes in, typed values out, and back. Nothing here opens a socket, reads a clock or logs, and no input makes it panic:
-//! whatever is wrong with a body is a typed error that the services answer with 400 or 422.
+//! Bytes in, typed values out, and back. This crate opens no socket, reads no clock and does not
+//! log, and no input makes it panic: a malformed body is a typed error, which the services answer
+//! with 400 or 422.
 
 #![warn(missing_docs)]
 
@@ -15,7 +17,8 @@ pub use row_error_code::RowErrorCode;
 
 /// Reads a body that must be a JSON object.
 ///
-/// The reader of a struct takes a list, too, field by field: a form that no protocol promises, and that a new field would break.
+/// serde reads a struct from a list of its fields, too. No protocol has that form, and a new field
+/// would break it.
 pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(serde::de::Error::invalid_type(

@@ -1,4 +1,5 @@
-//! The stable codes of rows that have no prediction while other rows of the same batch may have one.
+//! The stable codes of rows that have no prediction while other rows of the same batch may have
+//! one.
 
 use crate::ErrorCode;
 use crate::error_code::codes;

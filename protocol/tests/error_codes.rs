@@ -1,4 +1,4 @@
-//! The error codes of the Python worker are words of the enums here.
+//! The error codes of the Python worker are those of this crate's enums.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Training of the perceptron: seeded start weights, `AdamW` steps, and the weights as a safetensors file.
+//! Training of the perceptron: seeded start weights, `AdamW` steps, and the weights as a
+//! safetensors file.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
@@ -42,7 +43,8 @@ impl Fit {
         let mut random = ChaCha8Rng::seed_from_u64(options.seed);
         let layers = options.widths.windows(2).map(|pair| {
             let (inputs, outputs) = (pair[0], pair[1]);
-            // Uniform within 1/√inputs keeps the scale of the values from layer to layer (LeCun et al. 1998, section 4.6).
+            // Uniform within 1/√inputs keeps the scale of the values from layer to layer (LeCun et
+            // al. 1998, section 4.6).
             let bound = 1.0 / (inputs as f32).sqrt();
             let mut uniform = |count: usize| -> Vec<f32> {
                 (0..count)

@@ -1,4 +1,5 @@
-//! The multi-layer perceptron for tables: linear layers with `ReLU` between them and a softmax at the end.
+//! The multi-layer perceptron for tables: linear layers with `ReLU` between them and a softmax at
+//! the end.
 
 use candle_core::{Device, Tensor};
 use telemetry::Span;
@@ -6,7 +7,8 @@ use telemetry::Span;
 use super::dense::Dense;
 use crate::model::{ComputeError, Model, Probabilities, Rows};
 
-/// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias` \[outputs\].
+/// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias`
+/// \[outputs\].
 #[derive(Debug)]
 pub struct Mlp {
     layers: Vec<Layer>,
@@ -76,7 +78,8 @@ impl Model for Mlp {
 }
 
 impl Mlp {
-    /// [`Model::probabilities`] without spans, for trainings, which evaluate the model too often for spans.
+    /// [`Model::probabilities`] without spans, for trainings, which evaluate the model too often
+    /// for spans.
     pub fn probabilities_untraced(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
         self.forward(rows, Layer::apply)
     }

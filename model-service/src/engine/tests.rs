@@ -81,7 +81,8 @@ async fn a_full_queue_refuses_and_recovers() {
     wait(&begins);
     let mut others: Vec<_> = (0..2).map(|_| compute(&engine)).collect();
     let refused = loop {
-        // One of the two waits in the queue until the gate opens, so the other is the one that ends.
+        // One of the two waits in the queue until the gate opens, so the other is the one that
+        // ends.
         if let Some(at) = others.iter().position(tokio::task::JoinHandle::is_finished) {
             break others.remove(at);
         }

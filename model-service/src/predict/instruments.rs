@@ -1,4 +1,5 @@
-//! The metrics of predictions. Attribute values come from manifests and configuration, never from requests.
+//! The metrics of predictions. Attribute values come from manifests and configuration, never from
+//! requests.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -47,7 +48,8 @@ impl<'a> ModelCall<'a> {
         let mut counts = vec![0; profiles.len()];
         for row in values.chunks_exact(profiles.len()) {
             for ((value, profile), count) in row.iter().zip(profiles).zip(&mut counts) {
-                // In f32, the precision of the model's inputs: JSON may change the last bit of an f64.
+                // In f32, the precision of the model's inputs: JSON may change the last bit of an
+                // f64.
                 let outside = *value < profile.min as f32 || *value > profile.max as f32;
                 *count += u64::from(outside);
             }
@@ -57,15 +59,12 @@ impl<'a> ModelCall<'a> {
 
     pub(super) fn record_predictions(&self, prediction: &BatchPrediction) {
         let classes = &self.manifest.classes;
-        let with_label = |class: usize| {
-            let label = KeyValue::new(attr::ML_OUTPUT_LABEL, classes[class].clone());
-            [self.model(), self.version(), label]
-        };
         // One set of attributes per class, however many rows there are.
         let mut labels: Vec<Option<(u64, [KeyValue; 3])>> = vec![None; classes.len()];
         for (class, confidence) in prediction.classes.iter().zip(&prediction.confidences) {
             let Some(class) = *class else { continue };
-            let (count, attributes) = labels[class].get_or_insert_with(|| (0, with_label(class)));
+            let (count, attributes) =
+                labels[class].get_or_insert_with(|| (0, self.with_label(class)));
             *count += 1;
             CONFIDENCE.record(f64::from(*confidence), attributes);
         }
@@ -80,6 +79,12 @@ impl<'a> ModelCall<'a> {
             let feature = KeyValue::new(attr::ML_FEATURE_NAME, feature.clone());
             counter.add(*count, &[self.model(), feature]);
         }
+    }
+
+    fn with_label(&self, class: usize) -> [KeyValue; 3] {
+        let label = self.manifest.classes[class].clone();
+        let label = KeyValue::new(attr::ML_OUTPUT_LABEL, label);
+        [self.model(), self.version(), label]
     }
 
     fn model(&self) -> KeyValue {

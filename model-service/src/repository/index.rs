@@ -51,11 +51,13 @@ struct Unavailable {
     fingerprint: Fingerprint,
 }
 
-/// Size and modification time of the files. When they differ, an unavailable version is tried again.
+/// Size and modification time of the files. When they differ, an unavailable version is tried
+/// again.
 type Fingerprint = [Option<(u64, SystemTime)>; 2];
 
 impl ModelRepository {
-    /// The repository at `root`, which need not exist yet. It is empty until [`ModelRepository::refresh`].
+    /// The repository at `root`, which need not exist yet. It is empty until
+    /// [`ModelRepository::refresh`].
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
@@ -66,13 +68,15 @@ impl ModelRepository {
 
     /// Loads new versions and drops removed ones. Blocks on the file system.
     ///
-    /// Known versions are not read again, because a version never changes. Returns whether any version is ready.
+    /// Known versions are not read again, because a version never changes. Returns whether any
+    /// version is ready.
     pub fn refresh(&self) -> io::Result<bool> {
         let _refreshing = self.refreshing.lock();
         let before = self.models();
         let mut models = Models::new();
         let names = match model_names(&self.root) {
-            // A repository that was never there may still come. One that has gone is an error, and its models stay.
+            // A repository that was never there may still come. One that has gone is an error, and
+            // its models stay.
             Err(error) if error.kind() == io::ErrorKind::NotFound && before.is_empty() => {
                 Vec::new()
             }

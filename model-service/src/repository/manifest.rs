@@ -78,7 +78,8 @@ pub struct Metrics {
 pub struct ReferenceProfile {
     /// Over the training part, in the order of the features.
     pub features: Vec<FeatureProfile>,
-    /// Share of each class among the predictions for the validation part, in the order of the classes.
+    /// Share of each class among the predictions for the validation part, in the order of the
+    /// classes.
     pub class_shares: Vec<f64>,
     /// The nine inner deciles of the confidence on the validation part.
     pub confidence_deciles: Vec<f64>,
@@ -89,7 +90,8 @@ pub struct ReferenceProfile {
 pub struct Hyperparameters {
     /// Width of each hidden layer.
     pub hidden: Vec<usize>,
-    /// At the first step; falls to zero along half a cosine (Loshchilov and Hutter 2017, without restarts).
+    /// At the first step; falls to zero along half a cosine (Loshchilov and Hutter 2017, without
+    /// restarts).
     pub learning_rate: f64,
     /// Decoupled, as in `AdamW` (Loshchilov and Hutter 2019).
     pub weight_decay: f64,
@@ -103,8 +105,8 @@ pub struct FeatureProfile {
     pub name: String,
     /// The nine inner edges of ten bins, the first and the last of which are open-ended.
     pub decile_edges: Vec<f64>,
-    /// Share of the rows in each of the ten bins; a value on an edge belongs to the bin above. With ties, the shares are
-    /// not a tenth each.
+    /// Share of the rows in each of the ten bins; a value on an edge belongs to the bin above. With
+    /// ties, the shares are not a tenth each.
     pub decile_shares: Vec<f64>,
     pub min: f64,
     pub max: f64,
@@ -172,7 +174,8 @@ impl Manifest {
 }
 
 impl Default for Hyperparameters {
-    /// Chosen by cross-validation inside the training part of the wine data, without the validation part.
+    /// Chosen by cross-validation inside the training part of the wine data, without the validation
+    /// part.
     fn default() -> Self {
         Self {
             hidden: vec![32, 32],

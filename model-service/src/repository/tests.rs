@@ -48,7 +48,8 @@ fn a_manifest_is_read_as_it_was_written() {
     let place = write(root.path());
     let read: Manifest = serde_json::from_slice(&fs::read(place.join(MANIFEST)).unwrap()).unwrap();
     let (sample, _) = sample();
-    // Floats may differ in the last bit after JSON, so the parts that decide are compared one by one.
+    // Floats may differ in the last bit after JSON, so the parts that decide are compared one by
+    // one.
     assert_eq!(read.version, "1");
     assert_eq!(
         (&read.run_id, &read.features, &read.classes),

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use super::{MANIFEST, Manifest, WEIGHTS};
 
-/// Attempts to take the next number, which another writer may take first; a hundred times in a row is a fault.
+/// Attempts to take the next number, which another writer may take first; a hundred times in a row
+/// is a fault.
 const ATTEMPTS: usize = 100;
 
 /// Why a version was not written. No part of it is left behind.
@@ -24,11 +25,12 @@ pub enum WriteError {
     Contended,
 }
 
-/// Writes `weights` and `manifest` as the next version of `manifest.name`. Returns the manifest as written, with its
-/// version and the hash of its weights.
+/// Writes `weights` and `manifest` as the next version of `manifest.name`. Returns the manifest as
+/// written, with its version and the hash of its weights.
 ///
-/// The files are written to a hidden folder beside the versions, flushed to the disk and then renamed. So no reader sees
-/// a part of a version, and of two writers with the same number the second takes the next one.
+/// The files are written to a hidden folder beside the versions, flushed to the disk and then
+/// renamed. So no reader sees a part of a version, and of two writers with the same number the
+/// second takes the next one.
 pub fn write_version(
     root: &Path,
     mut manifest: Manifest,
@@ -87,7 +89,8 @@ pub(super) fn version_number(name: &str) -> Option<u64> {
     (number > 0 && number.to_string() == name).then_some(number)
 }
 
-/// Names become folders and parts of URLs: letters, digits, `_`, `-` and, except in the first place, `.`.
+/// Names become folders and parts of URLs: letters, digits, `_`, `-` and, except in the first
+/// place, `.`.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 128
@@ -103,7 +106,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the names in a folder durable. Windows cannot open a folder as a file; NTFS journals names itself.
+/// Makes the names in a folder durable. Windows cannot open a folder as a file; NTFS journals names
+/// itself.
 fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
@@ -123,7 +127,8 @@ struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After the rename the folder does not exist. After a failure, what remains is hidden and harmless.
+        // After the rename the folder does not exist. After a failure, what remains is hidden and
+        // harmless.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

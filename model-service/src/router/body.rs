@@ -14,8 +14,9 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// The decompressed body. An uncompressed one, the usual case, is not copied.
 ///
-/// This is no layer because binary requests give the length of the uncompressed JSON, so the whole body has to be in
-/// memory anyway, and because a wrong encoding must be answered in the protocol's form.
+/// This is no layer because binary requests give the length of the uncompressed JSON, so the whole
+/// body has to be in memory anyway, and because a wrong encoding must be answered in the protocol's
+/// form.
 pub(super) fn decoded(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,

@@ -242,7 +242,8 @@ fn outputs(classes: &[String], prediction: BatchPrediction) -> Vec<InferOutput> 
     ]
 }
 
-/// The time of each stage, for the gateway and for browsers: milliseconds with fractions (W3C Server Timing).
+/// The time of each stage, for the gateway and for browsers: milliseconds with fractions (W3C
+/// Server Timing).
 fn server_timing(features_ms: Option<f64>, prediction: &BatchPrediction) -> Option<HeaderValue> {
     let mut parts = Vec::new();
     parts.extend(features_ms.map(|ms| format!("features;dur={ms:.3}")));

@@ -40,7 +40,8 @@ impl ModelPath {
             .map_err(|_| RequestError::UnknownPath)
     }
 
-    /// `None` for the highest version. An empty version means the same: tritonclient sends it by default.
+    /// `None` for the highest version. An empty version means the same: tritonclient sends it by
+    /// default.
     pub(super) fn version(&self) -> Option<&str> {
         self.model_version
             .as_deref()

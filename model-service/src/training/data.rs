@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::TrainError;
 
-/// The measurements in the order of the model's inputs; the columns of the file and the features of the feature store
-/// have the same names.
+/// The measurements in the order of the model's inputs; the columns of the file and the features of
+/// the feature store have the same names.
 pub const FEATURES: [&str; 11] = [
     "fixed_acidity",
     "volatile_acidity",

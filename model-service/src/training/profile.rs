@@ -1,10 +1,12 @@
-//! The reference profile: the distributions of features and predictions at the time of the training.
+//! The reference profile: the distributions of features and predictions at the time of the
+//! training.
 
 use super::data::{CLASSES, Example, FEATURES};
 use crate::model::{Probabilities, most_likely};
 use crate::repository::{FeatureProfile, Normalisation, ReferenceProfile};
 
-/// Mean and standard deviation (of the population) per feature; a feature that does not vary gets a deviation of 1.
+/// Mean and standard deviation (of the population) per feature; a feature that does not vary gets a
+/// deviation of 1.
 pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
     let moments: Vec<(f64, f64)> = (0..FEATURES.len())
         .map(|feature| moments(&column(training, feature)))
@@ -74,16 +76,18 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, (squares / count).sqrt())
 }
 
-/// The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7, the default of numpy).
+/// The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7,
+/// the default of numpy).
 fn deciles(sorted: &[f64]) -> Vec<f64> {
     let Some(last) = sorted.len().checked_sub(1) else {
         return Vec::new();
     };
-    let decile = |tenth: usize| {
-        let position = last as f64 * tenth as f64 / 10.0;
+    let mut deciles = Vec::with_capacity(9);
+    for tenth in 1..10 {
+        let position = last as f64 * f64::from(tenth) / 10.0;
         let below = position.floor();
         let (low, high) = (sorted[below as usize], sorted[position.ceil() as usize]);
-        low + (high - low) * (position - below)
-    };
-    (1..10).map(decile).collect()
+        deciles.push(low + (high - low) * (position - below));
+    }
+    deciles
 }

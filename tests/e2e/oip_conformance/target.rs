@@ -31,7 +31,7 @@ impl Expectations {
         platform: "candle_safetensors",
         backend: "candle",
         versions: &["1"],
-        no_route: "not_found",
+        no_route: "unknown_path",
         strange_method: (405, "method_not_allowed"),
     };
     pub(super) const PYTHON: Self = Self {
@@ -39,7 +39,7 @@ impl Expectations {
         platform: "sklearn_skops",
         backend: "sklearn",
         versions: &["2"],
-        no_route: "not_found",
+        no_route: "unknown_path",
         // uvicorn's parser takes it for no HTTP at all.
         strange_method: (400, "bad_request"),
     };

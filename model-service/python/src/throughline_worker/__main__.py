@@ -1,10 +1,11 @@
-"""`python -m throughline_worker`: options, logs, models, server; the exit code tells whether the drain was whole."""
+"""`python -m throughline_worker`. The exit code is 0 if the service drained completely."""
 
 import sys
 
 from throughline_worker import compute
 
-# Before anything imports numpy: the pools of BLAS and OpenMP take their size when they are loaded.
+# Before the first import of numpy, because BLAS and OpenMP read the size of their pools when they
+# are loaded.
 compute.limit_threads()
 
 from throughline_worker import logs, process  # noqa: E402

@@ -28,7 +28,10 @@ class Datatype(str, Enum):
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """The little-endian numpy type; BF16, which numpy lacks, is carried as its 16 bits. Not for BYTES."""
+        """The little-endian numpy type; BF16, which numpy lacks, is carried as its 16 bits.
+
+        Not for BYTES.
+        """
         return np.dtype(_DTYPES[self])
 
     @property
@@ -40,7 +43,11 @@ class Datatype(str, Enum):
     def limits(self) -> tuple[int, int]:
         """Least and largest value; for whole numbers only."""
         bits = 8 * self.dtype.itemsize
-        return (0, 2**bits - 1) if self.value.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        return (
+            (0, 2**bits - 1)
+            if self.value.startswith("U")
+            else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
 
     @property
     def has_json_form(self) -> bool:

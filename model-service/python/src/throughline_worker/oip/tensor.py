@@ -21,7 +21,10 @@ MAX_ELEMENTS = 2**63
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named tensor. What is decoded has been checked: the product of `shape` is the number of elements."""
+    """A named tensor.
+
+    What is decoded has been checked: the product of `shape` is the number of elements.
+    """
 
     name: str
     datatype: Datatype
@@ -38,7 +41,9 @@ class Tensor:
     @classmethod
     def of_floats(cls, name: str, array: NDArray[np.float32]) -> Tensor:
         """FP32 with the shape of the array."""
-        return cls(name, Datatype.FP32, array.shape, np.ascontiguousarray(array, dtype="<f4").reshape(-1))
+        return cls(
+            name, Datatype.FP32, array.shape, np.ascontiguousarray(array, dtype="<f4").reshape(-1)
+        )
 
     def texts(self) -> list[str]:
         """The elements of BYTES as text; an error if one is not UTF-8."""
