@@ -66,7 +66,7 @@ pub(crate) async fn refresh(
     let reader = Arc::clone(repository);
     let task = telemetry::task::spawn_blocking(move || reader.refresh());
     let any_ready = task.await.map_err(io::Error::other)??;
-    // Readiness latches: a version that was removed by mistake belongs into the log and the detail,
+    // Readiness latches: a version that was removed by mistake belongs in the log and the detail,
     // and is no reason for a restart.
     if any_ready {
         health.ready(true);
