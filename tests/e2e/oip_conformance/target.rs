@@ -19,8 +19,6 @@ pub(super) struct Expectations {
     pub(super) backend: &'static str,
     /// The versions in the shared repository that are this service's.
     pub(super) versions: &'static [&'static str],
-    /// `code` for an address of nothing.
-    pub(super) no_route: &'static str,
     /// Status and `code` for a method that HTTP does not know.
     pub(super) strange_method: (u16, &'static str),
 }
@@ -31,7 +29,6 @@ impl Expectations {
         platform: "candle_safetensors",
         backend: "candle",
         versions: &["1"],
-        no_route: "unknown_path",
         strange_method: (405, "method_not_allowed"),
     };
     pub(super) const PYTHON: Self = Self {
@@ -39,7 +36,6 @@ impl Expectations {
         platform: "sklearn_skops",
         backend: "sklearn",
         versions: &["2"],
-        no_route: "unknown_path",
         // uvicorn's parser takes it for no HTTP at all.
         strange_method: (400, "bad_request"),
     };
@@ -47,8 +43,7 @@ impl Expectations {
     /// Some requests are answered by the gateway itself.
     pub(super) const fn behind_the_gateway(self) -> Self {
         Self {
-            no_route: "unknown_path",
-            strange_method: (405, "method_not_allowed"),
+                strange_method: (405, "method_not_allowed"),
             ..self
         }
     }

@@ -2,11 +2,11 @@
 
 import sys
 
-from throughline_worker import compute
+from throughline_worker import thread_pools
 
 # Before the first import of numpy, because BLAS and OpenMP read the size of their pools when they
 # are loaded.
-compute.limit_threads()
+thread_pools.limit_threads()
 
 from throughline_worker import logs, process  # noqa: E402
 from throughline_worker.config import Config  # noqa: E402

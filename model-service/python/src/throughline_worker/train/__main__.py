@@ -2,10 +2,10 @@
 
 import sys
 
-from throughline_worker import compute
+from throughline_worker import thread_pools
 
 # Before anything imports numpy, as in the service.
-compute.limit_threads()
+thread_pools.limit_threads()
 
 import argparse  # noqa: E402
 import logging  # noqa: E402
