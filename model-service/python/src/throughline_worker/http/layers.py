@@ -47,7 +47,7 @@ class Front:
         self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -73,7 +73,7 @@ class Edge:
         self._allow_faults = allow_faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -137,7 +137,7 @@ class Limits:
         self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Handles one request."""
         if self._free <= 0:
             raise Overloaded
         self._free -= 1
@@ -161,7 +161,7 @@ class _Answered:
         self.after_head: Callable[[], Any] = lambda: None
 
     async def __call__(self, message: Message) -> None:
-        """One message of the answer."""
+        """Sends one message of the answer."""
         if message["type"] != "http.response.start":
             await self._send(message)
             return

@@ -1,4 +1,4 @@
-"""The datatypes of the protocol and how wide their elements are."""
+"""The datatypes of the protocol and the sizes of their elements."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Datatype(str, Enum):
 
     @property
     def is_integer(self) -> bool:
-        """Whether JSON has whole numbers for it."""
+        """Whether the elements are whole numbers."""
         return self.value.startswith(("INT", "UINT"))
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Least and largest value; for whole numbers only."""
+        """The smallest and the largest value, of integers only."""
         bits = 8 * self.dtype.itemsize
         return (
             (0, 2**bits - 1)

@@ -17,7 +17,7 @@ Parameters = dict[str, Parameter]
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output that the client asks for by name."""
+    """A requested output."""
 
     name: str
     parameters: Parameters = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""From bytes to requests. Whatever the bytes are, the outcome is a request or a `DecodeError`."""
+"""From bytes to requests. Any bytes give a request or a `DecodeError`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _parse(head: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise _malformed(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except ValueError as error:
-        # A number of thousands of digits.
+        # A number with thousands of digits.
         raise _malformed("it holds a number that is too long") from error
 
 
@@ -127,7 +127,7 @@ class _Fields:
 
 
 def _is_text(value: str) -> bool:
-    """JSON can say half of a surrogate pair, which no answer could repeat."""
+    """Whether UTF-8 can encode it; half of a surrogate pair is valid in JSON only."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 

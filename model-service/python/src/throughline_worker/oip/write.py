@@ -14,7 +14,7 @@ from throughline_worker.oip.message import InferRequest, InferResponse
 class Encoded:
     """A body that is ready to send."""
 
-    # JSON, and the binary tensors after it.
+    # JSON, followed by the binary tensors.
     body: bytes
     # Value of the header for the length of the JSON; `None` when no tensor follows it.
     header_length: int | None
@@ -26,7 +26,7 @@ class Encoded:
 
 
 def encode_for(request: InferRequest, response: InferResponse) -> Encoded:
-    """Writes a response in the answer to a request."""
+    """Writes a response in the forms that the request asks for."""
     outputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for tensor in response.outputs:

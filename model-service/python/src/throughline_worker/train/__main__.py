@@ -4,7 +4,7 @@ import sys
 
 from throughline_worker import thread_pools
 
-# Before anything imports numpy, as in the service.
+# Before the first import of numpy, as in the service.
 thread_pools.limit_threads()
 
 import argparse  # noqa: E402
