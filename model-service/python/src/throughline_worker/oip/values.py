@@ -38,7 +38,7 @@ def write(tensor: Tensor) -> list[Any]:
 
 
 def _flat(name: str, shape: tuple[int, ...], data: Any) -> list[Any]:
-    """The flat elements. The first one shows whether the list is nested; the shape limits the depth."""
+    """The elements as a flat list. The first one shows whether the list is nested."""
     wrong = DecodeError(f"the nested data of tensor `{name}` does not have its shape")
     if not isinstance(data, list):
         raise wrong
