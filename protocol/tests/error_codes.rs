@@ -24,8 +24,10 @@ const GATEWAY_ONLY: &[ErrorCode] = &[
 fn python_words(class: &str) -> BTreeSet<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../model-service/python/src/throughline_worker/error_codes.py");
-    let source = std::fs::read_to_string(file).unwrap();
-    let (_, body) = source.split_once(&format!("class {class}(")).unwrap();
+    let source = std::fs::read_to_string(file).expect("the worker's codes");
+    let (_, body) = source
+        .split_once(&format!("class {class}("))
+        .expect("a class of this name");
     let body = body.split("\nclass ").next().unwrap_or_default();
     let members = body.lines().filter_map(|line| {
         let (name, word) = line.trim().split_once(" = \"")?;
@@ -38,19 +40,20 @@ fn python_words(class: &str) -> BTreeSet<String> {
 
 #[test]
 fn both_languages_answer_with_the_same_codes() {
-    let gateway_only = GATEWAY_ONLY.iter().map(|code| code.to_string());
     let mut words = python_words("ErrorCode");
-    for word in gateway_only {
-        assert!(words.insert(word.clone()), "the worker has {word}, too");
+    for code in GATEWAY_ONLY {
+        assert!(words.insert(code.to_string()), "the worker has {code}, too");
     }
-    let all = ErrorCode::ALL.iter().map(|code| code.to_string());
-    assert_eq!(words, all.collect());
+    assert_eq!(
+        words,
+        ErrorCode::ALL.iter().map(ToString::to_string).collect()
+    );
 }
 
 #[test]
 fn both_languages_have_the_same_row_codes() {
-    let all = RowErrorCode::ALL.iter().map(|code| code.to_string());
-    assert_eq!(python_words("RowErrorCode"), all.collect());
+    let all = RowErrorCode::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(python_words("RowErrorCode"), all);
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
     telemetry::task::spawn(async move {
         model_service::run(config, listener, shutdown)
             .await
-            .unwrap()
+            .unwrap();
     });
     let service = Service {
         address,
