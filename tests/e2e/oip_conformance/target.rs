@@ -43,7 +43,7 @@ impl Expectations {
     /// Some requests are answered by the gateway itself.
     pub(super) const fn behind_the_gateway(self) -> Self {
         Self {
-                strange_method: (405, "method_not_allowed"),
+            strange_method: (405, "method_not_allowed"),
             ..self
         }
     }
