@@ -12,6 +12,8 @@ const GATEWAY_ONLY: &[ErrorCode] = &[
     ErrorCode::OutsideMaxAge,
     ErrorCode::MissingFeatures,
     ErrorCode::NotCached,
+    ErrorCode::TextNotStored,
+    ErrorCode::PredictionFailed,
     ErrorCode::NoneSucceeded,
     ErrorCode::StoreUnavailable,
     ErrorCode::ModelUnavailable,

@@ -174,7 +174,7 @@ fn an_unknown_id_is_an_entry_and_alone_a_404() -> Result<()> {
     assert!(mixed.prediction(0)["label"].is_string() && mixed.prediction(0).get("error").is_none());
     assert_eq!(
         mixed.prediction(1)["error"]["code"],
-        json!("not_found"),
+        json!("unknown_entity"),
         "{}",
         mixed.body
     );
