@@ -275,7 +275,7 @@ impl IntoResponse for OipFailure {
             _ if matches!(error, ApiError::UnknownVariant { .. }) => StatusCode::BAD_REQUEST,
             status => status,
         };
-        let mut body = ErrorBody::new(error.detail(), error.code().as_str());
+        let mut body = ErrorBody::new(error.detail(), error.code());
         body.trace_id = telemetry::current().trace_id();
         let content_type = [(header::CONTENT_TYPE, "application/json")];
         error.finish((status, content_type, body.to_json()).into_response())

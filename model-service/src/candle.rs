@@ -1,4 +1,4 @@
-//! The Candle models. Nothing outside this folder names Candle; what leaves it are plain vectors.
+//! The Candle models, the only module that imports Candle. Its results are plain vectors.
 
 mod dense;
 mod fit;

@@ -40,7 +40,7 @@ pub struct Config {
     /// Threads that compute; one is enough for small models
     #[arg(long, env = "MODEL_SERVICE_COMPUTE_THREADS", default_value_t = 1, value_name = "N", value_parser = positive)]
     pub compute_threads: usize,
-    /// What this service is to the gateway: a word for metrics and spans
+    /// Name of this service in metrics and spans, as a variant of the gateway
     #[arg(
         long,
         env = "MODEL_SERVICE_VARIANT",
@@ -48,10 +48,10 @@ pub struct Config {
         value_name = "NAME"
     )]
     pub variant: String,
-    /// Suffer the faults on purpose that requests ask for in their baggage
+    /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
-    /// What every part has
+    /// The options of every part
     #[command(flatten)]
     pub process: ProcessOptions,
 }
@@ -65,11 +65,11 @@ impl Config {
     }
 }
 
-/// An absolute `http` address; a path in it goes before the store's own.
+/// An absolute `http` or `https` URL; its path precedes those of the feature store's API.
 fn base_url(text: &str) -> Result<Uri, String> {
     let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
-    let whole = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
-    if whole && url.query().is_none() {
+    let absolute = matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some();
+    if absolute && url.query().is_none() {
         Ok(url)
     } else {
         Err("an address such as http://127.0.0.1:6566 is needed".to_owned())

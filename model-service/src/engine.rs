@@ -1,43 +1,47 @@
-//! The threads that compute: a bounded queue in, a oneshot out, the trace context inside each command.
+//! The compute threads: tasks come in through a bounded queue, results go out through a oneshot
+//! each.
 //!
-//! Models are synchronous and busy, so they stay off Tokio's threads. A command is the batch of one request; batching
-//! across requests would collect several commands in [`next`] and answer each from its part of the result.
+//! Models block the thread that they run on, so they do not run on Tokio's. A task is the batch of
+//! one request; batching across requests would take several tasks in [`next`] and answer each with
+//! its part of the result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use runtime::Deadline;
 use telemetry::{Context, KeyValue, Span, attr, span::with_context};
 use tokio::sync::oneshot;
 
-use crate::model::{Model, ModelError, Probabilities, Rows};
+use crate::model::{ComputeError, Model, Probabilities, Rows};
 
 /// The queue in front of the compute threads. The threads end when the engine is dropped.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    queue: SyncSender<Command>,
+    queue: SyncSender<QueuedTask>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EngineOptions {
     pub(crate) threads: usize,
-    /// Commands that may wait.
+    /// Tasks that may wait.
     pub(crate) queue_capacity: usize,
 }
 
-/// What is to be computed, until when, and below which span.
-pub(crate) struct Job {
+/// A batch to compute.
+pub(crate) struct ComputeTask {
     pub(crate) model: Arc<dyn Model>,
     /// Normalised; at least one.
     pub(crate) rows: Rows,
     pub(crate) deadline: Deadline,
+    /// Parent of the span `model_inference`.
     pub(crate) context: Context,
 }
 
 #[derive(Debug)]
-pub(crate) struct Computed {
+pub(crate) struct ComputeOutput {
     pub(crate) probabilities: Probabilities,
     /// Time in the queue.
     pub(crate) queue: Duration,
@@ -52,103 +56,112 @@ pub(crate) enum EngineError {
     #[error("the deadline of the request has passed")]
     DeadlinePassed,
     #[error("the model failed")]
-    Model(#[source] ModelError),
+    Compute(#[source] ComputeError),
     #[error("the model panicked")]
     Panicked,
 }
 
-struct Command {
-    job: Job,
+struct QueuedTask {
+    task: ComputeTask,
     enqueued: Instant,
-    answer: oneshot::Sender<Result<Computed, EngineError>>,
+    answer: oneshot::Sender<Result<ComputeOutput, EngineError>>,
 }
 
 impl Engine {
     pub(crate) fn start(options: EngineOptions) -> std::io::Result<Self> {
-        let (queue, commands) = sync_channel(options.queue_capacity);
-        let commands = Arc::new(Mutex::new(commands));
+        let (queue, tasks) = sync_channel(options.queue_capacity);
+        let tasks = Arc::new(Mutex::new(tasks));
         for number in 1..=options.threads {
-            let commands = Arc::clone(&commands);
+            let tasks = Arc::clone(&tasks);
             std::thread::Builder::new()
                 .name(format!("compute-{number}"))
                 .spawn(move || {
-                    while let Some(command) = next(&commands) {
-                        execute(command);
+                    while let Some(queued) = next(&tasks) {
+                        execute(queued);
                     }
                 })?;
         }
         Ok(Self { queue })
     }
 
-    /// Queues the job and waits for its result. Dropping the future takes the job back unless it has begun.
-    pub(crate) async fn compute(&self, job: Job) -> Result<Computed, EngineError> {
+    /// Queues the task and waits for its result. Dropping the future cancels the task unless it has
+    /// begun.
+    pub(crate) async fn compute(&self, task: ComputeTask) -> Result<ComputeOutput, EngineError> {
         let (answer, result) = oneshot::channel();
-        let remaining = job.deadline.remaining();
-        let command = Command {
-            job,
+        let remaining = task.deadline.remaining();
+        let queued = QueuedTask {
+            task,
             enqueued: Instant::now(),
             answer,
         };
-        match self.queue.try_send(command) {
+        match self.queue.try_send(queued) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(EngineError::QueueFull),
-            // The threads live as long as the queue; without them the model cannot have survived.
+            // The threads end only with the queue, unless one of them panicked.
             Err(TrySendError::Disconnected(_)) => return Err(EngineError::Panicked),
         }
         match tokio::time::timeout(remaining, result).await {
-            Ok(Ok(computed)) => computed,
+            Ok(Ok(output)) => output,
             Ok(Err(_)) => Err(EngineError::Panicked),
             Err(_) => Err(EngineError::DeadlinePassed),
         }
     }
 }
 
-/// The next command that somebody still waits for. One thread waits in the channel, the others for the lock; the lock is
-/// free while a command is computed.
-fn next(commands: &Mutex<Receiver<Command>>) -> Option<Command> {
-    loop {
-        let command = commands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .recv()
-            .ok()?;
-        if command.answer.is_closed() {
-            continue;
+impl EngineError {
+    /// The bounded word for `error.type`.
+    pub(crate) fn error_type(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::DeadlinePassed => "deadline_passed",
+            Self::Compute(_) => "compute_error",
+            Self::Panicked => "panic",
         }
-        if command.job.deadline.remaining().is_zero() {
-            let _ = command.answer.send(Err(EngineError::DeadlinePassed));
-            continue;
-        }
-        return Some(command);
     }
 }
 
-fn execute(command: Command) {
-    let Command {
-        job,
+/// The next task that a request still waits for. One thread waits in the channel and the others for
+/// the lock, which is free during a computation.
+fn next(tasks: &Mutex<Receiver<QueuedTask>>) -> Option<QueuedTask> {
+    loop {
+        let queued = tasks.lock().recv().ok()?;
+        if queued.answer.is_closed() {
+            continue;
+        }
+        if queued.task.deadline.remaining().is_zero() {
+            let _ = queued.answer.send(Err(EngineError::DeadlinePassed));
+            continue;
+        }
+        return Some(queued);
+    }
+}
+
+fn execute(queued: QueuedTask) {
+    let QueuedTask {
+        task,
         enqueued,
         answer,
-    } = command;
+    } = queued;
     let begin = Instant::now();
-    // A panic is one request's failure and must not take the thread, and with it the service, along. The dropped
-    // `answer` tells the caller.
-    let outcome = catch_unwind(AssertUnwindSafe(|| infer(&job)));
+    // A panic fails one request and must not end the thread. The caller learns of it from the
+    // dropped `answer`.
+    let outcome = catch_unwind(AssertUnwindSafe(|| infer(&task)));
     if let Ok(result) = outcome {
-        let computed = result.map(|probabilities| Computed {
+        let output = result.map(|probabilities| ComputeOutput {
             probabilities,
             queue: begin.duration_since(enqueued),
             compute: begin.elapsed(),
         });
-        let _ = answer.send(computed.map_err(EngineError::Model));
+        let _ = answer.send(output.map_err(EngineError::Compute));
     }
 }
 
-fn infer(job: &Job) -> Result<Probabilities, ModelError> {
-    let span = with_context(&job.context, || Span::start("model_inference", Vec::new()));
-    let result = span.in_scope(|| job.model.probabilities(&job.rows));
+fn infer(task: &ComputeTask) -> Result<Probabilities, ComputeError> {
+    let span = with_context(&task.context, || Span::start("model_inference", Vec::new()));
+    let result = span.in_scope(|| task.model.probabilities(&task.rows));
     match &result {
         Ok(_) => {
-            let rows = i64::try_from(job.rows.len()).unwrap_or(i64::MAX);
+            let rows = i64::try_from(task.rows.len()).unwrap_or(i64::MAX);
             let rows = KeyValue::new(attr::ML_BATCH_SIZE, rows);
             span.event("inference_completed", vec![rows]);
         }

@@ -1,11 +1,13 @@
-//! Every way in which a request can fail, and the only status codes of this crate.
+//! The errors of requests, and the only status codes of this crate.
 //!
-//! Policy: the client gets `{"error": …, "code": …, "trace_id": …}` with a sentence that repeats none of its data beyond
-//! names; faults of ours (5xx) also go to the telemetry layer with their causes. 429 and 503 say when to come again.
+//! Policy: the client gets `{"error": …, "code": …, "trace_id": …}` with a sentence that repeats
+//! none of its data except names. The telemetry layer also gets 5xx errors with their causes. 429
+//! and 503 come with `Retry-After`.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use protocol::ErrorCode;
 use protocol::oip::{DecodeError, EncodeError, ErrorBody};
 use runtime::Refusal;
 use telemetry::server::RequestFailure;
@@ -30,19 +32,19 @@ pub(crate) enum RequestError {
     TooLarge { limit: usize },
     #[error("the batch has {rows} rows, more than the {limit} allowed")]
     TooManyRows { rows: usize, limit: usize },
-    #[error("there is nothing at this address")]
-    NoRoute,
-    #[error("the method is not allowed here")]
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    #[error("this path does not take this method")]
     Method,
     #[error(transparent)]
     NotServed(NotServed),
     #[error("the feature store knows none of the data ids")]
-    AllUnknown,
+    UnknownEntities,
     #[error("features cannot be looked up")]
     Features(#[source] FeatureError),
-    #[error("the inference was not done")]
+    #[error("the inference failed")]
     Engine(#[source] EngineError),
-    #[error("the answer cannot be written")]
+    #[error("the answer cannot be encoded")]
     Encode(#[source] EncodeError),
     #[error("the model repository cannot be read")]
     Repository(#[source] std::io::Error),
@@ -52,7 +54,7 @@ pub(crate) enum RequestError {
     TimedOut,
     #[error("{0}")]
     Unavailable(&'static str),
-    /// A fault on purpose, as the telemetry layer tells of it.
+    /// A fault that the client asked for. The telemetry layer injects it and writes the message.
     #[error("{message}")]
     Injected { status: StatusCode, message: String },
 }
@@ -73,50 +75,54 @@ impl RequestError {
             Self::NotServed(NotServed::NotReady { .. }) | Self::Unavailable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::NoRoute | Self::AllUnknown | Self::NotServed(_) => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::UnknownEntities | Self::NotServed(_) => StatusCode::NOT_FOUND,
             Self::TimedOut
             | Self::Features(FeatureError::DeadlinePassed)
             | Self::Engine(EngineError::DeadlinePassed) => StatusCode::GATEWAY_TIMEOUT,
             Self::Features(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Engine(EngineError::Model(_) | EngineError::Panicked)
+            Self::Engine(EngineError::Compute(_) | EngineError::Panicked)
             | Self::Encode(_)
             | Self::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Injected { status, .. } => *status,
         }
     }
 
-    /// The stable word in the body and in `error.type`.
-    fn code(&self) -> &'static str {
+    /// For the body and for `error.type`.
+    fn code(&self) -> ErrorCode {
         match self {
             Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => {
-                "bad_request"
+                ErrorCode::BadRequest
             }
-            Self::Encoding => "unsupported_encoding",
-            Self::TooLarge { .. } => "too_large",
-            Self::TooManyRows { .. } => "too_many_rows",
-            Self::NoRoute | Self::AllUnknown => "not_found",
-            Self::Method => "method_not_allowed",
-            Self::NotServed(NotServed::UnknownModel(_)) => "unknown_model",
-            Self::NotServed(NotServed::UnknownVersion { .. }) => "unknown_version",
-            Self::NotServed(NotServed::NotReady { .. }) => "model_not_ready",
-            Self::Unavailable(_) => "not_ready",
+            Self::Encoding => ErrorCode::UnsupportedEncoding,
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooManyRows { .. } => ErrorCode::TooManyRows,
+            Self::UnknownPath => ErrorCode::UnknownPath,
+            Self::UnknownEntities => ErrorCode::UnknownEntity,
+            Self::Method => ErrorCode::MethodNotAllowed,
+            Self::NotServed(NotServed::UnknownModel(_)) => ErrorCode::UnknownModel,
+            Self::NotServed(NotServed::UnknownVersion { .. }) => ErrorCode::UnknownVersion,
+            Self::NotServed(NotServed::NotReady { .. }) => ErrorCode::ModelNotReady,
+            Self::Unavailable(_) => ErrorCode::NotReady,
             Self::TimedOut
             | Self::Features(FeatureError::DeadlinePassed)
-            | Self::Engine(EngineError::DeadlinePassed) => "deadline_passed",
-            Self::Features(_) => "feature_store_unavailable",
-            Self::Overloaded | Self::Engine(EngineError::QueueFull) => "overloaded",
-            Self::Engine(EngineError::Model(_) | EngineError::Panicked) => "compute_error",
-            Self::Encode(_) | Self::Repository(_) => "internal",
-            Self::Injected { .. } => "injected_fault",
+            | Self::Engine(EngineError::DeadlinePassed) => ErrorCode::DeadlinePassed,
+            Self::Features(_) => ErrorCode::FeatureStoreUnavailable,
+            Self::Overloaded | Self::Engine(EngineError::QueueFull) => ErrorCode::Overloaded,
+            Self::Engine(EngineError::Compute(_) | EngineError::Panicked) => {
+                ErrorCode::ComputeError
+            }
+            Self::Encode(_) | Self::Repository(_) => ErrorCode::Internal,
+            Self::Injected { .. } => ErrorCode::FaultInjected,
         }
     }
 
-    /// What the client reads: causes are told where they are about its own request.
+    /// The body for the client, with the causes only if they concern its own request.
     fn body(&self) -> ErrorBody {
-        let mut body = match self {
-            Self::Decode(_) | Self::Engine(_) => ErrorBody::from_error(self, self.code()),
-            _ => ErrorBody::new(self.to_string(), self.code()),
+        let text = match self {
+            Self::Decode(_) | Self::Engine(_) => runtime::chain(self),
+            _ => self.to_string(),
         };
+        let mut body = ErrorBody::new(text, self.code());
         body.trace_id = telemetry::current().trace_id();
         body
     }
@@ -138,17 +144,16 @@ impl IntoResponse for RequestError {
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        // The layer writes the exception of an injected fault itself.
+        // The telemetry layer records injected faults itself.
         if status.is_server_error() && !matches!(self, Self::Injected { .. }) {
-            response
-                .extensions_mut()
-                .insert(RequestFailure::new(self, code));
+            let failure = RequestFailure::new(self, code.as_str());
+            response.extensions_mut().insert(failure);
         }
         response
     }
 }
 
-/// For the limit layer.
+/// The answer of the limit layer.
 pub(crate) fn refuse(refusal: Refusal) -> Response {
     match refusal {
         Refusal::TooManyRequests => RequestError::Overloaded,
@@ -157,7 +162,7 @@ pub(crate) fn refuse(refusal: Refusal) -> Response {
     .into_response()
 }
 
-/// For the telemetry layer's faults on purpose.
+/// The answer of the telemetry layer to a request for a fault.
 pub(crate) fn injected(status: StatusCode, message: &str) -> Response {
     let message = message.to_owned();
     RequestError::Injected { status, message }.into_response()

@@ -1,18 +1,19 @@
-//! Features of entities, asked of the feature store by Feast's online protocol.
+//! The client of the feature store, by Feast's online protocol.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
+use protocol::RowErrorCode;
 use protocol::feast::{FeatureColumn, OnlineRequest, OnlineResponse, Status};
 use runtime::Deadline;
 use serde_json::Value;
 use telemetry::client::{ClientError, HttpClient};
 
-use crate::input::{Input, RowError};
+use crate::feature_rows::FeatureRows;
 use crate::repository::Manifest;
 
-/// The feature store as seen from here.
+/// A client of the feature store.
 #[derive(Clone, Debug)]
 pub(crate) struct FeatureStore {
     client: HttpClient,
@@ -36,25 +37,26 @@ pub(crate) enum FeatureError {
 }
 
 impl FeatureStore {
-    /// `timeout` is the most that one lookup may take, whatever the request's own deadline.
+    /// `timeout` limits one lookup, in addition to the request's own deadline.
     pub(crate) fn new(client: HttpClient, base: &Uri, timeout: Duration) -> Self {
         let base = base.to_string();
         let address = format!("{}/get-online-features", base.trim_end_matches('/'));
         Self {
             client,
-            // The base was parsed, and the path adds nothing that an address may not hold.
+            // Cannot fail: the base is a URI, and the path adds only valid characters.
             address: Uri::try_from(address).unwrap_or_default(),
             timeout,
         }
     }
 
-    /// The features of `ids` in the order of the model; an entity without all of them is a failed row.
+    /// The features of `ids` in the order of the model. An entity without all of them is a row with
+    /// an error.
     pub(crate) async fn lookup(
         &self,
         manifest: &Manifest,
         ids: &[&str],
         deadline: Deadline,
-    ) -> Result<Input, FeatureError> {
+    ) -> Result<FeatureRows, FeatureError> {
         let request = self.request(manifest, ids);
         let timeout = self.timeout.min(deadline.remaining());
         let answer = match self.client.send(request, timeout).await {
@@ -68,7 +70,7 @@ impl FeatureStore {
             return Err(FeatureError::Status(answer.status().as_u16()));
         }
         let answer = serde_json::from_slice(answer.body()).map_err(FeatureError::Answer)?;
-        input(manifest, ids.len(), &answer)
+        rows(manifest, ids.len(), &answer)
     }
 
     fn request(&self, manifest: &Manifest, ids: &[&str]) -> Request<Bytes> {
@@ -92,35 +94,36 @@ impl FeatureStore {
 }
 
 /// Turns the columns of the answer, which come in any order, into rows in the order of the model.
-fn input(
+fn rows(
     manifest: &Manifest,
     count: usize,
     answer: &OnlineResponse,
-) -> Result<Input, FeatureError> {
+) -> Result<FeatureRows, FeatureError> {
     let mut columns = Vec::with_capacity(manifest.features.len());
     for feature in &manifest.features {
         let column = answer.column(feature);
-        let whole =
+        let complete =
             column.filter(|column| column.values.len() == count && column.statuses.len() == count);
-        columns.push(whole.ok_or_else(|| FeatureError::Column(feature.clone()))?);
+        columns.push(complete.ok_or_else(|| FeatureError::Column(feature.clone()))?);
     }
-    let mut input = Input::with_capacity(columns.len(), count);
+    let mut rows = FeatureRows::with_capacity(columns.len(), count);
     for row in 0..count {
-        match failure(&columns, row) {
-            Some(failed) => input.push_failed(failed),
-            None => input.push(columns.iter().map(|column| number(column, row))),
+        match row_error(&columns, row) {
+            Some(error) => rows.push_error(error),
+            None => rows.push(columns.iter().map(|column| number(column, row))),
         }
     }
-    Ok(input)
+    Ok(rows)
 }
 
-/// What the statuses say against a whole row; single missing values show later, as values that are not numbers.
-fn failure(columns: &[&FeatureColumn], row: usize) -> Option<RowError> {
+/// The error of a row as a whole. Single missing values become NaN, which [`FeatureRows::push`]
+/// checks.
+fn row_error(columns: &[&FeatureColumn], row: usize) -> Option<RowErrorCode> {
     let mut statuses = columns.iter().map(|column| column.statuses[row]);
     if statuses.clone().all(|status| status == Status::NotFound) {
-        Some(RowError::NotFound)
+        Some(RowErrorCode::UnknownEntity)
     } else if statuses.any(|status| status == Status::OutsideMaxAge) {
-        Some(RowError::OutsideMaxAge)
+        Some(RowErrorCode::OutsideMaxAge)
     } else {
         None
     }

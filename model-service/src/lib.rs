@@ -1,12 +1,12 @@
-//! The model service: an Open Inference Protocol V2 server that looks features up, computes Candle models on threads of
-//! their own, and trains them.
+//! The model service: an Open Inference Protocol V2 server. It looks features up, computes Candle
+//! models on threads of their own, and trains them.
 
 pub mod candle;
 mod config;
 mod engine;
 mod error;
+mod feature_rows;
 mod features;
-mod input;
 pub mod model;
 mod predict;
 pub mod repository;
@@ -25,7 +25,7 @@ pub use config::Config;
 use engine::Engine;
 use features::FeatureStore;
 use predict::Predictor;
-use repository::Catalog;
+use repository::ModelRepository;
 
 /// What is fixed about this part.
 pub const PART: PartInfo = PartInfo {
@@ -35,10 +35,10 @@ pub const PART: PartInfo = PartInfo {
     traced: true,
 };
 
-/// How often the repository's folder is looked at for new versions: some `readdir` calls each time.
+/// Time between two refreshes of the repository; one costs some `readdir` calls.
 const REFRESH_EVERY: Duration = Duration::from_secs(2);
 
-/// Why the service did not start or did not end well.
+/// Why the service did not start or stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the HTTP client for the feature store cannot be built")]
@@ -64,11 +64,11 @@ pub fn main(config: Config) -> ExitCode {
 /// Serves on `listener` until `shutdown`, then drains.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> Result<(), Error> {
     let health = Health::new();
-    let catalog = Arc::new(Catalog::new(&config.model_repository));
-    let serving = router::refresh(&catalog, &health)
+    let repository = Arc::new(ModelRepository::new(&config.model_repository));
+    let any_ready = router::refresh(&repository, &health)
         .await
         .map_err(Error::Repository)?;
-    if !serving {
+    if !any_ready {
         let path = config.model_repository.display();
         tracing::warn!(name: "model.none", "no model to serve in {path}; waiting for one to appear");
     }
@@ -76,22 +76,28 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let client = HttpClient::new().map_err(Error::Client)?;
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
     let predictor = Predictor::new(engine, config.variant.clone());
-    let router = router::build(&config, Arc::clone(&catalog), &health, features, predictor);
-    let watch = telemetry::task::spawn(watch(catalog, health.clone(), shutdown.clone()));
+    let router = router::build(
+        &config,
+        Arc::clone(&repository),
+        &health,
+        features,
+        predictor,
+    );
+    let watch = telemetry::task::spawn(watch(repository, health.clone(), shutdown.clone()));
     let served = runtime::serve(listener, router, health, &config.process, shutdown).await;
     watch.abort();
     served.map_err(Error::Serve)
 }
 
-/// Picks new versions up while the service runs.
-async fn watch(catalog: Arc<Catalog>, health: Health, shutdown: Shutdown) {
+/// Loads new versions while the service runs.
+async fn watch(repository: Arc<ModelRepository>, health: Health, shutdown: Shutdown) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(REFRESH_EVERY) => {}
             () = shutdown.wait() => return,
         }
-        if let Err(error) = router::refresh(&catalog, &health).await {
-            // What is loaded goes on being served; the volume may come back.
+        if let Err(error) = router::refresh(&repository, &health).await {
+            // The loaded versions stay in service; the volume may come back.
             tracing::warn!(name: "model.refresh_failed", error = %error, "the model repository cannot be read: {error}");
         }
     }

@@ -1,11 +1,11 @@
-//! What the engine needs of a model: a plain batch in, plain vectors out, no vendor's types.
+//! A model as the engine sees it: a plain batch in, plain vectors out, no types of a framework.
 
 /// Computes class probabilities for a batch, synchronously, on the thread that calls it.
 ///
-/// Implementations make the `layer …` spans themselves, as children of the span that is current.
+/// Implementations create the `layer …` spans themselves, as children of the current span.
 pub trait Model: Send + Sync {
     /// One row of probabilities (they add up to 1) per row of `rows`, in the same order.
-    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ModelError>;
+    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError>;
 }
 
 /// A batch of feature vectors, row-major: `len` rows of `width` values.
@@ -57,7 +57,7 @@ pub struct Probabilities {
 impl Probabilities {
     /// Turns raw scores (logits) into probabilities by a softmax over each row.
     ///
-    /// Written out because Candle's own softmax spreads the rows of a batch over rayon's pool.
+    /// Candle's own softmax would spread the rows of a batch over rayon's pool.
     pub fn from_logits(mut logits: Vec<f32>, classes: usize) -> Self {
         for row in logits.chunks_exact_mut(classes) {
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -97,12 +97,12 @@ pub fn most_likely(probabilities: &[f32]) -> (usize, f32) {
     best
 }
 
-/// Why weights could not be read or a batch could not be computed.
+/// Why weights cannot be read or a batch cannot be computed.
 #[derive(Debug, thiserror::Error)]
-pub enum ModelError {
+pub enum ComputeError {
     #[error("the weights cannot be read")]
     Weights(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the weights lack or misshape tensor {0}")]
+    #[error("tensor {0} is missing from the weights, has another shape or is not finite")]
     Layer(String),
     #[error("the model takes rows of {expected} values, not {actual}")]
     Width { expected: usize, actual: usize },

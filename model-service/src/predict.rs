@@ -1,4 +1,4 @@
-//! One prediction: the span `predict …` with its stages, and what is counted about it.
+//! The predictions for one request: the span `predict …` with its stages, and the metrics.
 
 mod instruments;
 
@@ -7,35 +7,35 @@ use std::time::Duration;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
-use crate::engine::{Engine, EngineError, Job};
-use crate::input::Input;
+use crate::engine::{ComputeTask, Engine, EngineError};
+use crate::feature_rows::FeatureRows;
 use crate::model::{Probabilities, Rows, most_likely};
 use crate::repository::{FRAMEWORK, Loaded};
-use instruments::Call;
+use instruments::ModelCall;
 
-/// Computes predictions and tells of them.
+/// Computes predictions and records them.
 #[derive(Debug)]
 pub(crate) struct Predictor {
     engine: Engine,
     variant: String,
 }
 
-/// The answer for a request's rows, in their order.
+/// The predictions for the rows of a request, in their order.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Prediction {
-    /// Class per row; `None` for rows that failed.
+pub(crate) struct BatchPrediction {
+    /// Class per row; `None` for rows with an error.
     pub(crate) classes: Vec<Option<usize>>,
-    /// Probability of the class per row; 0 for rows that failed.
+    /// Probability of the class per row; 0 for rows with an error.
     pub(crate) confidences: Vec<f32>,
-    /// Row-major, as many per row as there are classes; 0 for rows that failed.
+    /// Row-major, one per class; 0 for rows with an error.
     pub(crate) probabilities: Vec<f32>,
-    /// The `predict …` span as a `traceparent` value, so that stored answers can point at it.
+    /// The `predict …` span as a `traceparent` value, for links from later hits.
     pub(crate) traceparent: Option<String>,
-    pub(crate) timing: Option<Timing>,
+    pub(crate) timing: Option<ComputeTiming>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Timing {
+pub(crate) struct ComputeTiming {
     pub(crate) queue: Duration,
     pub(crate) compute: Duration,
 }
@@ -45,38 +45,39 @@ impl Predictor {
         Self { engine, variant }
     }
 
-    /// Predicts the good rows of `input`. `data_id` is the entity of a request for a single one.
+    /// Predicts the good rows. `data_id` is the entity of a request for a single one.
     pub(crate) async fn predict(
         &self,
         loaded: &Loaded,
-        mut input: Input,
+        mut features: FeatureRows,
         data_id: Option<&str>,
         deadline: Deadline,
-    ) -> Result<Prediction, EngineError> {
-        let call = Call::begin(&loaded.manifest, &self.variant);
-        call.missing(&input.missing);
-        if input.values.is_empty() {
-            return Ok(Prediction::without_result(
-                input.rows(),
+    ) -> Result<BatchPrediction, EngineError> {
+        let call = ModelCall::begin(&loaded.manifest, &self.variant);
+        call.record_missing(&features.missing);
+        if features.values.is_empty() {
+            return Ok(BatchPrediction::without_result(
+                features.len(),
                 loaded.manifest.classes.len(),
             ));
         }
-        let span = start_span(loaded, &self.variant, &input, data_id);
-        let values = std::mem::take(&mut input.values);
+        let span = start_span(loaded, &self.variant, &features, data_id);
+        let values = std::mem::take(&mut features.values);
         let rows = span.in_scope(|| preprocess(loaded, values, &call));
-        // Inputs hold whole rows of the model's width by construction; a model without features is not loaded.
+        // `FeatureRows` has whole rows of the model's width, and a model without features is not
+        // loaded.
         let rows = rows.ok_or(EngineError::Panicked)?;
-        let job = Job {
+        let task = ComputeTask {
             model: loaded.model.clone(),
             rows,
             deadline,
             context: span.context(),
         };
-        let computed = self.engine.compute(job).await;
-        span.in_scope(|| call.end(computed.is_ok()));
-        let computed = computed.inspect_err(|error| span.fail(error, error.error_type()))?;
+        let output = self.engine.compute(task).await;
+        span.in_scope(|| call.end(output.is_ok()));
+        let output = output.inspect_err(|error| span.fail(error, error.error_type()))?;
         let mut prediction =
-            span.in_scope(|| postprocess(loaded, &input, &computed.probabilities, &call));
+            span.in_scope(|| postprocess(loaded, &features, &output.probabilities, &call));
         if let ([Some(class)], [confidence]) =
             (&prediction.classes[..], &prediction.confidences[..])
         {
@@ -87,17 +88,17 @@ impl Predictor {
             span.set(attr::ML_OUTPUT_CONFIDENCE, f64::from(*confidence));
         }
         prediction.traceparent = span.span_ref().map(|span| span.traceparent());
-        prediction.timing = Some(Timing {
-            queue: computed.queue,
-            compute: computed.compute,
+        prediction.timing = Some(ComputeTiming {
+            queue: output.queue,
+            compute: output.compute,
         });
         Ok(prediction)
     }
 }
 
-fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &Call<'_>) -> Option<Rows> {
+fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &ModelCall<'_>) -> Option<Rows> {
     let _stage = Span::start("preprocess_input", Vec::new());
-    call.out_of_range(&values);
+    call.record_out_of_range(&values);
     let mut rows = Rows::new(values, loaded.manifest.features.len())?;
     loaded.manifest.normalisation.apply(&mut rows);
     Some(rows)
@@ -105,19 +106,25 @@ fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &Call<'_>) -> Option<Rows
 
 fn postprocess(
     loaded: &Loaded,
-    input: &Input,
-    computed: &Probabilities,
-    call: &Call<'_>,
-) -> Prediction {
+    features: &FeatureRows,
+    probabilities: &Probabilities,
+    call: &ModelCall<'_>,
+) -> BatchPrediction {
     let _stage = Span::start("postprocess_output", Vec::new());
-    let prediction = Prediction::collect(input, computed, loaded.manifest.classes.len());
-    call.predicted(&prediction);
+    let prediction =
+        BatchPrediction::collect(features, probabilities, loaded.manifest.classes.len());
+    call.record_predictions(&prediction);
     prediction
 }
 
-fn start_span(loaded: &Loaded, variant: &str, input: &Input, data_id: Option<&str>) -> Span {
+fn start_span(
+    loaded: &Loaded,
+    variant: &str,
+    features: &FeatureRows,
+    data_id: Option<&str>,
+) -> Span {
     let manifest = &loaded.manifest;
-    let rows = i64::try_from(input.rows()).unwrap_or(i64::MAX);
+    let rows = i64::try_from(features.len()).unwrap_or(i64::MAX);
     let mut attributes = Vec::with_capacity(8);
     attributes.extend([
         KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
@@ -132,13 +139,13 @@ fn start_span(loaded: &Loaded, variant: &str, input: &Input, data_id: Option<&st
     Span::start(format!("predict {}", manifest.name), attributes)
 }
 
-impl Prediction {
-    /// Gives every row of the request its part of the result, or none.
-    fn collect(input: &Input, computed: &Probabilities, classes: usize) -> Self {
-        let mut computed = computed.rows();
-        let mut prediction = Self::with_capacity(input.rows(), classes);
-        for failure in &input.failures {
-            let row = if failure.is_none() {
+impl BatchPrediction {
+    /// Assigns the computed rows to the good rows of the request.
+    fn collect(features: &FeatureRows, probabilities: &Probabilities, classes: usize) -> Self {
+        let mut computed = probabilities.rows();
+        let mut prediction = Self::with_capacity(features.len(), classes);
+        for error in &features.errors {
+            let row = if error.is_none() {
                 computed.next()
             } else {
                 None
@@ -148,7 +155,7 @@ impl Prediction {
         prediction
     }
 
-    /// No row could be computed, so that there was nothing to do for the model.
+    /// For a request without a good row, which the model is not asked for.
     fn without_result(rows: usize, classes: usize) -> Self {
         let mut prediction = Self::with_capacity(rows, classes);
         for _ in 0..rows {
@@ -177,18 +184,6 @@ impl Prediction {
             self.classes.push(None);
             self.confidences.push(0.0);
             self.probabilities.extend(std::iter::repeat_n(0.0, classes));
-        }
-    }
-}
-
-impl EngineError {
-    /// The bounded word for `error.type`.
-    pub(crate) fn error_type(&self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::DeadlinePassed => "deadline_passed",
-            Self::Model(_) => "compute_error",
-            Self::Panicked => "panic",
         }
     }
 }

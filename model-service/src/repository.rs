@@ -1,23 +1,28 @@
-//! The model repository: `<root>/<name>/<version>/{manifest.json, model.safetensors}` on a file system.
+//! The model repository: `<root>/<name>/<version>/{manifest.json, model.safetensors}` on a file
+//! system.
 //!
-//! A version is written whole or not at all and is never changed afterwards, so that readers need no lock and several
-//! services may read one volume. The Python worker keeps its versions in the same folders and the same count, so that a
-//! number means one version of a model in whichever language; each service passes over what is the other's.
+//! A version is written whole or not at all and never changes afterwards, so readers need no lock
+//! and several services can read one volume. The Python worker writes its versions into the same
+//! folders and continues the same count, so a number means one version of a model in whichever
+//! language. Each service skips the versions of the other.
 
-mod catalog;
+mod index;
+mod load;
 mod manifest;
 mod write;
 
-pub use catalog::{Catalog, Entry, Loaded, NotServed};
+pub use index::{ModelRepository, ModelVersions, NotServed};
+pub use load::Loaded;
 pub use manifest::{
-    Dataset, FeatureProfile, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile,
+    Dataset, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
+    ReferenceProfile,
 };
 pub use write::{WriteError, write_version};
 
 /// Names of the two files of a version.
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "model.safetensors";
-/// What this service computes with, as manifests, metadata and `ml.framework` say it.
+/// The framework of this service's models: in manifests, metadata and `ml.framework`.
 pub(crate) const FRAMEWORK: &str = "candle";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The addresses of the Open Inference Protocol, and the layers around them.
+//! The paths of the Open Inference Protocol, and the layers around them.
 
 mod body;
 mod infer;
@@ -18,23 +18,25 @@ use tower_http::compression::predicate::SizeAbove;
 use crate::error::{RequestError, injected, refuse};
 use crate::features::FeatureStore;
 use crate::predict::Predictor;
-use crate::repository::Catalog;
+use crate::repository::ModelRepository;
 use crate::{Config, PART};
-use infer::Inference;
+use infer::InferState;
 
-/// Answers below this many bytes fit into one packet and gain nothing from gzip, which costs more than a small model.
+/// Smaller answers fit into one packet anyway, and compressing them would cost more than a small
+/// model's inference.
 const COMPRESS_FROM: u64 = 1024;
 
-/// The whole service. Health is outside of tracing and limits: probes are many, and must be answered under load.
+/// The router of the service. The health routes are outside of tracing and limits, because probes
+/// are frequent and need answers under load, too.
 pub(crate) fn build(
     config: &Config,
-    catalog: Arc<Catalog>,
+    repository: Arc<ModelRepository>,
     health: &Health,
     features: FeatureStore,
     predictor: Predictor,
 ) -> Router {
-    let inference = Inference {
-        catalog: Arc::clone(&catalog),
+    let infer_state = InferState {
+        repository: Arc::clone(&repository),
         features,
         predictor,
     };
@@ -44,10 +46,10 @@ pub(crate) fn build(
         fault_response: injected,
     };
     model_reads()
-        .with_state(catalog.clone())
-        .merge(repository_reads().with_state((catalog, health.clone())))
-        .merge(inference_routes().with_state(Arc::new(inference)))
-        .fallback(|| async { RequestError::NoRoute })
+        .with_state(repository.clone())
+        .merge(repository_reads().with_state((repository, health.clone())))
+        .merge(inference_routes().with_state(Arc::new(infer_state)))
+        .fallback(|| async { RequestError::UnknownPath })
         .method_not_allowed_fallback(|| async { RequestError::Method })
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
         .layer(runtime::limit_layer(&config.process, refuse))
@@ -56,21 +58,24 @@ pub(crate) fn build(
         .merge(health.routes())
 }
 
-/// Looks at the repository's folder again; returns whether there is anything to serve.
-pub(crate) async fn refresh(catalog: &Arc<Catalog>, health: &Health) -> io::Result<bool> {
-    let reader = Arc::clone(catalog);
+/// Refreshes the repository and the readiness. Returns whether any version is ready.
+pub(crate) async fn refresh(
+    repository: &Arc<ModelRepository>,
+    health: &Health,
+) -> io::Result<bool> {
+    let reader = Arc::clone(repository);
     let task = telemetry::task::spawn_blocking(move || reader.refresh());
-    let serving = task.await.map_err(io::Error::other)??;
-    // Readiness latches: a version that was taken away by mistake is for the log and the detail, not for a restart.
-    if serving {
+    let any_ready = task.await.map_err(io::Error::other)??;
+    // Readiness latches: a version that was removed by mistake belongs in the log and the detail,
+    // and is no reason for a restart.
+    if any_ready {
         health.ready(true);
     }
-    let broken = reads::broken(&catalog.models());
-    health.detail("models", broken);
-    Ok(serving)
+    health.detail("models", reads::unavailable(&repository.models()));
+    Ok(any_ready)
 }
 
-fn model_reads() -> Router<Arc<Catalog>> {
+fn model_reads() -> Router<Arc<ModelRepository>> {
     Router::new()
         .route("/v2", get(reads::server))
         .route("/v2/", get(reads::server))
@@ -92,11 +97,11 @@ fn model_reads() -> Router<Arc<Catalog>> {
         )
 }
 
-fn repository_reads() -> Router<(Arc<Catalog>, Health)> {
+fn repository_reads() -> Router<(Arc<ModelRepository>, Health)> {
     Router::new().route("/v2/repository/index", post(reads::index))
 }
 
-fn inference_routes() -> Router<Arc<Inference>> {
+fn inference_routes() -> Router<Arc<InferState>> {
     Router::new()
         .route("/v2/models/{model_name}/infer", post(infer::infer))
         .route(

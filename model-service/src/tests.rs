@@ -1,4 +1,4 @@
-//! The whole router in process, with models that the tests control.
+//! The router in process, with models that the tests control.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::features::FeatureStore;
 use crate::model::Model;
 use crate::predict::Predictor;
 use crate::repository::{
-    Catalog, Dataset, FeatureProfile, Loaded, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile,
+    Dataset, FeatureProfile, Hyperparameters, Loaded, Lookup, Manifest, Metrics, ModelRepository,
+    Normalisation, ReferenceProfile,
 };
-use crate::training::{FEATURES, Hyperparameters};
+use crate::training::FEATURES;
 use crate::{Config, router};
 
-/// A manifest of the shape that a training writes, with numbers that change nothing.
+/// A manifest as a training writes it, with a normalisation that changes nothing.
 pub(crate) fn manifest() -> Manifest {
     let profile = |name: &str| FeatureProfile {
         name: name.to_owned(),
@@ -93,7 +93,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
     let config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         model_repository: "/nonexistent".into(),
-        // Nothing listens on port 1: lookups fail at once.
+        // Nothing listens on port 1, so lookups fail at once.
         feature_store: "http://127.0.0.1:1".parse().unwrap(),
         feature_timeout: Duration::from_secs(5),
         queue_capacity: 1,
@@ -106,7 +106,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         manifest: manifest(),
         model,
     };
-    let catalog = Arc::new(Catalog::of(loaded));
+    let repository = Arc::new(ModelRepository::of(loaded));
     let engine = Engine::start(EngineOptions {
         threads: 1,
         queue_capacity: 1,
@@ -115,7 +115,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
     let predictor = Predictor::new(engine, config.variant.clone());
-    router::build(&config, catalog, &Health::new(), features, predictor)
+    router::build(&config, repository, &Health::new(), features, predictor)
 }
 
 fn infer(body: impl Into<Body>) -> Request<Body> {
@@ -168,7 +168,7 @@ async fn a_full_queue_answers_429_with_retry_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_timeout_parameter_is_a_deadline_in_microseconds() {
-    // The gate stays shut for as long as its other ends are held.
+    // The gate stays closed because the test holds its other ends.
     let (gate, _begins, _open) = Gate::new();
     let router = router_of(gate);
     let mut body = one_row();
@@ -179,7 +179,7 @@ async fn the_timeout_parameter_is_a_deadline_in_microseconds() {
 }
 
 #[tokio::test]
-async fn faults_of_the_model_are_500_and_pass() {
+async fn a_failed_computation_is_500_and_does_not_stop_the_service() {
     for faulty in [Faulty::Panics, Faulty::Fails] {
         let router = router_of(Arc::new(faulty));
         for _ in 0..2 {
@@ -263,7 +263,7 @@ async fn batches_are_limited_to_a_thousand_rows() {
 }
 
 #[tokio::test]
-async fn a_feature_store_that_is_away_is_503() {
+async fn an_unreachable_feature_store_is_503() {
     let router = router_of(mlp());
     let input =
         json!({"name": "data_id", "shape": [1], "datatype": "BYTES", "data": ["wine-0001"]});
@@ -273,9 +273,10 @@ async fn a_feature_store_that_is_away_is_503() {
     assert_eq!(json_of(response).await["code"], "feature_store_unavailable");
 }
 
-/// Valid bodies with bytes changed, cut, doubled and inserted: whatever comes of it, it is the client's fault.
+/// Valid bodies with bytes changed, cut, doubled and inserted: each is answered with success or a
+/// client error.
 #[tokio::test]
-async fn a_flood_of_malformed_requests_is_never_a_fault_of_ours() {
+async fn no_malformed_request_is_a_server_error() {
     let router = router_of(mlp());
     let head = json!({"inputs": [{"name": "features", "shape": [1, 11], "datatype": "FP32",
         "parameters": {"binary_data_size": 44}}], "parameters": {"binary_data_output": true}});
@@ -316,7 +317,7 @@ async fn a_flood_of_malformed_requests_is_never_a_fault_of_ours() {
         assert!(status.is_success() || status.is_client_error(), "{status}");
         refused += u32::from(status.is_client_error());
     }
-    assert!(refused > 1000, "the flood was not malformed: {refused}");
+    assert!(refused > 1000, "too few requests were malformed: {refused}");
 }
 
 fn mutate(body: &mut Vec<u8>, random: &mut ChaCha8Rng) {
@@ -337,7 +338,7 @@ fn mutate(body: &mut Vec<u8>, random: &mut ChaCha8Rng) {
 }
 
 #[tokio::test]
-async fn unknown_addresses_and_methods_answer_in_the_protocols_form() {
+async fn unknown_paths_and_methods_are_answered_in_the_protocols_form() {
     let router = router_of(mlp());
     let cases = [
         (Request::get("/v2/nowhere"), StatusCode::NOT_FOUND),

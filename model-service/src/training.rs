@@ -1,41 +1,44 @@
-//! Training of `wine_quality`: from the CSV file to a whole version in the model repository, as one trace.
+//! Training of `wine_quality`: from the CSV file to a new version in the model repository, as one
+//! trace.
 
 mod data;
+mod error;
+mod instruments;
 mod learn;
 mod profile;
 mod split;
 
 use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use telemetry::metrics::{Gauge, Histogram, gauge, histogram};
 use telemetry::{KeyValue, Span, attr};
 
 pub use data::{CLASSES, FEATURES};
 use data::{Data, Example};
-pub use learn::{Epoch, Hyperparameters};
+pub use error::TrainError;
+pub use learn::Epoch;
 use learn::{accuracy, learn, rows};
 use split::{Split, split};
 
 use crate::candle::{Fit, Mlp};
-use crate::model::ModelError;
+use crate::model::ComputeError;
 use crate::repository::{
-    Dataset, FRAMEWORK, Lookup, Manifest, Metrics, Normalisation, ReferenceProfile, WriteError,
-    write_version,
+    Dataset, FRAMEWORK, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
+    ReferenceProfile, write_version,
 };
 
-/// One row in this many is held out.
-const PARTS: usize = 5;
-/// A span keeps at most 128 events (the SDK's default limit); longer trainings tell of every second epoch, or every third …
+/// About one row in this many goes to the validation part.
+const PARTS: u64 = 5;
+/// The SDK's default limit of events on a span; longer trainings record every second epoch, every
+/// third, and so on.
 const MAX_EVENTS: usize = 128;
 
-/// What to train, from what, into what.
+/// What to train, on which data, into which repository.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
     /// The CSV file of the wine data.
     pub data: PathBuf,
-    /// What manifest and telemetry call the data set.
+    /// Name of the data set in manifest and telemetry.
     pub dataset: String,
     /// The folder that holds one folder per model.
     pub model_repository: PathBuf,
@@ -43,42 +46,18 @@ pub struct TrainOptions {
     /// Decides the split, the start weights and the order of the rows.
     pub seed: u64,
     pub hyperparameters: Hyperparameters,
-    /// Commit of the code, where it is known.
+    /// Commit of the code, if it is known.
     pub source_commit: Option<String>,
 }
 
-/// What came of a training.
+/// The result of a training.
 #[derive(Clone, Debug)]
 pub struct TrainReport {
-    /// As written beside the weights; holds version, run id and metrics.
+    /// As written beside the weights, with version, run id and metrics.
     pub manifest: Manifest,
     /// The folder of the new version.
     pub folder: PathBuf,
     pub duration: Duration,
-}
-
-/// Why there is no new version.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    #[error("cannot read {}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("the data is not valid CSV")]
-    Csv(#[source] csv::Error),
-    #[error("the data has no column {0}")]
-    Column(String),
-    #[error("line {line} of the data holds a value that is not a number")]
-    Value { line: usize },
-    #[error("{rows} rows are too few to learn from and to hold some out")]
-    TooFew { rows: usize },
-    #[error("the network cannot be trained")]
-    Model(#[source] ModelError),
-    #[error("the training did not converge: the loss is not a number")]
-    Diverged,
-    #[error("the version cannot be written")]
-    Write(#[source] WriteError),
 }
 
 impl TrainOptions {
@@ -101,7 +80,7 @@ pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
     train_with_progress(options, &mut |_| {})
 }
 
-/// [`train`], telling of every epoch as it ends.
+/// [`train`] with a call of `progress` after every epoch.
 pub fn train_with_progress(
     options: &TrainOptions,
     progress: &mut dyn FnMut(&Epoch),
@@ -115,7 +94,7 @@ pub fn train_with_progress(
     let start = Instant::now();
     let trained = span.in_scope(|| run.train(progress));
     match &trained {
-        Ok(manifest) => span.in_scope(|| run.finished(&span, manifest, start.elapsed())),
+        Ok(manifest) => span.in_scope(|| run.record_result(&span, manifest, start.elapsed())),
         Err(error) => span.fail(error, error.error_type()),
     }
     let manifest = trained?;
@@ -157,7 +136,7 @@ impl Run<'_> {
         let (data, split) = stage("load_data", || {
             let data = Data::read(&options.data)?;
             let split = split(&data.examples, PARTS, options.seed);
-            if split.held_out.is_empty() {
+            if split.training.is_empty() || split.validation.is_empty() {
                 let rows = data.examples.len();
                 return Err(TrainError::TooFew { rows });
             }
@@ -166,12 +145,12 @@ impl Run<'_> {
         let normalisation = profile::normalisation(&split.training);
         let fit = self.fit(&split, &normalisation, progress)?;
         let (metrics, reference) = stage("evaluate_model", || {
-            let model = fit.model().map_err(TrainError::Model)?;
+            let model = fit.model().map_err(TrainError::Compute)?;
             self.evaluate(&model, &split, &normalisation)
-                .map_err(TrainError::Model)
+                .map_err(TrainError::Compute)
         })?;
         stage("save_model", || {
-            let weights = fit.weights().map_err(TrainError::Model)?;
+            let weights = fit.weights().map_err(TrainError::Compute)?;
             let manifest = self.manifest(&data, normalisation, metrics, reference);
             write_version(&options.model_repository, manifest, &weights).map_err(TrainError::Write)
         })
@@ -198,19 +177,17 @@ impl Run<'_> {
                     if epoch.number.is_multiple_of(every) {
                         span.event("epoch_completed", epoch_attributes(&epoch));
                     }
-                    LOSS.record(epoch.loss, &self.labels);
-                    GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
+                    instruments::LOSS.record(epoch.loss, &self.labels);
+                    instruments::GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
                     progress(&epoch);
                 },
             )
         });
-        let fit = fit.map_err(TrainError::Model).and_then(|fit| {
-            if finite {
-                Ok(fit)
-            } else {
-                Err(TrainError::Diverged)
-            }
-        });
+        let fit = match fit {
+            Ok(fit) if finite => Ok(fit),
+            Ok(_) => Err(TrainError::Diverged),
+            Err(error) => Err(TrainError::Compute(error)),
+        };
         fit.inspect_err(|error| span.fail(error, error.error_type()))
     }
 
@@ -219,17 +196,18 @@ impl Run<'_> {
         model: &Mlp,
         split: &Split,
         normalisation: &Normalisation,
-    ) -> Result<(Metrics, ReferenceProfile), ModelError> {
-        let held_out = model.probabilities_untraced(&rows(split.held_out.iter(), normalisation))?;
+    ) -> Result<(Metrics, ReferenceProfile), ComputeError> {
+        let validation =
+            model.probabilities_untraced(&rows(split.validation.iter(), normalisation))?;
         let metrics = Metrics {
             training_accuracy: accuracy(model, &split.training, normalisation)?,
-            validation_accuracy: accuracy(model, &split.held_out, normalisation)?,
+            validation_accuracy: accuracy(model, &split.validation, normalisation)?,
             majority_baseline: majority_baseline(split),
             training_rows: split.training.len(),
-            validation_rows: split.held_out.len(),
+            validation_rows: split.validation.len(),
         };
-        VALIDATION_ACCURACY.record(metrics.validation_accuracy, &self.labels);
-        Ok((metrics, profile::reference(&split.training, &held_out)))
+        instruments::VALIDATION_ACCURACY.record(metrics.validation_accuracy, &self.labels);
+        Ok((metrics, profile::reference(&split.training, &validation)))
     }
 
     fn manifest(
@@ -267,13 +245,14 @@ impl Run<'_> {
         }
     }
 
-    /// Says what came of it: on the span, in the metrics, and as the log record that dashboards of trainings read.
-    fn finished(&self, span: &Span, manifest: &Manifest, duration: Duration) {
+    /// Records the result on the span, in the metrics, and as the log record that the dashboards of
+    /// trainings read.
+    fn record_result(&self, span: &Span, manifest: &Manifest, duration: Duration) {
         let metrics = &manifest.metrics;
         span.set(attr::ML_MODEL_VERSION, manifest.version.clone());
         span.set(attr::ML_TRAINING_ACCURACY, metrics.training_accuracy);
         span.set(attr::ML_VALIDATION_ACCURACY, metrics.validation_accuracy);
-        DURATION.record(duration.as_secs_f64(), &self.labels);
+        instruments::DURATION.record(duration.as_secs_f64(), &self.labels);
         tracing::info!(
             name: "ml.training.metrics",
             {
@@ -287,21 +266,6 @@ impl Run<'_> {
             },
             "training metrics"
         );
-    }
-}
-
-impl TrainError {
-    /// The bounded word for `error.type`.
-    pub fn error_type(&self) -> &'static str {
-        match self {
-            Self::Read { .. } => "data_unreadable",
-            Self::Csv(_) | Self::Column(_) | Self::Value { .. } | Self::TooFew { .. } => {
-                "data_invalid"
-            }
-            Self::Model(_) => "compute_error",
-            Self::Diverged => "diverged",
-            Self::Write(_) => "write_error",
-        }
     }
 }
 
@@ -327,48 +291,17 @@ fn epoch_attributes(epoch: &Epoch) -> Vec<KeyValue> {
     ]
 }
 
-/// What a model would reach on the held-out part that always answers the training part's most frequent class.
+/// Accuracy on the validation part of a model that always answers the training part's most frequent
+/// class.
 fn majority_baseline(split: &Split) -> f64 {
-    let share = |examples: &[Example], class: u32| {
-        let of_class = examples.iter().filter(|example| example.class == class);
-        of_class.count() as f64 / examples.len().max(1) as f64
-    };
     let majority = u32::from(share(&split.training, 1) >= share(&split.training, 0));
-    share(&split.held_out, majority)
+    share(&split.validation, majority)
 }
 
-static LOSS: LazyLock<Gauge<f64>> = LazyLock::new(|| {
-    gauge(
-        attr::metric::ML_TRAINING_LOSS,
-        "1",
-        "Training loss of an epoch",
-    )
-});
-static GRADIENT_NORM: LazyLock<Gauge<f64>> = LazyLock::new(|| {
-    gauge(
-        attr::metric::ML_TRAINING_GRADIENT_NORM,
-        "1",
-        "Mean L2 norm of the gradients of an epoch",
-    )
-});
-static VALIDATION_ACCURACY: LazyLock<Gauge<f64>> = LazyLock::new(|| {
-    gauge(
-        attr::metric::ML_TRAINING_VALIDATION_ACCURACY,
-        "1",
-        "Accuracy on the held-out rows",
-    )
-});
-static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    let boundaries = vec![
-        0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
-    ];
-    histogram(
-        attr::metric::ML_TRAINING_DURATION,
-        "s",
-        "Duration of a training run",
-        boundaries,
-    )
-});
+fn share(examples: &[Example], class: u32) -> f64 {
+    let of_class = examples.iter().filter(|example| example.class == class);
+    of_class.count() as f64 / examples.len().max(1) as f64
+}
 
 #[cfg(test)]
 mod tests;

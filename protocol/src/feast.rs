@@ -1,4 +1,5 @@
-//! Feast's online protocol over HTTP, as `feast serve` and the remote online store of Feast 0.58 to 0.67 speak it.
+//! Feast's online protocol over HTTP, as in `feast serve` and the remote online store of Feast 0.58
+//! to 0.67.
 
 mod columns;
 mod error;
@@ -12,7 +13,7 @@ pub use response::{
     FeatureColumn, OnlineResponse, ResponseMetadata, Status, ViewMetadata, number, value_of,
 };
 
-/// The timestamp of join keys and of entities that are not there.
+/// The timestamp of join keys and of unknown entities.
 pub const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 #[cfg(test)]

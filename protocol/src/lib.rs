@@ -1,19 +1,24 @@
-//! What crosses a socket between the parts of Throughline: Open Inference Protocol V2 and Feast bodies.
+//! The bodies that the parts of Throughline exchange: Open Inference Protocol V2, Feast, and error
+//! codes.
 //!
-//! Bytes in, typed values out, and back. Nothing here opens a socket, reads a clock or logs, and no input makes it panic:
-//! whatever is wrong with a body is a typed error that the services answer with 400 or 422.
+//! Bytes in, typed values out, and back. This crate opens no socket, reads no clock and does not
+//! log, and no input makes it panic: a malformed body is a typed error, which the services answer
+//! with 400 or 422.
 
 #![warn(missing_docs)]
 
-mod code;
+mod error_code;
 pub mod feast;
 pub mod oip;
+mod row_error_code;
 
-pub use code::{ErrorCode, RowErrorCode};
+pub use error_code::ErrorCode;
+pub use row_error_code::RowErrorCode;
 
 /// Reads a body that must be a JSON object.
 ///
-/// The reader of a struct takes a list, too, field by field: a form that no protocol promises, and that a new field would break.
+/// serde reads a struct from a list of its fields, too. No protocol has that form, and a new field
+/// would break it.
 pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(serde::de::Error::invalid_type(
@@ -22,16 +27,4 @@ pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_
         ));
     }
     serde_json::from_slice(body)
-}
-
-/// An error and its causes in one line: each `Display` says only its own part, so a reader needs them all.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -26,7 +26,8 @@ pub use metadata::{
 pub use parameter::{Parameter, Parameters};
 pub use tensor::{Tensor, TensorData};
 
-/// Name of the header that tells how many bytes of a body are JSON; lower case, as HTTP/2 and `http::HeaderName` want it.
+/// Name of the header for the number of bytes of a body that are JSON; in lower case for HTTP/2 and
+/// `http::HeaderName`.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
 
 /// Body of `POST /v2/models/{model}[/versions/{version}]/infer`.
@@ -38,11 +39,12 @@ pub struct InferRequest {
     pub parameters: Parameters,
     /// The input tensors, in the order of the body.
     pub inputs: Vec<InferInput>,
-    /// The outputs that are wanted; empty means all of them.
+    /// The requested outputs; empty means all of them.
     pub outputs: Vec<RequestedOutput>,
 }
 
-/// One input tensor with its parameters (`binary_data_size` belongs to the encoding and is not among them).
+/// One input tensor with its parameters (`binary_data_size` belongs to the encoding and is not
+/// among them).
 #[derive(Clone, Debug, PartialEq)]
 pub struct InferInput {
     /// Name, shape and data.
@@ -56,7 +58,7 @@ pub struct InferInput {
 pub struct RequestedOutput {
     /// Name of the output tensor.
     pub name: String,
-    /// Parameters of this output; `binary_data` (bool) decides its form in the answer.
+    /// Parameters of this output; `binary_data` (bool) sets its form in the answer.
     #[serde(
         default,
         deserialize_with = "parameter::null_as_empty",
@@ -80,7 +82,8 @@ pub struct InferResponse {
     pub outputs: Vec<InferOutput>,
 }
 
-/// One output tensor with its parameters (`binary_data_size` belongs to the encoding and is not among them).
+/// One output tensor with its parameters (`binary_data_size` belongs to the encoding and is not
+/// among them).
 #[derive(Clone, Debug, PartialEq)]
 pub struct InferOutput {
     /// Name, shape and data.
@@ -106,7 +109,8 @@ impl InferRequest {
             .find(|tensor| tensor.name == name)
     }
 
-    /// The reserved parameter `timeout`, which is in microseconds; an error if it is not a positive whole number.
+    /// The reserved parameter `timeout`, which is in microseconds; an error if it is not a positive
+    /// whole number.
     pub fn timeout(&self) -> Result<Option<Duration>, DecodeError> {
         match self.parameters.get("timeout") {
             None => Ok(None),
@@ -125,12 +129,13 @@ impl InferRequest {
         self.parameters.insert("timeout", micros);
     }
 
-    /// Whether the answer should hold this output.
+    /// Whether the answer should have this output.
     pub fn wants_output(&self, name: &str) -> bool {
         self.outputs.is_empty() || self.outputs.iter().any(|output| output.name == name)
     }
 
-    /// The form in which this output is wanted: `binary_data` of the output, else `binary_data_output` of the request, else JSON.
+    /// The requested form of this output: `binary_data` of the output, else `binary_data_output` of
+    /// the request, else JSON.
     pub fn output_format(&self, name: &str) -> TensorFormat {
         let of_output = self.outputs.iter().find(|output| output.name == name);
         let flag = of_output
@@ -146,13 +151,14 @@ impl InferRequest {
 
     /// An error if the request asks for an output that the model does not have.
     pub fn check_outputs<S: AsRef<str>>(&self, available: &[S]) -> Result<(), DecodeError> {
-        let known = |name: &str| available.iter().any(|have| have.as_ref() == name);
-        match self.outputs.iter().find(|output| !known(&output.name)) {
-            None => Ok(()),
-            Some(output) => Err(DecodeError::UnknownOutput {
-                output: output.name.clone(),
-            }),
+        for output in &self.outputs {
+            if !available.iter().any(|name| name.as_ref() == output.name) {
+                return Err(DecodeError::UnknownOutput {
+                    output: output.name.clone(),
+                });
+            }
         }
+        Ok(())
     }
 }
 

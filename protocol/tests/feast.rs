@@ -1,4 +1,5 @@
-//! Properties of Feast bodies: what is written is read back, and no bytes make the reader panic.
+//! Properties of Feast bodies: a round trip returns the same body, and no bytes make the reader
+//! panic.
 
 use std::borrow::Cow;
 
@@ -126,7 +127,7 @@ proptest! {
         let at = at.index(body.len());
         body[at] = byte;
         if let Ok(back) = serde_json::from_slice::<OnlineRequest>(&body) {
-            // A table that was read is well-formed: no column twice.
+            // A table that can be read has no column twice.
             let mut names: Vec<&String> = back.entities.0.iter().map(|(name, _)| name).collect();
             names.sort();
             prop_assert!(names.windows(2).all(|pair| pair[0] != pair[1]));

@@ -1,4 +1,5 @@
-//! Properties of tensors on the wire: what is written is read back, and no bytes make the reader panic.
+//! Properties of tensors on the wire: a round trip returns the same tensor, and no bytes make the
+//! reader panic.
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -8,7 +9,7 @@ use protocol::oip::{
     DecodeError, InferOutput, InferRequest, InferResponse, Tensor, TensorData, TensorFormat,
 };
 
-/// Data of `count` elements that both forms can carry.
+/// Data of `count` elements with a JSON and a binary form.
 fn data(count: usize) -> BoxedStrategy<TensorData> {
     let finite32 = any::<f32>().prop_filter("JSON has finite numbers only", |x| x.is_finite());
     let finite64 = any::<f64>().prop_filter("JSON has finite numbers only", |x| x.is_finite());
@@ -29,7 +30,7 @@ fn data(count: usize) -> BoxedStrategy<TensorData> {
     .boxed()
 }
 
-/// Data that only the binary form can carry.
+/// Data with a binary form only.
 fn binary_data(count: usize) -> BoxedStrategy<TensorData> {
     prop_oneof![
         data(count),
@@ -58,7 +59,7 @@ fn tensors(data: fn(usize) -> BoxedStrategy<TensorData>) -> impl Strategy<Value 
     })
 }
 
-/// Bits, not values: a NaN must come back with its payload.
+/// The bits, because a NaN must keep its payload.
 fn bits(tensor: &Tensor) -> (String, Vec<usize>, String) {
     let data = match &tensor.data {
         TensorData::Fp16(data) => {

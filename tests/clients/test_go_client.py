@@ -187,7 +187,7 @@ def test_the_open_inference_protocol_passes_through(
 
     assert ran.status == 1
     assert "nobody's" in ran.stdout
-    assert "failed: not_found" in ran.stdout
+    assert "failed: unknown_entity" in ran.stdout
     ((label, confidence),) = computed(system, through, ["wine-1406"])
     (row,) = ran.rows
     assert (row[0], row[1]) == ("wine-1406", label)

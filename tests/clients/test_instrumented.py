@@ -141,9 +141,9 @@ def test_infer(send: Send, system: System, edge: Target, caller: Caller, explore
 def test_errors(send: Send, system: System, edge: Target, caller: Caller) -> None:
     cases = [
         ("POST", "/v1/predictions", {"model": "nothing", "data_ids": ["x"]}, 404, "unknown_model"),
-        ("POST", "/v1/predictions", {"model": MODEL, "data_ids": ["nobody"]}, 404, "not_found"),
+        ("POST", "/v1/predictions", {"model": MODEL, "data_ids": ["nobody"]}, 404, "unknown_entity"),
         ("POST", "/v1/predictions", {"model": MODEL}, 422, None),
-        ("GET", f"/v1/predictions/{MODEL}/nobody", None, 404, "not_found"),
+        ("GET", f"/v1/predictions/{MODEL}/nobody", None, 404, "unknown_entity"),
     ]
     for method, path, body, status, code in cases:
         with caller.call("error") as call:

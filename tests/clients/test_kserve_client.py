@@ -164,5 +164,5 @@ def test_partly_unknown(client: Any, url: str, target: Target, yardstick: Yardst
     ids = ["nobody", "wine-0002"]
     response = client.infer(url, ask(data_ids(ids, binary=False)), model_name=MODEL, headers=target.headers)
     outputs = {output.name: output.as_numpy().tolist() for output in response.outputs}
-    assert outputs["error"] == ["not_found", ""]
+    assert outputs["error"] == ["unknown_entity", ""]
     assert outputs["label"] == ["", *yardstick(["wine-0002"]).labels]

@@ -268,9 +268,9 @@ def test_an_unknown_wine_leaves_the_others(gateway: str) -> None:
     """A row that fails is an entry with an error; if all fail it is the status of the answer."""
     good, bad = ask(gateway, ["wine-0104", "nobody's"]).json()["predictions"]
     assert good["label"] in ("low", "high")
-    assert bad["error"]["code"] == "not_found"
+    assert bad["error"]["code"] == "unknown_entity"
     none = ask(gateway, ["nobody's"])
-    assert (none.status, none.json()["code"]) == (404, "not_found")
+    assert (none.status, none.json()["code"]) == (404, "unknown_entity")
 
 
 READS = ["", "/ready", "/versions/1", "/versions/1/ready", "/config"]

@@ -238,7 +238,7 @@ def test_partly_unknown(client: Any, target: Target, yardstick: Yardstick) -> No
     """The rows that are known are answered; the output `error` comes even when it was not asked for."""
     ids = ["wine-0001", "nobody", "wine-0450"]
     result = client.infer(MODEL, [data_ids(ids)], outputs=wanted(["label"], binary=True), headers=target.headers)
-    assert texts(result.as_numpy("error")) == ["", "not_found", ""]
+    assert texts(result.as_numpy("error")) == ["", "unknown_entity", ""]
     first, last = yardstick(["wine-0001", "wine-0450"]).labels
     assert texts(result.as_numpy("label")) == [first, "", last]
 

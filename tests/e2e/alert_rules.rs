@@ -86,7 +86,7 @@ fn latency() -> Scenario {
 fn validation_accuracy() -> Scenario {
     let matching = json!({"event_name": "ml.training.metrics", "severity_text": "INFO", "severity_number": 9,
         "body": {"text": "training metrics"}, "resource": resource("model-training"),
-        "attributes": {"ml.model_name": "wine_quality", "ml.training_accuracy": 0.9, "ml.validation_accuracy": 0.758_620_689}});
+        "attributes": {"ml.model_name": "wine_quality", "ml.training_accuracy": 0.9, "ml.validation_accuracy": 0.789_968_652}});
     Scenario {
         rule: "validation-accuracy",
         signals: &["logs"],
@@ -132,7 +132,7 @@ fn confidence() -> Scenario {
         also: vec![("/attributes/ml.output.confidence", json!(0.5))],
         misses: vec![
             ("/attributes/ml.output.confidence", json!(0.6)),
-            ("/attributes/ml.output.confidence", json!(0.797_926_545)),
+            ("/attributes/ml.output.confidence", json!(0.830_657_540)),
             // A span of several rows has no confidence.
             ("/attributes/ml.output.confidence", Value::Null),
             ("/resource/attributes/service.name", json!("gateway")),

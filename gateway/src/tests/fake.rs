@@ -286,7 +286,7 @@ fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) 
     if codes.iter().all(|code| *code == "unknown_entity") {
         return (
             StatusCode::NOT_FOUND,
-            ErrorBody::new("no such rows", "unknown_entity").to_json(),
+            ErrorBody::new("no such rows", protocol::ErrorCode::UnknownEntity).to_json(),
         )
             .into_response();
     }

@@ -1,4 +1,4 @@
-"""What tests share: a trained repository, a real feature store, a running service."""
+"""Shared fixtures: a trained repository, a real feature store, a running service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness import BINARY, DATA, HELP, Client, binary, fill, running, worker_co
 from throughline_worker.repository import Manifest
 from throughline_worker.train.run import TrainOptions, train
 
-# The same examples each time, and no clock: the machine may be busy.
+# The same examples each time, and no deadline, because the machine may be busy.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("steady")
 
@@ -23,14 +23,14 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    """A repository with one version, and its manifest. Not to be changed."""
+    """A repository with one version, and its manifest. Tests must not change it."""
     root = tmp_path_factory.mktemp("models")
     return root, train(TrainOptions(DATA, root))
 
 
 @pytest.fixture
 def repository(trained: tuple[Path, Manifest], tmp_path: Path) -> Path:
-    """A copy of the repository, for a test to damage."""
+    """A copy of the repository, which a test may change."""
     return Path(shutil.copytree(trained[0], tmp_path / "models"))
 
 
@@ -40,7 +40,15 @@ def feature_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if BINARY is None:
         pytest.skip(HELP)
     database = tmp_path_factory.mktemp("features") / "features.db"
-    command = [binary(), "feature-store", "--listen", "127.0.0.1:0", "--database", str(database), "--allow-faults"]
+    command = [
+        binary(),
+        "feature-store",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        str(database),
+        "--allow-faults",
+    ]
     with running(command, {"OTEL_SDK_DISABLED": "true"}) as process:
         fill(process.url)
         yield process.url

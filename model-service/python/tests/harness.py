@@ -1,4 +1,4 @@
-"""Processes under test, and how to wait for what they say."""
+"""Processes under test, and waits for their output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[3]
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 DATA = ROOT / "data" / "wine_quality" / "winequality-red.csv"
-# Generous: two cores may be shared by many.
+# Generous, because the machine may be busy.
 DEADLINE = 60.0
 HELP = "set THROUGHLINE_BIN to a built `throughline` to run this"
 BINARY = os.environ.get("THROUGHLINE_BIN")
@@ -32,21 +32,23 @@ FIRST_WINE = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]
 
 
 def eventually(condition: Callable[[], T | None], what: str) -> T:
-    """Asks again and again until there is something; fails at the deadline."""
+    """Calls `condition` until it returns something true; fails at the deadline."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
         found = condition()
         if found:
             return found
-        # Not a wait for a length of time, only a pause between two questions.
+        # A pause between two calls.
         threading.Event().wait(0.02)
-    raise AssertionError(f"{what} has not come")
+    raise AssertionError(f"no {what} within {DEADLINE} s")
 
 
 class Process:
     """A process that writes JSON lines to its standard output."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
         self._process = subprocess.Popen(
             list(command),
@@ -68,10 +70,12 @@ class Process:
         return self._process.pid
 
     def event(self, name: str) -> dict[str, Any]:
-        """The log record of this event name, waited for."""
+        """Waits for the log record of this event name."""
 
         def found() -> dict[str, Any] | None:
-            return next((record for record in self.records() if record.get("event.name") == name), None)
+            return next(
+                (record for record in self.records() if record.get("event.name") == name), None
+            )
 
         with self._changed:
             self._changed.wait_for(lambda: found() or self._ended, DEADLINE)
@@ -90,7 +94,7 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address that it listens on."""
         url: str = self.event("server.listening")["url"]
         return url
 
@@ -104,7 +108,7 @@ class Process:
         self._process.stdin.close()
 
     def wait(self) -> int:
-        """Its exit code, after its last words."""
+        """Its exit code, after the end of its output."""
         code = self._process.wait(DEADLINE)
         self._reader.join(DEADLINE)
         for pipe in (self._process.stdin, self._process.stdout):
@@ -113,7 +117,7 @@ class Process:
         return code
 
     def stop(self) -> int:
-        """Asks it to end, and makes it."""
+        """Sends SIGTERM and waits; kills it at the deadline."""
         self.signal()
         try:
             return self.wait()
@@ -133,8 +137,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """A process for the length of a block."""
+def running(
+    command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """A process that runs during a block."""
     process = Process(command, environment)
     try:
         yield process
@@ -143,9 +149,16 @@ def running(command: Sequence[str], environment: Mapping[str, str] | None = None
 
 
 def worker_command(repository: Path, feature_store: str, *options: str) -> list[str]:
-    """The command line of the service on a port of the system's choice."""
+    """The command line of the service on a free port."""
     command = [sys.executable, "-m", "throughline_worker", "--listen", "127.0.0.1:0"]
-    return [*command, "--model-repository", str(repository), "--feature-store", feature_store, *options]
+    return [
+        *command,
+        "--model-repository",
+        str(repository),
+        "--feature-store",
+        feature_store,
+        *options,
+    ]
 
 
 def binary() -> str:
@@ -159,8 +172,12 @@ def fill(feature_store: str) -> None:
     rows = [line.split(",") for line in DATA.read_text().splitlines()]
     names = rows[0][1:12]
     columns: dict[str, list[Any]] = {"wine_id": [row[0] for row in rows[1:]]}
-    columns |= {name: [float(row[index + 1]) for row in rows[1:]] for index, name in enumerate(names)}
-    columns["event_timestamp"] = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())] * (len(rows) - 1)
+    columns |= {
+        name: [float(row[index + 1]) for row in rows[1:]] for index, name in enumerate(names)
+    }
+    columns["event_timestamp"] = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())] * (
+        len(rows) - 1
+    )
     for start in range(0, len(rows) - 1, 500):
         part = {name: values[start : start + 500] for name, values in columns.items()}
         body = {"feature_view_name": "wine_features", "df": part}
@@ -176,10 +193,12 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """The address that the server listens on."""
         return self.process.url
 
-    def infer(self, body: Any, path: str = "/v2/models/wine_quality/infer", **options: Any) -> httpx.Response:
+    def infer(
+        self, body: Any, path: str = "/v2/models/wine_quality/infer", **options: Any
+    ) -> httpx.Response:
         """Posts a JSON body."""
         return self.post(path, json.dumps(body).encode(), **options)
 
@@ -188,18 +207,28 @@ class Client:
         return httpx.post(self.url + path, content=content, timeout=DEADLINE, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """Gets."""
+        """Gets a path."""
         return httpx.get(self.url + path, timeout=DEADLINE, **options)
 
 
 def by_ids(*ids: str, **members: Any) -> dict[str, Any]:
     """The body of a request for entities."""
-    return {"inputs": [{"name": "data_id", "shape": [len(ids)], "datatype": "BYTES", "data": list(ids)}], **members}
+    return {
+        "inputs": [
+            {"name": "data_id", "shape": [len(ids)], "datatype": "BYTES", "data": list(ids)}
+        ],
+        **members,
+    }
 
 
 def by_features(*rows: list[float], **members: Any) -> dict[str, Any]:
     """The body of a request with features."""
-    return {"inputs": [{"name": "features", "shape": [len(rows), 11], "datatype": "FP32", "data": rows}], **members}
+    return {
+        "inputs": [
+            {"name": "features", "shape": [len(rows), 11], "datatype": "FP32", "data": rows}
+        ],
+        **members,
+    }
 
 
 def outputs(answer: httpx.Response) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Requests that cannot be answered: the right status and word, never a traceback, and the same as the Rust service."""
+"""Bad requests: status, code, no traceback, and the same answers as the Rust service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from conftest import NOWHERE
-from harness import BINARY, DATA, DEADLINE, FIRST_WINE, HELP, Client, binary, by_features, by_ids, running
+from harness import (
+    BINARY,
+    DATA,
+    DEADLINE,
+    FIRST_WINE,
+    HELP,
+    Client,
+    binary,
+    by_features,
+    by_ids,
+    running,
+)
 
 from throughline_worker.oip import HEADER_LENGTH
 
@@ -23,8 +34,16 @@ HUGE = 2**62
 
 
 def tensor(**members: Any) -> bytes:
-    whole = {"name": "features", "shape": [1, 11], "datatype": "FP32", "data": FIRST_WINE, **members}
-    return json.dumps({"inputs": [{key: value for key, value in whole.items() if value is not None}]}).encode()
+    whole = {
+        "name": "features",
+        "shape": [1, 11],
+        "datatype": "FP32",
+        "data": FIRST_WINE,
+        **members,
+    }
+    return json.dumps(
+        {"inputs": [{key: value for key, value in whole.items() if value is not None}]}
+    ).encode()
 
 
 def message(**members: Any) -> bytes:
@@ -35,7 +54,7 @@ def half_surrogate() -> bytes:
     return message(id="x").replace(b'"x"', b'"\\ud800"')
 
 
-# What is wrong, the body, and the code of the answer.
+# The fault, the body, and the status of the answer.
 BODIES: list[tuple[str, bytes, int]] = [
     ("nothing", b"", 400),
     ("no JSON", b"{", 400),
@@ -92,10 +111,20 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("a fraction among whole numbers", tensor(datatype="INT64", data=[1] * 10 + [1.0]), 400),
     ("a whole number beyond its type", tensor(datatype="INT32", data=[1] * 10 + [2**31]), 400),
     ("numbers for entities", tensor(name="data_id", shape=[11], datatype="FP32"), 400),
-    ("a table of entities", json.dumps({"inputs": [{**by_ids("a", "b")["inputs"][0], "shape": [1, 2]}]}).encode(), 400),
+    (
+        "a table of entities",
+        json.dumps({"inputs": [{**by_ids("a", "b")["inputs"][0], "shape": [1, 2]}]}).encode(),
+        400,
+    ),
     ("half a surrogate pair", json.dumps(by_ids("x")).replace('"x"', '"\\ud800"').encode(), 400),
     ("another input", tensor(name="pixels"), 400),
-    ("two inputs", json.dumps({"inputs": [*by_features(FIRST_WINE)["inputs"], *by_ids("a")["inputs"]]}).encode(), 400),
+    (
+        "two inputs",
+        json.dumps(
+            {"inputs": [*by_features(FIRST_WINE)["inputs"], *by_ids("a")["inputs"]]}
+        ).encode(),
+        400,
+    ),
     ("an input twice", json.dumps({"inputs": by_features(FIRST_WINE)["inputs"] * 2}).encode(), 400),
     ("two forms", tensor(parameters={"binary_data_size": 44}), 400),
     ("a size that is negative", tensor(data=None, parameters={"binary_data_size": -1}), 400),
@@ -106,7 +135,7 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("too much", b" " * (1 << 20) + message(), 413),
 ]
 
-# What is wrong, the headers, the body, and the status of the answer.
+# The fault, the headers, the body, and the status of the answer.
 HEADERS: list[tuple[str, dict[str, str], bytes, int]] = [
     ("an unknown encoding", {"content-encoding": "br"}, message(), 415),
     ("no gzip", {"content-encoding": "gzip"}, message(), 400),
@@ -124,7 +153,7 @@ HEADERS: list[tuple[str, dict[str, str], bytes, int]] = [
     ("bytes left over", {HEADER_LENGTH: str(len(message()))}, message() + b"\0", 400),
 ]
 
-# Method, address, status of the answer.
+# Method, path, status of the answer.
 ADDRESSES = [
     ("GET", "/", 404),
     ("GET", "/v3", 404),
@@ -139,8 +168,8 @@ ADDRESSES = [
     ("POST", "/v2/models/wine_quality/versions/9/infer", 404),
 ]
 
-# Not compared: what is between two slashes is split before it is decoded in Rust, and after it in Python, so that the
-# one knows no such model where the other has no such address.
+# Not compared with Rust, which splits a path before it decodes the parts, while Python decodes
+# first. For these paths one answers with an unknown model, the other with an unknown path.
 ESCAPED = [("GET", "/v2/models/%ff", 404), ("GET", "/v2/models/a%2Fb", 404)]
 
 
@@ -151,7 +180,14 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         pytest.skip(HELP)
     root = tmp_path_factory.mktemp("twin")
     train_twin(root)
-    options = ["--listen", "127.0.0.1:0", "--model-repository", str(root), "--feature-store", NOWHERE]
+    options = [
+        "--listen",
+        "127.0.0.1:0",
+        "--model-repository",
+        str(root),
+        "--feature-store",
+        NOWHERE,
+    ]
     with running([binary(), "model-service", *options], {"OTEL_SDK_DISABLED": "true"}) as process:
         yield Client(process)
 
@@ -163,7 +199,7 @@ def train_twin(root: Path) -> None:
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str, str | None]:
-    """Status, word, and when to come again; the rest of an error's form is the same for all."""
+    """Status, code and `Retry-After`; the other parts of an error are the same for all."""
     body = answer.json()
     assert answer.headers["content-type"] == "application/json"
     assert set(body) <= {"error", "code", "trace_id"}
@@ -177,8 +213,12 @@ def test_bodies(client: Client, what: str, content: bytes, status: int) -> None:
     assert refusal(client.post(INFER, content))[0] == status, what
 
 
-@pytest.mark.parametrize(("what", "headers", "content", "status"), HEADERS, ids=[case[0] for case in HEADERS])
-def test_headers(client: Client, what: str, headers: dict[str, str], content: bytes, status: int) -> None:
+@pytest.mark.parametrize(
+    ("what", "headers", "content", "status"), HEADERS, ids=[case[0] for case in HEADERS]
+)
+def test_headers(
+    client: Client, what: str, headers: dict[str, str], content: bytes, status: int
+) -> None:
     assert refusal(client.post(INFER, content, headers=headers))[0] == status, what
 
 
@@ -194,7 +234,9 @@ def test_the_rust_service_refuses_the_same(client: Client, twin: Client) -> None
         if ours != theirs:
             differences[what] = (ours, theirs)
     for what, headers, content, _ in HEADERS:
-        ours, theirs = (refusal(one.post(INFER, content, headers=headers)) for one in (client, twin))
+        ours, theirs = (
+            refusal(one.post(INFER, content, headers=headers)) for one in (client, twin)
+        )
         if ours != theirs:
             differences[what] = (ours, theirs)
     for method, path, _ in ADDRESSES:
@@ -204,7 +246,7 @@ def test_the_rust_service_refuses_the_same(client: Client, twin: Client) -> None
     assert differences == {}
 
 
-def test_the_feature_store_is_away(client: Client) -> None:
+def test_an_unreachable_feature_store(client: Client) -> None:
     assert refusal(client.infer(by_ids("wine-0001"))) == (503, "feature_store_unavailable", "1")
 
 
@@ -215,13 +257,16 @@ RAW = [
     (b"nonsense\r\n\r\n", 400),
     (b"GET /v2 HTTP/9.9\r\n\r\n", 400),
     (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-    (b"POST /v2/models/wine_quality/infer HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n", 400),
+    (
+        b"POST /v2/models/wine_quality/infer HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n",
+        400,
+    ),
     (b"GET /v2 HTTP/1.1\r\nx: " + b"a" * 200_000 + b"\r\n\r\n", 431),
 ]
 
 
 @pytest.mark.parametrize(("sent", "status"), RAW, ids=[repr(sent[:30]) for sent, _ in RAW])
-def test_what_is_hardly_http(client: Client, sent: bytes, status: int) -> None:
+def test_malformed_http(client: Client, sent: bytes, status: int) -> None:
     url = urlsplit(client.url)
     assert url.hostname is not None
     with socket.create_connection((url.hostname, url.port or 0), DEADLINE) as connection:
@@ -231,8 +276,13 @@ def test_what_is_hardly_http(client: Client, sent: bytes, status: int) -> None:
     assert client.get("/livez").status_code == 200
 
 
-def test_a_traceback_was_never_written(client: Client) -> None:
-    """Runs last in this file: the service that had all of these requests has said nothing of them."""
-    told = [record for record in client.process.records() if record["level"] == "ERROR"]
-    assert {record["exception.type"] for record in told} <= {"feature_store_unavailable", "fault_injected"}
-    assert client.process.lines == [json.dumps(record, ensure_ascii=False) for record in client.process.records()]
+def test_no_traceback_was_logged(client: Client) -> None:
+    """Runs last in this file: none of the requests before made the service log a bug."""
+    errors = [record for record in client.process.records() if record["level"] == "ERROR"]
+    assert {record["exception.type"] for record in errors} <= {
+        "feature_store_unavailable",
+        "fault_injected",
+    }
+    assert client.process.lines == [
+        json.dumps(record, ensure_ascii=False) for record in client.process.records()
+    ]

@@ -22,7 +22,7 @@ def test_flags_win_over_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "told"),
+    ("arguments", "environment", "message"),
     [
         (["--request-timeout", "10"], {}, "no time such as"),
         ([], {"THROUGHLINE_REQUEST_TIMEOUT": "25h"}, "THROUGHLINE_REQUEST_TIMEOUT"),
@@ -33,16 +33,26 @@ def test_flags_win_over_the_environment() -> None:
     ],
 )
 def test_a_bad_value_is_named(
-    arguments: list[str], environment: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    environment: dict[str, str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         Config.from_arguments(arguments, environment)
     assert ended.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_times() -> None:
-    for text, seconds in [("12h", 43_200), ("45m", 2_700), ("10s", 10), ("0s", 0), ("500ms", 0.5), ("1d", 86_400)]:
+    for text, seconds in [
+        ("12h", 43_200),
+        ("45m", 2_700),
+        ("10s", 10),
+        ("0s", 0),
+        ("500ms", 0.5),
+        ("1d", 86_400),
+    ]:
         assert duration(text) == seconds
     for text in ["", "5", "d", "5 d", "-5d", "5w", "1.5h", "9" * 20 + "d", "2d"]:
         with pytest.raises(ValueError, match=r"time|day"):

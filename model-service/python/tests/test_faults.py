@@ -1,4 +1,4 @@
-"""Faults on purpose."""
+"""Injected faults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from throughline_worker.http.faults import Fault, parse
 @pytest.mark.parametrize("service", ["model-service-python", "model-service"])
 def test_an_error(client: Client, service: str) -> None:
     answer = client.get("/v2", headers={"baggage": f"user.id=7,fault={service}:error"})
-    assert (answer.status_code, answer.json()["code"]) == (500, "injected_fault")
+    assert (answer.status_code, answer.json()["code"]) == (500, "fault_injected")
 
 
 def test_a_drop(client: Client) -> None:
@@ -30,8 +30,11 @@ def test_latency(client: Client) -> None:
     assert time.monotonic() - begin >= 0.15
 
 
-def test_probes_suffer_nothing(client: Client) -> None:
-    assert client.get("/livez", headers={"baggage": "fault=model-service-python:error"}).status_code == 200
+def test_probes_have_no_faults(client: Client) -> None:
+    assert (
+        client.get("/livez", headers={"baggage": "fault=model-service-python:error"}).status_code
+        == 200
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,5 +53,5 @@ def test_probes_suffer_nothing(client: Client) -> None:
         ("", None),
     ],
 )
-def test_what_is_well_formed(text: str, fault: Fault | None) -> None:
+def test_only_well_formed_faults_are_read(text: str, fault: Fault | None) -> None:
     assert parse(text) == fault

@@ -22,7 +22,9 @@ INFER = "/v2/models/wine_quality/infer"
 def binary_request(rows: np.ndarray[Any, Any], **members: Any) -> tuple[bytes, dict[str, str]]:
     raw = rows.astype("<f4").tobytes()
     tensor = {"name": "features", "shape": list(rows.shape), "datatype": "FP32"}
-    head = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}], **members}).encode()
+    head = json.dumps(
+        {"inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}], **members}
+    ).encode()
     return head + raw, {HEADER_LENGTH: str(len(head))}
 
 
@@ -51,7 +53,7 @@ def test_a_row_of_features_is_classified(client: Client) -> None:
     assert answer.headers["server-timing"].startswith("queue;dur=")
 
 
-def test_flat_and_nested_data_are_one(client: Client) -> None:
+def test_flat_and_nested_data_are_equivalent(client: Client) -> None:
     nested = by_features(FIRST_WINE, OTHER_WINE)
     flat = by_features(FIRST_WINE, OTHER_WINE)
     flat["inputs"][0]["data"] = FIRST_WINE + OTHER_WINE
@@ -59,49 +61,59 @@ def test_flat_and_nested_data_are_one(client: Client) -> None:
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64"])
-def test_numbers_of_other_widths_are_taken(client: Client, datatype: str) -> None:
+def test_numbers_of_other_widths_are_accepted(client: Client, datatype: str) -> None:
     body = by_features(FIRST_WINE)
     body["inputs"][0]["datatype"] = datatype
     assert outputs(client.infer(body))["label"] == ["low"]
 
 
-def test_whole_numbers_are_taken(client: Client) -> None:
+def test_whole_numbers_are_accepted(client: Client) -> None:
     for datatype in ("INT32", "INT64"):
         body = by_features([float(round(value)) for value in FIRST_WINE])
         body["inputs"][0] |= {"datatype": datatype, "data": [round(value) for value in FIRST_WINE]}
         assert outputs(client.infer(body))["label"] in (["low"], ["high"])
 
 
-def test_binary_in_and_out_says_what_json_says(client: Client) -> None:
+def test_binary_and_json_give_the_same_prediction(client: Client) -> None:
     rows = np.array([FIRST_WINE, OTHER_WINE])
     content, headers = binary_request(rows, id="b", parameters={"binary_data_output": True})
     found = binary_outputs(client.post(INFER, content, headers=headers))
-    said = outputs(client.infer(by_features(FIRST_WINE, OTHER_WINE)))
-    assert np.frombuffer(found["probabilities"], "<f4").tolist() == pytest.approx(said["probabilities"], abs=1e-6)
-    labels = b"".join(struct.pack("<I", len(label)) + label.encode() for label in said["label"])
+    json_outputs = outputs(client.infer(by_features(FIRST_WINE, OTHER_WINE)))
+    assert np.frombuffer(found["probabilities"], "<f4").tolist() == pytest.approx(
+        json_outputs["probabilities"], abs=1e-6
+    )
+    labels = b"".join(
+        struct.pack("<I", len(label)) + label.encode() for label in json_outputs["label"]
+    )
     assert found["label"] == labels
 
 
-def test_each_output_has_the_form_asked_for(client: Client) -> None:
+def test_each_output_has_the_requested_form(client: Client) -> None:
     asked = [{"name": "confidence", "parameters": {"binary_data": True}}, {"name": "label"}]
     answer = client.infer(by_features(FIRST_WINE, outputs=asked))
     length = int(answer.headers[HEADER_LENGTH])
-    described = {output["name"]: output for output in json.loads(answer.content[:length])["outputs"]}
+    described = {
+        output["name"]: output for output in json.loads(answer.content[:length])["outputs"]
+    }
     assert set(described) == {"label", "confidence"}
     assert described["label"]["data"] == ["low"]
     assert described["confidence"]["parameters"] == {"binary_data_size": 4}
     assert len(answer.content) == length + 4
 
 
-def test_only_the_outputs_asked_for(client: Client) -> None:
+def test_only_the_requested_outputs(client: Client) -> None:
     found = outputs(client.infer(by_features(FIRST_WINE, outputs=[{"name": "label"}])))
     assert list(found) == ["label"]
 
 
-@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
 def test_compressed_requests(client: Client, encoding: str, compress: Any) -> None:
     headers = {"content-encoding": encoding}
-    answer = client.post(INFER, compress(json.dumps(by_features(FIRST_WINE)).encode()), headers=headers)
+    answer = client.post(
+        INFER, compress(json.dumps(by_features(FIRST_WINE)).encode()), headers=headers
+    )
     assert outputs(answer)["label"] == ["low"]
     # The length is that of the JSON before the compression.
     content, length = binary_request(np.array([FIRST_WINE]))
@@ -109,7 +121,7 @@ def test_compressed_requests(client: Client, encoding: str, compress: Any) -> No
     assert outputs(answer)["label"] == ["low"]
 
 
-def test_large_answers_are_compressed_when_asked(client: Client) -> None:
+def test_large_answers_are_compressed_on_request(client: Client) -> None:
     body = by_features(*[FIRST_WINE] * 200)
     answer = client.infer(body, headers={"accept-encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
@@ -117,7 +129,11 @@ def test_large_answers_are_compressed_when_asked(client: Client) -> None:
 
 
 def test_any_content_type_or_none(client: Client) -> None:
-    for content_type in ("application/octet-stream", "text/plain", "application/json; charset=utf-8"):
+    for content_type in (
+        "application/octet-stream",
+        "text/plain",
+        "application/json; charset=utf-8",
+    ):
         answer = client.infer(by_features(FIRST_WINE), headers={"content-type": content_type})
         assert answer.status_code == 200
 
@@ -140,7 +156,7 @@ def test_no_row_can_be_computed(client: Client) -> None:
     assert "server-timing" not in answer.headers
 
 
-def test_failures_are_told_to_those_who_did_not_ask(client: Client) -> None:
+def test_failed_rows_add_the_error_output_even_if_not_requested(client: Client) -> None:
     rows = np.array([[np.nan] * 11, FIRST_WINE])
     content, headers = binary_request(rows, outputs=[{"name": "label"}])
     assert list(outputs(client.post(INFER, content, headers=headers))) == ["label", "error"]
@@ -149,7 +165,7 @@ def test_failures_are_told_to_those_who_did_not_ask(client: Client) -> None:
 def test_entities_are_looked_up(whole: Client) -> None:
     answer = whole.infer(by_ids("wine-0001", "nobody", "wine-0004"))
     found = outputs(answer)
-    assert found["error"] == ["", "not_found", ""]
+    assert found["error"] == ["", "unknown_entity", ""]
     assert found["label"][1] == ""
     given = outputs(whole.infer(by_features(FIRST_WINE)))
     assert found["probabilities"][:2] == given["probabilities"]
@@ -162,9 +178,9 @@ def test_entities_of_a_column(whole: Client) -> None:
     assert outputs(whole.infer(body))["label"] == ["low", "low"]
 
 
-def test_nobody_is_known(whole: Client) -> None:
+def test_no_entity_is_known(whole: Client) -> None:
     answer = whole.infer(by_ids("nobody", "no-one"))
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown_entity")
 
 
 def test_a_thousand_entities(whole: Client) -> None:
@@ -172,6 +188,6 @@ def test_a_thousand_entities(whole: Client) -> None:
     assert len(outputs(answer)["label"]) == 1000
 
 
-def test_the_version_of_the_address_answers(client: Client) -> None:
+def test_the_version_in_the_path_answers(client: Client) -> None:
     answer = client.infer(by_features(FIRST_WINE), "/v2/models/wine_quality/versions/1/infer")
     assert answer.json()["model_version"] == "1"

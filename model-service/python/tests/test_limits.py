@@ -1,4 +1,7 @@
-"""Admission, deadlines and slow clients. The feature store is a stub, since a real one cannot be made to hang."""
+"""Admission, deadlines and slow clients.
+
+The feature store is a stub, because a real one does not hang on demand.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,17 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 import pytest
-from harness import DEADLINE, FIRST_WINE, Client, by_features, by_ids, eventually, outputs, running, worker_command
+from harness import (
+    DEADLINE,
+    FIRST_WINE,
+    Client,
+    by_features,
+    by_ids,
+    eventually,
+    outputs,
+    running,
+    worker_command,
+)
 
 from throughline_worker import features
 from throughline_worker.deadline import Deadline
@@ -28,12 +41,12 @@ from throughline_worker.train.data import FEATURES
 
 
 class StubStore:
-    """Answers as a feature store whatever it is told to, when it is told to."""
+    """A feature store whose answers, and their time, the test decides."""
 
     def __init__(self) -> None:
         self.reply: Callable[[list[str]], tuple[int, bytes]] = lambda ids: (200, good(ids))
         self.asked = 0
-        # Cleared, it holds all answers back.
+        # While it is cleared, all answers wait.
         self.released = threading.Event()
         self.released.set()
         store = self
@@ -56,7 +69,7 @@ class StubStore:
             daemon_threads = True
 
             def handle_error(self, *_arguments: Any) -> None:
-                """Clients that left are what some tests are about."""
+                """Ignores clients that have disconnected, which some tests do on purpose."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -87,7 +100,7 @@ def stub() -> Iterator[StubStore]:
 
 @pytest.fixture
 def store(stub: StubStore) -> Iterator[StubStore]:
-    """The stub as new, for one test."""
+    """The stub, reset for one test."""
     stub.asked = 0
     stub.reply = lambda ids: (200, good(ids))
     yield stub
@@ -96,7 +109,7 @@ def store(stub: StubStore) -> Iterator[StubStore]:
 
 @pytest.fixture(scope="module")
 def limited(trained: tuple[Path, Manifest], stub: StubStore) -> Iterator[Client]:
-    """A service that takes two requests at a time, and has time for them."""
+    """A service that takes two requests at a time, with a long timeout."""
     options = ["--max-in-flight", "2", "--request-timeout", "60s", "--feature-timeout", "60s"]
     with running(worker_command(trained[0], stub.url, *options)) as process:
         yield Client(process)
@@ -104,7 +117,7 @@ def limited(trained: tuple[Path, Manifest], stub: StubStore) -> Iterator[Client]
 
 @pytest.fixture(scope="module")
 def impatient(trained: tuple[Path, Manifest], stub: StubStore) -> Iterator[Client]:
-    """A service that waits for nobody."""
+    """A service with short timeouts."""
     times = ["--header-timeout", "300ms", "--request-timeout", "300ms"]
     with running(worker_command(trained[0], stub.url, *times)) as process:
         yield Client(process)
@@ -125,7 +138,13 @@ def test_columns_in_any_order_and_failed_rows(limited: Client, store: StubStore)
 
     store.reply = reply
     found = outputs(limited.infer(by_ids(*"abcde")))
-    assert found["error"] == ["", "missing_features", "outside_max_age", "missing_features", "missing_features"]
+    assert found["error"] == [
+        "",
+        "missing_features",
+        "outside_max_age",
+        "missing_features",
+        "missing_features",
+    ]
     assert found["label"] == ["low", "", "", "", ""]
 
 
@@ -144,7 +163,9 @@ BAD_ANSWERS: list[tuple[int, bytes]] = [
 
 
 @pytest.mark.parametrize(("status", "content"), BAD_ANSWERS, ids=range(len(BAD_ANSWERS)))
-def test_answers_that_cannot_be_used(limited: Client, store: StubStore, status: int, content: bytes) -> None:
+def test_answers_that_cannot_be_used(
+    limited: Client, store: StubStore, status: int, content: bytes
+) -> None:
     store.reply = lambda _ids: (status, content)
     answer = limited.infer(by_ids("a"))
     assert (answer.status_code, answer.json()["code"]) == (503, "feature_store_unavailable")
@@ -162,18 +183,22 @@ def test_a_deadline_that_has_passed_before_the_model(limited: Client) -> None:
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_passed")
 
 
-def test_the_store_has_a_time_of_its_own(trained: tuple[Path, Manifest], store: StubStore) -> None:
+def test_the_lookup_has_a_timeout_of_its_own(
+    trained: tuple[Path, Manifest], store: StubStore
+) -> None:
     store.released.clear()
 
     async def lookup() -> None:
         async with features.client(1) as client:
-            await FeatureStore(client, store.url, timeout=0.1).lookup(trained[1], ["a"], Deadline.after(60))
+            await FeatureStore(client, store.url, timeout=0.1).lookup(
+                trained[1], ["a"], Deadline.after(60)
+            )
 
     with pytest.raises(FeatureStoreError):
         anyio.run(lookup)
 
 
-def test_a_request_has_an_end(impatient: Client, store: StubStore) -> None:
+def test_a_request_has_a_timeout(impatient: Client, store: StubStore) -> None:
     store.released.clear()
     answer = impatient.infer(by_ids("a"))
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_passed")
@@ -194,7 +219,7 @@ def test_too_many_in_flight(limited: Client, store: StubStore) -> None:
     assert limited.infer(by_features(FIRST_WINE)).status_code == 200
 
 
-def test_a_client_that_leaves_frees_its_place(limited: Client, store: StubStore) -> None:
+def test_a_disconnected_client_frees_its_place(limited: Client, store: StubStore) -> None:
     store.released.clear()
     body = json.dumps(by_ids("a", parameters={"timeout": 300_000})).encode()
     for _ in range(2):
@@ -210,11 +235,12 @@ def connect(client: Client) -> socket.socket:
 
 
 def head(length: int) -> bytes:
-    return f"POST /v2/models/wine_quality/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    line = "POST /v2/models/wine_quality/infer HTTP/1.1"
+    return f"{line}\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
-def test_a_request_inherits_nothing_from_the_one_before(limited: Client) -> None:
-    """Of a large body, the rest is read in the context of its request."""
+def test_a_request_has_a_context_of_its_own(limited: Client) -> None:
+    """The rest of a large body is read in the context of its request."""
     large = json.dumps(by_features(*[FIRST_WINE] * 900, id="x" * 300_000)).encode()
     headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
     with httpx.Client(base_url=limited.url, timeout=DEADLINE) as connection:
@@ -225,7 +251,7 @@ def test_a_request_inherits_nothing_from_the_one_before(limited: Client) -> None
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: x\r\n"])
-def test_half_a_head_is_not_waited_for(impatient: Client, sent: bytes) -> None:
+def test_an_incomplete_head_times_out(impatient: Client, sent: bytes) -> None:
     with connect(impatient) as connection:
         connection.sendall(sent)
         assert connection.recv(1) == b"", "closed by the server"
@@ -240,7 +266,7 @@ def test_an_idle_connection_is_closed(impatient: Client) -> None:
         assert received.endswith(b'{"live":true}')
 
 
-def test_half_a_body_is_not_waited_for(impatient: Client) -> None:
+def test_an_incomplete_body_times_out(impatient: Client) -> None:
     with connect(impatient) as connection:
         connection.sendall(head(100) + b'{"inputs"')
         assert connection.recv(65_536).startswith(b"HTTP/1.1 504 ")
@@ -258,10 +284,14 @@ def test_requests_in_a_row_on_one_connection(limited: Client) -> None:
 
 
 def test_the_queue_is_bounded() -> None:
-    """One job computes and one waits; the third is refused, and the one that is taken back is never begun."""
+    """One task computes and one waits. A third is refused, and a cancelled one never begins."""
 
     async def scenario() -> None:
-        engine, go, begun = Engine(threads=1, queue_capacity=1), threading.Event(), threading.Event()
+        engine, go, begun = (
+            Engine(threads=1, queue_capacity=1),
+            threading.Event(),
+            threading.Event(),
+        )
         late: list[int] = []
 
         def first() -> bool:

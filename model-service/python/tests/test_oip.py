@@ -63,23 +63,28 @@ def test_every_datatype_of_json(datatype: str, data: list[Any]) -> None:
 
 
 def test_texts() -> None:
-    assert decoded(shape=[2], datatype="BYTES", data=['a]"é\n', "[1,2]"]).texts() == ['a]"é\n', "[1,2]"]
+    assert decoded(shape=[2], datatype="BYTES", data=['a]"é\n', "[1,2]"]).texts() == [
+        'a]"é\n',
+        "[1,2]",
+    ]
 
 
-def test_nested_like_the_shape() -> None:
+def test_nesting_that_fits_the_shape() -> None:
     tensor = decoded(shape=[2, 1, 3], datatype="INT32", data=[[[1, 2, 3]], [[4, 5, 6]]])
     assert isinstance(tensor.data, np.ndarray)
     assert tensor.data.tolist() == [1, 2, 3, 4, 5, 6]
     assert len(decoded(shape=[2, 0], datatype="INT32", data=[[], []]).data) == 0
 
 
-@pytest.mark.parametrize("data", [[[1, 2, 3], [4]], [[1, 2], 3, 4], [1, [2, 3], 4], [[[1, 2], [3, 4]]], [[1, 2, 3, 4]]])
-def test_nested_unlike_the_shape(data: list[Any]) -> None:
+@pytest.mark.parametrize(
+    "data", [[[1, 2, 3], [4]], [[1, 2], 3, 4], [1, [2, 3], 4], [[[1, 2], [3, 4]]], [[1, 2, 3, 4]]]
+)
+def test_nesting_that_does_not_fit_the_shape(data: list[Any]) -> None:
     with pytest.raises(DecodeError, match="does not have its shape"):
         decoded(shape=[2, 2], datatype="INT32", data=data)
 
 
-def test_the_largest_number_of_fp32_is_one() -> None:
+def test_the_largest_number_of_fp32() -> None:
     largest = float(np.finfo(np.float32).max)
     tensor = decoded(shape=[2], datatype="FP32", data=[largest, -largest])
     assert isinstance(tensor.data, np.ndarray)
@@ -106,7 +111,7 @@ def test_every_datatype_of_bytes(datatype: Datatype) -> None:
         (b"\0\0\0\0", [0], "should have 0 elements and has 1"),
     ],
 )
-def test_texts_that_lie(raw: bytes, shape: list[int], wrong: str) -> None:
+def test_texts_with_wrong_lengths(raw: bytes, shape: list[int], wrong: str) -> None:
     with pytest.raises(DecodeError, match=wrong):
         decoded_binary(Datatype.BYTES, shape, raw)
 
@@ -121,18 +126,26 @@ def test_a_bool_is_zero_or_one() -> None:
     shape=st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 4), max_size=18),
     raw=st.binary(max_size=64),
 )
-def test_whatever_the_bytes_are(datatype: Datatype, shape: list[int], raw: bytes) -> None:
+def test_arbitrary_bytes(datatype: Datatype, shape: list[int], raw: bytes) -> None:
     with contextlib.suppress(DecodeError):
         tensor = decoded_binary(datatype, shape, raw)
         assert len(tensor.data) == math.prod(tensor.shape)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([d.value for d in Datatype]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([d.value for d in Datatype]),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(["name", "shape", "datatype", "data", "parameters", "inputs", "outputs", "id"]), inner
+            st.sampled_from(
+                ["name", "shape", "datatype", "data", "parameters", "inputs", "outputs", "id"]
+            ),
+            inner,
         )
     ),
     max_leaves=20,
@@ -141,7 +154,7 @@ JSON = st.recursive(
 
 @given(message=JSON, tail=st.binary(max_size=16), cut=st.integers(-3, 3))
 @settings(max_examples=400)
-def test_whatever_the_message_is(message: Any, tail: bytes, cut: int) -> None:
+def test_arbitrary_messages(message: Any, tail: bytes, cut: int) -> None:
     head = json.dumps(message).encode()
     try:
         request = decode(head + tail, max(0, len(head) + cut))
@@ -151,13 +164,16 @@ def test_whatever_the_message_is(message: Any, tail: bytes, cut: int) -> None:
 
 
 @given(body=st.binary(max_size=200), length=st.none() | st.integers(0, 300))
-def test_whatever_comes(body: bytes, length: int | None) -> None:
+def test_arbitrary_bodies(body: bytes, length: int | None) -> None:
     with pytest.raises(DecodeError):
         decode(body, length)
 
 
-@given(texts=st.lists(st.text(), max_size=5), floats=st.lists(st.floats(width=32, allow_nan=False), max_size=5))
-def test_what_is_written_is_read(texts: list[str], floats: list[float]) -> None:
+@given(
+    texts=st.lists(st.text(), max_size=5),
+    floats=st.lists(st.floats(width=32, allow_nan=False), max_size=5),
+)
+def test_round_trips(texts: list[str], floats: list[float]) -> None:
     """In binary form, since JSON has no infinity."""
     tensors = [Tensor.of_texts("t", texts), Tensor.of_floats("f", np.array(floats, np.float32))]
     request = InferRequest([], parameters={"binary_data_output": True})
@@ -172,7 +188,7 @@ def test_what_is_written_is_read(texts: list[str], floats: list[float]) -> None:
 
 
 @given(value=st.text(max_size=25))
-def test_whatever_the_length_is(value: str) -> None:
+def test_arbitrary_header_lengths(value: str) -> None:
     try:
         assert parse_header_length(value) == int(value)
     except DecodeError:
@@ -188,7 +204,11 @@ def test_floats_have_no_more_digits_than_they_need() -> None:
 
 
 def test_the_form_of_an_output() -> None:
-    outputs = [RequestedOutput("a"), RequestedOutput("b", {"binary_data": False}), RequestedOutput("c")]
+    outputs = [
+        RequestedOutput("a"),
+        RequestedOutput("b", {"binary_data": False}),
+        RequestedOutput("c"),
+    ]
     request = InferRequest([], parameters={"binary_data_output": True}, outputs=outputs)
     assert [request.wants_binary(name) for name in "abc"] == [True, False, True]
     assert not request.wants_output("d")

@@ -1,4 +1,4 @@
-"""The life of the process: starting, draining, ending."""
+"""The process: start, drain, exit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def is_closed(client: Client) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_requests_finish(trained: tuple[Path, Manifest], store: StubStore, number: int) -> None:
+def test_a_signal_lets_requests_finish(
+    trained: tuple[Path, Manifest], store: StubStore, number: int
+) -> None:
     store.released.clear()
     process = Process(worker_command(trained[0], store.url))
     client = Client(process)
@@ -47,14 +49,14 @@ def test_a_signal_lets_requests_finish(trained: tuple[Path, Manifest], store: St
     assert process.event("server.stopped")["level"] == "INFO"
 
 
-def test_the_end_of_standard_input_is_a_signal(trained: tuple[Path, Manifest]) -> None:
+def test_the_end_of_standard_input_stops_the_service(trained: tuple[Path, Manifest]) -> None:
     process = Process(worker_command(trained[0], NOWHERE, "--exit-with-parent"))
     assert Client(process).get("/livez").status_code == 200
     process.close_stdin()
     assert process.wait() == 0
 
 
-def test_a_drain_has_an_end(trained: tuple[Path, Manifest], store: StubStore) -> None:
+def test_a_drain_has_a_timeout(trained: tuple[Path, Manifest], store: StubStore) -> None:
     store.released.clear()
     process = Process(worker_command(trained[0], store.url, "--drain-timeout", "200ms"))
     with ThreadPoolExecutor(1) as pool:
@@ -66,7 +68,7 @@ def test_a_drain_has_an_end(trained: tuple[Path, Manifest], store: StubStore) ->
     assert "still in flight" in process.event("server.failed")["error"]
 
 
-def test_half_a_request_does_not_spoil_the_drain(trained: tuple[Path, Manifest]) -> None:
+def test_an_incomplete_request_does_not_fail_the_drain(trained: tuple[Path, Manifest]) -> None:
     process = Process(worker_command(trained[0], NOWHERE, "--drain-timeout", "1s"))
     client = Client(process)
     with connect(client) as connection:
@@ -75,12 +77,14 @@ def test_half_a_request_does_not_spoil_the_drain(trained: tuple[Path, Manifest])
         assert process.wait() == 0
 
 
-def test_the_first_request_of_a_connection_is_answered_while_draining(trained: tuple[Path, Manifest]) -> None:
+def test_the_first_request_of_a_connection_is_answered_while_draining(
+    trained: tuple[Path, Manifest],
+) -> None:
     process = Process(worker_command(trained[0], NOWHERE))
     client = Client(process)
     assert client.get("/readyz").status_code == 200
     with connect(client) as connection:
-        # The server has taken it in when it answers somebody who came later.
+        # The server has accepted it when it answers a later connection.
         assert client.get("/livez").status_code == 200
         process.signal()
         eventually(lambda: is_closed(client), "the end of accepting")
@@ -93,7 +97,7 @@ def test_the_first_request_of_a_connection_is_answered_while_draining(trained: t
     assert process.wait() == 0
 
 
-def test_a_second_signal_ends_at_once(trained: tuple[Path, Manifest], store: StubStore) -> None:
+def test_a_second_signal_exits_at_once(trained: tuple[Path, Manifest], store: StubStore) -> None:
     store.released.clear()
     process = Process(worker_command(trained[0], store.url, "--drain-timeout", "1h"))
     client = Client(process)
@@ -117,20 +121,26 @@ def test_a_port_in_use_is_named(trained: tuple[Path, Manifest]) -> None:
     assert "--listen" in message
 
 
-def test_without_the_wrapper_there_is_no_telemetry_and_no_error(trained: tuple[Path, Manifest]) -> None:
-    """The SDK is not even imported, whatever the environment asks for."""
+def test_without_the_wrapper_there_is_no_telemetry_and_no_error(
+    trained: tuple[Path, Manifest],
+) -> None:
+    """The SDK is not imported, whatever the environment says."""
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": NOWHERE, "OTEL_TRACES_EXPORTER": "otlp"}
     with running(worker_command(trained[0], NOWHERE), environment) as process:
         client = Client(process)
         trace_id = "0af7651916cd43dd8448eb211c80319c"
         headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
         answer = client.infer(by_ids("a"), headers=headers)
-        assert answer.json()["trace_id"] == trace_id, "the caller's ids are in answers and log records all the same"
+        assert answer.json()["trace_id"] == trace_id, (
+            "the caller's ids are in answers and log records all the same"
+        )
         assert process.event("exception")["trace_id"] == trace_id
         modules = Path(f"/proc/{process.pid}/maps")
         if modules.exists():
             assert "grpc" not in modules.read_text()
-    levels = {record["level"] for record in process.records() if record["event.name"] != "exception"}
+    levels = {
+        record["level"] for record in process.records() if record["event.name"] != "exception"
+    }
     assert levels == {"INFO"}
     assert all(line.startswith("{") for line in process.lines)
 
@@ -138,7 +148,8 @@ def test_without_the_wrapper_there_is_no_telemetry_and_no_error(trained: tuple[P
 def test_the_sdk_is_not_imported() -> None:
     code = (
         "import sys, throughline_worker.process, throughline_worker.train.run;"
-        "import json; print(json.dumps([name for name in sys.modules if name.startswith('opentelemetry.sdk')]))"
+        "import json; sdk = 'opentelemetry.sdk';"
+        "print(json.dumps([name for name in sys.modules if name.startswith(sdk)]))"
     )
     process = Process([sys.executable, "-c", code])
     assert process.wait() == 0

@@ -1,4 +1,4 @@
-"""What a client can ask about the server and its models."""
+"""The reads: metadata of the server and its models, the repository index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions on a disk that may be interrupted, shared and damaged."""
+"""Versions on a disk: interrupted writes, concurrent writers, damaged files."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from harness import Client, eventually, running, worker_command
 from sklearn.linear_model import LogisticRegression
 
 from throughline_worker.errors import NotReady, UnknownModel, UnknownVersion
-from throughline_worker.repository import Catalog, Manifest, write_version
+from throughline_worker.repository import Manifest, ModelRepository, write_version
 
 
-def refreshed(root: Path) -> Catalog:
-    catalog = Catalog(root)
-    catalog.refresh()
-    return catalog
+def refreshed(root: Path) -> ModelRepository:
+    models = ModelRepository(root)
+    models.refresh()
+    return models
 
 
-def latest(catalog: Catalog) -> str:
-    return catalog.find("wine_quality", None).manifest.version
+def latest(models: ModelRepository) -> str:
+    return models.find("wine_quality", None).manifest.version
 
 
 def again(root: Path, run_id: str = "0" * 32) -> Path:
-    """The first version once more, as the next."""
+    """Writes the first version again, as the next one."""
     first = root / "wine_quality" / "1"
     manifest = Manifest.parse((first / "manifest.json").read_bytes())
-    written = write_version(root, replace(manifest, run_id=run_id), (first / "model.skops").read_bytes())
+    written = write_version(
+        root, replace(manifest, run_id=run_id), (first / "model.skops").read_bytes()
+    )
     return root / written.name / written.version
 
 
@@ -54,9 +56,9 @@ def test_a_manifest_is_read_as_it_was_written(trained: tuple[Path, Manifest]) ->
 def test_versions_count_up_and_stay(repository: Path) -> None:
     places = [again(repository) for _ in range(10)]
     assert [place.name for place in places] == [str(number) for number in range(2, 12)]
-    catalog = refreshed(repository)
-    assert latest(catalog) == "11", "versions are numbers, not texts"
-    assert catalog.find("wine_quality", "3").manifest.version == "3"
+    models = refreshed(repository)
+    assert latest(models) == "11", "versions are numbers, not texts"
+    assert models.find("wine_quality", "3").manifest.version == "3"
 
 
 def test_numbers_are_unique_over_both_languages(repository: Path) -> None:
@@ -67,19 +69,21 @@ def test_numbers_are_unique_over_both_languages(repository: Path) -> None:
     only_foreign = repository / "text_sentiment" / "1"
     shutil.copytree(foreign, only_foreign)
     assert again(repository).name == "8"
-    catalog = refreshed(repository)
-    assert latest(catalog) == "8"
-    assert sorted(catalog.models) == ["wine_quality"], "a model of the other language alone is not ours"
-    assert catalog.models["wine_quality"].broken == {}
+    models = refreshed(repository)
+    assert latest(models) == "8"
+    assert sorted(models.models) == ["wine_quality"], (
+        "a model without a version of this service is skipped"
+    )
+    assert models.models["wine_quality"].unavailable == {}
     with pytest.raises(UnknownVersion):
-        catalog.find("wine_quality", "7")
+        models.find("wine_quality", "7")
 
 
 def test_concurrent_writers_all_get_whole_versions(repository: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         places = list(pool.map(lambda number: again(repository, f"{number:032x}"), range(8)))
     assert sorted(int(place.name) for place in places) == list(range(2, 10))
-    assert len(refreshed(repository).models["wine_quality"].versions) == 9
+    assert len(refreshed(repository).models["wine_quality"].ready) == 9
     assert len(list((repository / "wine_quality").iterdir())) == 9, "no temporary folder is left"
 
 
@@ -96,7 +100,7 @@ def other_weights(model: Any) -> Callable[[Path], None]:
         written = write_version(root, manifest, skops.io.dumps(model))
         shutil.rmtree(place)
         (place.parent / written.version).rename(place)
-        edit(place, lambda said: said.update(version="1"))
+        edit(place, lambda manifest: manifest.update(version="1"))
 
     return damage
 
@@ -107,10 +111,10 @@ def logistic(width: int) -> LogisticRegression:
 
 
 class Untrusted:
-    """A class that no model needs."""
+    """A class that skops does not trust."""
 
     def predict_proba(self, rows: Any) -> Any:
-        """Claims to be a model."""
+        """Has the method of a model."""
         return rows
 
 
@@ -118,12 +122,23 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda place: (place / "manifest.json").write_text("{"), "not a manifest"),
     (lambda place: (place / "manifest.json").write_text("[" * 100_000), "not a manifest"),
     (lambda place: (place / "manifest.json").write_text("{}"), "manifest.name is missing"),
-    (lambda place: edit(place, lambda said: said.update(features="alcohol")), "manifest.features is not a list"),
-    (lambda place: edit(place, lambda said: said.update(seed=True)), "manifest.seed is not of its type"),
-    (lambda place: edit(place, lambda said: said["features"].pop()), "contradicts itself"),
-    (lambda place: edit(place, lambda said: said["classes"].pop()), "at least two classes"),
-    (lambda place: edit(place, lambda said: said["normalisation"].update(std=[0.0] * 11)), "cannot be used"),
-    (lambda place: edit(place, lambda said: said.update(version="7")), "not its place"),
+    (
+        lambda place: edit(place, lambda manifest: manifest.update(features="alcohol")),
+        "manifest.features is not a list",
+    ),
+    (
+        lambda place: edit(place, lambda manifest: manifest.update(seed=True)),
+        "manifest.seed is not of its type",
+    ),
+    (lambda place: edit(place, lambda manifest: manifest["features"].pop()), "contradicts itself"),
+    (lambda place: edit(place, lambda manifest: manifest["classes"].pop()), "at least two classes"),
+    (
+        lambda place: edit(
+            place, lambda manifest: manifest["normalisation"].update(std=[0.0] * 11)
+        ),
+        "cannot be used",
+    ),
+    (lambda place: edit(place, lambda manifest: manifest.update(version="7")), "another folder"),
     (lambda place: (place / "model.skops").unlink(), "model.skops cannot be read"),
     (flip_a_bit, "not the file"),
     (other_weights(logistic(11)), "computes something else"),
@@ -133,16 +148,18 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGE, ids=[reason for _, reason in DAMAGE])
-def test_damage_is_noticed_and_said(repository: Path, damage: Callable[[Path], object], reason: str) -> None:
+def test_damage_is_reported_as_the_reason(
+    repository: Path, damage: Callable[[Path], object], reason: str
+) -> None:
     damage(repository / "wine_quality" / "1")
     with pytest.raises(NotReady, match=reason):
         latest(refreshed(repository))
 
 
-def test_an_honest_model_of_another_kind_is_served(repository: Path) -> None:
+def test_a_model_of_another_class_is_served(repository: Path) -> None:
     place = repository / "wine_quality" / "1"
     other_weights(logistic(11))(place)
-    edit(place, lambda said: said.update(check=None))
+    edit(place, lambda manifest: manifest.update(check=None))
     assert latest(refreshed(repository)) == "1"
 
 
@@ -151,42 +168,46 @@ def test_a_half_written_version_is_not_served(repository: Path) -> None:
     for name in ("2", ".tmp-1", "3", "notes"):
         (model / name).mkdir()
     shutil.copy(model / "1" / "manifest.json", model / "2")
-    catalog = refreshed(repository)
-    assert latest(catalog) == "1"
-    assert sorted(catalog.models["wine_quality"].broken) == [2, 3]
+    models = refreshed(repository)
+    assert latest(models) == "1"
+    assert sorted(models.models["wine_quality"].unavailable) == [2, 3]
     assert again(repository).name == "4", "a number is never used twice"
 
 
-def test_a_refresh_sees_what_is_new_mended_and_gone(trained: tuple[Path, Manifest], tmp_path: Path) -> None:
+def test_a_refresh_finds_new_repaired_and_removed_versions(
+    trained: tuple[Path, Manifest], tmp_path: Path
+) -> None:
     root = tmp_path / "later"
-    catalog = Catalog(root)
-    assert not catalog.refresh(), "a repository may not exist yet"
+    models = ModelRepository(root)
+    assert not models.refresh(), "a repository may not exist yet"
     with pytest.raises(UnknownModel):
-        latest(catalog)
+        latest(models)
     (root / "wine_quality").mkdir(parents=True)
-    assert not catalog.refresh()
+    assert not models.refresh()
     with pytest.raises(NotReady, match="no version yet"):
-        latest(catalog)
+        latest(models)
     shutil.copytree(trained[0], root, dirs_exist_ok=True)
     weights = (root / "wine_quality" / "1" / "model.skops").rename(tmp_path / "weights")
-    assert not catalog.refresh()
+    assert not models.refresh()
     shutil.copy(weights, root / "wine_quality" / "1" / "model.skops")
-    assert catalog.refresh()
-    held = catalog.find("wine_quality", None)
+    assert models.refresh()
+    first = models.find("wine_quality", None)
     second = again(root)
-    catalog.refresh()
-    assert latest(catalog) == "2"
+    models.refresh()
+    assert latest(models) == "2"
     shutil.rmtree(second)
-    catalog.refresh()
-    assert catalog.find("wine_quality", None) is held, "a known version is not read again"
+    models.refresh()
+    assert models.find("wine_quality", None) is first, "a known version is not read again"
     shutil.rmtree(root)
     with pytest.raises(FileNotFoundError):
-        catalog.refresh()
-    assert latest(catalog) == "1", "a volume that went away takes no model along"
+        models.refresh()
+    assert latest(models) == "1", "loaded versions survive the loss of the volume"
 
 
 @pytest.mark.parametrize("name", ["", "..", "../up", "a/b", ".hidden", "a b", "a\0b"])
-def test_names_that_would_leave_the_folder(trained: tuple[Path, Manifest], tmp_path: Path, name: str) -> None:
+def test_names_that_would_leave_the_folder(
+    trained: tuple[Path, Manifest], tmp_path: Path, name: str
+) -> None:
     with pytest.raises(ValueError, match="cannot be the name"):
         write_version(tmp_path / "models", replace(trained[1], name=name), b"")
     assert not (tmp_path / "models").exists()
@@ -198,7 +219,7 @@ def test_only_plain_numbers_are_versions(repository: Path, version: str) -> None
         refreshed(repository).find("wine_quality", version)
 
 
-def test_a_running_service_takes_up_versions(repository: Path) -> None:
+def test_a_running_service_loads_new_versions(repository: Path) -> None:
     kept = repository / "wine_quality" / "1"
     away = kept.rename(repository / "1")
     with running(worker_command(repository, NOWHERE)) as process:
@@ -211,8 +232,14 @@ def test_a_running_service_takes_up_versions(repository: Path) -> None:
         again(repository)
         broken = again(repository)
         (broken / "model.skops").write_bytes(b"")
-        eventually(lambda: client.get("/v2/models/wine_quality").json()["versions"] == ["1", "2"], "version 2")
+        eventually(
+            lambda: client.get("/v2/models/wine_quality").json()["versions"] == ["1", "2"],
+            "version 2",
+        )
         index = client.post("/v2/repository/index", b"").json()
         assert [line["state"] for line in index] == ["READY", "READY", "UNAVAILABLE"]
         assert "model.skops is not the file" in client.get("/readyz").json()["detail"]["models"]
-        assert client.get("/v2/models/wine_quality/versions/3/ready").json()["code"] == "model_not_ready"
+        assert (
+            client.get("/v2/models/wine_quality/versions/3/ready").json()["code"]
+            == "model_not_ready"
+        )

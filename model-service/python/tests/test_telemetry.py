@@ -1,4 +1,4 @@
-"""What the service tells a real OTLP receiver under `opentelemetry-instrument`, with `instrumentation.env` alone."""
+"""The telemetry of the service under `opentelemetry-instrument`, at a real OTLP receiver."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ pytestmark = pytest.mark.skipif(BINARY is None, reason=HELP)
 
 INFER = "POST /v2/models/{model_name}/infer"
 ENVIRONMENT = Path(__file__).parents[1] / "instrumentation.env"
-# Another environment, made of requirements-distro.lock: the same with the plain distro.
+# The Python of an environment with the plain distro, from requirements-distro.lock.
 DISTRO = os.environ.get("THROUGHLINE_DISTRO_PYTHON")
 
-# The whole trace of a lookup by the id of one entity, with what the instrumentation adds: names, kinds and parents.
+# The whole trace of a lookup by the id of one entity, with what the instrumentation adds: names,
+# kinds and parents.
 TREE = f"""
 {INFER} SERVER model-service-python
   {INFER} http receive INTERNAL model-service-python
@@ -61,58 +62,75 @@ TREE = f"""
 
 def instrumentation(endpoint: str) -> dict[str, str]:
     """The shipped environment, with faster exports."""
-    lines = [line for line in ENVIRONMENT.read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line for line in ENVIRONMENT.read_text().splitlines() if line and not line.startswith("#")
+    ]
     shipped = dict(line.split("=", 1) for line in lines)
-    faster = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_BLRP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
+    faster = {
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_BLRP_SCHEDULE_DELAY": "100",
+        "OTEL_METRIC_EXPORT_INTERVAL": "500",
+    }
     return {**shipped, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, **faster}
 
 
 def wrapped(command: list[str], python: str = sys.executable) -> list[str]:
-    """A command of this interpreter under the wrapper, or under that of another environment."""
+    """A command under `opentelemetry-instrument`, of this or of another environment."""
     return [str(Path(python).parent / "opentelemetry-instrument"), python, *command[1:]]
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """The receiver, and what it has received."""
+    """The receiver of the telemetry."""
 
     process: Process
 
     @property
     def endpoint(self) -> str:
-        """Where it takes OTLP."""
+        """Its OTLP endpoint."""
         url: str = self.process.event("explorer.otlp_listening")["url"]
         return url
 
     def get(self, path: str) -> Any:
-        """One of its reads; `None` for what it has not."""
+        """The body of a read; `None` if it is not found."""
         answer = httpx.get(self.process.url + path, timeout=DEADLINE)
         return answer.json() if answer.status_code == 200 else None
 
     def spans(self, trace_id: str, count: int) -> list[dict[str, Any]]:
-        """The spans of a trace, once there are so many, with resource and scope."""
+        """Waits for so many spans of a trace; with resource and scope."""
 
         def whole() -> list[dict[str, Any]]:
             found = []
             for resource in (self.get(f"/api/traces/{trace_id}") or {}).get("resourceSpans", []):
                 of = attributes(resource["resource"])
                 for scope in resource["scopeSpans"]:
-                    found += [{**span, "resource": of, "scope": scope["scope"]["name"]} for span in scope["spans"]]
+                    found += [
+                        {**span, "resource": of, "scope": scope["scope"]["name"]}
+                        for span in scope["spans"]
+                    ]
             return found if len(found) >= count else []
 
         return eventually(whole, f"{count} spans of {trace_id}")
 
     def logs(self, trace_id: str) -> list[dict[str, Any]]:
-        """The log records of a trace, once there are some."""
-        return eventually(lambda: (self.get(f"/api/logs?trace_id={trace_id}") or {}).get("logs"), "log records")
+        """Waits for log records of a trace."""
+        return eventually(
+            lambda: (self.get(f"/api/logs?trace_id={trace_id}") or {}).get("logs"), "log records"
+        )
 
 
 def attributes(of: dict[str, Any]) -> dict[str, Any]:
     return {item["key"]: next(iter(item["value"].values())) for item in of.get("attributes", [])}
 
 
-def named(spans: list[dict[str, Any]], name: str, service: str = "model-service-python") -> dict[str, Any]:
-    found = [span for span in spans if span["name"] == name and span["resource"]["service.name"] == service]
+def named(
+    spans: list[dict[str, Any]], name: str, service: str = "model-service-python"
+) -> dict[str, Any]:
+    found = [
+        span
+        for span in spans
+        if span["name"] == name and span["resource"]["service.name"] == service
+    ]
     assert len(found) == 1, [span["name"] for span in spans]
     return found[0]
 
@@ -133,22 +151,35 @@ def tree(spans: list[dict[str, Any]]) -> str:
 
 
 def caller(flags: str = "01") -> tuple[str, dict[str, str]]:
-    """A trace id of one test, and the headers that carry it."""
+    """A trace id for one test, and the headers with it."""
     trace_id = secrets.token_hex(16)
     return trace_id, {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-{flags}"}
 
 
 @pytest.fixture(scope="module")
 def explorer() -> Iterator[Explorer]:
-    with running([binary(), "explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"]) as process:
+    with running(
+        [binary(), "explorer", "--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"]
+    ) as process:
         yield Explorer(process)
 
 
 @pytest.fixture(scope="module")
 def traced_store(explorer: Explorer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     database = tmp_path_factory.mktemp("traced") / "features.db"
-    command = [binary(), "feature-store", "--listen", "127.0.0.1:0", "--database", str(database), "--allow-faults"]
-    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": explorer.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    command = [
+        binary(),
+        "feature-store",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        str(database),
+        "--allow-faults",
+    ]
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": explorer.endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
     with running(command, environment) as process:
         fill(process.url)
         yield process.url
@@ -156,17 +187,22 @@ def traced_store(explorer: Explorer, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module", params=["edot", "distro"])
 def observed(
-    request: pytest.FixtureRequest, trained: tuple[Path, Manifest], explorer: Explorer, traced_store: str
+    request: pytest.FixtureRequest,
+    trained: tuple[Path, Manifest],
+    explorer: Explorer,
+    traced_store: str,
 ) -> Iterator[Client]:
     if request.param == "distro" and DISTRO is None:
-        pytest.skip("set THROUGHLINE_DISTRO_PYTHON to the python of an environment of requirements-distro.lock")
+        pytest.skip(
+            "set THROUGHLINE_DISTRO_PYTHON to the Python of an environment with the plain distro"
+        )
     python = sys.executable if request.param == "edot" or DISTRO is None else DISTRO
     environment = instrumentation(explorer.endpoint)
     if request.param == "distro":
         environment["OTEL_EXPERIMENTAL_RESOURCE_DETECTORS"] = "os,otel,service_instance"
     command = wrapped(worker_command(trained[0], traced_store, "--allow-faults"), python)
     with running(command, environment) as process:
-        # What the store keeps in memory has no span of its database.
+        # A feature in the memory of the store needs no database, so its trace has no span of one.
         assert outputs(Client(process).infer(by_ids("wine-0001")))["label"] == ["low"]
         yield Client(process)
 
@@ -182,7 +218,9 @@ def test_the_trace_of_a_lookup(observed: Client, explorer: Explorer) -> None:
     assert not any("status" in span and span["status"].get("code") == 2 for span in spans)
 
 
-def test_the_attributes_of_a_lookup(observed: Client, explorer: Explorer, trained: tuple[Path, Manifest]) -> None:
+def test_the_attributes_of_a_lookup(
+    observed: Client, explorer: Explorer, trained: tuple[Path, Manifest]
+) -> None:
     trace_id, headers = caller()
     found = outputs(observed.infer(by_ids("wine-0001"), headers=headers))
     spans = explorer.spans(trace_id, 10)
@@ -195,7 +233,11 @@ def test_the_attributes_of_a_lookup(observed: Client, explorer: Explorer, traine
     assert client["http.request.method"] == "POST"
     assert client["url.full"].endswith("/get-online-features")
     assert client["http.response.status_code"] == "200"
-    assert not {name for span in spans for name in attributes(span)} & {"http.method", "http.url", "http.status_code"}
+    assert not {name for span in spans for name in attributes(span)} & {
+        "http.method",
+        "http.url",
+        "http.status_code",
+    }
     predict = attributes(named(spans, "predict wine_quality"))
     assert predict.pop("ml.output.confidence") == pytest.approx(found["confidence"][0], abs=1e-6)
     assert predict == {
@@ -225,41 +267,65 @@ def test_the_resource(observed: Client, explorer: Explorer) -> None:
     assert len(resource["service.instance.id"]) == 36
 
 
-def test_a_fault_is_told_where_it_happened(observed: Client, explorer: Explorer) -> None:
+def test_a_fault_is_recorded_on_the_span_where_it_happened(
+    observed: Client, explorer: Explorer
+) -> None:
     trace_id, headers = caller()
-    answer = observed.infer(by_ids("a"), headers={**headers, "baggage": "fault=model-service-python:error"})
+    answer = observed.infer(
+        by_ids("a"), headers={**headers, "baggage": "fault=model-service-python:error"}
+    )
     assert answer.json()["trace_id"] == trace_id
     server = named(explorer.spans(trace_id, 3), INFER)
-    assert server["status"] == {"code": 2, "message": "fault on purpose: error in model-service-python"}
+    assert server["status"] == {
+        "code": 2,
+        "message": "fault on purpose: error in model-service-python",
+    }
     assert attributes(server)["error.type"] == "fault_injected"
     assert attributes(server)["http.response.status_code"] == "500"
     [record] = explorer.logs(trace_id)
-    assert (record["event_name"], record["severity"], record["span_id"]) == ("exception", "ERROR", server["spanId"])
+    assert (record["event_name"], record["severity"], record["span_id"]) == (
+        "exception",
+        "ERROR",
+        server["spanId"],
+    )
     assert record["attributes"]["exception.type"] == "fault_injected"
     assert "InjectedFault" in record["attributes"]["exception.stacktrace"]
 
 
-def test_a_fault_of_the_store_is_told_here_too(observed: Client, explorer: Explorer) -> None:
+def test_a_fault_of_the_store_is_recorded_here_too(observed: Client, explorer: Explorer) -> None:
     trace_id, headers = caller()
-    answer = observed.infer(by_ids("wine-0001"), headers={**headers, "baggage": "fault=feature-store:error"})
+    answer = observed.infer(
+        by_ids("wine-0001"), headers={**headers, "baggage": "fault=feature-store:error"}
+    )
     assert answer.status_code == 503
     spans = explorer.spans(trace_id, 6)
     assert attributes(named(spans, INFER))["error.type"] == "feature_store_unavailable"
     assert attributes(named(spans, "POST"))["error.type"] == "500"
     assert named(spans, "POST /get-online-features", "feature-store")["status"]["code"] == 2
-    ours = [record for record in explorer.logs(trace_id) if record["service"] == "model-service-python"]
+    ours = [
+        record for record in explorer.logs(trace_id) if record["service"] == "model-service-python"
+    ]
     assert "the feature store answered 500" in ours[0]["attributes"]["exception.stacktrace"]
 
 
-def test_a_deadline_that_passes_is_told_on_the_prediction(observed: Client, explorer: Explorer) -> None:
+def test_a_passed_deadline_is_recorded_on_the_prediction(
+    observed: Client, explorer: Explorer
+) -> None:
     trace_id, headers = caller()
-    assert observed.infer(by_features(FIRST_WINE, parameters={"timeout": 1}), headers=headers).status_code == 504
+    assert (
+        observed.infer(
+            by_features(FIRST_WINE, parameters={"timeout": 1}), headers=headers
+        ).status_code
+        == 504
+    )
     predict = named(explorer.spans(trace_id, 6), "predict wine_quality")
     assert attributes(predict)["error.type"] == "deadline_passed"
     assert predict["status"]["code"] == 2
 
 
-def test_a_mistake_of_the_client_is_no_error_of_the_server(observed: Client, explorer: Explorer) -> None:
+def test_a_client_error_is_no_error_of_the_server_span(
+    observed: Client, explorer: Explorer
+) -> None:
     trace_id, headers = caller()
     assert observed.infer({}, headers=headers).status_code == 400
     server = named(explorer.spans(trace_id, 4), INFER)
@@ -267,7 +333,7 @@ def test_a_mistake_of_the_client_is_no_error_of_the_server(observed: Client, exp
     assert server["status"].get("code", 0) == 0
 
 
-def test_what_is_not_sampled_and_probes_leave_no_trace(observed: Client, explorer: Explorer) -> None:
+def test_unsampled_requests_and_probes_leave_no_trace(observed: Client, explorer: Explorer) -> None:
     unsampled, quiet = caller("00")
     answer = observed.infer(by_ids("wine-0001"), headers=quiet)
     assert "traceparent" not in answer.json()["parameters"], "nobody will find that span"
@@ -276,14 +342,16 @@ def test_what_is_not_sampled_and_probes_leave_no_trace(observed: Client, explore
         assert observed.get(path, headers=loud).status_code == 200
     last, headers = caller()
     observed.infer(by_ids("wine-0001"), headers=headers)
-    # Spans leave in their order, so those of the earlier requests would be here by now.
+    # Spans are exported in their order, so those of the earlier requests would have arrived.
     explorer.spans(last, 10)
     assert explorer.get(f"/api/traces/{unsampled}") is None
     assert explorer.get(f"/api/traces/{probed}") is None
 
 
-def test_nothing_but_log_records_is_written(trained: tuple[Path, Manifest], explorer: Explorer) -> None:
-    process = Process(wrapped(worker_command(trained[0], NOWHERE)), instrumentation(explorer.endpoint))
+def test_the_output_is_log_records_only(trained: tuple[Path, Manifest], explorer: Explorer) -> None:
+    process = Process(
+        wrapped(worker_command(trained[0], NOWHERE)), instrumentation(explorer.endpoint)
+    )
     assert Client(process).get("/v2").status_code == 200
     assert process.stop() == 0
     assert all(line.startswith("{") for line in process.lines), process.lines
@@ -327,25 +395,32 @@ def test_the_metrics(observed: Client, explorer: Explorer) -> None:
 
 
 def test_a_training_run(explorer: Explorer, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "throughline_worker.train", "wine_quality", "--data", str(DATA)]
+    command = [
+        sys.executable,
+        "-m",
+        "throughline_worker.train",
+        "wine_quality",
+        "--data",
+        str(DATA),
+    ]
     environment = {**instrumentation(explorer.endpoint), "OTEL_SERVICE_NAME": "model-training"}
     process = Process(wrapped([*command, "--model-repository", str(tmp_path)]), environment)
     assert process.wait() == 0
     assert all(line.startswith("{") for line in process.lines), process.lines
-    told = process.event("ml.training.metrics")
-    spans = explorer.spans(told["trace_id"], 5)
+    logged = process.event("ml.training.metrics")
+    spans = explorer.spans(logged["trace_id"], 5)
     stages = ["load_data", "train_model", "evaluate_model", "save_model"]
     lines = "".join(f"  {stage} INTERNAL model-training\n" for stage in stages)
     assert tree(spans) == f"\ntrain wine_quality INTERNAL model-training\n{lines}"
     root = attributes(named(spans, "train wine_quality", "model-training"))
-    assert root["ml.run_id"] == told["ml.run_id"]
-    assert root["ml.validation_accuracy"] == told["ml.validation_accuracy"]
+    assert root["ml.run_id"] == logged["ml.run_id"]
+    assert root["ml.validation_accuracy"] == logged["ml.validation_accuracy"]
     events = named(spans, "train_model", "model-training")["events"]
     assert {event["name"] for event in events} == {"epoch_completed"}
     assert len(events) == 100
-    [record] = explorer.logs(told["trace_id"])
+    [record] = explorer.logs(logged["trace_id"])
     assert (record["event_name"], record["body"]) == ("ml.training.metrics", "training metrics")
-    assert record["attributes"]["ml.training_accuracy"] == told["ml.training_accuracy"]
+    assert record["attributes"]["ml.training_accuracy"] == logged["ml.training_accuracy"]
 
 
 def test_a_dead_collector_changes_nothing(trained: tuple[Path, Manifest]) -> None:

@@ -1,4 +1,4 @@
-"""The training: from the CSV file to a version, and the same rows as in Rust."""
+"""The training: from the CSV file to a version, with the same split as in Rust."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from harness import BINARY, DATA, HELP, binary, running
+from harness import BINARY, DATA, HELP, ROOT, binary, running
 
 from throughline_worker.repository import Manifest
 from throughline_worker.train import data
-from throughline_worker.train.chacha import shuffle
 from throughline_worker.train.run import TrainError, TrainOptions, train
-from throughline_worker.train.split import split
+from throughline_worker.train.split import is_validation, split
+
+VALIDATION_ROWS = ROOT / "model-service" / "tests" / "validation-rows-of-seed-42.txt"
 
 
-def test_the_data_are_read_whole_and_in_order() -> None:
+def test_all_rows_are_read_in_order() -> None:
     examples = data.read(DATA).examples
     assert len(examples) == 1599
     first = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56, 9.4]
@@ -29,21 +30,31 @@ def test_equal_rows_stay_on_one_side() -> None:
     for seed in range(5):
         parts = split(examples, 5, seed)
         training = {row.tobytes() for row in parts.training.features}
-        assert not training & {row.tobytes() for row in parts.held_out.features}
-        assert (len(parts.training), len(parts.held_out)) == (1280, 319)
+        assert not training & {row.tobytes() for row in parts.validation.features}
+        assert len(parts.training) + len(parts.validation) == 1599
+        assert 0.15 < len(parts.validation) / 1599 < 0.25
 
 
-def test_a_shuffle_of_the_crate_rand() -> None:
-    """That it is that crate's is tested by the split, below; here only that it shuffles, and by the seed alone."""
-    first, second, other = list(range(30)), list(range(30)), list(range(30))
-    shuffle(first, 7)
-    shuffle(second, 7)
-    shuffle(other, 8)
-    assert sorted(first) == list(range(30))
-    assert first == second != other
+def test_the_validation_rows_of_seed_42_are_those_of_the_file() -> None:
+    """The Rust trainer's tests read the same file."""
+    features = data.read(DATA).examples.features
+    found = [
+        f"wine-{row:04}"
+        for row, values in enumerate(features, start=1)
+        if is_validation(values, 5, 42)
+    ]
+    assert found == VALIDATION_ROWS.read_text().splitlines()
 
 
-def test_the_model_is_honestly_better_than_the_majority(trained: tuple[Path, Manifest]) -> None:
+def test_the_split_depends_on_the_seed_alone() -> None:
+    examples = data.read(DATA).examples
+    first, again, other = (
+        split(examples, 5, seed).validation.features.tobytes() for seed in (7, 7, 8)
+    )
+    assert first == again != other
+
+
+def test_the_model_is_clearly_better_than_the_majority(trained: tuple[Path, Manifest]) -> None:
     metrics = trained[1].metrics
     assert metrics.validation_accuracy >= 0.72
     assert metrics.validation_accuracy > metrics.majority_baseline + 0.1
@@ -70,10 +81,12 @@ def test_the_reference_profile_describes_the_training_part(trained: tuple[Path, 
 
 @pytest.mark.skipif(BINARY is None, reason=HELP)
 @pytest.mark.parametrize("seed", [42, 7, 2**64 - 1])
-def test_the_rust_trainer_holds_out_the_same_rows(tmp_path: Path, seed: int) -> None:
+def test_the_rust_trainer_makes_the_same_split(tmp_path: Path, seed: int) -> None:
     ours = train(TrainOptions(DATA, tmp_path, seed=seed))
     options = ["--model-repository", str(tmp_path), "--data", str(DATA), "--seed", str(seed)]
-    with running([binary(), "train", "wine_quality", *options], {"OTEL_SDK_DISABLED": "true"}) as process:
+    with running(
+        [binary(), "train", "wine_quality", *options], {"OTEL_SDK_DISABLED": "true"}
+    ) as process:
         assert process.wait() == 0
     theirs = json.loads((tmp_path / "wine_quality" / "2" / "manifest.json").read_bytes())
     ours_as_json = json.loads(ours.to_json())
@@ -99,7 +112,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("content", "reason"), WRONG, ids=[reason for _, reason in WRONG])
-def test_data_that_cannot_be_learnt_from_leave_no_version(tmp_path: Path, content: str, reason: str) -> None:
+def test_unusable_data_leave_no_version(tmp_path: Path, content: str, reason: str) -> None:
     file = tmp_path / "data.csv"
     file.write_text(content)
     with pytest.raises(TrainError, match=reason):

@@ -1,21 +1,22 @@
-//! `y = x·w + b` as one Candle operation that stays on the thread that calls it.
+//! `y = x·w + b` as one Candle operation that stays on the calling thread.
 //!
-//! Candle's matmul asks for the number of threads at every call, and without `RAYON_NUM_THREADS` that opens and parses
-//! /proc/cpuinfo: 60 µs for a layer of 11 by 32 on two cores (candle-core 0.11.1, `utils::get_num_threads`), more with more
-//! cores. Setting the variable from inside would need unsafe code. Its gemm also picks kernels by CPU, so that one seed
-//! would give other weights elsewhere. For layers of some thousand weights these plain loops are as fast as gemm, and
-//! they add up in the same order on every machine.
+//! Candle's matmul looks up the number of threads at every call. Without `RAYON_NUM_THREADS` that
+//! reads and parses /proc/cpuinfo: 60 µs for a layer of 11 by 32 on two cores, more with more cores
+//! (seen with candle-core 0.11.1, `utils::get_num_threads`). Setting the variable from inside would
+//! need unsafe code. Candle's gemm also selects kernels by CPU, so one seed would give different
+//! weights on different machines. For layers of some thousand weights these plain loops are as fast
+//! as gemm, and they add in the same order everywhere.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// Inputs: `x` \[rows, inputs\], `w` \[inputs, outputs\], `b` \[outputs\], all f32 and contiguous.
 pub(super) struct Dense {
-    /// The first layer's input is data: nobody asks for its gradient.
+    /// False for the first layer, whose input is data.
     pub(super) input_gradient: bool,
 }
 
 impl Dense {
-    /// Applies the layer and remembers it for the backward pass.
+    /// Applies the layer and records it for the backward pass.
     pub(super) fn tracked(self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
         x.apply_op3(w, b, self)
     }
@@ -113,7 +114,7 @@ impl CustomOp3 for Dense {
     }
 }
 
-/// `to += factor · from`; the indices run in one plain loop so that it is fast without optimisation too.
+/// `to += factor · from`, as an indexed loop because that is fast in unoptimised builds, too.
 fn add_scaled(to: &mut [f32], factor: f32, from: &[f32]) {
     let to = &mut to[..from.len()];
     let mut index = 0;

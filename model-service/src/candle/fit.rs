@@ -1,4 +1,5 @@
-//! Training of the perceptron: seeded start, `AdamW` steps, weights out as bytes of a safetensors file.
+//! Training of the perceptron: seeded start weights, `AdamW` steps, and the weights as a
+//! safetensors file.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
@@ -8,7 +9,7 @@ use safetensors::tensor::TensorView;
 
 use super::dense::Dense;
 use super::mlp::{Mlp, layer_name};
-use crate::model::{ModelError, Rows};
+use crate::model::{ComputeError, Rows};
 
 /// A network in training.
 pub struct Fit {
@@ -17,18 +18,18 @@ pub struct Fit {
     optimizer: AdamW,
 }
 
-/// The shape of the network and how it learns.
+/// The shape of the network and the parameters of the optimizer.
 #[derive(Clone, Debug)]
 pub struct FitOptions {
     /// Values per row at the input and after each layer; the last is the number of classes.
     pub widths: Vec<usize>,
     pub learning_rate: f64,
     pub weight_decay: f64,
-    /// Decides the start weights; Candle's own generator for the CPU cannot be seeded.
+    /// Determines the start weights; Candle's generator for the CPU cannot be seeded.
     pub seed: u64,
 }
 
-/// What one mini batch gave, before its step was taken.
+/// Loss and gradient of one mini batch, from before its step.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// Mean cross entropy, nats per row.
@@ -38,12 +39,12 @@ pub struct Step {
 }
 
 impl Fit {
-    pub fn new(options: &FitOptions) -> std::result::Result<Self, ModelError> {
+    pub fn new(options: &FitOptions) -> std::result::Result<Self, ComputeError> {
         let mut random = ChaCha8Rng::seed_from_u64(options.seed);
         let layers = options.widths.windows(2).map(|pair| {
             let (inputs, outputs) = (pair[0], pair[1]);
-            // Uniform within 1/√inputs keeps the size of the values from layer to layer
-            // (LeCun et al. 1998, section 4.6).
+            // Uniform within 1/√inputs keeps the scale of the values from layer to layer (LeCun et
+            // al. 1998, section 4.6).
             let bound = 1.0 / (inputs as f32).sqrt();
             let mut uniform = |count: usize| -> Vec<f32> {
                 (0..count)
@@ -77,17 +78,21 @@ impl Fit {
     }
 
     /// One step of `AdamW` on the mean cross entropy of a mini batch.
-    pub fn step(&mut self, rows: &Rows, classes: &[u32]) -> std::result::Result<Step, ModelError> {
+    pub fn step(
+        &mut self,
+        rows: &Rows,
+        classes: &[u32],
+    ) -> std::result::Result<Step, ComputeError> {
         self.try_step(rows, classes).map_err(compute)
     }
 
-    /// The network as it is now, apart from what is learnt later.
-    pub fn model(&self) -> std::result::Result<Mlp, ModelError> {
+    /// A copy of the network as it is now.
+    pub fn model(&self) -> std::result::Result<Mlp, ComputeError> {
         Mlp::from_safetensors(&self.weights()?, &self.widths)
     }
 
     /// The weights as a safetensors file; equal weights give equal bytes.
-    pub fn weights(&self) -> std::result::Result<Vec<u8>, ModelError> {
+    pub fn weights(&self) -> std::result::Result<Vec<u8>, ComputeError> {
         let mut tensors = Vec::new();
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             let name = layer_name(index);
@@ -100,10 +105,10 @@ impl Fit {
         let mut views = Vec::new();
         for (name, (shape, bytes)) in &tensors {
             let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes)
-                .map_err(|error| ModelError::Weights(error.into()))?;
+                .map_err(|error| ComputeError::Weights(error.into()))?;
             views.push((name.as_str(), view));
         }
-        safetensors::serialize(views, None).map_err(|error| ModelError::Weights(error.into()))
+        safetensors::serialize(views, None).map_err(|error| ComputeError::Weights(error.into()))
     }
 
     fn try_step(&mut self, rows: &Rows, classes: &[u32]) -> Result<Step> {
@@ -136,7 +141,7 @@ impl Fit {
 }
 
 /// Shape and little-endian bytes of a tensor.
-fn plain(tensor: &Tensor) -> std::result::Result<(Vec<usize>, Vec<u8>), ModelError> {
+fn plain(tensor: &Tensor) -> std::result::Result<(Vec<usize>, Vec<u8>), ComputeError> {
     let values = tensor
         .flatten_all()
         .and_then(|values| values.to_vec1::<f32>());
@@ -147,6 +152,6 @@ fn plain(tensor: &Tensor) -> std::result::Result<(Vec<usize>, Vec<u8>), ModelErr
     Ok((tensor.dims().to_vec(), bytes.collect()))
 }
 
-fn compute(error: candle_core::Error) -> ModelError {
-    ModelError::Compute(error.into())
+fn compute(error: candle_core::Error) -> ComputeError {
+    ComputeError::Compute(error.into())
 }

@@ -1,12 +1,14 @@
-//! The multi-layer perceptron for tables: linear layers with `ReLU` between them, a softmax at the end.
+//! The multi-layer perceptron for tables: linear layers with `ReLU` between them and a softmax at
+//! the end.
 
 use candle_core::{Device, Tensor};
 use telemetry::Span;
 
 use super::dense::Dense;
-use crate::model::{Model, ModelError, Probabilities, Rows};
+use crate::model::{ComputeError, Model, Probabilities, Rows};
 
-/// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias` \[outputs\].
+/// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias`
+/// \[outputs\].
 #[derive(Debug)]
 pub struct Mlp {
     layers: Vec<Layer>,
@@ -20,20 +22,20 @@ struct Layer {
     /// Transposed against the file: \[inputs, outputs\], as [`Dense`] wants it.
     weight: Tensor,
     bias: Tensor,
-    /// The last layer's scores go to the softmax as they are.
+    /// The last layer has no `ReLU` before the softmax.
     is_last: bool,
 }
 
 impl Mlp {
     /// Reads the weights; `widths` are the values per row at the input and after each layer.
     ///
-    /// Tensors that are missing, of another shape or not finite are errors: a model is whole or it is none.
-    pub fn from_safetensors(weights: &[u8], widths: &[usize]) -> Result<Self, ModelError> {
+    /// A tensor that is missing, has another shape or is not finite is an error.
+    pub fn from_safetensors(weights: &[u8], widths: &[usize]) -> Result<Self, ComputeError> {
         let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)
-            .map_err(|error| ModelError::Weights(error.into()))?;
+            .map_err(|error| ComputeError::Weights(error.into()))?;
         let tensor = |name: String, shape: &[usize]| match tensors.get(&name) {
             Some(tensor) if tensor.dims() == shape && is_finite(tensor) => Ok(tensor.clone()),
-            _ => Err(ModelError::Layer(name)),
+            _ => Err(ComputeError::Layer(name)),
         };
         let mut layers = Vec::new();
         for (index, pair) in widths.windows(2).enumerate() {
@@ -48,15 +50,18 @@ impl Mlp {
 
     fn from_layers(layers: Vec<(Tensor, Tensor)>, widths: &[usize]) -> Self {
         let count = layers.len();
-        let layers = layers.into_iter().enumerate();
-        let layers = layers.map(|(index, (weight, bias))| Layer {
-            span: format!("layer {}", layer_name(index)),
-            weight,
-            bias,
-            is_last: index + 1 == count,
-        });
+        let layers = layers
+            .into_iter()
+            .enumerate()
+            .map(|(index, (weight, bias))| Layer {
+                span: format!("layer {}", layer_name(index)),
+                weight,
+                bias,
+                is_last: index + 1 == count,
+            })
+            .collect();
         Self {
-            layers: layers.collect(),
+            layers,
             inputs: widths.first().copied().unwrap_or(0),
             classes: widths.last().copied().unwrap_or(0),
         }
@@ -64,7 +69,7 @@ impl Mlp {
 }
 
 impl Model for Mlp {
-    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ModelError> {
+    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
         self.forward(rows, |layer, x| {
             let _span = Span::start(layer.span.clone(), Vec::new());
             layer.apply(x)
@@ -73,8 +78,9 @@ impl Model for Mlp {
 }
 
 impl Mlp {
-    /// [`Model::probabilities`] without spans, for trainings, which would drown in those of their evaluations.
-    pub fn probabilities_untraced(&self, rows: &Rows) -> Result<Probabilities, ModelError> {
+    /// [`Model::probabilities`] without spans, for trainings, which evaluate the model too often
+    /// for spans.
+    pub fn probabilities_untraced(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
         self.forward(rows, Layer::apply)
     }
 
@@ -82,9 +88,9 @@ impl Mlp {
         &self,
         rows: &Rows,
         apply: impl Fn(&Layer, &Tensor) -> candle_core::Result<Tensor>,
-    ) -> Result<Probabilities, ModelError> {
+    ) -> Result<Probabilities, ComputeError> {
         if rows.width() != self.inputs {
-            return Err(ModelError::Width {
+            return Err(ComputeError::Width {
                 expected: self.inputs,
                 actual: rows.width(),
             });
@@ -104,7 +110,7 @@ impl Mlp {
         {
             Ok(probabilities)
         } else {
-            Err(ModelError::NotFinite)
+            Err(ComputeError::NotFinite)
         }
     }
 }
@@ -116,7 +122,7 @@ impl Layer {
     }
 }
 
-/// `linear_1`, `linear_2`, …: the names in the weights file and in the spans.
+/// `linear_1`, `linear_2`, … in the weights file and in the names of spans.
 pub(super) fn layer_name(index: usize) -> String {
     format!("linear_{}", index + 1)
 }
@@ -128,6 +134,6 @@ fn is_finite(tensor: &Tensor) -> bool {
     values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
 }
 
-fn compute(error: candle_core::Error) -> ModelError {
-    ModelError::Compute(error.into())
+fn compute(error: candle_core::Error) -> ComputeError {
+    ComputeError::Compute(error.into())
 }

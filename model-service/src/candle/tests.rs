@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor, Var};
 
 use super::dense::Dense;
 use super::*;
-use crate::model::{Model, ModelError, Rows};
+use crate::model::{ComputeError, Model, Rows};
 
 fn tensor(values: &[f32], shape: (usize, usize)) -> Tensor {
     Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
@@ -95,19 +95,19 @@ fn weights_that_do_not_fit_are_refused() {
     for widths in [&[3, 5, 2][..], &[3, 4, 4, 2], &[4, 4, 2]] {
         assert!(matches!(
             Mlp::from_safetensors(&weights, widths),
-            Err(ModelError::Layer(_))
+            Err(ComputeError::Layer(_))
         ));
     }
     for cut in [0, 4, weights.len() / 2, weights.len() - 1] {
         let refused = Mlp::from_safetensors(&weights[..cut], &[3, 4, 2]);
-        assert!(matches!(refused, Err(ModelError::Weights(_))));
+        assert!(matches!(refused, Err(ComputeError::Weights(_))));
     }
     let mut not_a_number = weights.clone();
     let end = not_a_number.len();
     not_a_number[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(matches!(
         Mlp::from_safetensors(&not_a_number, &[3, 4, 2]),
-        Err(ModelError::Layer(_))
+        Err(ComputeError::Layer(_))
     ));
 }
 
@@ -117,7 +117,7 @@ fn rows_of_another_width_are_refused() {
     let rows = Rows::new(vec![0.0; 4], 4).unwrap();
     assert!(matches!(
         model.probabilities(&rows),
-        Err(ModelError::Width {
+        Err(ComputeError::Width {
             expected: 3,
             actual: 4
         })

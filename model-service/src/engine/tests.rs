@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// A model that tells when it begins and waits until it may go on.
+/// A model that reports when it begins, and waits until the test lets it go on.
 pub(crate) struct Gate {
     begun: mpsc::Sender<()>,
     go_on: Mutex<mpsc::Receiver<()>>,
@@ -23,9 +23,9 @@ impl Gate {
 }
 
 impl Model for Gate {
-    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ModelError> {
+    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
         self.begun.send(()).unwrap();
-        self.go_on.lock().unwrap().recv().unwrap();
+        self.go_on.lock().recv().unwrap();
         Ok(Probabilities::from_logits(vec![0.0; rows.len() * 2], 2))
     }
 }
@@ -37,16 +37,16 @@ pub(crate) enum Faulty {
 }
 
 impl Model for Faulty {
-    fn probabilities(&self, _rows: &Rows) -> Result<Probabilities, ModelError> {
+    fn probabilities(&self, _rows: &Rows) -> Result<Probabilities, ComputeError> {
         match self {
             Self::Panics => panic!("on purpose"),
-            Self::Fails => Err(ModelError::NotFinite),
+            Self::Fails => Err(ComputeError::NotFinite),
         }
     }
 }
 
-fn job(model: Arc<dyn Model>, budget: Duration) -> Job {
-    Job {
+fn task(model: Arc<dyn Model>, budget: Duration) -> ComputeTask {
+    ComputeTask {
         model,
         rows: Rows::new(vec![0.0; 4], 2).unwrap(),
         deadline: Deadline::after(budget),
@@ -64,7 +64,7 @@ fn engine(queue_capacity: usize) -> Arc<Engine> {
     Arc::new(Engine::start(options).unwrap())
 }
 
-/// Waits for a message of the model without blocking the runtime's only thread for good.
+/// Waits for a message of the model; the timeout keeps a failed test from hanging.
 fn wait(receiver: &mpsc::Receiver<()>) {
     receiver.recv_timeout(LONG).expect("the model begins");
 }
@@ -74,14 +74,15 @@ async fn a_full_queue_refuses_and_recovers() {
     let (gate, begins, open) = Gate::new();
     let engine = engine(1);
     let compute = |engine: &Arc<Engine>| {
-        let (engine, job) = (Arc::clone(engine), job(gate.clone(), LONG));
-        telemetry::task::spawn(async move { engine.compute(job).await })
+        let (engine, task) = (Arc::clone(engine), task(gate.clone(), LONG));
+        telemetry::task::spawn(async move { engine.compute(task).await })
     };
     let running = compute(&engine);
     wait(&begins);
     let mut others: Vec<_> = (0..2).map(|_| compute(&engine)).collect();
     let refused = loop {
-        // One of the two waits in the queue for as long as the gate is shut, so that the other is the one that ends.
+        // One of the two waits in the queue until the gate opens, so the other is the one that
+        // ends.
         if let Some(at) = others.iter().position(tokio::task::JoinHandle::is_finished) {
             break others.remove(at);
         }
@@ -110,62 +111,62 @@ async fn several_threads_compute_at_the_same_time() {
         })
         .unwrap(),
     );
-    let jobs: Vec<_> = (0..2)
+    let tasks: Vec<_> = (0..2)
         .map(|_| {
-            let (engine, job) = (Arc::clone(&engine), job(gate.clone(), LONG));
-            telemetry::task::spawn(async move { engine.compute(job).await })
+            let (engine, task) = (Arc::clone(&engine), task(gate.clone(), LONG));
+            telemetry::task::spawn(async move { engine.compute(task).await })
         })
         .collect();
     wait(&begins);
     wait(&begins);
-    // Either thread may take either word.
+    // Either thread may take either message.
     open.send(()).unwrap();
     open.send(()).unwrap();
-    for job in jobs {
-        assert!(job.await.unwrap().is_ok());
+    for task in tasks {
+        assert!(task.await.unwrap().is_ok());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn work_nobody_waits_for_is_skipped() {
+async fn tasks_that_nobody_waits_for_are_skipped() {
     let (gate, begins, open) = Gate::new();
     let engine = engine(8);
     let running = {
-        let (engine, job) = (Arc::clone(&engine), job(gate.clone(), LONG));
-        telemetry::task::spawn(async move { engine.compute(job).await })
+        let (engine, task) = (Arc::clone(&engine), task(gate.clone(), LONG));
+        telemetry::task::spawn(async move { engine.compute(task).await })
     };
     wait(&begins);
-    let gone = engine.compute(job(gate.clone(), LONG));
+    let cancelled = engine.compute(task(gate.clone(), LONG));
     tokio::select! {
         biased;
-        _ = gone => unreachable!("the gate is shut"),
+        _ = cancelled => unreachable!("the gate is shut"),
         () = std::future::ready(()) => {}
     }
     let late = engine
-        .compute(job(gate.clone(), Duration::from_millis(1)))
+        .compute(task(gate.clone(), Duration::from_millis(1)))
         .await;
     assert!(matches!(late, Err(EngineError::DeadlinePassed)));
     open.send(()).unwrap();
     assert!(running.await.unwrap().is_ok());
     open.send(()).unwrap();
-    assert!(engine.compute(job(gate, LONG)).await.is_ok());
+    assert!(engine.compute(task(gate, LONG)).await.is_ok());
     wait(&begins);
     assert!(
         begins.try_recv().is_err(),
-        "neither the caller who left nor the late one was computed"
+        "neither the cancelled task nor the late one was computed"
     );
 }
 
 #[tokio::test]
-async fn a_panic_is_one_requests_failure() {
+async fn a_panic_fails_one_task_only() {
     let engine = engine(8);
     for _ in 0..2 {
-        let panicked = engine.compute(job(Arc::new(Faulty::Panics), LONG)).await;
+        let panicked = engine.compute(task(Arc::new(Faulty::Panics), LONG)).await;
         assert!(matches!(panicked, Err(EngineError::Panicked)));
     }
-    let failed = engine.compute(job(Arc::new(Faulty::Fails), LONG)).await;
+    let failed = engine.compute(task(Arc::new(Faulty::Fails), LONG)).await;
     assert!(matches!(
         failed,
-        Err(EngineError::Model(ModelError::NotFinite))
+        Err(EngineError::Compute(ComputeError::NotFinite))
     ));
 }

@@ -1,4 +1,4 @@
-//! What the columns of a Feast answer become.
+//! From the columns of a Feast answer to rows.
 
 use protocol::feast::OnlineResponse;
 use serde_json::json;
@@ -26,34 +26,34 @@ fn features_are_found_by_name_and_rows_by_status() {
             {"values": [1, null, 4, 5, 6], "statuses": ["PRESENT", "NOT_FOUND", "PRESENT", "PRESENT", "PRESENT"]},
         ]
     }));
-    let input = input(&manifest(), 5, &answer).unwrap();
-    assert_eq!(input.values, [1.0, 2.5]);
-    let missing = Some(RowError::MissingFeatures);
+    let rows = rows(&manifest(), 5, &answer).unwrap();
+    assert_eq!(rows.values, [1.0, 2.5]);
+    let missing = Some(RowErrorCode::MissingFeatures);
     assert_eq!(
-        input.failures,
+        rows.errors,
         [
             None,
-            Some(RowError::NotFound),
-            Some(RowError::OutsideMaxAge),
+            Some(RowErrorCode::UnknownEntity),
+            Some(RowErrorCode::OutsideMaxAge),
             missing,
             missing
         ]
     );
-    assert_eq!(input.missing, [0, 2]);
-    assert!(!input.is_all_unknown());
+    assert_eq!(rows.missing, [0, 2]);
+    assert!(!rows.is_all_unknown());
 }
 
 #[test]
-fn answers_without_a_whole_column_are_refused() {
-    let whole = json!({"values": [1], "statuses": ["PRESENT"]});
+fn answers_with_an_incomplete_column_are_refused() {
+    let complete = json!({"values": [1], "statuses": ["PRESENT"]});
     let cases = [
-        json!({"metadata": {"feature_names": ["a"]}, "results": [whole]}),
-        json!({"metadata": {"feature_names": ["a", "b"]}, "results": [whole, {"values": [], "statuses": []}]}),
-        json!({"metadata": {"feature_names": ["a", "b"]}, "results": [whole, {"values": [1], "statuses": []}]}),
-        json!({"metadata": {"feature_names": ["a", "b"]}, "results": [whole]}),
+        json!({"metadata": {"feature_names": ["a"]}, "results": [complete]}),
+        json!({"metadata": {"feature_names": ["a", "b"]}, "results": [complete, {"values": [], "statuses": []}]}),
+        json!({"metadata": {"feature_names": ["a", "b"]}, "results": [complete, {"values": [1], "statuses": []}]}),
+        json!({"metadata": {"feature_names": ["a", "b"]}, "results": [complete]}),
     ];
     for case in cases {
-        let refused = input(&manifest(), 1, &answer(case));
+        let refused = rows(&manifest(), 1, &answer(case));
         assert!(matches!(refused, Err(FeatureError::Column(name)) if name == "b"));
     }
 }

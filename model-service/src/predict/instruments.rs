@@ -1,4 +1,5 @@
-//! The metrics of predictions. Every attribute has as many values as the manifests name: nothing from requests.
+//! The metrics of predictions. Attribute values come from manifests and configuration, never from
+//! requests.
 
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -6,17 +7,17 @@ use std::time::Instant;
 use telemetry::metrics::{COMPUTE_SECONDS, Counter, Histogram, counter, histogram};
 use telemetry::{KeyValue, attr};
 
-use super::Prediction;
+use super::BatchPrediction;
 use crate::repository::Manifest;
 
-/// One call of a model, from its beginning.
-pub(super) struct Call<'a> {
+/// One call of a model, timed from its beginning.
+pub(super) struct ModelCall<'a> {
     manifest: &'a Manifest,
     variant: &'a str,
     begin: Instant,
 }
 
-impl<'a> Call<'a> {
+impl<'a> ModelCall<'a> {
     pub(super) fn begin(manifest: &'a Manifest, variant: &'a str) -> Self {
         Self {
             manifest,
@@ -25,7 +26,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The inference has ended; call it inside its span, so that exemplars can point there.
+    /// Records the end of the inference. Called inside its span, so that exemplars can point there.
     pub(super) fn end(&self, success: bool) {
         let attributes = [
             self.model(),
@@ -37,38 +38,33 @@ impl<'a> Call<'a> {
         LATENCY.record(self.begin.elapsed().as_secs_f64(), &attributes);
     }
 
-    pub(super) fn missing(&self, counts: &[u64]) {
+    pub(super) fn record_missing(&self, counts: &[u64]) {
         self.count(&MISSING, counts);
     }
 
-    /// Counts the raw values outside what the training part held.
-    pub(super) fn out_of_range(&self, values: &[f32]) {
+    /// Counts the raw values outside the range of the training part.
+    pub(super) fn record_out_of_range(&self, values: &[f32]) {
         let profiles = &self.manifest.reference.features;
-        // In f32, the precision of the model's inputs: numbers that went through JSON may be off in the last bit of f64.
-        let outside = |value: f32, feature: usize| {
-            let profile = &profiles[feature];
-            value < profile.min as f32 || value > profile.max as f32
-        };
         let mut counts = vec![0; profiles.len()];
         for row in values.chunks_exact(profiles.len()) {
-            for (feature, value) in row.iter().enumerate() {
-                counts[feature] += u64::from(outside(*value, feature));
+            for ((value, profile), count) in row.iter().zip(profiles).zip(&mut counts) {
+                // In f32, the precision of the model's inputs: JSON may change the last bit of an
+                // f64.
+                let outside = *value < profile.min as f32 || *value > profile.max as f32;
+                *count += u64::from(outside);
             }
         }
         self.count(&OUT_OF_RANGE, &counts);
     }
 
-    pub(super) fn predicted(&self, prediction: &Prediction) {
+    pub(super) fn record_predictions(&self, prediction: &BatchPrediction) {
         let classes = &self.manifest.classes;
-        let with_label = |class: usize| {
-            let label = KeyValue::new(attr::ML_OUTPUT_LABEL, classes[class].clone());
-            [self.model(), self.version(), label]
-        };
         // One set of attributes per class, however many rows there are.
         let mut labels: Vec<Option<(u64, [KeyValue; 3])>> = vec![None; classes.len()];
         for (class, confidence) in prediction.classes.iter().zip(&prediction.confidences) {
             let Some(class) = *class else { continue };
-            let (count, attributes) = labels[class].get_or_insert_with(|| (0, with_label(class)));
+            let (count, attributes) =
+                labels[class].get_or_insert_with(|| (0, self.with_label(class)));
             *count += 1;
             CONFIDENCE.record(f64::from(*confidence), attributes);
         }
@@ -83,6 +79,12 @@ impl<'a> Call<'a> {
             let feature = KeyValue::new(attr::ML_FEATURE_NAME, feature.clone());
             counter.add(*count, &[self.model(), feature]);
         }
+    }
+
+    fn with_label(&self, class: usize) -> [KeyValue; 3] {
+        let label = self.manifest.classes[class].clone();
+        let label = KeyValue::new(attr::ML_OUTPUT_LABEL, label);
+        [self.model(), self.version(), label]
     }
 
     fn model(&self) -> KeyValue {

@@ -1,11 +1,10 @@
-//! What a version says about itself: enough to serve it, to trace it back to its training run, and to notice drift.
+//! The manifest of a version: enough to serve it, to find its training run, and to notice drift.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Rows;
-use crate::training::Hyperparameters;
 
-/// The content of `manifest.json`. Unknown fields are ignored, so that later versions may say more.
+/// The content of `manifest.json`. Unknown fields are ignored, so later releases may add some.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Name of the model; also the name of its folder.
@@ -14,7 +13,7 @@ pub struct Manifest {
     pub version: String,
     /// 32 lower-case hex digits.
     pub run_id: String,
-    /// What computes the model: `candle`; the Python worker's versions say `scikit-learn`.
+    /// `candle` here, `scikit-learn` in the versions of the Python worker.
     #[serde(default = "candle")]
     pub framework: String,
     /// RFC 3339, UTC.
@@ -61,28 +60,43 @@ pub struct Normalisation {
     pub std: Vec<f32>,
 }
 
-/// How good the model is, on which rows.
+/// How good the model is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Share of the training part that is classified rightly.
+    /// Share of the training part that is classified correctly.
     pub training_accuracy: f64,
-    /// Share of the held-out part that is classified rightly.
+    /// Share of the validation part that is classified correctly.
     pub validation_accuracy: f64,
-    /// Share of the held-out part that the training part's most frequent class would get right.
+    /// Share of the validation part that belongs to the training part's most frequent class.
     pub majority_baseline: f64,
     pub training_rows: usize,
     pub validation_rows: usize,
 }
 
-/// What the model saw when it was made, for comparison with what it sees in use.
+/// The distributions at the time of the training, for comparison with those in use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReferenceProfile {
     /// Over the training part, in the order of the features.
     pub features: Vec<FeatureProfile>,
-    /// Share of each class among the predictions for the held-out part, in the order of the classes.
+    /// Share of each class among the predictions for the validation part, in the order of the
+    /// classes.
     pub class_shares: Vec<f64>,
-    /// The nine inner deciles of the confidence on the held-out part.
+    /// The nine inner deciles of the confidence on the validation part.
     pub confidence_deciles: Vec<f64>,
+}
+
+/// What the learning depends on besides data and seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hyperparameters {
+    /// Width of each hidden layer.
+    pub hidden: Vec<usize>,
+    /// At the first step; falls to zero along half a cosine (Loshchilov and Hutter 2017, without
+    /// restarts).
+    pub learning_rate: f64,
+    /// Decoupled, as in `AdamW` (Loshchilov and Hutter 2019).
+    pub weight_decay: f64,
+    pub batch_size: usize,
+    pub epochs: usize,
 }
 
 /// The distribution of one feature.
@@ -91,8 +105,8 @@ pub struct FeatureProfile {
     pub name: String,
     /// The nine inner edges of ten bins, the first and the last of which are open-ended.
     pub decile_edges: Vec<f64>,
-    /// Share of the rows in each of the ten bins; a value on an edge belongs to the bin above. Ties make it differ from
-    /// a tenth each.
+    /// Share of the rows in each of the ten bins; a value on an edge belongs to the bin above. With
+    /// ties, the shares are not a tenth each.
     pub decile_shares: Vec<f64>,
     pub min: f64,
     pub max: f64,
@@ -101,7 +115,7 @@ pub struct FeatureProfile {
     pub missing: u64,
 }
 
-/// Manifests did not say so when there was nothing else.
+/// For manifests from before the Python worker, which lack the field.
 fn candle() -> String {
     super::FRAMEWORK.to_owned()
 }
@@ -119,7 +133,7 @@ impl Normalisation {
 }
 
 impl Manifest {
-    /// Whether the parts fit each other; the text says what does not.
+    /// An error if parts of the manifest contradict each other.
     pub fn check(&self) -> Result<(), String> {
         let width = self.features.len();
         let lengths = [
@@ -156,5 +170,29 @@ impl Manifest {
     pub fn widths(&self) -> Vec<usize> {
         self.hyperparameters
             .widths(self.features.len(), self.classes.len())
+    }
+}
+
+impl Default for Hyperparameters {
+    /// Chosen by cross-validation inside the training part of the wine data, without the validation
+    /// part.
+    fn default() -> Self {
+        Self {
+            hidden: vec![32, 32],
+            learning_rate: 0.003,
+            weight_decay: 0.1,
+            batch_size: 32,
+            epochs: 20,
+        }
+    }
+}
+
+impl Hyperparameters {
+    /// Values per row at the input and after each layer.
+    pub fn widths(&self, features: usize, classes: usize) -> Vec<usize> {
+        let mut widths = vec![features];
+        widths.extend(&self.hidden);
+        widths.push(classes);
+        widths
     }
 }

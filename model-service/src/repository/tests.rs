@@ -1,4 +1,4 @@
-//! Versions on a disk that may be interrupted, shared and damaged.
+//! Versions on a disk: interrupted writes, concurrent writers, damaged files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,14 @@ fn write(root: &Path) -> PathBuf {
     root.join(&written.name).join(&written.version)
 }
 
-fn refreshed(root: &Path) -> Catalog {
-    let catalog = Catalog::new(root);
-    catalog.refresh().unwrap();
-    catalog
+fn refreshed(root: &Path) -> ModelRepository {
+    let repository = ModelRepository::new(root);
+    repository.refresh().unwrap();
+    repository
 }
 
-fn latest(catalog: &Catalog) -> Result<String, NotServed> {
-    catalog
+fn latest(repository: &ModelRepository) -> Result<String, NotServed> {
+    repository
         .find("wine_quality", None)
         .map(|loaded| loaded.manifest.version.clone())
 }
@@ -48,7 +48,8 @@ fn a_manifest_is_read_as_it_was_written() {
     let place = write(root.path());
     let read: Manifest = serde_json::from_slice(&fs::read(place.join(MANIFEST)).unwrap()).unwrap();
     let (sample, _) = sample();
-    // Floats may differ in the last bit after JSON, so the parts that decide are compared one by one.
+    // Floats may differ in the last bit after JSON, so the parts that decide are compared one by
+    // one.
     assert_eq!(read.version, "1");
     assert_eq!(
         (&read.run_id, &read.features, &read.classes),
@@ -66,11 +67,11 @@ fn versions_count_up_and_stay() {
     for expected in ["1", "2", "3"] {
         assert!(write(root.path()).ends_with(expected));
     }
-    let catalog = refreshed(root.path());
-    assert_eq!(latest(&catalog), Ok("3".to_owned()));
+    let repository = refreshed(root.path());
+    assert_eq!(latest(&repository), Ok("3".to_owned()));
     for version in ["1", "2", "3"] {
         assert_eq!(
-            catalog
+            repository
                 .find("wine_quality", Some(version))
                 .unwrap()
                 .manifest
@@ -107,16 +108,16 @@ fn concurrent_writers_all_get_whole_versions() {
             });
         }
     });
-    let catalog = refreshed(root.path());
-    let models = catalog.models();
+    let repository = refreshed(root.path());
+    let models = repository.models();
     let versions = models["wine_quality"]
-        .versions()
+        .ready()
         .map(|loaded| loaded.manifest.version.clone());
     assert_eq!(
         versions.collect::<Vec<_>>(),
         ["1", "2", "3", "4", "5", "6", "7", "8"]
     );
-    assert_eq!(models["wine_quality"].broken().count(), 0);
+    assert_eq!(models["wine_quality"].unavailable().count(), 0);
     let left: Vec<_> = fs::read_dir(root.path().join("wine_quality"))
         .unwrap()
         .collect();
@@ -133,16 +134,16 @@ fn a_half_written_version_is_ignored() {
     fs::copy(whole.join(MANIFEST), model.join("2").join(MANIFEST)).unwrap();
     fs::create_dir(model.join("3")).unwrap();
     fs::create_dir(model.join("notes")).unwrap();
-    let catalog = refreshed(root.path());
-    assert_eq!(latest(&catalog), Ok("1".to_owned()));
-    let models = catalog.models();
-    let broken: Vec<u64> = models["wine_quality"]
-        .broken()
+    let repository = refreshed(root.path());
+    assert_eq!(latest(&repository), Ok("1".to_owned()));
+    let models = repository.models();
+    let unavailable: Vec<u64> = models["wine_quality"]
+        .unavailable()
         .map(|(version, _)| version)
         .collect();
-    assert_eq!(broken, [2, 3]);
+    assert_eq!(unavailable, [2, 3]);
     assert!(matches!(
-        catalog.find("wine_quality", Some("2")),
+        repository.find("wine_quality", Some("2")),
         Err(NotServed::NotReady { .. })
     ));
     assert!(
@@ -163,34 +164,34 @@ fn write_foreign(root: &Path, version: &str) {
 }
 
 #[test]
-fn versions_of_another_framework_count_but_are_passed_over() {
+fn versions_of_another_framework_count_but_are_skipped() {
     let root = tempfile::tempdir().unwrap();
     write_foreign(root.path(), "1");
-    let catalog = refreshed(root.path());
+    let repository = refreshed(root.path());
     assert!(
-        matches!(latest(&catalog), Err(NotServed::UnknownModel(_))),
-        "it is no model of this service's yet"
+        matches!(latest(&repository), Err(NotServed::UnknownModel(_))),
+        "it has no version of this service yet"
     );
     assert!(
         write(root.path()).ends_with("2"),
         "a number means one version in all languages"
     );
     write_foreign(root.path(), "3");
-    catalog.refresh().unwrap();
-    assert_eq!(latest(&catalog), Ok("2".to_owned()));
+    repository.refresh().unwrap();
+    assert_eq!(latest(&repository), Ok("2".to_owned()));
     assert!(matches!(
-        catalog.find("wine_quality", Some("3")),
+        repository.find("wine_quality", Some("3")),
         Err(NotServed::UnknownVersion { .. })
     ));
     assert_eq!(
-        catalog.models()["wine_quality"].broken().count(),
+        repository.models()["wine_quality"].unavailable().count(),
         0,
         "nothing is wrong with it"
     );
 }
 
 #[test]
-fn damage_is_noticed_and_said() {
+fn damage_is_reported_as_the_reason() {
     type Damage = fn(&Path);
     let cases: [(Damage, &str); 5] = [
         (
@@ -216,7 +217,7 @@ fn damage_is_noticed_and_said() {
                 let text = text.replace("\"version\": \"1\"", "\"version\": \"7\"");
                 fs::write(place.join(MANIFEST), text).unwrap();
             },
-            "not its place",
+            "another folder",
         ),
         (
             |place| {
@@ -237,41 +238,41 @@ fn damage_is_noticed_and_said() {
 }
 
 #[test]
-fn a_refresh_sees_what_is_new_mended_and_gone() {
+fn a_refresh_finds_new_repaired_and_removed_versions() {
     let root = tempfile::tempdir().unwrap();
-    let catalog = Catalog::new(root.path().join("later"));
+    let repository = ModelRepository::new(root.path().join("later"));
     assert!(
-        !catalog.refresh().unwrap(),
+        !repository.refresh().unwrap(),
         "a repository may not exist yet"
     );
     assert_eq!(
-        latest(&catalog),
+        latest(&repository),
         Err(NotServed::UnknownModel("wine_quality".to_owned()))
     );
     let root = root.path().join("later");
     let first = write(&root);
     let weights = fs::read(first.join(WEIGHTS)).unwrap();
     fs::remove_file(first.join(WEIGHTS)).unwrap();
-    assert!(!catalog.refresh().unwrap());
+    assert!(!repository.refresh().unwrap());
     fs::write(first.join(WEIGHTS), weights).unwrap();
-    assert!(catalog.refresh().unwrap());
-    let held = catalog.find("wine_quality", None).unwrap();
+    assert!(repository.refresh().unwrap());
+    let held = repository.find("wine_quality", None).unwrap();
     write(&root);
-    catalog.refresh().unwrap();
-    assert_eq!(latest(&catalog), Ok("2".to_owned()));
+    repository.refresh().unwrap();
+    assert_eq!(latest(&repository), Ok("2".to_owned()));
     fs::remove_dir_all(root.join("wine_quality/2")).unwrap();
-    catalog.refresh().unwrap();
-    let again = catalog.find("wine_quality", None).unwrap();
+    repository.refresh().unwrap();
+    let again = repository.find("wine_quality", None).unwrap();
     assert!(
         std::sync::Arc::ptr_eq(&held, &again),
         "a known version is not read again"
     );
     fs::remove_dir_all(&root).unwrap();
-    assert!(catalog.refresh().is_err());
+    assert!(repository.refresh().is_err());
     assert_eq!(
-        latest(&catalog),
+        latest(&repository),
         Ok("1".to_owned()),
-        "a volume that went away takes no model along"
+        "loaded versions survive the loss of the volume"
     );
 }
 
@@ -296,7 +297,7 @@ fn names_that_would_leave_the_folder_are_refused() {
 fn only_plain_numbers_are_versions() {
     let root = tempfile::tempdir().unwrap();
     write(root.path());
-    let catalog = refreshed(root.path());
+    let repository = refreshed(root.path());
     for version in [
         "0",
         "01",
@@ -306,7 +307,7 @@ fn only_plain_numbers_are_versions() {
         "latest",
         "99999999999999999999",
     ] {
-        let found = catalog.find("wine_quality", Some(version));
+        let found = repository.find("wine_quality", Some(version));
         assert!(
             matches!(found, Err(NotServed::UnknownVersion { .. })),
             "{version}"

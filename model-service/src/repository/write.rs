@@ -1,4 +1,4 @@
-//! Writing a version: all of it, durably, under the next number, whoever else writes at the same time.
+//! Writing a version: whole, durable, and under a number of its own even with concurrent writers.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,10 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::{MANIFEST, Manifest, WEIGHTS};
 
-/// Other writers can take the number that was meant for this version; so often in a row they do not.
+/// Attempts to take the next number, which another writer may take first; a hundred times in a row
+/// is a fault.
 const ATTEMPTS: usize = 100;
 
-/// Why a version was not written. Nothing of it is left behind.
+/// Why a version was not written. No part of it is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     #[error("`{0}` cannot be the name of a model")]
@@ -24,11 +25,12 @@ pub enum WriteError {
     Contended,
 }
 
-/// Writes `weights` and `manifest` as the next version of `manifest.name` and returns the manifest as written, with its
-/// version and the hash of its weights.
+/// Writes `weights` and `manifest` as the next version of `manifest.name`. Returns the manifest as
+/// written, with its version and the hash of its weights.
 ///
-/// The files are made in a hidden folder beside the versions, flushed to the disk and then renamed: no reader ever sees
-/// a part, and of two writers with the same number the second takes the next one.
+/// The files are written to a hidden folder beside the versions, flushed to the disk and then
+/// renamed. So no reader sees a part of a version, and of two writers with the same number the
+/// second takes the next one.
 pub fn write_version(
     root: &Path,
     mut manifest: Manifest,
@@ -38,10 +40,6 @@ pub fn write_version(
         return Err(WriteError::Name(manifest.name));
     }
     let folder = root.join(&manifest.name);
-    let at = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| WriteError::Io { path, source }
-    };
     fs::create_dir_all(&folder).map_err(at(&folder))?;
     manifest.weights_sha256 = hex::encode(Sha256::digest(weights));
     let temporary = Temporary(folder.join(format!(".tmp-{}", manifest.run_id)));
@@ -70,6 +68,11 @@ pub fn write_version(
     Err(WriteError::Contended)
 }
 
+fn at(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+    let path = path.to_path_buf();
+    move |source| WriteError::Io { path, source }
+}
+
 /// The numbers of all versions in a model's folder, whole or not.
 pub(super) fn versions(folder: &Path) -> io::Result<Vec<u64>> {
     let mut versions = Vec::new();
@@ -86,10 +89,15 @@ pub(super) fn version_number(name: &str) -> Option<u64> {
     (number > 0 && number.to_string() == name).then_some(number)
 }
 
-/// Names become folders and parts of addresses: letters, digits, `_`, `-` and `.`, not first.
+/// Names become folders and parts of URLs: letters, digits, `_`, `-` and, except in the first
+/// place, `.`.
 pub(super) fn is_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.chars().all(plain)
+    !name.is_empty()
+        && name.len() <= 128
+        && !name.starts_with('.')
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -98,7 +106,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes the names in a folder durable; where folders cannot be opened (Windows) the file system does it itself.
+/// Makes the names in a folder durable. Windows cannot open a folder as a file; NTFS journals names
+/// itself.
 fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
@@ -118,7 +127,8 @@ struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After a rename there is nothing here; after a failure, leftovers are hidden and harmless.
+        // After the rename the folder does not exist. After a failure, what remains is hidden and
+        // harmless.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Request bodies: bounded on the wire, decompressed, bounded again.
+//! Request bodies: limited on the wire, decompressed, and limited again.
 
 use std::io::{self, Read};
 
@@ -9,13 +9,14 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::error::RequestError;
 
-/// Largest body, as sent and as decompressed.
+/// The largest body, before and after decompression.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
-/// The body as the client meant it. An uncompressed one, the usual case, is not copied.
+/// The decompressed body. An uncompressed one, the usual case, is not copied.
 ///
-/// It is decompressed here and not in a layer because binary requests give the length of the uncompressed JSON, so that
-/// the whole has to be in memory anyway, and because wrong encodings must be answered in the protocol's own form.
+/// This is no layer because binary requests give the length of the uncompressed JSON, so the whole
+/// body has to be in memory anyway, and because a wrong encoding must be answered in the protocol's
+/// form.
 pub(super) fn decoded(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -36,7 +37,7 @@ pub(super) fn decoded(
     {
         "" | "identity" => Ok(body),
         "gzip" | "x-gzip" => inflate(MultiGzDecoder::new(&body[..])),
-        // By RFC 9110 deflate is the zlib format, which is also what tritonclient sends.
+        // In RFC 9110 deflate is the zlib format; tritonclient sends it, too.
         "deflate" => inflate(ZlibDecoder::new(&body[..])),
         _ => Err(RequestError::Encoding),
     }

@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use protocol::RowErrorCode;
 use protocol::oip::{
     HEADER_LENGTH, InferOutput, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor,
     TensorData, parse_header_length,
@@ -19,20 +20,20 @@ use runtime::Deadline;
 use super::body;
 use super::reads::ModelPath;
 use crate::error::RequestError;
+use crate::feature_rows::FeatureRows;
 use crate::features::FeatureStore;
-use crate::input::Input;
-use crate::predict::{Prediction, Predictor};
-use crate::repository::{Catalog, Loaded};
+use crate::predict::{BatchPrediction, Predictor};
+use crate::repository::{Loaded, ModelRepository};
 
-/// What an inference needs.
+/// State of the inference routes.
 #[derive(Debug)]
-pub(crate) struct Inference {
-    pub(crate) catalog: Arc<Catalog>,
+pub(crate) struct InferState {
+    pub(crate) repository: Arc<ModelRepository>,
     pub(crate) features: FeatureStore,
     pub(crate) predictor: Predictor,
 }
 
-/// Most rows of one request.
+/// The most rows of one request.
 const MAX_ROWS: usize = 1000;
 
 const DATA_ID: &str = "data_id";
@@ -40,27 +41,27 @@ const FEATURES: &str = "features";
 const LABEL: &str = "label";
 const CONFIDENCE: &str = "confidence";
 const PROBABILITIES: &str = "probabilities";
-/// Only there when a row failed: the codes of [`RowError`](crate::input::RowError), empty for good rows.
+/// Only in answers with a failed row: the [`RowErrorCode`] of each row, empty for good rows.
 const ERROR: &str = "error";
 
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static HEADER_LENGTH_NAME: HeaderName = HeaderName::from_static(HEADER_LENGTH);
 
-/// What one request asks to be predicted.
-enum Asked {
-    Entities(Tensor),
-    Features(Input),
+/// The input of a request: ids, whose features the feature store has, or the features themselves.
+enum RequestInput {
+    DataIds(Tensor),
+    Features(FeatureRows),
 }
 
 pub(super) async fn infer(
-    State(inference): State<Arc<Inference>>,
+    State(state): State<Arc<InferState>>,
     path: Result<Path<ModelPath>, PathRejection>,
     Extension(deadline): Extension<Deadline>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, RequestError> {
     let path = ModelPath::of(path)?;
-    let loaded = inference.catalog.find(&path.model_name, path.version());
+    let loaded = state.repository.find(&path.model_name, path.version());
     let loaded = loaded.map_err(RequestError::NotServed)?;
     let mut request = decode(&headers, body)?;
     let deadline = match request.timeout().map_err(RequestError::Decode)? {
@@ -68,36 +69,36 @@ pub(super) async fn infer(
         None => deadline,
     };
     let mut features_ms = None;
-    let (input, data_id) = match asked(&mut request, &loaded)? {
-        Asked::Features(input) => (input, None),
-        Asked::Entities(tensor) => {
+    let (rows, data_id) = match take_input(&mut request, &loaded)? {
+        RequestInput::Features(rows) => (rows, None),
+        RequestInput::DataIds(tensor) => {
             let begin = Instant::now();
             let ids = tensor.as_texts().map_err(RequestError::Decode)?;
-            let input = inference
+            let rows = state
                 .features
                 .lookup(&loaded.manifest, &ids, deadline)
-                .await;
+                .await
+                .map_err(RequestError::Features)?;
             features_ms = Some(begin.elapsed().as_secs_f64() * 1e3);
-            let input = input.map_err(RequestError::Features)?;
-            if input.is_all_unknown() {
-                return Err(RequestError::AllUnknown);
+            if rows.is_all_unknown() {
+                return Err(RequestError::UnknownEntities);
             }
             let single = if let [id] = ids[..] {
                 Some(id.to_owned())
             } else {
                 None
             };
-            (input, single)
+            (rows, single)
         }
     };
-    let failures = error_output(&input);
-    let predicted = inference
+    let errors = error_output(&rows);
+    let prediction = state
         .predictor
-        .predict(&loaded, input, data_id.as_deref(), deadline)
-        .await;
-    let prediction = predicted.map_err(RequestError::Engine)?;
+        .predict(&loaded, rows, data_id.as_deref(), deadline)
+        .await
+        .map_err(RequestError::Engine)?;
     let timing = server_timing(features_ms, &prediction);
-    respond(request, &loaded, prediction, failures, timing)
+    respond(request, &loaded, prediction, errors, timing)
 }
 
 fn decode(
@@ -117,8 +118,8 @@ fn decode(
     Ok(request)
 }
 
-/// Takes the one input out of the request: its data move on to the model without a copy.
-fn asked(request: &mut InferRequest, loaded: &Loaded) -> Result<Asked, RequestError> {
+/// Takes the one input out of the request, so that its data reach the model without a copy.
+fn take_input(request: &mut InferRequest, loaded: &Loaded) -> Result<RequestInput, RequestError> {
     let wrong = |text: String| Err(RequestError::Input(text));
     let tensor = match (request.inputs.pop(), request.inputs.is_empty()) {
         (Some(input), true) => input.tensor,
@@ -140,10 +141,12 @@ fn asked(request: &mut InferRequest, loaded: &Loaded) -> Result<Asked, RequestEr
     }
     let width = loaded.manifest.features.len();
     match (tensor.name.as_str(), &tensor.shape[..]) {
-        (DATA_ID, [_] | [_, 1]) if tensor.as_bytes().is_some() => Ok(Asked::Entities(tensor)),
+        (DATA_ID, [_] | [_, 1]) if tensor.as_bytes().is_some() => Ok(RequestInput::DataIds(tensor)),
         (DATA_ID, _) => wrong(format!("input {DATA_ID} must be BYTES of shape [n]")),
         (FEATURES, &[_, actual]) if actual == width => match numbers(tensor.data) {
-            Some(values) => Ok(Asked::Features(Input::from_values(values, width))),
+            Some(values) => Ok(RequestInput::Features(FeatureRows::from_values(
+                values, width,
+            ))),
             None => wrong(format!("input {FEATURES} must be FP32")),
         },
         (FEATURES, _) => wrong(format!(
@@ -153,7 +156,7 @@ fn asked(request: &mut InferRequest, loaded: &Loaded) -> Result<Asked, RequestEr
     }
 }
 
-/// FP32 as it is; other numbers converted, since clients of dynamic languages send what their arrays happen to hold.
+/// The values as FP32. Clients of dynamic languages send whatever number type their arrays have.
 fn numbers(data: TensorData) -> Option<Vec<f32>> {
     Some(match data {
         TensorData::Fp32(values) => values,
@@ -164,23 +167,23 @@ fn numbers(data: TensorData) -> Option<Vec<f32>> {
     })
 }
 
-fn error_output(input: &Input) -> Option<Tensor> {
-    let code =
-        |failure: &Option<crate::input::RowError>| failure.map_or("", |failure| failure.code());
-    input
-        .has_failures()
-        .then(|| Tensor::from_texts(ERROR, input.failures.iter().map(code)))
+fn error_output(rows: &FeatureRows) -> Option<Tensor> {
+    let words = rows
+        .errors
+        .iter()
+        .map(|error| error.map_or("", RowErrorCode::as_str));
+    rows.has_errors().then(|| Tensor::from_texts(ERROR, words))
 }
 
 fn respond(
     mut request: InferRequest,
     loaded: &Loaded,
-    prediction: Prediction,
-    failures: Option<Tensor>,
+    prediction: BatchPrediction,
+    errors: Option<Tensor>,
     timing: Option<HeaderValue>,
 ) -> Result<Response, RequestError> {
-    // A client that chose its outputs without knowing of failures must not take them for predictions.
-    if failures.is_some() && !request.wants_output(ERROR) {
+    // A client that chose its outputs without `error` must not take failed rows for predictions.
+    if errors.is_some() && !request.wants_output(ERROR) {
         request.outputs.push(RequestedOutput {
             name: ERROR.to_owned(),
             parameters: Parameters::default(),
@@ -193,7 +196,7 @@ fn respond(
         parameters.insert("traceparent", traceparent.as_str());
     }
     let mut outputs = outputs(&manifest.classes, prediction);
-    outputs.extend(failures.map(InferOutput::from));
+    outputs.extend(errors.map(InferOutput::from));
     let response = InferResponse {
         model_name: manifest.name.clone(),
         model_version: Some(manifest.version.clone()),
@@ -214,14 +217,17 @@ fn respond(
     Ok(response)
 }
 
-fn outputs(classes: &[String], prediction: Prediction) -> Vec<InferOutput> {
+fn outputs(classes: &[String], prediction: BatchPrediction) -> Vec<InferOutput> {
     let rows = prediction.classes.len();
     let labels: Vec<Bytes> = classes
         .iter()
         .map(|class| Bytes::copy_from_slice(class.as_bytes()))
         .collect();
-    let label = |class: Option<usize>| class.map_or_else(Bytes::new, |class| labels[class].clone());
-    let labels = prediction.classes.into_iter().map(label).collect();
+    let labels = prediction
+        .classes
+        .into_iter()
+        .map(|class| class.map_or_else(Bytes::new, |class| labels[class].clone()))
+        .collect();
     let tensor = |name: &str, shape: Vec<usize>, data| Tensor {
         name: name.to_owned(),
         shape,
@@ -236,8 +242,9 @@ fn outputs(classes: &[String], prediction: Prediction) -> Vec<InferOutput> {
     ]
 }
 
-/// Where the time went, for browsers' tools and for the gateway: milliseconds with fractions (W3C Server Timing).
-fn server_timing(features_ms: Option<f64>, prediction: &Prediction) -> Option<HeaderValue> {
+/// The time of each stage, for the gateway and for browsers: milliseconds with fractions (W3C
+/// Server Timing).
+fn server_timing(features_ms: Option<f64>, prediction: &BatchPrediction) -> Option<HeaderValue> {
     let mut parts = Vec::new();
     parts.extend(features_ms.map(|ms| format!("features;dur={ms:.3}")));
     if let Some(timing) = prediction.timing {

@@ -1,4 +1,4 @@
-//! What a client can ask about the server and its models.
+//! The reads: health, metadata of the server and its models, the repository index.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use super::body;
 use crate::PART;
 use crate::error::RequestError;
-use crate::repository::{Catalog, Entry, Loaded};
+use crate::repository::{Loaded, ModelRepository, ModelVersions};
 
-/// A model and perhaps its version, from the address.
+/// The model and the version in a path.
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelPath {
     pub(super) model_name: String,
@@ -34,26 +34,28 @@ type PathResult = Result<Path<ModelPath>, PathRejection>;
 const PLATFORM: &str = "candle_safetensors";
 
 impl ModelPath {
-    /// A path that is not text names no model that there could be.
+    /// A path that is not UTF-8 is unknown, because names of models are.
     pub(super) fn of(path: PathResult) -> Result<Self, RequestError> {
         path.map(|Path(path)| path)
-            .map_err(|_| RequestError::NoRoute)
+            .map_err(|_| RequestError::UnknownPath)
     }
 
-    /// `None` is the highest version; so is the empty text, which is tritonclient's default.
+    /// `None` for the highest version. An empty version means the same: tritonclient sends it by
+    /// default.
     pub(super) fn version(&self) -> Option<&str> {
         self.model_version
             .as_deref()
             .filter(|version| !version.is_empty())
     }
 
-    fn find(&self, catalog: &Catalog) -> Result<Arc<Loaded>, RequestError> {
-        let found = catalog.find(&self.model_name, self.version());
-        found.map_err(RequestError::NotServed)
+    fn find(&self, repository: &ModelRepository) -> Result<Arc<Loaded>, RequestError> {
+        repository
+            .find(&self.model_name, self.version())
+            .map_err(RequestError::NotServed)
     }
 }
 
-/// `GET /v2/health/live` and `GET /v2/health/ready`, which stay outside of tracing and limits.
+/// `GET /v2/health/live` and `GET /v2/health/ready`, outside of tracing and limits.
 pub(super) fn health_routes(health: Health) -> Router {
     let ready = async move || match (health.is_ready(), health.is_draining()) {
         (true, _) => Ok(Json(Ready {
@@ -81,17 +83,17 @@ pub(super) async fn server() -> Json<ServerMetadata> {
     })
 }
 
-pub(super) async fn list(State(catalog): State<Arc<Catalog>>) -> Json<ModelList> {
+pub(super) async fn list(State(repository): State<Arc<ModelRepository>>) -> Json<ModelList> {
     Json(ModelList {
-        models: catalog.models().keys().cloned().collect(),
+        models: repository.models().keys().cloned().collect(),
     })
 }
 
 pub(super) async fn ready(
-    State(catalog): State<Arc<Catalog>>,
+    State(repository): State<Arc<ModelRepository>>,
     path: PathResult,
 ) -> Result<Json<ModelReady>, RequestError> {
-    let loaded = ModelPath::of(path)?.find(&catalog)?;
+    let loaded = ModelPath::of(path)?.find(&repository)?;
     Ok(Json(ModelReady {
         name: loaded.manifest.name.clone(),
         ready: true,
@@ -99,16 +101,16 @@ pub(super) async fn ready(
 }
 
 pub(super) async fn metadata(
-    State(catalog): State<Arc<Catalog>>,
+    State(repository): State<Arc<ModelRepository>>,
     path: PathResult,
 ) -> Result<Json<ModelMetadata>, RequestError> {
     let path = ModelPath::of(path)?;
-    let loaded = path.find(&catalog)?;
-    let models = catalog.models();
+    let loaded = path.find(&repository)?;
+    let models = repository.models();
     let versions = models
         .get(&path.model_name)
         .into_iter()
-        .flat_map(Entry::versions);
+        .flat_map(ModelVersions::ready);
     let (inputs, outputs) = tensors(&loaded);
     Ok(Json(ModelMetadata {
         name: path.model_name.clone(),
@@ -121,23 +123,13 @@ pub(super) async fn metadata(
     }))
 }
 
-/// As much of Triton's model configuration as its own tools need to start.
+/// The part of Triton's model configuration that Triton's own tools need.
 pub(super) async fn config(
-    State(catalog): State<Arc<Catalog>>,
+    State(repository): State<Arc<ModelRepository>>,
     path: PathResult,
 ) -> Result<Json<Value>, RequestError> {
-    let loaded = ModelPath::of(path)?.find(&catalog)?;
+    let loaded = ModelPath::of(path)?.find(&repository)?;
     let (inputs, outputs) = tensors(&loaded);
-    let describe = |tensors: Vec<TensorMetadata>| {
-        let describe = |tensor: TensorMetadata| {
-            let data_type = match tensor.datatype {
-                Datatype::Bytes => "TYPE_STRING".to_owned(),
-                other => format!("TYPE_{other}"),
-            };
-            json!({"name": tensor.name, "data_type": data_type, "dims": tensor.shape})
-        };
-        tensors.into_iter().map(describe).collect::<Vec<_>>()
-    };
     Ok(Json(json!({
         "name": loaded.manifest.name,
         "platform": PLATFORM,
@@ -145,63 +137,67 @@ pub(super) async fn config(
         "version_policy": {"all": {}},
         // 0: the batch dimension is part of `dims`, as in the metadata.
         "max_batch_size": 0,
-        "input": describe(inputs),
-        "output": describe(outputs),
+        "input": inputs.iter().map(triton_tensor).collect::<Vec<_>>(),
+        "output": outputs.iter().map(triton_tensor).collect::<Vec<_>>(),
     })))
 }
 
-/// Looks at the folder again and lists what is there.
+/// Refreshes the repository and lists its versions.
 pub(super) async fn index(
-    State((catalog, health)): State<(Arc<Catalog>, Health)>,
+    State((repository, health)): State<(Arc<ModelRepository>, Health)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Vec<RepositoryIndexEntry>>, RequestError> {
     let body = body::decoded(&headers, body)?;
-    let asked: RepositoryIndexRequest = match &body[..] {
+    let request: RepositoryIndexRequest = match &body[..] {
         b"" => RepositoryIndexRequest::default(),
         body => protocol::object(body).map_err(|_| {
             RequestError::Input("the body is not {\"ready\": true|false}".to_owned())
         })?,
     };
-    super::refresh(&catalog, &health)
+    super::refresh(&repository, &health)
         .await
         .map_err(RequestError::Repository)?;
     let mut entries = Vec::new();
-    for (name, entry) in catalog.models().iter() {
-        let line = |version: String, state: &str, reason: &str| RepositoryIndexEntry {
+    for (name, versions) in repository.models().iter() {
+        let entry = |version: String, state: &str, reason: &str| RepositoryIndexEntry {
             name: name.clone(),
             version: Some(version),
             state: state.to_owned(),
             reason: reason.to_owned(),
         };
-        entries.extend(
-            entry
-                .versions()
-                .map(|good| line(good.manifest.version.clone(), "READY", "")),
-        );
-        if !asked.ready {
-            let broken = entry.broken();
-            entries.extend(
-                broken.map(|(version, reason)| line(version.to_string(), "UNAVAILABLE", reason)),
-            );
+        for loaded in versions.ready() {
+            entries.push(entry(loaded.manifest.version.clone(), "READY", ""));
+        }
+        if !request.ready {
+            for (version, reason) in versions.unavailable() {
+                entries.push(entry(version.to_string(), "UNAVAILABLE", reason));
+            }
         }
     }
     Ok(Json(entries))
 }
 
-/// What is wrong in the repository, in one line for the readiness detail.
-pub(super) fn broken(models: &BTreeMap<String, Entry>) -> Option<String> {
-    let of_model = |(name, entry): (&String, &Entry)| {
-        let broken = entry
-            .broken()
-            .map(|(version, reason)| format!("{name} version {version}: {reason}"));
-        broken.collect::<Vec<_>>()
-    };
-    let all: Vec<String> = models.iter().flat_map(of_model).collect();
-    (!all.is_empty()).then(|| all.join("; "))
+/// The unavailable versions in one line, for the readiness detail.
+pub(super) fn unavailable(models: &BTreeMap<String, ModelVersions>) -> Option<String> {
+    let mut lines = Vec::new();
+    for (name, versions) in models {
+        for (version, reason) in versions.unavailable() {
+            lines.push(format!("{name} version {version}: {reason}"));
+        }
+    }
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
-/// Inputs and outputs of a model. A request gives one of the inputs.
+fn triton_tensor(tensor: &TensorMetadata) -> Value {
+    let data_type = match tensor.datatype {
+        Datatype::Bytes => "TYPE_STRING".to_owned(),
+        other => format!("TYPE_{other}"),
+    };
+    json!({"name": tensor.name, "data_type": data_type, "dims": tensor.shape})
+}
+
+/// The inputs and outputs of a model. A request has one of the inputs.
 fn tensors(loaded: &Loaded) -> (Vec<TensorMetadata>, Vec<TensorMetadata>) {
     let manifest = &loaded.manifest;
     let tensor = |name: &str, datatype, shape: &[i64]| TensorMetadata {

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::TrainError;
 
-/// The measurements in the order in which the model takes them; also the columns of the file and the names in the
-/// feature store.
+/// The measurements in the order of the model's inputs; the columns of the file and the features of
+/// the feature store have the same names.
 pub const FEATURES: [&str; 11] = [
     "fixed_acidity",
     "volatile_acidity",
@@ -28,7 +28,7 @@ pub const CLASSES: [&str; 2] = ["low", "high"];
 /// The lowest quality (0 to 10) that counts as high.
 const HIGH_FROM: f32 = 6.0;
 
-/// A data set as read, with the hash that identifies its bytes.
+/// A data set with the hash of its file.
 #[derive(Clone, Debug)]
 pub(crate) struct Data {
     pub(crate) examples: Vec<Example>,
@@ -43,7 +43,7 @@ pub(crate) struct Example {
 }
 
 impl Data {
-    /// Reads the CSV file; columns are found by name, further columns are ignored.
+    /// Reads the CSV file. Columns are found by name; further columns are ignored.
     pub(crate) fn read(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
             path: path.to_path_buf(),
@@ -72,9 +72,11 @@ fn parse(bytes: &[u8]) -> Result<Vec<Example>, TrainError> {
     for (row, record) in reader.records().enumerate() {
         let record = record.map_err(TrainError::Csv)?;
         let value = |column: usize| {
-            let value = record.get(column).and_then(|text| text.parse::<f32>().ok());
-            let value = value.filter(|value| value.is_finite());
-            value.ok_or(TrainError::Value { line: row + 2 })
+            record
+                .get(column)
+                .and_then(|text| text.parse::<f32>().ok())
+                .filter(|value| value.is_finite())
+                .ok_or(TrainError::Value { line: row + 2 })
         };
         let mut features = [0.0; FEATURES.len()];
         for (feature, column) in features.iter_mut().zip(columns) {

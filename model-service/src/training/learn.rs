@@ -1,40 +1,13 @@
-//! The training loop: shuffled mini batches, a learning rate that falls to zero.
+//! The training loop: shuffled mini batches and a learning rate that falls to zero.
 
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 
 use super::data::{CLASSES, Example, FEATURES};
 use crate::candle::{Fit, FitOptions, Mlp};
-use crate::model::{ModelError, Rows, most_likely};
-use crate::repository::Normalisation;
-
-/// What the learning depends on beside data and seed; written to the manifest as it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hyperparameters {
-    /// Width of each hidden layer.
-    pub hidden: Vec<usize>,
-    /// At the first step; falls to zero along half a cosine (Loshchilov and Hutter 2017, without restarts).
-    pub learning_rate: f64,
-    /// Decoupled, as in `AdamW` (Loshchilov and Hutter 2019).
-    pub weight_decay: f64,
-    pub batch_size: usize,
-    pub epochs: usize,
-}
-
-impl Default for Hyperparameters {
-    /// Chosen by cross-validation inside the training part of the wine data; the held-out fifth had no say.
-    fn default() -> Self {
-        Self {
-            hidden: vec![32, 32],
-            learning_rate: 0.003,
-            weight_decay: 0.1,
-            batch_size: 32,
-            epochs: 20,
-        }
-    }
-}
+use crate::model::{ComputeError, Rows, most_likely};
+use crate::repository::{Hyperparameters, Normalisation};
 
 /// Progress after one pass over the training part.
 #[derive(Clone, Copy, Debug)]
@@ -46,28 +19,18 @@ pub struct Epoch {
     pub loss: f64,
     /// Mean over the epoch's batches.
     pub gradient_norm: f64,
-    /// Share of the training part that the model gets right after the epoch.
+    /// Share of the training part that the model classifies correctly after the epoch.
     pub accuracy: f64,
 }
 
-impl Hyperparameters {
-    /// Values per row at the input and after each layer.
-    pub fn widths(&self, features: usize, classes: usize) -> Vec<usize> {
-        let mut widths = vec![features];
-        widths.extend(&self.hidden);
-        widths.push(classes);
-        widths
-    }
-}
-
-/// Learns from `examples`; `on_epoch` hears of every epoch.
+/// Learns from `examples` and calls `on_epoch` after every epoch.
 pub(crate) fn learn(
     examples: &[Example],
     normalisation: &Normalisation,
     hyperparameters: &Hyperparameters,
     seed: u64,
     mut on_epoch: impl FnMut(Epoch),
-) -> Result<Fit, ModelError> {
+) -> Result<Fit, ComputeError> {
     let mut fit = Fit::new(&FitOptions {
         widths: hyperparameters.widths(FEATURES.len(), CLASSES.len()),
         learning_rate: hyperparameters.learning_rate,
@@ -80,8 +43,8 @@ pub(crate) fn learn(
     let epochs = hyperparameters.epochs;
     for number in 1..=epochs {
         let done = (number - 1) as f64 / epochs as f64;
-        let falling = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-        fit.set_learning_rate(hyperparameters.learning_rate * falling);
+        let decay = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        fit.set_learning_rate(hyperparameters.learning_rate * decay);
         order.shuffle(&mut random);
         let (mut loss, mut gradient_norm, mut batches) = (0.0, 0.0, 0.0);
         for batch in order.chunks(hyperparameters.batch_size.max(1)) {
@@ -119,7 +82,7 @@ pub(crate) fn accuracy(
     model: &Mlp,
     examples: &[Example],
     normalisation: &Normalisation,
-) -> Result<f64, ModelError> {
+) -> Result<f64, ComputeError> {
     let probabilities = model.probabilities_untraced(&rows(examples.iter(), normalisation))?;
     let right = probabilities.rows().zip(examples);
     let right = right.filter(|(row, example)| most_likely(row).0 == example.class as usize);

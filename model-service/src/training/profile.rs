@@ -1,29 +1,30 @@
-//! The reference profile: how features and predictions were distributed when the model was made.
+//! The reference profile: the distributions of features and predictions at the time of the
+//! training.
 
 use super::data::{CLASSES, Example, FEATURES};
 use crate::model::{Probabilities, most_likely};
 use crate::repository::{FeatureProfile, Normalisation, ReferenceProfile};
 
-/// Mean and standard deviation (of the whole, not of a sample) per feature; 1 for a feature that does not vary.
+/// Mean and standard deviation (of the population) per feature; a feature that does not vary gets a
+/// deviation of 1.
 pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
     let moments: Vec<(f64, f64)> = (0..FEATURES.len())
         .map(|feature| moments(&column(training, feature)))
         .collect();
-    let std = |std: f64| if std > 0.0 { std as f32 } else { 1.0 };
     Normalisation {
         mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
         std: moments
             .iter()
-            .map(|(_, deviation)| std(*deviation))
+            .map(|(_, std)| if *std > 0.0 { *std as f32 } else { 1.0 })
             .collect(),
     }
 }
 
-/// Features over the training part, predictions over the held-out part.
-pub(crate) fn reference(training: &[Example], held_out: &Probabilities) -> ReferenceProfile {
+/// Features over the training part, predictions over the validation part.
+pub(crate) fn reference(training: &[Example], validation: &Probabilities) -> ReferenceProfile {
     let mut shares = vec![0.0; CLASSES.len()];
     let mut confidences = Vec::new();
-    for row in held_out.rows() {
+    for row in validation.rows() {
         let (class, confidence) = most_likely(row);
         shares[class] += 1.0;
         confidences.push(f64::from(confidence));
@@ -75,16 +76,18 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, (squares / count).sqrt())
 }
 
-/// The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7, numpy's default).
+/// The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7,
+/// the default of numpy).
 fn deciles(sorted: &[f64]) -> Vec<f64> {
     let Some(last) = sorted.len().checked_sub(1) else {
         return Vec::new();
     };
-    let decile = |tenth: usize| {
-        let position = last as f64 * tenth as f64 / 10.0;
+    let mut deciles = Vec::with_capacity(9);
+    for tenth in 1..10 {
+        let position = last as f64 * f64::from(tenth) / 10.0;
         let below = position.floor();
         let (low, high) = (sorted[below as usize], sorted[position.ceil() as usize]);
-        low + (high - low) * (position - below)
-    };
-    (1..10).map(decile).collect()
+        deciles.push(low + (high - low) * (position - below));
+    }
+    deciles
 }

@@ -1,49 +1,41 @@
-//! Which examples are learnt from and which are held out.
+//! The split into a training part and a validation part.
 
-use std::collections::HashMap;
+use sha2::{Digest, Sha256};
 
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
-
-use super::data::Example;
+use super::data::{Example, FEATURES};
 
 #[derive(Debug)]
 pub(crate) struct Split {
     pub(crate) training: Vec<Example>,
-    pub(crate) held_out: Vec<Example>,
+    pub(crate) validation: Vec<Example>,
 }
 
-/// One part in `parts` of the rows is held out.
+/// About one row in `parts` goes to the validation part.
+pub(crate) fn split(examples: &[Example], parts: u64, seed: u64) -> Split {
+    let (validation, training) = examples
+        .iter()
+        .cloned()
+        .partition(|example| is_validation(&example.features, parts, seed));
+    Split {
+        training,
+        validation,
+    }
+}
+
+/// A row is validation if the hash of the seed and its features falls into the lowest of `parts`
+/// equal ranges.
 ///
-/// Rows with equal features go to one side together: the set holds some 240 repeated wines, and a wine that was learnt
-/// says nothing when it is asked for again.
-pub(crate) fn split(examples: &[Example], parts: usize, seed: u64) -> Split {
-    let mut groups: Vec<Vec<&Example>> = Vec::new();
-    let mut known: HashMap<[u32; 11], usize> = HashMap::new();
-    for example in examples {
-        let group = *known
-            .entry(example.features.map(f32::to_bits))
-            .or_insert_with(|| {
-                groups.push(Vec::new());
-                groups.len() - 1
-            });
-        groups[group].push(example);
+/// Equal rows get equal hashes, so none of the data set's 240 repeated wines is on both sides. The
+/// Python trainer decides in the same way, in `train/split.py`; a file of expected rows tests both.
+pub(crate) fn is_validation(features: &[f32; FEATURES.len()], parts: u64, seed: u64) -> bool {
+    let mut hasher = Sha256::new();
+    hasher.update(seed.to_le_bytes());
+    for value in features {
+        hasher.update(value.to_le_bytes());
     }
-    groups.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    let wanted = examples.len() / parts;
-    let mut split = Split {
-        training: Vec::new(),
-        held_out: Vec::new(),
-    };
-    for group in groups {
-        // A group too large for the rest of the held-out part goes to training, a smaller one may still fit.
-        let side = if split.held_out.len() + group.len() <= wanted {
-            &mut split.held_out
-        } else {
-            &mut split.training
-        };
-        side.extend(group.into_iter().cloned());
-    }
-    split
+    let digest = hasher.finalize();
+    let hash = digest
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    hash < u64::MAX / parts
 }

@@ -25,7 +25,7 @@ fn weights(report: &TrainReport) -> Vec<u8> {
 }
 
 #[test]
-fn the_data_are_read_whole_and_in_order() {
+fn all_rows_are_read_in_order() {
     let data = data();
     assert_eq!(data.examples.len(), 1599);
     let first = &data.examples[0];
@@ -47,30 +47,46 @@ fn equal_rows_stay_on_one_side() {
         let training: HashSet<_> = split.training.iter().map(key).collect();
         assert!(
             split
-                .held_out
+                .validation
                 .iter()
                 .all(|example| !training.contains(&key(example)))
         );
-        assert_eq!(split.training.len() + split.held_out.len(), 1599);
-        assert_eq!(split.held_out.len(), 319, "a fifth");
+        assert_eq!(split.training.len() + split.validation.len(), 1599);
+        let share = split.validation.len() as f64 / 1599.0;
+        assert!(
+            (0.15..0.25).contains(&share),
+            "{share} is not about a fifth"
+        );
     }
+}
+
+/// The Python worker's tests read the same file.
+#[test]
+fn the_validation_rows_of_seed_42_are_those_of_the_file() {
+    let rows = data().examples.into_iter().zip(1..);
+    let ids: Vec<String> = rows
+        .filter(|(example, _)| split::is_validation(&example.features, PARTS, 42))
+        .map(|(_, row)| format!("wine-{row:04}"))
+        .collect();
+    let expected = include_str!("../../tests/validation-rows-of-seed-42.txt");
+    assert_eq!(ids, expected.lines().collect::<Vec<_>>());
 }
 
 #[test]
 fn the_split_depends_on_the_seed_alone() {
     let data = data();
     assert_eq!(
-        split(&data.examples, PARTS, 7).held_out,
-        split(&data.examples, PARTS, 7).held_out
+        split(&data.examples, PARTS, 7).validation,
+        split(&data.examples, PARTS, 7).validation
     );
     assert_ne!(
-        split(&data.examples, PARTS, 7).held_out,
-        split(&data.examples, PARTS, 8).held_out
+        split(&data.examples, PARTS, 7).validation,
+        split(&data.examples, PARTS, 8).validation
     );
 }
 
 #[test]
-fn the_default_training_is_honestly_better_than_the_majority() {
+fn the_default_training_is_clearly_better_than_the_majority() {
     let folder = tempfile::tempdir().unwrap();
     let mut epochs = Vec::new();
     let options = TrainOptions::new(DATA, folder.path());
@@ -145,7 +161,7 @@ fn run_ids_are_32_hex_digits() {
 }
 
 #[test]
-fn data_that_cannot_be_learnt_from_leave_no_version() {
+fn unusable_data_leave_no_version() {
     let folder = tempfile::tempdir().unwrap();
     let header = format!("data_id,{},quality\n", FEATURES.join(","));
     let cases = [

@@ -38,7 +38,13 @@ async fn rows_fail_one_by_one() {
         .await;
     assert_eq!(response.status, StatusCode::OK);
     let answer = response.json();
-    let codes = json!(["", "not_found", "outside_max_age", "missing_features", ""]);
+    let codes = json!([
+        "",
+        "unknown_entity",
+        "outside_max_age",
+        "missing_features",
+        ""
+    ]);
     assert_eq!(output(&answer, "error")["data"], codes);
     assert_eq!(
         output(&answer, "label")["data"],
@@ -55,7 +61,7 @@ async fn a_request_of_unknown_entities_is_404() {
     let service = start(feature_store(Behaviour::Answers).await).await;
     let response = service.infer(&ask(&["unknown", "strange"])).await;
     assert_eq!(response.status, StatusCode::NOT_FOUND);
-    assert_eq!(response.json()["code"], "not_found");
+    assert_eq!(response.json()["code"], "unknown_entity");
 }
 
 #[tokio::test]
@@ -66,7 +72,7 @@ async fn a_request_whose_rows_all_fail_otherwise_reports_each() {
     let answer = response.json();
     assert_eq!(
         output(&answer, "error")["data"],
-        json!(["outside_max_age", "not_found"])
+        json!(["outside_max_age", "unknown_entity"])
     );
     assert!(answer["parameters"].get("traceparent").is_none());
 }

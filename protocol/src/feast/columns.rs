@@ -6,9 +6,10 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// `{"column": [value, …], …}` with the order of the columns kept; a column given twice is refused.
+/// `{"column": [value, …], …}` in the order of the body. A column that is given twice is an error.
 ///
-/// A list of pairs, not a map: requests have one or two entity columns, and the answer repeats their order.
+/// Pairs and not a map, because requests have one or two entity columns, and the answer repeats
+/// their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns(pub Vec<(String, Vec<Value>)>);
 
@@ -21,7 +22,8 @@ impl Columns {
             .map(|(_, values)| values.as_slice())
     }
 
-    /// The number of rows if all columns have the same, 0 if there is no column; else the name of the first that differs.
+    /// The number of rows, 0 without columns. The error is the first column with another number of
+    /// rows.
     pub fn rows(&self) -> Result<usize, &str> {
         let rows = self.0.first().map_or(0, |(_, values)| values.len());
         match self.0.iter().find(|(_, values)| values.len() != rows) {
@@ -54,7 +56,8 @@ impl<'de> Deserialize<'de> for Columns {
     }
 }
 
-/// More columns than this are checked for repetition by sorting, so that a hostile body does not cost their square.
+/// More columns than this are sorted to find duplicates, so that a hostile body does not cost
+/// quadratic time.
 const FEW: usize = 64;
 
 struct ColumnsVisitor;

@@ -1,10 +1,10 @@
-//! Error bodies: a JSON string that itself contains JSON, and `FastAPI`'s list of details.
+//! Error bodies: JSON inside a JSON string, and `FastAPI`'s list of details.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-/// What Feast's client turns back into the exception of that name.
+/// An exception of Feast; its client raises the class of that name.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 pub struct ErrorBody {
     /// Python module of the exception, such as `feast.errors`.
@@ -18,11 +18,11 @@ pub struct ErrorBody {
 /// Body of a 422: the request does not have the form of the endpoint.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ValidationBody {
-    /// What is wrong, and where.
+    /// The findings.
     pub detail: Vec<ValidationDetail>,
 }
 
-/// One finding, in the form of `FastAPI`.
+/// One finding in the form of `FastAPI`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ValidationDetail {
     /// A stable word for programs, such as `json_invalid`.
@@ -56,7 +56,7 @@ impl ErrorBody {
         ))
     }
 
-    /// Reads such a body; `None` if it is something else, for example the page of a proxy.
+    /// Reads such a body; `None` for any other, such as the error page of a proxy.
     pub fn decode(body: &[u8]) -> Option<Self> {
         let inner: String = serde_json::from_slice(body).ok()?;
         serde_json::from_str(&inner).ok()

@@ -23,7 +23,7 @@ pub struct OnlineRequest {
     pub include_feature_view_version_metadata: bool,
 }
 
-/// What a request asks for.
+/// The features that a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Selection<'a> {
     /// These `view:feature` references.
@@ -35,17 +35,17 @@ pub enum Selection<'a> {
 /// Body of `POST /push`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct PushRequest {
-    /// The source, which stands for the views that it feeds.
+    /// The source, which feeds one or more views.
     pub push_source_name: String,
     /// Join keys, features, `event_timestamp` and optionally `created`.
     pub df: Columns,
     /// Where to write; online if absent.
     #[serde(default)]
     pub to: PushTarget,
-    /// For Feast's own registry; without meaning here.
+    /// For Feast's registry; ignored here.
     #[serde(default = "yes")]
     pub allow_registry_cache: bool,
-    /// For Feast's on-demand views; without meaning here.
+    /// For Feast's on-demand views; ignored here.
     #[serde(default = "yes")]
     pub transform_on_write: bool,
 }
@@ -70,10 +70,10 @@ pub struct WriteRequest {
     pub feature_view_name: String,
     /// Join keys, features, `event_timestamp` and optionally `created`.
     pub df: Columns,
-    /// For Feast's own registry; without meaning here.
+    /// For Feast's registry; ignored here.
     #[serde(default = "yes")]
     pub allow_registry_cache: bool,
-    /// For Feast's on-demand views; without meaning here.
+    /// For Feast's on-demand views; ignored here.
     #[serde(default = "yes")]
     pub transform_on_write: bool,
 }

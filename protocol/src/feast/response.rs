@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-/// Body of the answer. `results[i]` belongs to `metadata.feature_names[i]`; the order is the server's, so look up by name.
+/// Body of the answer. `results[i]` belongs to `metadata.feature_names[i]`, in any order.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct OnlineResponse {
     /// Join keys first, then features.
@@ -14,7 +14,7 @@ pub struct OnlineResponse {
     pub metadata: ResponseMetadata,
 }
 
-/// Names of the columns and, if asked for, the views they come from.
+/// Names of the columns and, on request, the views they come from.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ResponseMetadata {
     /// One name per column.
@@ -24,7 +24,7 @@ pub struct ResponseMetadata {
     pub feature_view_metadata: Vec<ViewMetadata>,
 }
 
-/// A view that took part in an answer.
+/// A view that an answer has features of.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ViewMetadata {
     /// Its name.
@@ -38,24 +38,24 @@ pub struct FeatureColumn {
     pub values: Vec<Value>,
     /// One status per entity.
     pub statuses: Vec<Status>,
-    /// One RFC 3339 time per entity; other servers may leave them out.
+    /// One RFC 3339 time per entity; other servers may omit them.
     #[serde(default)]
     pub event_timestamps: Vec<Cow<'static, str>>,
 }
 
-/// What is known about one value.
+/// The status of one value.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// No statement; clients map unknown statuses to it.
+    /// No status; clients map unknown statuses to it.
     Invalid,
-    /// The value counts.
+    /// The value is valid.
     Present,
-    /// The entity is there, the value is null.
+    /// The entity is known, and the value is null.
     NullValue,
-    /// The entity is not there.
+    /// The entity is unknown.
     NotFound,
-    /// The entity is there, but older than the view allows.
+    /// The entity is known, and its value is older than the view allows.
     OutsideMaxAge,
 }
 
@@ -72,7 +72,8 @@ impl OnlineResponse {
 }
 
 impl FeatureColumn {
-    /// The value of a row as a number, if its status is `PRESENT`; "NaN", "Infinity" and "-Infinity" are numbers.
+    /// The value of a row as a number, if its status is `PRESENT`; "NaN", "Infinity" and
+    /// "-Infinity" are numbers.
     pub fn number(&self, row: usize) -> Option<f64> {
         match self.statuses.get(row)? {
             Status::Present => number(self.values.get(row)?),
@@ -94,7 +95,7 @@ impl Status {
     }
 }
 
-/// A number as JSON; what is not finite becomes the string that protobuf's JSON mapping has for it.
+/// A number as JSON; one that is not finite becomes a string, as in protobuf's JSON mapping.
 pub fn value_of(number: f64) -> Value {
     match Number::from_f64(number) {
         Some(number) => Value::Number(number),

@@ -1,4 +1,4 @@
-//! Bodies as the real `feast serve` and its clients write them.
+//! Bodies of the real `feast serve` and its clients.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ fn reads_requests_of_both_generations_of_clients() {
 }
 
 #[test]
-fn refuses_tables_that_are_none() {
+fn refuses_malformed_tables() {
     for wrong in [r#"{"a":1}"#, r#"{"a":[1],"a":[2]}"#, "[]", r#"{"a":null}"#] {
         assert!(serde_json::from_str::<Columns>(wrong).is_err(), "{wrong}");
     }
@@ -51,7 +51,7 @@ fn refuses_tables_that_are_none() {
     );
 }
 
-/// The answer that protocols.md shows, observed on Feast 0.67.0.
+/// An answer of Feast 0.67.0.
 const OBSERVED: &str = r#"{"results":[
  {"values":[1001,9999],"statuses":["PRESENT","PRESENT"],"event_timestamps":["1970-01-01T00:00:00Z","1970-01-01T00:00:00Z"]},
  {"values":[0.0203,null],"statuses":["PRESENT","NOT_FOUND"],"event_timestamps":["2026-06-01T10:00:00Z","1970-01-01T00:00:00Z"]}],
@@ -98,7 +98,7 @@ fn statuses_have_one_name() {
 }
 
 #[test]
-fn floats_without_a_number_are_strings() {
+fn floats_that_are_not_finite_are_strings() {
     assert_eq!(value_of(0.076), json!(0.076));
     assert_eq!(value_of(f64::NAN), "NaN");
     assert_eq!(value_of(f64::INFINITY), "Infinity");

@@ -1,4 +1,5 @@
-//! Tensor data as raw bytes: little-endian, row-major, without padding; BYTES as length (u32) and bytes per element.
+//! Tensor data as raw bytes: little-endian, row-major, without padding; BYTES as length (u32) and
+//! bytes per element.
 
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -45,7 +46,7 @@ pub(super) fn decode(
     Ok(Tensor { name, shape, data })
 }
 
-/// Appends the bytes of a tensor and returns how many they are.
+/// Appends the bytes of a tensor and returns their number.
 pub(super) fn encode(tensor: &Tensor, out: &mut Vec<u8>) -> Result<usize, EncodeError> {
     let start = out.len();
     match &tensor.data {
@@ -64,11 +65,11 @@ pub(super) fn encode(tensor: &Tensor, out: &mut Vec<u8>) -> Result<usize, Encode
         TensorData::Fp64(data) => extend(out, data, f64::to_le_bytes),
         TensorData::Bytes(data) => {
             for (index, item) in data.iter().enumerate() {
-                let too_long = |_| EncodeError::TooLong {
+                let length = u32::try_from(item.len()).map_err(|_| EncodeError::TooLong {
                     tensor: tensor.name.clone(),
                     index,
-                };
-                out.extend_from_slice(&u32::try_from(item.len()).map_err(too_long)?.to_le_bytes());
+                })?;
+                out.extend_from_slice(&length.to_le_bytes());
                 out.extend_from_slice(item);
             }
         }
@@ -102,7 +103,8 @@ fn bools(tensor: &str, raw: &[u8]) -> Result<Vec<bool>, DecodeError> {
 }
 
 fn elements(tensor: &str, count: usize, raw: &Bytes) -> Result<Vec<Bytes>, DecodeError> {
-    // The shape is only a claim: each element needs four bytes of length, so the body bounds the allocation.
+    // The shape may be wrong. Each element has four bytes of length, so the body limits the
+    // allocation.
     let mut data = Vec::with_capacity(count.min(raw.len() / 4));
     let mut rest = raw.clone();
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! The datatypes of the protocol and how wide their elements are.
+//! The datatypes of the protocol and the sizes of their elements.
 
 use std::fmt;
 
@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Type of the elements of a tensor.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-#[expect(
-    missing_docs,
-    reason = "the names are the protocol's own and say all there is"
-)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
 pub enum Datatype {
     Bool,
     Uint8,
@@ -47,7 +44,8 @@ impl Datatype {
         Self::Bytes,
     ];
 
-    /// Bytes per element in the binary form; `None` for [`Datatype::Bytes`], whose elements carry their own length.
+    /// Bytes per element in the binary form; `None` for [`Datatype::Bytes`], whose elements have a
+    /// length of their own.
     pub fn size(self) -> Option<usize> {
         match self {
             Self::Bool | Self::Uint8 | Self::Int8 => Some(1),
@@ -58,7 +56,7 @@ impl Datatype {
         }
     }
 
-    /// Whether a tensor of this type may travel as JSON; FP16 and BF16 are binary only.
+    /// Whether a tensor of this type has a JSON form; FP16 and BF16 are binary only.
     pub fn has_json_form(self) -> bool {
         !matches!(self, Self::Fp16 | Self::Bf16)
     }

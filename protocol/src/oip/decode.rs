@@ -12,8 +12,9 @@ use super::{
 impl InferRequest {
     /// Reads a request body, after decompression.
     ///
-    /// `header_length` is the value of [`HEADER_LENGTH`](super::HEADER_LENGTH) if the request has it: that many bytes are JSON, the
-    /// rest are tensors in order of appearance. The value 0 marks a raw request, for which there is [`InferRequest::from_raw`].
+    /// `header_length` is the value of [`HEADER_LENGTH`](super::HEADER_LENGTH), if the request has
+    /// it: so many bytes are JSON, the rest are tensors in order of appearance. The value 0 marks a
+    /// raw request; see [`InferRequest::from_raw`].
     pub fn decode(body: &Bytes, header_length: Option<usize>) -> Result<Self, DecodeError> {
         if header_length == Some(0) {
             return Err(DecodeError::RawRequest);
@@ -32,9 +33,11 @@ impl InferRequest {
         })
     }
 
-    /// A raw request: the whole body is the one input of the model, whose metadata gives name, type and shape.
+    /// A raw request: the whole body is the one input of the model, whose metadata gives name, type
+    /// and shape.
     ///
-    /// One variable dimension follows from the number of bytes. BYTES are one element without a length, as in Triton.
+    /// The number of bytes determines one variable dimension. BYTES are one element without a
+    /// length, as in Triton.
     pub fn from_raw(body: &Bytes, input: &TensorMetadata) -> Result<Self, DecodeError> {
         let shape = raw_shape(body.len(), input)?;
         let tensor = match input.datatype {
@@ -81,7 +84,7 @@ pub fn parse_header_length(value: &[u8]) -> Result<usize, DecodeError> {
     text.parse().map_err(|_| DecodeError::HeaderValue)
 }
 
-// Unknown fields are tolerated everywhere: the kserve client sends some of its own.
+// Unknown fields are ignored everywhere, because the kserve client sends some of its own.
 #[derive(Deserialize)]
 struct WireRequest<'a> {
     #[serde(default)]

@@ -9,7 +9,7 @@ use super::{
     binary, json,
 };
 
-/// The form in which the data of a tensor travel.
+/// The form of the data of a tensor.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum TensorFormat {
     /// `data` in the JSON.
@@ -22,9 +22,10 @@ pub enum TensorFormat {
 /// A body that is ready to send.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Encoded {
-    /// JSON, and the binary tensors after it.
+    /// JSON, followed by the binary tensors.
     pub body: Bytes,
-    /// Value for [`HEADER_LENGTH`](super::HEADER_LENGTH); `None` when the body is JSON only and the header must not be sent.
+    /// Value for [`HEADER_LENGTH`](super::HEADER_LENGTH); `None` for JSON alone, which must not
+    /// have the header.
     pub header_length: Option<usize>,
 }
 
@@ -64,7 +65,7 @@ impl InferResponse {
         self.write(|_| Some(format))
     }
 
-    /// Writes the outputs that the request asks for, each in the form that it asks for.
+    /// Writes the requested outputs, each in its requested form.
     pub fn encode_for(&self, request: &InferRequest) -> Result<Encoded, EncodeError> {
         self.write(|name| {
             request

@@ -1,15 +1,16 @@
-//! What can be wrong with a body, and the body that says so.
+//! Errors of reading and writing bodies, and the body of error answers.
 //!
-//! Policy: `Display` never repeats data of the request beyond names of tensors, so that it can be answered and logged.
+//! Policy: `Display` repeats no data of the request except names of tensors, so the text can be
+//! answered and logged.
 
 use std::borrow::Cow;
-use std::error::Error;
 
 use serde::{Deserialize, Serialize};
 
 use super::Datatype;
+use crate::ErrorCode;
 
-/// A body that is not what it should be; a server answers it with 400.
+/// Why a body cannot be read; a server answers with 400.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -27,7 +28,7 @@ pub enum DecodeError {
         /// Bytes in the body, after decompression.
         body: usize,
     },
-    /// A raw request (header value 0) where it cannot be understood without the model's metadata.
+    /// A raw request (header value 0), which only a model with exactly one input can take.
     #[error("a raw binary request needs a model with exactly one input")]
     RawRequest,
     /// More dimensions than any tensor has, or an overflowing product of them.
@@ -46,7 +47,7 @@ pub enum DecodeError {
         /// Elements in the data.
         found: usize,
     },
-    /// The number of bytes is not what shape and datatype ask for.
+    /// The number of bytes does not fit shape and datatype.
     #[error("tensor `{tensor}` should have {expected} bytes and has {found}")]
     ByteCount {
         /// Name of the tensor.
@@ -56,7 +57,7 @@ pub enum DecodeError {
         /// Bytes in the data.
         found: usize,
     },
-    /// Nested lists that do not have the shape.
+    /// Nested lists of another shape.
     #[error("the nested data of tensor `{tensor}` does not have its shape")]
     Nesting {
         /// Name of the tensor.
@@ -96,7 +97,7 @@ pub enum DecodeError {
         /// Name of the tensor.
         tensor: String,
     },
-    /// Bytes after the last tensor.
+    /// The body has bytes after the last tensor.
     #[error("{bytes} bytes are left over after the last tensor")]
     LeftOver {
         /// How many.
@@ -125,12 +126,12 @@ pub enum DecodeError {
     /// An output that the model does not have.
     #[error("the model has no output `{output}`")]
     UnknownOutput {
-        /// Name that was asked for.
+        /// The requested name.
         output: String,
     },
 }
 
-/// A value that cannot be sent in the form asked for.
+/// Why a body cannot be written in the requested form.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -158,13 +159,13 @@ pub enum EncodeError {
         /// Position in row-major order.
         index: usize,
     },
-    /// The data do not have the shape.
+    /// The number of elements is not the product of the shape.
     #[error("tensor `{tensor}` does not have as many elements as its shape says")]
     Shape {
         /// Name of the tensor.
         tensor: String,
     },
-    /// One element of BYTES is longer than the format can say (4 GiB).
+    /// One element of BYTES is longer than the format allows (4 GiB).
     #[error("element {index} of tensor `{tensor}` is too long")]
     TooLong {
         /// Name of the tensor.
@@ -172,37 +173,37 @@ pub enum EncodeError {
         /// Position in row-major order.
         index: usize,
     },
-    /// The serializer gave up, which a `Vec<u8>` never makes it do.
+    /// The serializer failed, which cannot happen when it writes into a `Vec<u8>`.
     #[error("the message cannot be written as JSON")]
     Json(#[source] serde_json::Error),
 }
 
-/// Body of every answer that is not 200. Clients read `error` only, so the other keys are free to use.
+/// Body of every answer that is not 200. Clients of the protocol read only `error`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ErrorBody {
     /// A sentence for people.
     pub error: String,
-    /// A stable word for programs, such as `not_found`.
+    /// The word of an [`ErrorCode`]; other servers of the protocol may send any word or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Cow<'static, str>>,
-    /// The trace in which it happened, 32 hex digits.
+    /// The trace of the request, 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
 }
 
 impl ErrorBody {
     /// A body with a text and a code.
-    pub fn new(error: impl Into<String>, code: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(error: impl Into<String>, code: ErrorCode) -> Self {
         Self {
             error: error.into(),
-            code: Some(code.into()),
+            code: Some(Cow::Borrowed(code.as_str())),
             trace_id: None,
         }
     }
 
-    /// A body whose text is the error and its causes, joined with colons.
-    pub fn from_error(error: &dyn Error, code: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(crate::chain(error), code)
+    /// The code, if it is one of ours.
+    pub fn known_code(&self) -> Option<ErrorCode> {
+        ErrorCode::parse(self.code.as_deref()?)
     }
 
     /// The JSON text.

@@ -8,10 +8,12 @@ use serde::{Serialize, Serializer};
 use super::tensor::element_count;
 use super::{Datatype, DecodeError, EncodeError, Tensor, TensorData};
 
-/// Reads one tensor from `raw`, a valid JSON value that lies inside `body`; texts without escapes share the body's memory.
+/// Reads one tensor from `raw`, a valid JSON value that lies inside `body`; texts without escapes
+/// share the body's memory.
 ///
-/// The elements are read straight into their type. A tree of `serde_json::Value` would cost 32 bytes for each, and numbers would
-/// pass through f64, which rounds FP32 twice and cannot hold every INT64.
+/// The elements are read straight into their type. A tree of `serde_json::Value` would cost 32
+/// bytes for each, and numbers would pass through f64, which rounds FP32 twice and cannot hold
+/// every INT64.
 pub(super) fn decode(
     name: String,
     shape: Vec<usize>,
@@ -71,24 +73,23 @@ pub(super) fn check(tensor: &Tensor) -> Result<(), EncodeError> {
         tensor: tensor.name.clone(),
         index,
     };
-    let not_text = |index| EncodeError::NotText {
-        tensor: tensor.name.clone(),
-        index,
-    };
-    let refused = match &tensor.data {
+    let error = match &tensor.data {
         TensorData::Fp32(data) => data.iter().position(|x| !x.is_finite()).map(not_finite),
         TensorData::Fp64(data) => data.iter().position(|x| !x.is_finite()).map(not_finite),
         TensorData::Bytes(data) => data
             .iter()
             .position(|x| std::str::from_utf8(x).is_err())
-            .map(not_text),
+            .map(|index| EncodeError::NotText {
+                tensor: tensor.name.clone(),
+                index,
+            }),
         data if data.datatype().has_json_form() => None,
         data => Some(EncodeError::BinaryOnly {
             tensor: tensor.name.clone(),
             datatype: data.datatype(),
         }),
     };
-    refused.map_or(Ok(()), Err)
+    error.map_or(Ok(()), Err)
 }
 
 /// Tensor data for a serializer, as a flat list; [`check`] comes first.
@@ -131,9 +132,11 @@ enum Fault {
 }
 
 impl<'a> List<'a> {
-    /// Walks over the text once, without recursion: the shape bounds the depth, so no nesting can exhaust the stack.
+    /// Walks over the text once, without recursion: the shape bounds the depth, so no nesting can
+    /// exhaust the stack.
     fn read<T>(&self, element: impl Fn(&'a str) -> Option<T>) -> Result<Vec<T>, Fault> {
-        // The shape is only a claim: every element takes two bytes of text, so the body bounds the allocation.
+        // The shape is only a claim: every element takes two bytes of text, so the body bounds the
+        // allocation.
         let mut data = Vec::with_capacity(self.expected.min(self.raw.len() / 2));
         let mut open: Vec<usize> = Vec::with_capacity(self.shape.len() + 1);
         // Whether the list is nested is decided by what comes first inside the outermost bracket.
@@ -188,14 +191,16 @@ fn count_child(open: &mut [usize]) {
     }
 }
 
-/// The scalar at the start of `rest`. An object comes out as a piece of itself, which is an element of no type.
+/// The scalar at the start of `rest`. An object comes out as a piece of itself, which is an element
+/// of no type.
 fn token(rest: &str) -> &str {
     let bytes = rest.as_bytes();
     if bytes[0] != b'"' {
         let end = bytes
             .iter()
             .position(|byte| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\n' | b'\r'));
-        // Never empty, or the walk would not move: the caller has seen that the first byte is none of these.
+        // Never empty, or the walk would not move: the caller has seen that the first byte is none
+        // of these.
         return &rest[..end.unwrap_or(rest.len()).max(1)];
     }
     let mut at = 1;
@@ -209,7 +214,8 @@ fn bool(token: &str) -> Option<bool> {
     token.parse().ok()
 }
 
-/// JSON's numbers are a part of what Rust reads; what Rust reads beyond them (`inf`, `+1`) cannot stand in valid JSON.
+/// JSON's numbers are a part of what Rust reads; what Rust reads beyond them (`inf`, `+1`) cannot
+/// stand in valid JSON.
 fn number<T: FromStr>(token: &str) -> Option<T> {
     token.parse().ok()
 }

@@ -1,6 +1,7 @@
 //! Bodies of the reads: health, metadata, lists.
 //!
-//! Each is a superset of what the specification, Triton's, `KServe`'s and `MLServer`'s clients read.
+//! Each has the fields of the specification and those that the clients of Triton, `KServe` and
+//! `MLServer` read.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,8 @@ pub struct Live {
     pub live: bool,
 }
 
-/// `GET /v2/health/ready`. The specification says `live`, `KServe`'s client reads `ready`: both are sent.
+/// `GET /v2/health/ready`. The specification has `live`, `KServe`'s client reads `ready`; answers
+/// have both.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ready {
     /// All models can answer.
@@ -82,7 +84,7 @@ pub struct ModelList {
 /// Body of `POST /v2/repository/index`, an extension of Triton; an empty body means the default.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RepositoryIndexRequest {
-    /// Only the models that can answer.
+    /// Only versions that are ready.
     #[serde(default)]
     pub ready: bool,
 }
@@ -97,7 +99,7 @@ pub struct RepositoryIndexEntry {
     pub version: Option<String>,
     /// `READY`, `UNAVAILABLE` or `LOADING`.
     pub state: String,
-    /// Why it is in that state; empty if there is nothing to say.
+    /// Why it is in that state; may be empty.
     #[serde(default)]
     pub reason: String,
 }

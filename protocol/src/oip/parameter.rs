@@ -22,7 +22,7 @@ pub enum Parameter {
     String(String),
 }
 
-/// Parameters by name; `null` on the wire reads as none.
+/// Parameters by name.
 #[derive(Clone, Debug, Default, DeriveDeserialize, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Parameters(BTreeMap<String, Parameter>);
@@ -67,7 +67,7 @@ impl Parameters {
         self.get(name).and_then(Parameter::as_str)
     }
 
-    /// Sets a value and returns the one it replaces.
+    /// Sets a value and returns the previous one.
     pub fn insert(
         &mut self,
         name: impl Into<String>,
@@ -76,12 +76,12 @@ impl Parameters {
         self.0.insert(name.into(), value.into())
     }
 
-    /// Takes a value out.
+    /// Removes a value and returns it.
     pub fn remove(&mut self, name: &str) -> Option<Parameter> {
         self.0.remove(name)
     }
 
-    /// Whether there is none.
+    /// Whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -133,7 +133,8 @@ impl From<&str> for Parameter {
     }
 }
 
-// By hand: an untagged derive would buffer every value and report only that no variant matched.
+// No derive, because an untagged one would buffer every value and report only that no variant
+// matched.
 impl<'de> Deserialize<'de> for Parameter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ParameterVisitor)
@@ -174,7 +175,7 @@ impl Visitor<'_> for ParameterVisitor {
     }
 }
 
-/// For serde: clients written in Python send `"parameters": null`.
+/// For serde: Python clients send `"parameters": null`.
 pub(super) fn null_as_empty<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Parameters, D::Error> {

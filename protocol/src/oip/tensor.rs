@@ -5,7 +5,8 @@ use half::{bf16, f16};
 
 use super::{Datatype, DecodeError};
 
-/// A named tensor. The product of `shape` is the number of elements; what is decoded has been checked, what is encoded will be.
+/// A named tensor. Decoding and encoding check that the product of `shape` is the number of
+/// elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     /// Name of the input or output.
@@ -18,10 +19,7 @@ pub struct Tensor {
 
 /// The elements of a tensor, one variant for each [`Datatype`].
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "the names are the protocol's own and say all there is"
-)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
 pub enum TensorData {
     Bool(Vec<bool>),
     Uint8(Vec<u8>),
@@ -40,7 +38,7 @@ pub enum TensorData {
 }
 
 impl Tensor {
-    /// A tensor of this shape; an error if the data do not have it.
+    /// A tensor; an error if the shape does not fit the data.
     pub fn new(
         name: impl Into<String>,
         shape: Vec<usize>,
@@ -63,7 +61,7 @@ impl Tensor {
         }
     }
 
-    /// BYTES of shape `[n]` from texts.
+    /// A tensor of BYTES of shape `[n]`.
     pub fn from_texts<T: Into<String>>(
         name: impl Into<String>,
         texts: impl IntoIterator<Item = T>,
@@ -79,7 +77,7 @@ impl Tensor {
         }
     }
 
-    /// FP32 of this shape; an error if the data do not have it.
+    /// A tensor of FP32; an error if the shape does not fit the data.
     pub fn from_fp32(
         name: impl Into<String>,
         shape: Vec<usize>,
@@ -179,10 +177,10 @@ impl TensorData {
     }
 }
 
-/// More dimensions than any model has; a limit keeps the work of reading a hostile shape small.
+/// More dimensions than any model has; the limit bounds the work for a hostile shape.
 const MAX_DIMENSIONS: usize = 16;
 
-/// The product of a shape, without overflow.
+/// The product of a shape; an error if it overflows.
 pub(super) fn element_count(tensor: &str, shape: &[usize]) -> Result<usize, DecodeError> {
     let count = shape
         .iter()

@@ -1,4 +1,4 @@
-//! Bodies as real clients send and read them, and one wrong body for each error.
+//! Bodies of real clients, and one wrong body for each error.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
+use crate::ErrorCode;
 
 fn decode(body: &str) -> Result<InferRequest, DecodeError> {
     InferRequest::decode(&Bytes::copy_from_slice(body.as_bytes()), None)
 }
 
-/// A request with one input that has these members besides its name.
+/// A request with one input, named `x`, with these further members.
 fn one_input(members: &str) -> Result<InferRequest, DecodeError> {
     decode(&format!(r#"{{"inputs":[{{"name":"x",{members}}}]}}"#))
 }
@@ -112,7 +113,7 @@ fn reads_every_datatype_from_json() {
 }
 
 #[test]
-fn reads_data_flat_and_nested_alike() {
+fn reads_flat_and_nested_data_alike() {
     let flat = data_of(r#""shape":[2,1,3],"datatype":"INT32","data":[1,2,3,4,5,6]"#);
     let nested = data_of(r#""shape":[2,1,3],"datatype":"INT32","data":[ [[1,2,3]], [[4 , 5,6]] ]"#);
     assert_eq!(flat, TensorData::Int32(vec![1, 2, 3, 4, 5, 6]));
@@ -128,7 +129,7 @@ fn reads_data_flat_and_nested_alike() {
 }
 
 #[test]
-fn refuses_nesting_that_is_not_the_shape() {
+fn refuses_nesting_that_does_not_fit_the_shape() {
     for data in [
         "[[1,2,3],[4]]",
         "[[1,2],3,4]",
@@ -180,7 +181,7 @@ fn refuses_elements_of_another_type() {
 }
 
 #[test]
-fn refuses_shapes_that_lie() {
+fn refuses_shapes_that_do_not_fit_the_data() {
     let count = one_input(r#""shape":[3],"datatype":"FP32","data":[1,2]"#).unwrap_err();
     assert!(
         matches!(
@@ -216,7 +217,7 @@ fn refuses_shapes_that_lie() {
 }
 
 #[test]
-fn refuses_binary_lengths_that_lie() {
+fn refuses_wrong_binary_lengths() {
     let binary = |shape: &str, datatype: &str, size: &str, tail: &[u8]| {
         let head = format!(
             r#"{{"inputs":[{{"name":"x","shape":{shape},"datatype":"{datatype}","parameters":{{"binary_data_size":{size}}}}}]}}"#
@@ -316,7 +317,7 @@ fn refuses_messages_that_contradict_themselves() {
 }
 
 #[test]
-fn reads_raw_requests_by_the_metadata() {
+fn reads_raw_requests_with_the_metadata() {
     let of = |datatype, shape: &[i64]| TensorMetadata {
         name: "x".into(),
         datatype,
@@ -396,7 +397,7 @@ fn writes_the_json_response_of_the_protocol_page() {
 }
 
 #[test]
-fn writes_each_output_in_the_form_asked_for() {
+fn writes_each_output_in_its_requested_form() {
     let request = decode(
         r#"{"inputs":[],"parameters":{"binary_data_output":true},
             "outputs":[{"name":"label"},{"name":"score","parameters":{"binary_data":false}}]}"#,
@@ -413,7 +414,7 @@ fn writes_each_output_in_the_form_asked_for() {
 }
 
 #[test]
-fn leaves_out_what_was_not_asked_for() {
+fn omits_outputs_that_were_not_requested() {
     let request = decode(r#"{"inputs":[],"outputs":[{"name":"label"}]}"#).unwrap();
     let encoded = two_outputs().encode_for(&request).unwrap();
     let back = InferResponse::decode(&encoded.body, encoded.header_length).unwrap();
@@ -427,7 +428,7 @@ fn leaves_out_what_was_not_asked_for() {
 }
 
 #[test]
-fn refuses_to_write_what_json_cannot_say() {
+fn refuses_to_write_values_without_a_json_form() {
     let refused = |data, count| {
         let tensor = Tensor {
             name: "x".to_owned(),
@@ -541,13 +542,14 @@ fn bodies_of_the_reads() {
 }
 
 #[test]
-fn errors_tell_their_causes() {
-    let error = decode("{").unwrap_err();
-    let body = ErrorBody::from_error(&error, "bad_request");
-    let text = "the body is not an Open Inference Protocol message: EOF while parsing an object at line 1 column 1";
-    assert_eq!(body.error, text);
+fn error_bodies() {
+    let body = ErrorBody::new("the model is unknown", ErrorCode::UnknownModel);
     let json: serde_json::Value = serde_json::from_slice(&body.to_json()).unwrap();
-    assert_eq!(json, json!({"error": text, "code": "bad_request"}));
+    assert_eq!(
+        json,
+        json!({"error": "the model is unknown", "code": "unknown_model"})
+    );
+    assert_eq!(body.known_code(), Some(ErrorCode::UnknownModel));
     let foreign: ErrorBody = serde_json::from_str(r#"{"error":"x"}"#).unwrap();
     assert_eq!(
         foreign,
@@ -557,9 +559,12 @@ fn errors_tell_their_causes() {
             trace_id: None
         }
     );
+    let foreign: ErrorBody = serde_json::from_str(r#"{"error":"x","code":"y"}"#).unwrap();
+    assert_eq!(foreign.code.as_deref(), Some("y"));
+    assert_eq!(foreign.known_code(), None);
 }
 
-/// Lets one closure print bodies of several types.
+/// So one closure can print bodies of several types.
 mod erased {
     pub(super) trait Json {
         fn text(&self) -> String;

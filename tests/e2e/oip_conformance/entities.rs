@@ -13,17 +13,17 @@ use super::target::{Target, output, output_names, same};
 pub(super) const CASES: &[(&str, Case)] = &[
     ("rows fail one by one", partial_failures),
     (
-        "failures are in the answer although no output was asked for",
+        "failed rows add the error output even if it was not requested",
         failures_beside_chosen_outputs,
     ),
     ("no row can be predicted", no_good_row),
-    ("nobody is known", all_unknown),
+    ("no entity is known", all_unknown),
     ("a failing feature store", failing_feature_store),
     (
         "a slow feature store and a short timeout",
         slow_feature_store,
     ),
-    ("a fault on purpose in the service", fault),
+    ("an injected fault in the service", fault),
 ];
 
 fn partial_failures(target: &Target<'_>) -> Result<()> {
@@ -42,11 +42,11 @@ fn partial_failures(target: &Target<'_>) -> Result<()> {
     )?;
     let expected = json!([
         "",
-        "not_found",
+        "unknown_entity",
         "missing_features",
         "outside_max_age",
         "",
-        "not_found"
+        "unknown_entity"
     ]);
     same("error", &error["data"], &expected)?;
     let good = target.infer_json(&json!({"inputs": [data_ids(&["wine-0001", "wine-0002"])]}))?;
@@ -90,7 +90,7 @@ fn failures_beside_chosen_outputs(target: &Target<'_>) -> Result<()> {
 fn no_good_row(target: &Target<'_>) -> Result<()> {
     let answer =
         target.infer_json(&json!({"inputs": [data_ids(&[STALE, "no-such-wine", HOLE])]}))?;
-    let expected = json!(["outside_max_age", "not_found", "missing_features"]);
+    let expected = json!(["outside_max_age", "unknown_entity", "missing_features"]);
     same("error", &output(&answer, "error")?["data"], &expected)?;
     same(
         "label",
@@ -115,7 +115,7 @@ fn all_unknown(target: &Target<'_>) -> Result<()> {
         let reply = target
             .infer(json!({"inputs": [data_ids(ids)]}).to_string())
             .send()?;
-        reply.refused(404, "not_found")?;
+        reply.refused(404, "unknown_entity")?;
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn fault(target: &Target<'_>) -> Result<()> {
     let call = target
         .infer(body.clone())
         .baggage(format!("fault={}:error", target.expected.service));
-    call.send()?.refused(500, "injected_fault")?;
+    call.send()?.refused(500, "fault_injected")?;
     target
         .infer(body)
         .baggage("fault=somebody-else:error")

@@ -20,8 +20,6 @@ pub(super) struct Expectations {
     pub(super) backend: &'static str,
     /// The versions in the shared repository that are this service's.
     pub(super) versions: &'static [&'static str],
-    /// `code` for a path that does not exist.
-    pub(super) no_route: &'static str,
     /// Status and `code` for a method that HTTP does not know.
     pub(super) strange_method: (u16, &'static str),
 }
@@ -32,7 +30,6 @@ impl Expectations {
         platform: "candle_safetensors",
         backend: "candle",
         versions: &["1"],
-        no_route: "not_found",
         strange_method: (405, "method_not_allowed"),
     };
     pub(super) const PYTHON: Self = Self {
@@ -40,15 +37,13 @@ impl Expectations {
         platform: "sklearn_skops",
         backend: "sklearn",
         versions: &["2"],
-        no_route: "not_found",
-        // uvicorn's parser refuses it as no HTTP.
+        // uvicorn's parser refuses it: it is not HTTP.
         strange_method: (400, "bad_request"),
     };
 
     /// Some requests are answered by the gateway itself.
     pub(super) const fn behind_the_gateway(self) -> Self {
         Self {
-            no_route: "unknown_path",
             strange_method: (405, "method_not_allowed"),
             ..self
         }

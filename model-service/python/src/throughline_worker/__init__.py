@@ -1,4 +1,4 @@
-"""A model service for scikit-learn models: Open Inference Protocol V2, features looked up, zero-code telemetry."""
+"""A model service for scikit-learn models, by the Open Inference Protocol V2."""
 
 from typing import Final
 

@@ -1,11 +1,12 @@
-"""`python -m throughline_worker`: options, logs, models, server; the exit code tells whether the drain was whole."""
+"""`python -m throughline_worker`. The exit code is 0 if the service drained completely."""
 
 import sys
 
-from throughline_worker import compute
+from throughline_worker import thread_pools
 
-# Before anything imports numpy: the pools of BLAS and OpenMP take their size when they are loaded.
-compute.limit_threads()
+# Before the first import of numpy, because BLAS and OpenMP read the size of their pools when they
+# are loaded.
+thread_pools.limit_threads()
 
 from throughline_worker import logs, process  # noqa: E402
 from throughline_worker.config import Config  # noqa: E402

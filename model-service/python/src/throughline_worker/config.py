@@ -1,4 +1,4 @@
-"""The options of the service: each a flag and an environment variable, named as those of the Rust model service."""
+"""The options, each a flag and an environment variable, named as in the Rust model service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that can be set. Times are in seconds."""
+    """All options. Times are in seconds."""
 
     listen: tuple[str, int] = ("127.0.0.1", 8001)
     model_repository: Path = Path(".throughline/models")
@@ -38,7 +38,7 @@ class Config:
     def from_arguments(
         cls, arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
     ) -> Config:
-        """Reads flags, then the environment, then the defaults; ends the process with a message on a bad value."""
+        """Reads flags, environment and defaults; exits with a message on a bad value."""
         given = vars(_parser(environment).parse_args(arguments))
         return cls(**given)
 
@@ -96,20 +96,24 @@ def flag(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Options:
-    """Adds options to a parser; what the environment says is read like a flag, and told by its variable when wrong."""
+    """Adds options to a parser. A wrong value in the environment is reported with its variable."""
 
     parser: argparse.ArgumentParser
     environment: Mapping[str, str]
 
-    def value(self, name: str, variable: str, default: str, read: Callable[[str], Any], text: str) -> None:
+    def value(
+        self, name: str, variable: str, default: str, read: Callable[[str], Any], text: str
+    ) -> None:
         """An option with a value; `default` is written as on the command line."""
         chosen = self._read(variable, self.environment.get(variable) or default, read)
         text = f"{text} [default: {default}] [env: {variable}]"
         self.parser.add_argument(name, type=_typed(read), default=chosen, help=text)
 
     def switch(self, name: str, variables: Sequence[str], text: str) -> None:
-        """An option that is there or not."""
-        chosen = any(self._read(variable, self.environment.get(variable, ""), flag) for variable in variables)
+        """An option without a value."""
+        chosen = any(
+            self._read(variable, self.environment.get(variable, ""), flag) for variable in variables
+        )
         self.parser.add_argument(
             name, action="store_true", default=chosen, help=f"{text} [env: {', '.join(variables)}]"
         )
@@ -122,7 +126,7 @@ class _Options:
 
 
 def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The parser hides the text of a ValueError behind the name of a function."""
+    """Keeps the text of a `ValueError`, which the parser would hide."""
 
     def typed(text: str) -> Any:
         try:
@@ -135,7 +139,8 @@ def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="throughline_worker", description="Serves scikit-learn models by the Open Inference Protocol V2"
+        prog="throughline_worker",
+        description="Serves scikit-learn models by the Open Inference Protocol V2",
     )
     options = _Options(parser, environment)
     _service_options(options)
@@ -153,26 +158,64 @@ def _service_options(options: _Options) -> None:
         Path,
         "folder of the models, in which NAME/VERSION/ holds manifest.json and model.skops",
     )
-    value("--feature-store", "FEATURE_STORE_URL", "http://127.0.0.1:6566", base_url, "address of the feature store")
-    value("--feature-timeout", "MODEL_SERVICE_FEATURE_TIMEOUT", "2s", duration, "time for one feature lookup")
-    value("--variant", "MODEL_SERVICE_VARIANT", "canary", str, "what this service is to the gateway")
+    value(
+        "--feature-store",
+        "FEATURE_STORE_URL",
+        "http://127.0.0.1:6566",
+        base_url,
+        "address of the feature store",
+    )
+    value(
+        "--feature-timeout",
+        "MODEL_SERVICE_FEATURE_TIMEOUT",
+        "2s",
+        duration,
+        "time for one feature lookup",
+    )
+    value(
+        "--variant",
+        "MODEL_SERVICE_VARIANT",
+        "canary",
+        str,
+        "name of this service in metrics and spans, as a variant of the gateway",
+    )
     capacity = "inferences that may wait for a compute thread; more are refused with 429"
     value("--queue-capacity", "MODEL_SERVICE_QUEUE_CAPACITY", "256", positive(65_536), capacity)
-    value("--compute-threads", "MODEL_SERVICE_COMPUTE_THREADS", "1", positive(1_024), "threads that compute")
+    value(
+        "--compute-threads",
+        "MODEL_SERVICE_COMPUTE_THREADS",
+        "1",
+        positive(1_024),
+        "threads that compute",
+    )
     faults = ("THROUGHLINE_ALLOW_FAULTS", "MODEL_SERVICE_ALLOW_FAULTS")
-    options.switch("--allow-faults", faults, "suffer the faults on purpose that requests ask for in their baggage")
+    options.switch(
+        "--allow-faults", faults, "inject the faults that requests ask for in their baggage"
+    )
 
 
 def _process_options(options: _Options) -> None:
     value = options.value
     in_flight = "requests that may be in flight at once; more are refused with 429"
     value("--max-in-flight", "THROUGHLINE_MAX_IN_FLIGHT", "512", positive(1_000_000), in_flight)
-    value("--request-timeout", "THROUGHLINE_REQUEST_TIMEOUT", "10s", duration, "time for one request; then it is 504")
+    value(
+        "--request-timeout",
+        "THROUGHLINE_REQUEST_TIMEOUT",
+        "10s",
+        duration,
+        "time for one request; then it is 504",
+    )
     head = "time for a client to send the head of its next request"
     value("--header-timeout", "THROUGHLINE_HEADER_TIMEOUT", "10s", duration, head)
     drain = "time for requests in flight to finish after a stop signal"
     value("--drain-timeout", "THROUGHLINE_DRAIN_TIMEOUT", "3s", duration, drain)
     value(
-        "--flush-timeout", "THROUGHLINE_FLUSH_TIMEOUT", "2s", duration, "time for the last telemetry to leave at exit"
+        "--flush-timeout",
+        "THROUGHLINE_FLUSH_TIMEOUT",
+        "2s",
+        duration,
+        "time for the last telemetry to leave at exit",
     )
-    options.parser.add_argument("--exit-with-parent", action="store_true", help="stop when standard input ends")
+    options.parser.add_argument(
+        "--exit-with-parent", action="store_true", help="stop when standard input ends"
+    )

@@ -1,4 +1,4 @@
-"""When the answer must be there."""
+"""The deadline of a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment of the monotonic clock; everything that waits for a request waits no longer than this."""
+    """A moment of the monotonic clock, which limits every wait of a request."""
 
     at: float
 
@@ -18,15 +18,15 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     def within(self, seconds: float) -> Deadline:
-        """The sooner of this deadline and one that ends `seconds` from now."""
+        """The earlier of this deadline and one that ends `seconds` from now."""
         return Deadline(min(self.at, time.monotonic() + seconds))
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left; zero when it has passed."""
+        """Seconds until the deadline; zero when it has passed."""
         return max(0.0, self.at - time.monotonic())
 
     @property
     def has_passed(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the deadline has passed."""
         return self.remaining <= 0.0

@@ -1,6 +1,8 @@
-"""The threads that compute: a bounded queue in front of an executor, the trace context carried into each job.
+"""The compute threads: a bounded queue in front of an executor.
 
-scikit-learn is synchronous and busy, so it stays off the event loop.
+Each task runs in the trace context of its caller.
+
+scikit-learn blocks the thread that it runs on, so it does not run on the event loop's.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Computed(Generic[T]):
-    """A result, with the seconds in the queue and on the thread."""
+class ComputeOutput(Generic[T]):
+    """A result, with the seconds in the queue and on the compute thread."""
 
     result: T
     queue: float
@@ -31,29 +33,35 @@ class Computed(Generic[T]):
 
 
 class Engine:
-    """Runs jobs on threads of its own."""
+    """Runs tasks on threads of its own."""
 
     def __init__(self, threads: int, queue_capacity: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="compute")
         self._most = threads + queue_capacity
-        self._jobs = 0
+        self._tasks = 0
 
-    async def compute(self, job: Callable[[], T], deadline: Deadline) -> Computed[T]:
-        """Queues the job and waits for its result; a job that has not begun is taken back when the caller leaves."""
-        if self._jobs >= self._most:
+    async def compute(self, task: Callable[[], T], deadline: Deadline) -> ComputeOutput[T]:
+        """Queues the task and waits for its result.
+
+        Cancelling the caller cancels the task unless it has begun.
+        """
+        if self._tasks >= self._most:
             raise QueueFull
         enqueued = time.perf_counter()
 
-        def run() -> Computed[T]:
+        def run() -> ComputeOutput[T]:
             begun = time.perf_counter()
             if deadline.has_passed:
                 raise _late()
-            result = job()
-            return Computed(result, begun - enqueued, time.perf_counter() - begun)
+            result = task()
+            return ComputeOutput(result, begun - enqueued, time.perf_counter() - begun)
 
-        self._jobs += 1
-        # The job's spans are children of the caller's, and its log records have the same ids.
-        future = asyncio.get_running_loop().run_in_executor(self._executor, contextvars.copy_context().run, run)
+        self._tasks += 1
+        # So the task's spans are children of the caller's span, and its log records have the same
+        # trace id.
+        future = asyncio.get_running_loop().run_in_executor(
+            self._executor, contextvars.copy_context().run, run
+        )
         future.add_done_callback(self._done)
         try:
             with anyio.fail_after(deadline.remaining):
@@ -62,15 +70,18 @@ class Engine:
             raise _late() from error
 
     def close(self) -> None:
-        """Lets the threads end; what waits is dropped, what computes is not waited for."""
+        """Drops the waiting tasks.
+
+        The threads end after the running ones, without waiting for them here.
+        """
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, future: asyncio.Future[Computed[T]]) -> None:
-        self._jobs -= 1
+    def _done(self, future: asyncio.Future[ComputeOutput[T]]) -> None:
+        self._tasks -= 1
         if not future.cancelled():
-            # Looked at, so that asyncio does not report what nobody waits for any more.
+            # Retrieved, so that asyncio does not log exceptions that nobody waits for.
             future.exception()
 
 
 def _late() -> DeadlinePassed:
-    return DeadlinePassed("the inference was not done: the deadline of the request has passed")
+    return DeadlinePassed("the inference failed: the deadline of the request has passed")

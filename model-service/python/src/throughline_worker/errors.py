@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, and the only status codes of this package.
+"""The errors of requests, and the only status codes of this package.
 
 WorkerError
 ├─ DecodeError            400 bad_request; also what `oip` raises
@@ -6,7 +6,8 @@ WorkerError
 ├─ UnsupportedEncoding    415 unsupported_encoding
 ├─ TooLarge               413 too_large
 ├─ TooManyRows            422 too_many_rows
-├─ NoRoute, AllUnknown    404 not_found
+├─ UnknownPath            404 unknown_path
+├─ UnknownEntities        404 unknown_entity
 ├─ WrongMethod            405 method_not_allowed
 ├─ UnknownModel           404 unknown_model
 ├─ UnknownVersion         404 unknown_version
@@ -17,35 +18,38 @@ WorkerError
 ├─ Overloaded, QueueFull  429 overloaded
 ├─ ComputeError           500 compute_error
 ├─ RepositoryError        500 internal
-├─ InjectedFault          500 injected_fault
+├─ InjectedFault          500 fault_injected
 └─ Internal               500 internal
 
-Policy: the client gets `{"error", "code", "trace_id"}` with a sentence that repeats none of its data beyond names;
-faults of ours (5xx) also go to the trace with their causes. 429 and 503 say when to come again.
+Policy: the client gets `{"error", "code", "trace_id"}` with a sentence that repeats none of its
+data except names. The trace also gets 5xx errors with their causes. 429 and 503 come with
+`Retry-After`.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from throughline_worker.error_codes import ErrorCode
+
 
 class WorkerError(Exception):
-    """Base of all. `code` is the stable word in the body; `error_type` the one in `error.type`."""
+    """Base of all; `code` is for the body, `error_type` for the attribute `error.type`."""
 
     status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal"
+    code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
 
     @property
     def error_type(self) -> str:
         """The bounded word for `error.type`."""
-        return self.code
+        return self.code.value
 
 
 class DecodeError(WorkerError):
-    """A body that is not what it should be. Never repeats data beyond names of tensors."""
+    """A malformed body. The text repeats no data of the body except names of tensors."""
 
     status = 400
-    code = "bad_request"
+    code = ErrorCode.BAD_REQUEST
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"the request is malformed: {detail}")
@@ -55,24 +59,24 @@ class InputError(WorkerError):
     """A well-formed body that does not fit the model."""
 
     status = 400
-    code = "bad_request"
+    code = ErrorCode.BAD_REQUEST
 
 
 class UnsupportedEncoding(WorkerError):
-    """A content encoding that is not known."""
+    """A content encoding that the worker cannot read."""
 
     status = 415
-    code = "unsupported_encoding"
+    code = ErrorCode.UNSUPPORTED_ENCODING
 
     def __init__(self) -> None:
         super().__init__("the content encoding is not supported; gzip, deflate and identity are")
 
 
 class TooLarge(WorkerError):
-    """A body above the limit, as sent or as decompressed."""
+    """A body above the limit, before or after decompression."""
 
     status = 413
-    code = "too_large"
+    code = ErrorCode.TOO_LARGE
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body is larger than {limit} bytes")
@@ -82,47 +86,47 @@ class TooManyRows(WorkerError):
     """A batch above the limit."""
 
     status = 422
-    code = "too_many_rows"
+    code = ErrorCode.TOO_MANY_ROWS
 
     def __init__(self, rows: int, limit: int) -> None:
         super().__init__(f"the batch has {rows} rows, more than the {limit} allowed")
 
 
-class NoRoute(WorkerError):
-    """An address of nothing."""
+class UnknownPath(WorkerError):
+    """A path without a route."""
 
     status = 404
-    code = "not_found"
+    code = ErrorCode.UNKNOWN_PATH
 
     def __init__(self) -> None:
-        super().__init__("there is nothing at this address")
+        super().__init__("there is nothing at this path")
 
 
-class AllUnknown(WorkerError):
-    """No entity of the request is known."""
+class UnknownEntities(WorkerError):
+    """The feature store knows no entity of the request."""
 
     status = 404
-    code = "not_found"
+    code = ErrorCode.UNKNOWN_ENTITY
 
     def __init__(self) -> None:
         super().__init__("the feature store knows none of the data ids")
 
 
 class WrongMethod(WorkerError):
-    """An address that is there, by another method."""
+    """A path that has another method."""
 
     status = 405
-    code = "method_not_allowed"
+    code = ErrorCode.METHOD_NOT_ALLOWED
 
     def __init__(self) -> None:
-        super().__init__("the method is not allowed here")
+        super().__init__("this path does not take this method")
 
 
 class UnknownModel(WorkerError):
     """No such model."""
 
     status = 404
-    code = "unknown_model"
+    code = ErrorCode.UNKNOWN_MODEL
 
     def __init__(self, model: str) -> None:
         super().__init__(f"unknown model {model}")
@@ -132,44 +136,44 @@ class UnknownVersion(WorkerError):
     """No such version of a known model."""
 
     status = 404
-    code = "unknown_version"
+    code = ErrorCode.UNKNOWN_VERSION
 
     def __init__(self, model: str, version: str) -> None:
         super().__init__(f"unknown version {version} of model {model}")
 
 
 class NotReady(WorkerError):
-    """A version that is there and cannot be served."""
+    """A version that exists and cannot be served."""
 
     status = 503
-    code = "model_not_ready"
+    code = ErrorCode.MODEL_NOT_READY
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"model {model} is not ready: {reason}")
 
 
 class Unavailable(WorkerError):
-    """The service as a whole takes no requests."""
+    """The service takes no requests now."""
 
     status = 503
-    code = "not_ready"
+    code = ErrorCode.NOT_READY
 
 
 class DeadlinePassed(WorkerError):
-    """The time of the request is over."""
+    """The deadline of the request has passed."""
 
     status = 504
-    code = "deadline_passed"
+    code = ErrorCode.DEADLINE_PASSED
 
     def __init__(self, text: str = "the request took too long") -> None:
         super().__init__(text)
 
 
 class FeatureStoreError(WorkerError):
-    """No features for any entity; the cause is chained."""
+    """The feature store failed; the cause is chained."""
 
     status = 503
-    code = "feature_store_unavailable"
+    code = ErrorCode.FEATURE_STORE_UNAVAILABLE
 
     def __init__(self) -> None:
         super().__init__("features cannot be looked up")
@@ -179,7 +183,7 @@ class Overloaded(WorkerError):
     """As many requests as allowed are in flight."""
 
     status = 429
-    code = "overloaded"
+    code = ErrorCode.OVERLOADED
 
     def __init__(self) -> None:
         super().__init__("the service is overloaded")
@@ -189,14 +193,14 @@ class QueueFull(WorkerError):
     """As many inferences as allowed wait for a thread."""
 
     status = 429
-    code = "overloaded"
+    code = ErrorCode.OVERLOADED
 
     def __init__(self) -> None:
-        super().__init__("the inference was not done: too many inferences are waiting")
+        super().__init__("the inference failed: too many inferences are waiting")
 
     @property
     def error_type(self) -> str:
-        """Tells a full queue from too many requests."""
+        """Differs from the code, which too many requests have as well."""
         return "queue_full"
 
 
@@ -204,10 +208,10 @@ class ComputeError(WorkerError):
     """The model failed; the cause is chained."""
 
     status = 500
-    code = "compute_error"
+    code = ErrorCode.COMPUTE_ERROR
 
     def __init__(self, detail: str) -> None:
-        super().__init__(f"the inference was not done: {detail}")
+        super().__init__(f"the inference failed: {detail}")
 
 
 class RepositoryError(WorkerError):
@@ -218,21 +222,16 @@ class RepositoryError(WorkerError):
 
 
 class InjectedFault(WorkerError):
-    """A fault on purpose."""
+    """A fault that the client asked for."""
 
-    code = "injected_fault"
+    code = ErrorCode.FAULT_INJECTED
 
     def __init__(self, kind: str, service: str) -> None:
         super().__init__(f"fault on purpose: {kind} in {service}")
 
-    @property
-    def error_type(self) -> str:
-        """The word that the Rust parts use on spans."""
-        return "fault_injected"
-
 
 class Internal(WorkerError):
-    """A mistake of ours; the client gets no detail."""
+    """A bug; the client gets no detail."""
 
     def __init__(self) -> None:
         super().__init__("internal error")

@@ -1,4 +1,4 @@
-"""The last seconds of a process: what the SDK still holds gets out, or does not in time."""
+"""The exit of a process, with limited time to flush the telemetry."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ FLUSH_SECONDS = 2.0
 
 
 def leave(code: int, seconds: float = FLUSH_SECONDS) -> int:
-    """Prepares the exit with `code`, which it returns for the caller to end with.
+    """Limits the time until the process exits with `code`, which it returns.
 
-    The SDK flushes when the interpreter ends; a collector that does not answer must not hold that for long.
+    The SDK flushes when the interpreter exits, and a collector that does not answer must not
+    delay the exit for long.
     """
     timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True
     timer.start()
-    # The instrumentation's log handler flushes on a thread of its own, which cannot be started any more when Python
-    # calls this by itself (from 3.12 on; opentelemetry-python issue 4752).
+    # The instrumentation's log handler flushes on a thread of its own. From Python 3.12 on no
+    # thread can start when the interpreter calls this itself:
+    # https://github.com/open-telemetry/opentelemetry-python/issues/4752
     logging.shutdown()
     atexit.unregister(logging.shutdown)
     return code

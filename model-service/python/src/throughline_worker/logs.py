@@ -1,6 +1,6 @@
-"""Log records on standard output: JSON lines for machines, short lines on a terminal, each with trace and span id.
+"""Log records on standard output: JSON with trace and span id, or short lines on a terminal.
 
-The keys are those of the Rust parts. The OTLP copy of a record is made by the auto-instrumentation, not here.
+The keys are those of the Rust parts. The auto-instrumentation exports the same records by OTLP.
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ from opentelemetry import trace
 
 EVENT_NAME = "event.name"
 
-# What each log record has anyway; the rest of its attributes came by `extra=`.
+# The attributes of every log record; the others come from `extra=`.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LEVELS = {logging.WARNING: "WARN", logging.CRITICAL: "ERROR"}
 
 
-def event(logger: logging.Logger, level: int, name: str, message: str, fields: Mapping[str, Any] | None = None) -> None:
-    """Writes a record with an event name; `fields` have dotted keys and become attributes of the OTLP record."""
+def event(
+    logger: logging.Logger,
+    level: int,
+    name: str,
+    message: str,
+    fields: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a record with an event name; `fields` become attributes of the OTLP record."""
     if logger.isEnabledFor(level):
-        # A message that holds a percent sign is no format.
+        # As an argument, because the message may contain a percent sign.
         logger.log(level, "%s", message, extra={EVENT_NAME: name, **(fields or {})})
 
 
@@ -38,11 +44,16 @@ def configure(default_service: str) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    # Each request would be a line of these, which the traces tell better, and each client's nonsense a warning.
-    for chatty, level in (("httpx", logging.WARNING), ("httpcore", logging.WARNING), ("uvicorn", logging.ERROR)):
+    # httpx logs every request, which the traces show better, and uvicorn a warning for every
+    # malformed one.
+    for chatty, level in (
+        ("httpx", logging.WARNING),
+        ("httpcore", logging.WARNING),
+        ("uvicorn", logging.ERROR),
+    ):
         logging.getLogger(chatty).setLevel(level)
-    # What the SDK says of itself is for this log alone: sent to the collector, a failed export would tell of itself.
-    # An exporter warns of each attempt, and once more when it gives up.
+    # Records of the SDK are not exported, because a failed export would then export records of
+    # itself. Exporters log a warning for each attempt and an error when they give up.
     for sdk in map(logging.getLogger, ("opentelemetry", "elasticotel")):
         sdk.handlers = [handler]
         sdk.propagate = False
@@ -73,13 +84,17 @@ class _Json(logging.Formatter):
 
 class _Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        fields = {key: value for key, value in _fields(record).items() if key != "exception.stacktrace"}
+        fields = {
+            key: value for key, value in _fields(record).items() if key != "exception.stacktrace"
+        }
         rest = "".join(f" {key}={value}" for key, value in fields.items())
         return f"{_timestamp(record)} {_level_name(record):>5} {record.getMessage()}{rest}"
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    fields = {key: value for key, value in vars(record).items() if key not in _OWN and key != EVENT_NAME}
+    fields = {
+        key: value for key, value in vars(record).items() if key not in _OWN and key != EVENT_NAME
+    }
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]
         fields["exception.type"] = type(error).__name__

@@ -1,8 +1,6 @@
-"""One prediction: the span `predict …` with its stages, and what is counted about it."""
+"""The predictions for one request: the span `predict …` with its stages, and the metrics."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,74 +9,63 @@ from opentelemetry.util.types import AttributeValue
 
 from throughline_worker import telemetry
 from throughline_worker.deadline import Deadline
-from throughline_worker.engine import Computed, Engine
+from throughline_worker.engine import ComputeOutput, Engine
 from throughline_worker.errors import ComputeError, WorkerError
-from throughline_worker.instruments import Call
+from throughline_worker.feature_rows import FeatureRows
+from throughline_worker.instruments import ModelCall
+from throughline_worker.prediction import BatchPrediction
 from throughline_worker.repository import Loaded
-from throughline_worker.rows import Rows
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for a request's rows, in their order."""
-
-    # Class per row; empty for rows that failed.
-    labels: list[str]
-    # Probability of the class per row; 0 for rows that failed.
-    confidences: Array
-    # [rows, classes]; 0 for rows that failed.
-    probabilities: Array
-    # The `predict …` span, so that stored answers can point at it.
-    traceparent: str | None = None
-    # Seconds in the queue and on the thread.
-    timing: tuple[float, float] | None = None
-
-
 class Predictor:
-    """Computes predictions and tells of them."""
+    """Computes predictions and records them."""
 
     def __init__(self, engine: Engine, variant: str) -> None:
         self._engine = engine
         self._variant = variant
 
-    async def predict(self, loaded: Loaded, rows: Rows, data_id: str | None, deadline: Deadline) -> Prediction:
+    async def predict(
+        self, loaded: Loaded, rows: FeatureRows, data_id: str | None, deadline: Deadline
+    ) -> BatchPrediction:
         """Predicts the good rows. `data_id` is the entity of a request for a single one."""
-        call = Call(loaded.manifest, self._variant)
-        call.missing(rows.missing)
+        call = ModelCall(loaded.manifest, self._variant)
+        call.record_missing(rows.missing)
         if not len(rows.values):
             return _collect(loaded, rows, np.empty((0, len(loaded.manifest.classes)), np.float32))
         name = f"predict {loaded.manifest.name}"
         with telemetry.span(name, self._attributes(loaded, rows, data_id)) as span:
             prepared = _preprocess(loaded, rows.values, call)
-            computed = await self._infer(loaded, prepared, deadline, call, span)
-            prediction = _postprocess(loaded, rows, computed.result, call)
+            output = await self._infer(loaded, prepared, deadline, call, span)
+            prediction = _postprocess(loaded, rows, output.result, call)
             if len(prediction.labels) == 1:
                 span.set_attribute(telemetry.ML_OUTPUT_LABEL, prediction.labels[0])
                 span.set_attribute(telemetry.ML_OUTPUT_CONFIDENCE, float(prediction.confidences[0]))
             context = telemetry.recorded(span)
-            return Prediction(
+            return BatchPrediction(
                 prediction.labels,
                 prediction.confidences,
                 prediction.probabilities,
                 telemetry.traceparent(context) if context else None,
-                (computed.queue, computed.compute),
+                (output.queue, output.compute),
             )
 
     async def _infer(
-        self, loaded: Loaded, prepared: Array, deadline: Deadline, call: Call, span: Span
-    ) -> Computed[Array]:
+        self, loaded: Loaded, prepared: Array, deadline: Deadline, call: ModelCall, span: Span
+    ) -> ComputeOutput[Array]:
         try:
-            computed = await self._engine.compute(lambda: _compute(loaded, prepared), deadline)
+            output = await self._engine.compute(lambda: _compute(loaded, prepared), deadline)
         except WorkerError as error:
             call.end(success=False)
             telemetry.fail(span, error, error.error_type)
             raise
         call.end(success=True)
-        return computed
+        return output
 
-    def _attributes(self, loaded: Loaded, rows: Rows, data_id: str | None) -> dict[str, AttributeValue]:
+    def _attributes(
+        self, loaded: Loaded, rows: FeatureRows, data_id: str | None
+    ) -> dict[str, AttributeValue]:
         manifest = loaded.manifest
         attributes: dict[str, AttributeValue] = {
             telemetry.ML_MODEL_NAME: manifest.name,
@@ -94,9 +81,9 @@ class Predictor:
         return attributes
 
 
-def _preprocess(loaded: Loaded, values: Array, call: Call) -> Array:
+def _preprocess(loaded: Loaded, values: Array, call: ModelCall) -> Array:
     with telemetry.span("preprocess_input"):
-        call.out_of_range(values)
+        call.record_out_of_range(values)
         return loaded.normalised(values)
 
 
@@ -105,7 +92,7 @@ def _compute(loaded: Loaded, prepared: Array) -> Array:
     with telemetry.span("model_inference") as span:
         try:
             probabilities = loaded.probabilities(prepared)
-        except Exception as error:  # noqa: BLE001 # whatever a model raises is one request's failure
+        except Exception as error:  # noqa: BLE001 # a model may raise anything, which fails one request only
             failure = ComputeError("the model failed")
             failure.__cause__ = error
         else:
@@ -117,20 +104,22 @@ def _compute(loaded: Loaded, prepared: Array) -> Array:
         raise failure
 
 
-def _postprocess(loaded: Loaded, rows: Rows, probabilities: Array, call: Call) -> Prediction:
+def _postprocess(
+    loaded: Loaded, rows: FeatureRows, probabilities: Array, call: ModelCall
+) -> BatchPrediction:
     with telemetry.span("postprocess_output"):
         prediction = _collect(loaded, rows, probabilities)
-        call.predicted(prediction)
+        call.record_predictions(prediction)
         return prediction
 
 
-def _collect(loaded: Loaded, rows: Rows, computed: Array) -> Prediction:
-    """Gives every row of the request its part of the result, or none."""
-    good = [index for index, failure in enumerate(rows.failures) if not failure]
+def _collect(loaded: Loaded, rows: FeatureRows, computed: Array) -> BatchPrediction:
+    """Assigns the computed rows to the good rows of the request."""
+    good = [index for index, error in enumerate(rows.errors) if error is None]
     probabilities = np.zeros((len(rows), computed.shape[1]), np.float32)
     probabilities[good] = computed
     labels = [""] * len(rows)
-    # The first of equals, as `argmax` has it.
+    # Of equal probabilities `argmax` takes the first, as the Rust service does.
     for index, best in zip(good, computed.argmax(axis=1) if len(computed) else (), strict=True):
         labels[index] = loaded.manifest.classes[best]
-    return Prediction(labels, probabilities.max(axis=1, initial=0.0), probabilities)
+    return BatchPrediction(labels, probabilities.max(axis=1, initial=0.0), probabilities)

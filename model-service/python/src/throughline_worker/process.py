@@ -1,4 +1,4 @@
-"""How the service is a process: it binds, serves, drains, flushes its telemetry and exits."""
+"""The service as a process: it binds, serves, drains, flushes its telemetry and exits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from throughline_worker.config import Config
 from throughline_worker.engine import Engine
 from throughline_worker.features import FeatureStore
 from throughline_worker.http import Health, Services, build
+from throughline_worker.http.connection import Connection
 from throughline_worker.http.reads import refresh
 from throughline_worker.leave import leave
 from throughline_worker.predict import Predictor
-from throughline_worker.protocol import Protocol
-from throughline_worker.repository import Catalog
+from throughline_worker.repository import ModelRepository
 
-# How often the repository's folder is looked at for new versions, seconds: some `readdir` calls each time.
+# Seconds between two refreshes of the repository; one costs some `readdir` calls.
 REFRESH_EVERY = 2.0
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ def run(config: Config) -> int:
         listener = _bind(config)
     except OSError as error:
         host, port = config.listen
-        text = f"cannot listen on {host}:{port}; choose another address with --listen: {error.strerror or error}"
+        reason = error.strerror or error
+        text = f"cannot listen on {host}:{port}; choose another address with --listen: {reason}"
         logs.event(_log, logging.ERROR, "server.failed", text, {"error": str(error)})
         return leave(1, config.flush_timeout)
     drained = asyncio.run(_serve(config, listener))
@@ -47,11 +48,11 @@ def run(config: Config) -> int:
 def _bind(config: Config) -> socket.socket:
     host, port = config.listen
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio knows these as TCP and sends each part of an answer at once; else the last part
-    # waits 40 ms for an acknowledgement of the first.
+    # asyncio sets TCP_NODELAY only on sockets with this protocol number. Without it the last part
+    # of an answer waits 40 ms for the acknowledgement of the first.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":
-        # Elsewhere it would let two servers share a port.
+        # On Windows this option would let two servers share a port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -70,62 +71,78 @@ async def _serve(config: Config, listener: socket.socket) -> bool:
         server.stop_on_signals()
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        logs.event(_log, logging.INFO, "server.listening", f"model-service-python listens on {url}", {"url": url})
+        logs.event(
+            _log,
+            logging.INFO,
+            "server.listening",
+            f"model-service-python listens on {url}",
+            {"url": url},
+        )
         await server.serve(sockets=[listener])
         if server.drained:
-            logs.event(_log, logging.INFO, "server.stopped", "model-service-python has drained and stops")
+            logs.event(
+                _log, logging.INFO, "server.stopped", "model-service-python has drained and stops"
+            )
         else:
-            text = f"requests were still in flight after {config.drain_timeout * 1000:.0f} ms of draining"
-            logs.event(_log, logging.ERROR, "server.failed", f"model-service-python stops: {text}", {"error": text})
+            milliseconds = f"{config.drain_timeout * 1000:.0f} ms"
+            text = f"requests were still in flight after {milliseconds} of draining"
+            logs.event(
+                _log,
+                logging.ERROR,
+                "server.failed",
+                f"model-service-python stops: {text}",
+                {"error": text},
+            )
         return server.drained
 
 
 @contextlib.asynccontextmanager
 async def _services(config: Config) -> AsyncIterator[Services]:
-    health, catalog = Health(), Catalog(config.model_repository)
-    if not await refresh(catalog, health):
+    health, repository = Health(), ModelRepository(config.model_repository)
+    if not await refresh(repository, health):
         text = f"no model to serve in {config.model_repository}; waiting for one to appear"
         logs.event(_log, logging.WARNING, "model.none", text)
     engine = Engine(config.compute_threads, config.queue_capacity)
-    watching = asyncio.create_task(_watch(catalog, health))
+    watching = asyncio.create_task(_watch(repository, health))
     try:
         async with features.client(config.max_in_flight) as client:
             store = FeatureStore(client, config.feature_store, config.feature_timeout)
-            yield Services(catalog, health, store, Predictor(engine, config.variant))
+            yield Services(repository, health, store, Predictor(engine, config.variant))
     finally:
         watching.cancel()
         engine.close()
 
 
-async def _watch(catalog: Catalog, health: Health) -> None:
-    """Picks new versions up while the service runs."""
+async def _watch(repository: ModelRepository, health: Health) -> None:
+    """Loads new versions while the service runs."""
     while True:
         await asyncio.sleep(REFRESH_EVERY)
         try:
-            await refresh(catalog, health)
+            await refresh(repository, health)
         except OSError as error:
-            # What is loaded goes on being served; the volume may come back.
+            # The loaded versions stay in service; the volume may come back.
             text = f"the model repository cannot be read: {error}"
             logs.event(_log, logging.WARNING, "model.refresh_failed", text, {"error": str(error)})
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server with our signals and our drain."""
+    """A server of uvicorn with our handling of signals and our drain."""
 
     def __init__(self, config: Config, services: Services) -> None:
         settings = uvicorn.Config(
             build(config, services),
-            http=Protocol,
+            http=Connection,
             ws="none",
             lifespan="off",
             loop="asyncio",
             log_config=None,
             access_log=False,
             server_header=False,
-            # After a large body the event loop goes on reading the connection in the context of the request that had
-            # it, and without this the next one would be born into that one's trace.
+            # After a large body the event loop keeps reading the connection in the context of that
+            # request. Without this the next request would start in the same trace.
             reset_contextvars=True,
-            # Until the next head; the protocol also uses it for a head that has begun.
+            # Until the next head begins; `Connection` also uses it for the time until the head is
+            # complete.
             timeout_keep_alive=config.header_timeout,  # type: ignore[arg-type]
         )
         super().__init__(settings)
@@ -135,7 +152,7 @@ class _Server(uvicorn.Server):
         self.drained = False
 
     def stop_on_signals(self) -> None:
-        """SIGINT and SIGTERM, and standard input's end when it is the lifeline; a second signal exits at once."""
+        """Stops on SIGINT, SIGTERM or the parent's exit; a second signal exits at once."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
@@ -143,28 +160,29 @@ class _Server(uvicorn.Server):
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._stop))
         if self._with_parent:
-            # Whatever the parent writes is of no interest, only that the pipe is still there.
+            # What the parent writes is ignored; only the end of the pipe counts.
             threading.Thread(target=self._wait_for_parent, args=(loop,), daemon=True).start()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The inherited one would raise the signal again after the drain, and the exit code would not be 0."""
+        """Does nothing: the inherited method would raise the signal again after the drain."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-        """Readiness off, accept stops, requests finish within the drain timeout."""
+        """Stops accepting and lets requests finish within the drain timeout."""
         self._health.draining = True
-        # Connections that wait in the kernel's queue are made already for their clients; one turn takes them in.
+        # Connections in the kernel's queue are established for their clients. One turn of the loop
+        # accepts them.
         await asyncio.sleep(0)
         for listening in self.servers:
             listening.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         deadline = asyncio.get_running_loop().time() + self._drain_timeout
-        # uvicorn tells nobody when a connection has gone.
+        # Polled, because uvicorn has no event for the end of a connection.
         while self.server_state.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        # Open connections that wait for nothing from us, such as half a request head, are no reason to complain.
+        # A connection without a complete request, such as half a head, does not count as undrained.
         tasks = list(self.server_state.tasks)
         self.drained = not tasks
         for task in tasks:

@@ -1,6 +1,6 @@
-"""What this package itself tells OpenTelemetry: spans, instruments and failures, by the API alone.
+"""The spans, instruments and failures of this package, by OpenTelemetry's API alone.
 
-Without `opentelemetry-instrument` around the process there is no SDK, and all of this does nothing.
+Without `opentelemetry-instrument` around the process there is no SDK, and the API does nothing.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ def meter() -> metrics.Meter:
     return metrics.get_meter(SCOPE, __version__)
 
 
-def histogram(name: str, unit: str, description: str, boundaries: Sequence[float]) -> metrics.Histogram:
-    """A histogram with bucket boundaries in `unit`; the SDK's own are meant for milliseconds."""
+def histogram(
+    name: str, unit: str, description: str, boundaries: Sequence[float]
+) -> metrics.Histogram:
+    """A histogram with bucket boundaries in `unit`; the SDK's defaults are for milliseconds."""
     return meter().create_histogram(
         name, unit=unit, description=description, explicit_bucket_boundaries_advisory=boundaries
     )
@@ -59,20 +61,26 @@ def histogram(name: str, unit: str, description: str, boundaries: Sequence[float
 def span(name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Iterator[Span]:
     """An INTERNAL span, current inside the block.
 
-    An exception passes through without a span event: `fail` writes it as a log record, as the conventions now ask.
+    An exception adds no span event. `fail` writes it as a log record, as the semantic
+    conventions now want.
     """
     tracer = trace.get_tracer(SCOPE, __version__)
-    with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as started:
-        # Not given at the start: the sampler that the Elastic distro chooses loses what is (seen with SDK 1.45.1).
+    with tracer.start_as_current_span(
+        name, record_exception=False, set_status_on_exception=False
+    ) as started:
+        # Not at the start, because the default sampler of the Elastic distro drops those (seen with
+        # SDK 1.45.1).
         started.set_attributes(attributes or {})
         yield started
 
 
 def fail(failed: Span, error: BaseException, error_type: str) -> None:
-    """Marks a span as failed: status ERROR, `error.type`, and the log record `exception` with the span's ids."""
+    """Marks a span as failed: status ERROR, `error.type`, and a log record `exception`."""
     failed.set_status(Status(StatusCode.ERROR, str(error)))
     failed.set_attribute(ERROR_TYPE, error_type)
-    with trace.use_span(failed, end_on_exit=False, record_exception=False, set_status_on_exception=False):
+    with trace.use_span(
+        failed, end_on_exit=False, record_exception=False, set_status_on_exception=False
+    ):
         logs.event(
             _log,
             logging.ERROR,
@@ -87,18 +95,24 @@ def fail(failed: Span, error: BaseException, error_type: str) -> None:
 
 
 def recorded(of: Span) -> SpanContext | None:
-    """The ids of a span that will be exported; `None` without telemetry, and for a span that nobody will find."""
+    """The ids of a span that will be exported, or `None`."""
     context = of.get_span_context()
-    return context if of.is_recording() and context.is_valid and context.trace_flags.sampled else None
+    return (
+        context if of.is_recording() and context.is_valid and context.trace_flags.sampled else None
+    )
 
 
 def traceparent(context: SpanContext) -> str:
     """The ids as W3C Trace Context writes them."""
     flags = int(context.trace_flags)
-    return f"00-{trace.format_trace_id(context.trace_id)}-{trace.format_span_id(context.span_id)}-{flags:02x}"
+    trace_id, span_id = (
+        trace.format_trace_id(context.trace_id),
+        trace.format_span_id(context.span_id),
+    )
+    return f"00-{trace_id}-{span_id}-{flags:02x}"
 
 
 def current_trace_id() -> str | None:
-    """The trace that the caller works in, or without telemetry the client's; 32 lower-case hex digits."""
+    """The current trace id, or without telemetry the client's; 32 lower-case hex digits."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else None

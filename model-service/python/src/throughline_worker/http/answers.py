@@ -9,8 +9,8 @@ from throughline_worker.errors import WorkerError
 
 
 def error_response(error: WorkerError) -> Response:
-    """`{"error", "code", "trace_id"}`; clients of the protocol read `error` and ignore the rest."""
-    body = {"error": str(error), "code": error.code}
+    """`{"error", "code", "trace_id"}`; clients of the protocol read only `error`."""
+    body = {"error": str(error), "code": error.code.value}
     trace_id = telemetry.current_trace_id()
     if trace_id is not None:
         body["trace_id"] = trace_id

@@ -13,32 +13,35 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from throughline_worker.config import Config
-from throughline_worker.errors import Internal, NoRoute, WrongMethod
+from throughline_worker.errors import Internal, UnknownPath, WrongMethod
 from throughline_worker.features import FeatureStore
 from throughline_worker.http.answers import error_response
 from throughline_worker.http.health import Health
-from throughline_worker.http.infer import Inference
+from throughline_worker.http.infer import InferHandler
 from throughline_worker.http.layers import Edge, Front, Limits
 from throughline_worker.http.reads import Reads
 from throughline_worker.predict import Predictor
-from throughline_worker.repository import Catalog
+from throughline_worker.repository import ModelRepository
 
-# Answers below this many bytes fit into one packet and gain nothing from gzip.
+# Smaller answers fit into one packet anyway.
 COMPRESS_FROM = 1024
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the handlers work with."""
+    """The services that the handlers use."""
 
-    catalog: Catalog
+    repository: ModelRepository
     health: Health
     features: FeatureStore
     predictor: Predictor
 
 
 def build(config: Config, services: Services) -> ASGIApp:
-    """Routes and layers; the auto-instrumentation adds its own layer around those of the application."""
+    """Routes and layers.
+
+    The auto-instrumentation adds its layer around those of the application.
+    """
     app = Starlette(
         routes=_routes(services),
         middleware=[
@@ -46,19 +49,19 @@ def build(config: Config, services: Services) -> ASGIApp:
             Middleware(Limits, max_in_flight=config.max_in_flight, timeout=config.request_timeout),
             Middleware(GZipMiddleware, minimum_size=COMPRESS_FROM, compresslevel=5),
         ],
-        exception_handlers={404: _no_route, 405: _wrong_method, Exception: _internal},
+        exception_handlers={404: _unknown_path, 405: _wrong_method, Exception: _internal},
     )
-    # `/v2/` is an address of its own, and a redirect would lose the body of a POST.
+    # `/v2/` is a path of its own, and a redirect would lose the body of a POST.
     app.router.redirect_slashes = False
     return Front(app, services.health)
 
 
 def _routes(services: Services) -> list[Route]:
-    reads = Reads(services.catalog, services.health)
-    inference = Inference(services.catalog, services.features, services.predictor)
+    reads = Reads(services.repository, services.health)
+    inference = InferHandler(services.repository, services.features, services.predictor)
     model = "/v2/models/{model_name}"
     version = f"{model}/versions/{{model_version}}"
-    # An empty version is tritonclient's word for none.
+    # By default tritonclient sends an empty version.
     no_version = f"{model}/versions/"
     return [
         Route(f"{model}/infer", inference.infer, methods=["POST"]),
@@ -84,8 +87,8 @@ async def _internal(_request: Request, _error: Exception) -> Response:
     return error_response(Internal())
 
 
-async def _no_route(_request: Request, _error: Exception) -> Response:
-    return error_response(NoRoute())
+async def _unknown_path(_request: Request, _error: Exception) -> Response:
+    return error_response(UnknownPath())
 
 
 async def _wrong_method(_request: Request, _error: Exception) -> Response:

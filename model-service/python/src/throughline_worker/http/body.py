@@ -1,4 +1,7 @@
-"""Request bodies: bounded on the wire, decompressed, bounded again. The content type is not asked for."""
+"""Request bodies: limited on the wire, decompressed, and limited again.
+
+Any content type will do.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ from starlette.requests import Request
 
 from throughline_worker.errors import DecodeError, InputError, TooLarge, UnsupportedEncoding
 
-# Largest body, as sent and as decompressed.
+# The largest body, before and after decompression.
 MAX_BYTES = 1 << 20
 
 _GZIP = zlib.MAX_WBITS | 16
-# By RFC 9110 deflate is the zlib format, which is also what tritonclient sends.
+# In RFC 9110 deflate is the zlib format; tritonclient sends it, too.
 _DEFLATE = zlib.MAX_WBITS
 
 
 async def read(request: Request) -> bytes:
-    """The body as the client meant it."""
+    """The decompressed body."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
     body = await _received(request)
     if encoding in ("", "identity"):
@@ -43,7 +46,7 @@ async def _received(request: Request) -> bytes:
 
 
 def _inflate(body: bytes, form: int) -> bytes:
-    """All members of a compressed body; a bomb is stopped at the limit, not after it."""
+    """Decompresses all members of a body, up to the limit: a bomb cannot fill the memory."""
     plain = bytearray()
     rest = body
     while rest:

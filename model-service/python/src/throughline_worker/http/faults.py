@@ -1,6 +1,6 @@
-"""Faults on purpose: a request with `baggage: fault=<service>:<kind>[:<argument>]` breaks one service for itself.
+"""Injected faults: `baggage: fault=<service>:<kind>[:<argument>]` makes a service fail.
 
-Baggage travels with the trace, so a fault for a service three hops away needs nothing of the hops between.
+Baggage travels with the trace, so the hops before that service need no code for it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from opentelemetry import baggage
 
 # The longest delay that a request can ask for, seconds.
 MAX_LATENCY = 5.0
-# This service by its own name, and as whatever answers for the model.
+# The name of this service, and that of any service that serves the model.
 SERVICES = ("model-service-python", "model-service")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What a request asks this service to suffer: `latency` (with seconds), `error` or `drop`."""
+    """A fault that a request asks for: `latency` (with seconds), `error` or `drop`."""
 
     kind: str
     service: str
@@ -26,7 +26,7 @@ class Fault:
 
 
 def current() -> Fault | None:
-    """The fault in the baggage of the current context that is addressed to this service, if it is well formed."""
+    """The fault for this service in the current baggage; `None` if it is malformed."""
     value = baggage.get_baggage("fault")
     return parse(value) if isinstance(value, str) else None
 

@@ -1,4 +1,4 @@
-"""Liveness and readiness: the process answers, and it can do its own job."""
+"""Liveness (the process answers) and readiness (it can do its job)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from throughline_worker.http.answers import error_response
 
 
 class Health:
-    """Readiness of the service. It never asks another one: a slow dependency would take the whole fleet out."""
+    """Readiness of the service.
+
+    It does not depend on other services: a slow one would take the whole fleet out.
+    """
 
     def __init__(self) -> None:
         self._ready = False
@@ -24,22 +27,22 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether new requests should come here."""
+        """Whether the service takes new requests."""
         return self._ready and not self.draining
 
     def ready(self) -> None:
-        """The service can do its job. Readiness latches, so that it does not flap."""
+        """Makes the service ready, for good, so that readiness does not flap."""
         self._ready = True
 
     def detail(self, key: str, text: str | None) -> None:
-        """Says what is degraded, or with `None` that it is well again."""
+        """Sets the detail of a part that is degraded, or removes it with `None`."""
         if text is None:
             self._detail.pop(key, None)
         else:
             self._detail[key] = text
 
     def answer(self, method: str, path: str) -> Response | None:
-        """The answer to a probe; `None` for requests that are none."""
+        """The answer to a probe, or `None` for any other request."""
         probe = self._probes.get(path)
         return probe() if probe is not None and method in ("GET", "HEAD") else None
 
@@ -55,6 +58,6 @@ class Health:
 
     def _oip_ready(self) -> Response:
         if self.is_ready:
-            # The specification says `live`, KServe's client reads `ready`.
+            # The specification has `live`, KServe's client reads `ready`.
             return JSONResponse({"ready": True, "live": True})
         return error_response(Unavailable("draining" if self.draining else "no model is ready"))

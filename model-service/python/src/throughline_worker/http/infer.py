@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from throughline_worker.deadline import Deadline
-from throughline_worker.errors import AllUnknown, InputError, TooManyRows
+from throughline_worker.errors import InputError, TooManyRows, UnknownEntities
+from throughline_worker.feature_rows import FeatureRows
 from throughline_worker.features import FeatureStore
 from throughline_worker.http import body
 from throughline_worker.http.layers import DEADLINE
@@ -27,65 +28,69 @@ from throughline_worker.oip import (
     encode_for,
     parse_header_length,
 )
-from throughline_worker.predict import Prediction, Predictor
-from throughline_worker.repository import Catalog, Loaded
-from throughline_worker.rows import Rows
+from throughline_worker.predict import Predictor
+from throughline_worker.prediction import BatchPrediction
+from throughline_worker.repository import Loaded, ModelRepository
 
-# Most rows of one request.
+# The most rows of one request.
 MAX_ROWS = 1000
 
 DATA_ID, FEATURES = "data_id", "features"
 LABEL, CONFIDENCE, PROBABILITIES = "label", "confidence", "probabilities"
-# Only there when a row failed: a word for each failed row, empty for good ones.
+# Only in answers with a failed row: the `RowErrorCode` of each row, empty for good rows.
 ERROR = "error"
-# Numbers that are taken beside FP32: clients of dynamic languages send what their arrays happen to hold.
+# Accepted besides FP32: clients of dynamic languages send whatever number type their arrays have.
 NUMBERS = frozenset({Datatype.FP32, Datatype.FP64, Datatype.INT64, Datatype.INT32})
 
 
-class Inference:
-    """The handler of inferences."""
+class InferHandler:
+    """The handler of the infer routes."""
 
-    def __init__(self, catalog: Catalog, features: FeatureStore, predictor: Predictor) -> None:
-        self._catalog = catalog
+    def __init__(
+        self, repository: ModelRepository, features: FeatureStore, predictor: Predictor
+    ) -> None:
+        self._repository = repository
         self._features = features
         self._predictor = predictor
 
     async def infer(self, request: Request) -> Response:
-        """Reads the request, looks features up if it names entities, predicts, answers."""
-        loaded = find(self._catalog, request)
-        asked = await _decoded(request)
+        """Reads the request, looks features up if it has data ids, predicts, answers."""
+        loaded = find(self._repository, request)
+        inference = await _decoded(request)
         deadline: Deadline = request.scope[DEADLINE]
-        timeout = asked.timeout()
+        timeout = inference.timeout()
         if timeout is not None:
             deadline = deadline.within(timeout)
-        tensor = _input(asked, loaded)
+        tensor = _input(inference, loaded)
         if tensor.name == FEATURES:
-            rows, data_id, features_ms = _given(tensor, loaded), None, None
+            rows, data_id, features_ms = _feature_rows(tensor, loaded), None, None
         else:
             begin = time.perf_counter()
             ids = tensor.texts()
             rows = await self._features.lookup(loaded.manifest, ids, deadline)
             features_ms = (time.perf_counter() - begin) * 1e3
             if rows.is_all_unknown:
-                raise AllUnknown
+                raise UnknownEntities
             data_id = ids[0] if len(ids) == 1 else None
         prediction = await self._predictor.predict(loaded, rows, data_id, deadline)
-        return _respond(_answer(asked, loaded, rows, prediction), _server_timing(features_ms, prediction))
+        return _respond(
+            _encode(inference, loaded, rows, prediction), _server_timing(features_ms, prediction)
+        )
 
 
 async def _decoded(request: Request) -> InferRequest:
     header = request.headers.get(HEADER_LENGTH)
     length = None if header is None else parse_header_length(header)
-    asked = decode(await body.read(request), length)
-    asked.check_outputs([LABEL, CONFIDENCE, PROBABILITIES, ERROR])
-    return asked
+    inference = decode(await body.read(request), length)
+    inference.check_outputs([LABEL, CONFIDENCE, PROBABILITIES, ERROR])
+    return inference
 
 
-def _input(asked: InferRequest, loaded: Loaded) -> Tensor:
-    """The one input of the request, if it is one that the model takes."""
-    if len(asked.inputs) != 1:
+def _input(request: InferRequest, loaded: Loaded) -> Tensor:
+    """The one input of the request, checked against the model's metadata."""
+    if len(request.inputs) != 1:
         raise InputError(f"exactly one input is needed: {DATA_ID} or {FEATURES}")
-    tensor = asked.inputs[0]
+    tensor = request.inputs[0]
     rows = tensor.shape[0] if tensor.shape else 0
     if rows == 0:
         raise InputError("the batch has no rows")
@@ -105,29 +110,36 @@ def _input(asked: InferRequest, loaded: Loaded) -> Tensor:
     return tensor
 
 
-def _given(tensor: Tensor, loaded: Loaded) -> Rows:
-    # A double beyond the range of float32 becomes infinite, and its row fails as one with a missing value.
+def _feature_rows(tensor: Tensor, loaded: Loaded) -> FeatureRows:
+    # A float64 beyond the range of float32 becomes infinite, which counts as missing.
     with np.errstate(over="ignore"):
         values = np.asarray(tensor.data).astype(np.float32)
-    return Rows.of(values.reshape(-1, len(loaded.manifest.features)))
+    return FeatureRows.of(values.reshape(-1, len(loaded.manifest.features)))
 
 
-def _answer(asked: InferRequest, loaded: Loaded, rows: Rows, prediction: Prediction) -> Encoded:
+def _encode(
+    request: InferRequest, loaded: Loaded, rows: FeatureRows, prediction: BatchPrediction
+) -> Encoded:
     outputs = [
         Tensor.of_texts(LABEL, prediction.labels),
         Tensor.of_floats(CONFIDENCE, prediction.confidences),
         Tensor.of_floats(PROBABILITIES, prediction.probabilities),
     ]
-    if rows.has_failures:
-        outputs.append(Tensor.of_texts(ERROR, rows.failures))
-        if not asked.wants_output(ERROR):
-            # A client that chose its outputs without knowing of failures must not take them for predictions.
-            asked = replace(asked, outputs=[*asked.outputs, RequestedOutput(ERROR)])
+    if rows.has_errors:
+        outputs.append(
+            Tensor.of_texts(ERROR, ["" if error is None else error.value for error in rows.errors])
+        )
+        if not request.wants_output(ERROR):
+            # A client that chose its outputs without `error` must not take failed rows for
+            # predictions.
+            request = replace(request, outputs=[*request.outputs, RequestedOutput(ERROR)])
     manifest = loaded.manifest
     parameters: dict[str, str | int | float | bool] = {"run_id": manifest.run_id}
     if prediction.traceparent is not None:
         parameters["traceparent"] = prediction.traceparent
-    return encode_for(asked, InferResponse(manifest.name, manifest.version, asked.id, parameters, outputs))
+    return encode_for(
+        request, InferResponse(manifest.name, manifest.version, request.id, parameters, outputs)
+    )
 
 
 def _respond(encoded: Encoded, timing: str) -> Response:
@@ -139,8 +151,8 @@ def _respond(encoded: Encoded, timing: str) -> Response:
     return response
 
 
-def _server_timing(features_ms: float | None, prediction: Prediction) -> str:
-    """Where the time went, for browsers' tools and for the gateway: milliseconds with fractions (W3C Server Timing)."""
+def _server_timing(features_ms: float | None, prediction: BatchPrediction) -> str:
+    """The time of each stage in milliseconds, for gateway and browsers (W3C Server Timing)."""
     parts = [] if features_ms is None else [f"features;dur={features_ms:.3f}"]
     if prediction.timing is not None:
         queue, compute = prediction.timing

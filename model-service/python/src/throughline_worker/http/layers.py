@@ -1,6 +1,6 @@
-"""The layers around the routes, as plain ASGI: probes, context and failures, faults, admission.
+"""The layers around the routes, as plain ASGI: probes, trace context, errors, faults, admission.
 
-The auto-instrumentation puts its own layer, which makes the SERVER span, between [`Front`] and [`Edge`].
+The auto-instrumentation puts its layer, which starts the SERVER span, between `Front` and `Edge`.
 """
 
 from __future__ import annotations
@@ -19,25 +19,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from throughline_worker import telemetry
 from throughline_worker.deadline import Deadline
-from throughline_worker.errors import DeadlinePassed, InjectedFault, Internal, Overloaded, Unavailable, WorkerError
+from throughline_worker.errors import (
+    DeadlinePassed,
+    InjectedFault,
+    Internal,
+    Overloaded,
+    Unavailable,
+    WorkerError,
+)
 from throughline_worker.http import faults
 from throughline_worker.http.answers import error_response
 from throughline_worker.http.health import Health
 
 DEADLINE = "throughline.deadline"
-# Closes the connection of a request without an answer; the server puts it into the scope.
+# Closes the connection of a request without an answer; `http.connection` puts it into the scope.
 ABORT = "throughline.abort"
 
 
 class Front:
-    """Outermost: answers probes, which are many, outside of tracing and limits; nothing that is raised passes it."""
+    """The outermost layer.
+
+    It answers probes, outside of tracing and limits, and lets no exception pass.
+    """
 
     def __init__(self, app: ASGIApp, health: Health) -> None:
         self._app = app
         self._health = health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -49,43 +59,44 @@ class Front:
         answered = _Answered(send)
         try:
             await self._app(scope, receive, answered)
-        except Exception as error:  # noqa: BLE001 # of the instrumentation, since `Edge` lets nothing through
+        except Exception as error:  # noqa: BLE001 # from the instrumentation, because `Edge` lets none pass
             telemetry.fail(trace.get_current_span(), error, "internal")
             if not answered.started:
                 await error_response(Internal())(scope, receive, send)
 
 
 class Edge:
-    """Inside the SERVER span: turns errors into answers, tells the trace of them, and suffers the faults on purpose."""
+    """The layer inside the SERVER span: answers and records errors, and injects faults."""
 
     def __init__(self, app: ASGIApp, allow_faults: bool) -> None:
         self._app = app
         self._allow_faults = allow_faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         with _callers_context(scope):
             answered = _Answered(send, _traceresponse())
             try:
-                if not await self._suffer(scope):
+                if not await self._inject_fault(scope):
                     await self._app(scope, receive, answered)
             except asyncio.CancelledError:
-                # The drain is over. Passed on, it would be one more error in the log, and no answer.
+                # The drain timeout has passed. Raised further, this would be logged as an error and
+                # not answered.
                 await self._fail(Unavailable("draining"), scope, receive, answered)
             except ClientDisconnect:
                 trace.get_current_span().set_attribute(telemetry.ERROR_TYPE, "cancelled")
             except WorkerError as error:
                 await self._fail(error, scope, receive, answered)
-            except Exception as error:  # noqa: BLE001 # a mistake of ours is an answer, too
+            except Exception as error:  # noqa: BLE001 # a bug is answered, too
                 internal = Internal()
                 internal.__cause__ = error
                 await self._fail(internal, scope, receive, answered)
 
-    async def _suffer(self, scope: Scope) -> bool:
-        """Suffers what the request asks for, and returns whether that was the end of it."""
+    async def _inject_fault(self, scope: Scope) -> bool:
+        """Injects the fault that the request asks for; returns whether the request ends here."""
         fault = faults.current() if self._allow_faults else None
         if fault is None:
             return False
@@ -96,15 +107,21 @@ class Edge:
         if fault.kind == "error":
             raise injected
         scope[ABORT]()
-        # The server hears of it in the next turn of the loop, and then expects no answer.
+        # In the next turn of the loop the server notices that the connection is closed, and expects
+        # no answer.
         await anyio.lowlevel.checkpoint()
         telemetry.fail(trace.get_current_span(), injected, injected.error_type)
         return True
 
-    async def _fail(self, error: WorkerError, scope: Scope, receive: Receive, answered: _Answered) -> None:
+    async def _fail(
+        self, error: WorkerError, scope: Scope, receive: Receive, answered: _Answered
+    ) -> None:
         if error.status >= 500:
-            # After the head has gone: the instrumentation sets `error.type` to the status then, and we know more.
-            answered.after_head = lambda: telemetry.fail(trace.get_current_span(), error, error.error_type)
+            # After the head was sent, because the instrumentation then sets `error.type` to the
+            # less specific status.
+            answered.after_head = lambda: telemetry.fail(
+                trace.get_current_span(), error, error.error_type
+            )
         if answered.started:
             answered.after_head()
             return
@@ -120,7 +137,7 @@ class Limits:
         self._timeout = timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Handles one request."""
         if self._free <= 0:
             raise Overloaded
         self._free -= 1
@@ -135,7 +152,7 @@ class Limits:
 
 
 class _Answered:
-    """Passes messages on, adds headers to the head, and knows whether it has gone."""
+    """Passes messages on, adds headers to the head, and knows whether the head was sent."""
 
     def __init__(self, send: Send, headers: MutableMapping[str, str] | None = None) -> None:
         self._send = send
@@ -144,7 +161,7 @@ class _Answered:
         self.after_head: Callable[[], Any] = lambda: None
 
     async def __call__(self, message: Message) -> None:
-        """One message of the answer."""
+        """Sends one message of the answer."""
         if message["type"] != "http.response.start":
             await self._send(message)
             return
@@ -155,7 +172,11 @@ class _Answered:
 
 
 def _as_utf8(value: bytes) -> bytes:
-    """Header values are any bytes; the instrumentation stumbles over some that are not UTF-8 (seen with 0.66b1)."""
+    """A header value in UTF-8. The instrumentation raises on other bytes, which HTTP allows.
+
+    https://github.com/open-telemetry/opentelemetry-python-contrib/issues/1478, seen with 0.66b1
+    again.
+    """
     if value.isascii():
         return value
     try:
@@ -167,7 +188,7 @@ def _as_utf8(value: bytes) -> bytes:
 
 @contextmanager
 def _callers_context(scope: Scope) -> Iterator[None]:
-    """Without instrumentation the client's trace context and baggage still reach the log records and the faults."""
+    """Attaches the client's trace context and baggage if no instrumentation has done so."""
     if trace.get_current_span().get_span_context().is_valid:
         yield
         return
@@ -179,6 +200,8 @@ def _callers_context(scope: Scope) -> Iterator[None]:
 
 
 def _traceresponse() -> dict[str, str]:
-    """The ids of the SERVER span, so that a caller can ask for the trace (W3C Trace Context level 2)."""
+    """The ids of the SERVER span, for the caller (W3C Trace Context level 2)."""
     ids = trace.get_current_span().get_span_context()
-    return {} if not ids.is_valid or ids.is_remote else {"traceresponse": telemetry.traceparent(ids)}
+    return (
+        {} if not ids.is_valid or ids.is_remote else {"traceresponse": telemetry.traceparent(ids)}
+    )

@@ -1,18 +1,18 @@
-"""The model that a request is about."""
+"""The model in the path of a request."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 
-from throughline_worker.repository import Catalog, Loaded
+from throughline_worker.repository import Loaded, ModelRepository
 
 
-def find(catalog: Catalog, request: Request) -> Loaded:
-    """The model and version of the address; without a version the highest one."""
-    return catalog.find(model_name(request), request.path_params.get("model_version"))
+def find(repository: ModelRepository, request: Request) -> Loaded:
+    """The version in the path, or without one the highest."""
+    return repository.find(model_name(request), request.path_params.get("model_version"))
 
 
 def model_name(request: Request) -> str:
-    """The name in the address."""
+    """The name in the path."""
     name: str = request.path_params["model_name"]
     return name

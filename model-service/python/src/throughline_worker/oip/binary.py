@@ -1,4 +1,4 @@
-"""Tensor data as raw bytes: little-endian, row-major, no padding; BYTES as length (u32) and bytes per element."""
+"""Tensor data as raw bytes: little-endian, row-major; BYTES as length (u32) and bytes."""
 
 from __future__ import annotations
 

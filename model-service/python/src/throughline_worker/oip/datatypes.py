@@ -1,4 +1,4 @@
-"""The datatypes of the protocol and how wide their elements are."""
+"""The datatypes of the protocol and the sizes of their elements."""
 
 from __future__ import annotations
 
@@ -28,19 +28,26 @@ class Datatype(str, Enum):
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """The little-endian numpy type; BF16, which numpy lacks, is carried as its 16 bits. Not for BYTES."""
+        """The little-endian numpy type; BF16, which numpy lacks, is carried as its 16 bits.
+
+        Not for BYTES.
+        """
         return np.dtype(_DTYPES[self])
 
     @property
     def is_integer(self) -> bool:
-        """Whether JSON has whole numbers for it."""
+        """Whether the elements are whole numbers."""
         return self.value.startswith(("INT", "UINT"))
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Least and largest value; for whole numbers only."""
+        """The smallest and the largest value, of integers only."""
         bits = 8 * self.dtype.itemsize
-        return (0, 2**bits - 1) if self.value.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        return (
+            (0, 2**bits - 1)
+            if self.value.startswith("U")
+            else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
 
     @property
     def has_json_form(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from throughline_worker.errors import DecodeError
 from throughline_worker.oip.tensor import Tensor
 
-# Tells how many bytes of a body are JSON; the tensors follow.
+# The number of bytes of a body that are JSON; the tensors follow.
 HEADER_LENGTH = "inference-header-content-length"
 
 Parameter = str | int | float | bool
@@ -17,7 +17,7 @@ Parameters = dict[str, Parameter]
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output that the client asks for by name."""
+    """A requested output."""
 
     name: str
     parameters: Parameters = field(default_factory=dict)
@@ -50,11 +50,11 @@ class InferRequest:
                 raise DecodeError(f"the model has no output `{output.name}`")
 
     def wants_output(self, name: str) -> bool:
-        """Whether the answer should hold this output."""
+        """Whether the answer should have this output."""
         return not self.outputs or any(output.name == name for output in self.outputs)
 
     def wants_binary(self, name: str) -> bool:
-        """`binary_data` of the output decides, else `binary_data_output` of the request, else it is JSON."""
+        """`binary_data` of the output, else `binary_data_output` of the request, else false."""
         asked = next((output.parameters for output in self.outputs if output.name == name), {})
         chosen = asked.get("binary_data", self.parameters.get("binary_data_output"))
         return chosen is True

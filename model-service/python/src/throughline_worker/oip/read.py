@@ -1,4 +1,4 @@
-"""From bytes to requests. Whatever the bytes are, the outcome is a request or a `DecodeError`."""
+"""From bytes to requests. Any bytes give a request or a `DecodeError`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ _LENGTH = re.compile(r"\s*(\d{1,20})\s*", re.ASCII)
 
 
 def decode(body: bytes, header_length: int | None) -> InferRequest:
-    """Reads a request body, after decompression; `header_length` bytes of it are JSON, the rest tensors in order."""
+    """Reads a decompressed request body: `header_length` bytes of JSON, then tensors in order."""
     if header_length == 0:
         raise DecodeError("a raw binary request needs a model with exactly one input")
     length = len(body) if header_length is None else header_length
     if length > len(body):
-        raise DecodeError(f"Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes")
+        raise DecodeError(
+            f"Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes"
+        )
     message = _Fields(_parse(body[:length]), "the message")
     return InferRequest(
         inputs=_inputs(message, _Tail(memoryview(body)[length:])),
@@ -32,7 +34,7 @@ def decode(body: bytes, header_length: int | None) -> InferRequest:
 
 
 def parse_header_length(value: str) -> int:
-    """Reads the header that tells the length of the JSON: decimal digits only."""
+    """Reads the header for the length of the JSON: decimal digits only."""
     match = _LENGTH.fullmatch(value)
     number = int(match[1]) if match else -1
     if not 0 <= number < 2**64:
@@ -50,7 +52,7 @@ def _parse(head: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise _malformed(f"{error.msg} at line {error.lineno} column {error.colno}") from error
     except ValueError as error:
-        # A number of thousands of digits.
+        # A number with thousands of digits.
         raise _malformed("it holds a number that is too long") from error
 
 
@@ -76,7 +78,7 @@ class _Tail:
 
 
 class _Fields:
-    """The members of a JSON object; unknown ones are tolerated, since the kserve client sends some of its own."""
+    """The members of a JSON object. Unknown ones are ignored: the kserve client sends some."""
 
     def __init__(self, value: Any, what: str) -> None:
         if not isinstance(value, dict):
@@ -105,7 +107,10 @@ class _Fields:
     def shape(self) -> tuple[int, ...]:
         value = self._members.get("shape")
         sizes = value if isinstance(value, list) else [None]
-        if any(isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 2**64 for size in sizes):
+        if any(
+            isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 2**64
+            for size in sizes
+        ):
             raise _malformed(f"`shape` of {self._what} is not a list of sizes")
         return tuple(sizes)
 
@@ -113,14 +118,16 @@ class _Fields:
         value = self._members.get("parameters")
         if value is None:
             return {}
-        scalar = isinstance(value, dict) and all(isinstance(item, (str, int, float)) for item in value.values())
+        scalar = isinstance(value, dict) and all(
+            isinstance(item, (str, int, float)) for item in value.values()
+        )
         if not scalar:
             raise _malformed(f"`parameters` of {self._what} are not strings, numbers and booleans")
         return dict(value)
 
 
 def _is_text(value: str) -> bool:
-    """JSON can say half of a surrogate pair, which no answer could repeat."""
+    """Whether UTF-8 can encode it; half of a surrogate pair is valid in JSON only."""
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 

@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from throughline_worker.errors import DecodeError
 from throughline_worker.oip.datatypes import Datatype
 
-# More dimensions than any model has; a limit keeps the work of reading a hostile shape small.
+# More dimensions than any model has; the limit bounds the work for a hostile shape.
 MAX_DIMENSIONS = 16
-# What a 64-bit machine can address; Python's own numbers never overflow.
+# What a 64-bit machine can address, because Python's integers do not overflow.
 MAX_ELEMENTS = 2**63
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A named tensor. What is decoded has been checked: the product of `shape` is the number of elements."""
+    """A named tensor.
+
+    What is decoded has been checked: the product of `shape` is the number of elements.
+    """
 
     name: str
     datatype: Datatype
@@ -31,14 +34,16 @@ class Tensor:
 
     @classmethod
     def of_texts(cls, name: str, texts: Iterable[str]) -> Tensor:
-        """BYTES of shape [n]."""
+        """A tensor of BYTES of shape [n]."""
         data = [text.encode() for text in texts]
         return cls(name, Datatype.BYTES, (len(data),), data)
 
     @classmethod
     def of_floats(cls, name: str, array: NDArray[np.float32]) -> Tensor:
-        """FP32 with the shape of the array."""
-        return cls(name, Datatype.FP32, array.shape, np.ascontiguousarray(array, dtype="<f4").reshape(-1))
+        """A tensor of FP32 with the shape of the array."""
+        return cls(
+            name, Datatype.FP32, array.shape, np.ascontiguousarray(array, dtype="<f4").reshape(-1)
+        )
 
     def texts(self) -> list[str]:
         """The elements of BYTES as text; an error if one is not UTF-8."""
@@ -52,7 +57,7 @@ class Tensor:
 
 
 def element_count(name: str, shape: tuple[int, ...]) -> int:
-    """The product of a shape, which is only a claim."""
+    """The product of a shape; raises `DecodeError` if it is too large."""
     count = prod(shape) if len(shape) <= MAX_DIMENSIONS else MAX_ELEMENTS
     if count >= MAX_ELEMENTS:
         raise DecodeError(f"the shape of tensor `{name}` is too large")
@@ -60,10 +65,10 @@ def element_count(name: str, shape: tuple[int, ...]) -> int:
 
 
 def not_an_element(name: str, index: int, datatype: Datatype) -> DecodeError:
-    """For an element that is not of its tensor's type."""
+    """The error for an element of another type."""
     return DecodeError(f"element {index} of tensor `{name}` is not a {datatype.value}")
 
 
 def wrong_count(name: str, expected: int, found: int) -> DecodeError:
-    """For data that do not have the shape."""
+    """The error for data that do not have the shape."""
     return DecodeError(f"tensor `{name}` should have {expected} elements and has {found}")

@@ -28,17 +28,17 @@ def read(name: str, shape: tuple[int, ...], datatype: Datatype, data: Any) -> Te
 
 
 def write(tensor: Tensor) -> list[Any]:
-    """The data as a flat list; floats with as few digits as their own width needs."""
+    """The data as a flat list; floats with as few digits as their width needs."""
     if isinstance(tensor.data, list):
         return [item.decode() for item in tensor.data]
     if tensor.datatype is Datatype.FP32:
-        # A float32 widened to Python's float would show digits that it never had.
+        # Converted to Python's float, a float32 would get more digits.
         return [float(str(value)) for value in tensor.data]
     return list(tensor.data.tolist())
 
 
 def _flat(name: str, shape: tuple[int, ...], data: Any) -> list[Any]:
-    """Whether the list is nested is decided by its first element. The shape bounds the depth."""
+    """The elements as a flat list. The first one shows whether the list is nested."""
     wrong = DecodeError(f"the nested data of tensor `{name}` does not have its shape")
     if not isinstance(data, list):
         raise wrong
@@ -63,7 +63,7 @@ def _text(name: str, index: int, item: Any) -> bytes:
         if isinstance(item, str):
             return item.encode()
     except UnicodeEncodeError:
-        # Half of a surrogate pair, which JSON can say and UTF-8 cannot.
+        # Half of a surrogate pair, which is valid in JSON and not in UTF-8.
         pass
     raise not_an_element(name, index, Datatype.BYTES)
 

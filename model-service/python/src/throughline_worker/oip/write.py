@@ -1,4 +1,4 @@
-"""From responses to bytes: the outputs that the request asks for, each in the form that it asks for."""
+"""From responses to bytes: the requested outputs, each in its requested form."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from throughline_worker.oip.message import InferRequest, InferResponse
 class Encoded:
     """A body that is ready to send."""
 
-    # JSON, and the binary tensors after it.
+    # JSON, followed by the binary tensors.
     body: bytes
-    # Value of the header that tells the length of the JSON; `None` when there is nothing after it.
+    # Value of the header for the length of the JSON; `None` when no tensor follows it.
     header_length: int | None
 
     @property
@@ -26,25 +26,34 @@ class Encoded:
 
 
 def encode_for(request: InferRequest, response: InferResponse) -> Encoded:
-    """Writes a response in the answer to a request."""
+    """Writes a response in the forms that the request asks for."""
     outputs: list[dict[str, Any]] = []
     tail: list[bytes] = []
     for tensor in response.outputs:
         if not request.wants_output(tensor.name):
             continue
-        output: dict[str, Any] = {"name": tensor.name, "shape": tensor.shape, "datatype": tensor.datatype.value}
+        output: dict[str, Any] = {
+            "name": tensor.name,
+            "shape": tensor.shape,
+            "datatype": tensor.datatype.value,
+        }
         if request.wants_binary(tensor.name):
             tail.append(binary.write(tensor))
             output["parameters"] = {"binary_data_size": len(tail[-1])}
         else:
             output["data"] = values.write(tensor)
         outputs.append(output)
-    head = json.dumps(_message(response, outputs), ensure_ascii=False, separators=(",", ":")).encode()
+    head = json.dumps(
+        _message(response, outputs), ensure_ascii=False, separators=(",", ":")
+    ).encode()
     return Encoded(b"".join([head, *tail]), len(head) if tail else None)
 
 
 def _message(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    message: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
+    message: dict[str, Any] = {
+        "model_name": response.model_name,
+        "model_version": response.model_version,
+    }
     if response.id is not None:
         message["id"] = response.id
     if response.parameters:

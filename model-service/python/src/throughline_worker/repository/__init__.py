@@ -1,10 +1,11 @@
-"""The model repository: `<root>/<name>/<version>/{manifest.json, model.skops}` on a file system, beside Rust's models.
+"""The model repository: `<root>/<name>/<version>/{manifest.json, model.skops}`.
 
-A version is written whole or not at all and is never changed afterwards, so that readers need no lock. Version numbers
-are unique over both languages; a version that holds only the other language's file is not ours, and no fault.
+A version is written whole or not at all and never changes afterwards, so readers need no lock.
+Version numbers are unique over both languages. A version with only the file of the Rust service is
+skipped.
 """
 
-from throughline_worker.repository.catalog import Catalog, Entry
+from throughline_worker.repository.index import ModelRepository, ModelVersions
 from throughline_worker.repository.load import Loaded, Model
 from throughline_worker.repository.manifest import (
     Check,
@@ -20,10 +21,8 @@ from throughline_worker.repository.manifest import (
 from throughline_worker.repository.write import write_version
 
 __all__ = [
-    "Catalog",
     "Check",
     "Dataset",
-    "Entry",
     "FeatureProfile",
     "Loaded",
     "Lookup",
@@ -31,6 +30,8 @@ __all__ = [
     "ManifestError",
     "Metrics",
     "Model",
+    "ModelRepository",
+    "ModelVersions",
     "Normalisation",
     "ReferenceProfile",
     "write_version",

@@ -20,20 +20,20 @@ from throughline_worker.repository.manifest import Manifest, ManifestError
 MANIFEST = "manifest.json"
 MODEL = "model.skops"
 
-# skops loads what it knows to be harmless. This one class on top of it is code of scikit-learn that takes its arrays as
-# they are; the hash in the manifest tells that they are those of the training.
+# Besides the classes that skops trusts. This one does not check its arrays; the hash in the
+# manifest shows that they are those of the training.
 TRUSTED = ["sklearn.tree._tree.Tree"]
 
-# Of a probability, between two versions of scikit-learn or two processors.
+# The largest difference of a probability between two versions of scikit-learn or two processors.
 CHECK_TOLERANCE = 1e-5
 
 
 class LoadError(Exception):
-    """A version that cannot be served; the text is the reason."""
+    """Why a version cannot be served."""
 
 
 class Model(Protocol):
-    """What is used of a scikit-learn classifier."""
+    """The part of a scikit-learn classifier that the worker uses."""
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -45,15 +45,18 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A good version."""
+    """A version that is served."""
 
     manifest: Manifest
     model: Model
 
     def normalised(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw rows [n, width] as the model takes them."""
+        """Raw rows [n, width], normalised for the model."""
         normalisation = self.manifest.normalisation
-        mean, std = np.array(normalisation.mean, np.float32), np.array(normalisation.std, np.float32)
+        mean, std = (
+            np.array(normalisation.mean, np.float32),
+            np.array(normalisation.std, np.float32),
+        )
         scaled: NDArray[np.float32] = (rows - mean) / std
         return scaled
 
@@ -63,13 +66,14 @@ class Loaded:
 
 
 def load(name: str, version: int, place: Path) -> Loaded:
-    """Reads the version in the folder `place`; the manifest must be that of this folder and of these weights."""
+    """Reads the version in `place`; manifest and weights must be those of this folder."""
     try:
         manifest = Manifest.parse(_bytes(place, MANIFEST))
     except ManifestError as error:
         raise LoadError(str(error)) from error
     if (manifest.name, manifest.version) != (name, str(version)):
-        raise LoadError(f"the manifest says {manifest.name} version {manifest.version}, which is not its place")
+        found = f"{manifest.name} version {manifest.version}"
+        raise LoadError(f"the manifest is of {found}, which belongs in another folder")
     weights = _bytes(place, MODEL)
     if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
         raise LoadError(f"{MODEL} is not the file that the manifest was written for")
@@ -89,32 +93,40 @@ def _model(weights: bytes, manifest: Manifest) -> Model:
     model: Model = _attempt(lambda: _unpacked(weights))
     width, classes = getattr(model, "n_features_in_", None), getattr(model, "classes_", ())
     if width != len(manifest.features) or len(classes) != len(manifest.classes):
-        raise LoadError("the model cannot be built: its inputs and classes are not those of the manifest")
+        raise LoadError(
+            "the model cannot be built: its inputs and classes are not those of the manifest"
+        )
     return model
 
 
 def _unpacked(weights: bytes) -> Any:
     with warnings.catch_warnings():
-        # Of a model that another scikit-learn wrote. Whether it still computes the same is tried, below.
+        # Raised for a model of another version of scikit-learn, which `_try_out` checks.
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         return skops.io.loads(weights, trusted=TRUSTED)
 
 
 def _try_out(loaded: Loaded) -> None:
-    """The model must say what it said when it was made; and the first request need not pay for what is done once."""
+    """Checks that the model computes what it did after its training; this also warms it up."""
     manifest = loaded.manifest
     if manifest.check is None:
-        _attempt(lambda: loaded.probabilities(loaded.normalised(np.zeros((1, len(manifest.features)), np.float32))))
+        _attempt(
+            lambda: loaded.probabilities(
+                loaded.normalised(np.zeros((1, len(manifest.features)), np.float32))
+            )
+        )
         return
     rows = np.array(manifest.check.features, np.float32)
     found = _attempt(lambda: loaded.probabilities(loaded.normalised(rows)))
     if not np.allclose(found, manifest.check.probabilities, rtol=0.0, atol=CHECK_TOLERANCE):
         made, here = manifest.framework_version, sklearn.__version__
-        raise LoadError(f"made by scikit-learn {made}, it computes something else in scikit-learn {here}")
+        raise LoadError(
+            f"made by scikit-learn {made}, it computes something else in scikit-learn {here}"
+        )
 
 
 def _attempt(work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except Exception as error:  # skops and the classes that it builds raise whatever they like
+    except Exception as error:  # skops and the classes that it builds may raise anything
         raise LoadError(f"the model cannot be built: {error}") from error

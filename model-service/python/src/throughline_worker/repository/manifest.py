@@ -1,4 +1,4 @@
-"""What a version says about itself: `manifest.json`, field by field as the Rust model service writes it."""
+"""The manifest of a version, with the fields that the Rust model service writes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class ManifestError(ValueError):
-    """A manifest that is no manifest, or contradicts itself."""
+    """A file that is no manifest, or a manifest that contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """`(x - mean) / std` per feature; `std` is never 0. Trees take raw values and have means of 0 and stds of 1."""
+    """`(x - mean) / std` per feature; `std` is never 0.
+
+    Trees take raw values and have means of 0 and stds of 1.
+    """
 
     mean: list[float]
     std: list[float]
@@ -41,7 +44,7 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Metrics:
-    """How good the model is, on which rows. Accuracies and the baseline are shares of rows."""
+    """How good the model is. Accuracies and the baseline are shares of rows."""
 
     training_accuracy: float
     validation_accuracy: float
@@ -52,7 +55,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class FeatureProfile:
-    """The distribution of one feature: nine inner edges of ten open-ended bins; a value on an edge belongs above."""
+    """The distribution of one feature in ten bins; a value on an edge belongs to the bin above."""
 
     name: str
     decile_edges: list[float]
@@ -66,7 +69,7 @@ class FeatureProfile:
 
 @dataclass(frozen=True)
 class ReferenceProfile:
-    """Features over the training part, predictions over the held-out part."""
+    """Features over the training part, predictions over the validation part."""
 
     features: list[FeatureProfile]
     class_shares: list[float]
@@ -75,7 +78,7 @@ class ReferenceProfile:
 
 @dataclass(frozen=True)
 class Check:
-    """Some raw rows and the probabilities that the model gave for them when it was made."""
+    """Some raw rows and the probabilities that the model computed for them after its training."""
 
     features: list[list[float]]
     probabilities: list[list[float]]
@@ -83,7 +86,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Enough to serve a version, to trace it back to its training run, and to notice drift."""
+    """Enough to serve a version, to find its training run, and to notice drift."""
 
     name: str
     # Decimal number as text; also the name of the version's folder.
@@ -103,13 +106,16 @@ class Manifest:
     metrics: Metrics
     reference: ReferenceProfile
     framework: str = "scikit-learn"
-    # Of scikit-learn, which does not promise that another version of it computes the same; `check` shows it.
+    # The version of scikit-learn. Another one may compute something else, which `check` detects.
     framework_version: str | None = None
     check: Check | None = None
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
-        """Reads and checks a manifest. Unknown fields are ignored, so that later versions may say more."""
+        """Reads and checks a manifest.
+
+        Unknown fields are ignored, so later releases may add some.
+        """
         try:
             manifest: Manifest = _read(cls, json.loads(text), "manifest")
         except (ValueError, RecursionError) as error:
@@ -118,11 +124,11 @@ class Manifest:
         return manifest
 
     def to_json(self) -> bytes:
-        """The text of the file."""
+        """The content of the file."""
         return json.dumps(asdict(self), indent=2, allow_nan=False).encode()
 
     def validate(self) -> None:
-        """Raises unless the parts fit each other."""
+        """Raises `ManifestError` if parts of the manifest contradict each other."""
         width = len(self.features)
         lengths = {
             "normalisation.mean": len(self.normalisation.mean),
@@ -146,7 +152,7 @@ def _contradiction(text: str) -> ManifestError:
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:
-    """A JSON value as the dataclass, list or plain type that the field is annotated with."""
+    """Converts a JSON value to the dataclass, list or plain type of the field."""
     if is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
             raise ValueError(f"{place} is not an object")
@@ -171,7 +177,9 @@ def _members(kind: type[Any], value: dict[str, Any], place: str) -> dict[str, An
     members = {}
     for field in fields(kind):
         if field.name in value:
-            members[field.name] = _read(hints[field.name], value[field.name], f"{place}.{field.name}")
+            members[field.name] = _read(
+                hints[field.name], value[field.name], f"{place}.{field.name}"
+            )
         elif type(None) in get_args(hints[field.name]):
             members[field.name] = None
         elif field.name != "framework":

@@ -1,4 +1,4 @@
-"""Writing a version: all of it, durably, under the next number, whoever else writes at the same time."""
+"""Writing a version: whole, durable, and under a number of its own even with concurrent writers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from pathlib import Path
 from throughline_worker.repository.load import MANIFEST, MODEL
 from throughline_worker.repository.manifest import Manifest
 
-# Other writers can take the number that was meant for this version; so often in a row they do not.
+# Attempts to take the next number, which another writer may take first; a hundred times in a row is
+# a fault.
 ATTEMPTS = 100
 
 
 def write_version(root: Path, manifest: Manifest, weights: bytes) -> Manifest:
-    """Writes the next version of `manifest.name` and returns the manifest as written, with version and hash.
+    """Writes the next version of `manifest.name`; returns the manifest with version and hash.
 
-    The files are made in a hidden folder beside the versions, flushed to the disk and then renamed: no reader ever sees
-    a part, and of two writers with the same number the second takes the next one. Raises `OSError`, and leaves nothing.
+    The files are written to a hidden folder beside the versions, flushed to the disk and then
+    renamed. So no reader sees a part of a version, and of two writers with the same number the
+    second takes the next one. Raises `OSError`, and leaves no part behind.
     """
     if not is_name(manifest.name):
         raise ValueError(f"`{manifest.name}` cannot be the name of a model")
@@ -31,9 +33,12 @@ def write_version(root: Path, manifest: Manifest, weights: bytes) -> Manifest:
     temporary.mkdir()
     try:
         _write_synced(temporary / MODEL, weights)
-        return _rename(folder, temporary, replace(manifest, weights_sha256=hashlib.sha256(weights).hexdigest()))
+        return _rename(
+            folder, temporary, replace(manifest, weights_sha256=hashlib.sha256(weights).hexdigest())
+        )
     finally:
-        # After the rename there is nothing here; after a failure, leftovers are hidden and harmless.
+        # After the rename the folder does not exist. After a failure, what remains is hidden and
+        # harmless.
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -49,7 +54,7 @@ def version_number(name: str) -> int | None:
 
 
 def is_name(name: str) -> bool:
-    """Names become folders and parts of addresses: letters, digits, `_`, `-` and `.`, the last not first."""
+    """Letters, digits, `_`, `-` and, except in the first place, `.`, for folders and URLs."""
     return re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}", name) is not None
 
 
@@ -77,7 +82,10 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Makes the names in a folder durable; where folders cannot be opened (Windows) the file system does it itself."""
+    """Makes the names in a folder durable.
+
+    Windows cannot open a folder as a file; NTFS journals names itself.
+    """
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -1,1 +1,1 @@
-"""Training of `wine_quality`: from the CSV file to a whole version in the model repository, as one trace."""
+"""Training of `wine_quality`: from the CSV file to a new version, as one trace."""

@@ -2,10 +2,10 @@
 
 import sys
 
-from throughline_worker import compute
+from throughline_worker import thread_pools
 
-# Before anything imports numpy, as in the service.
-compute.limit_threads()
+# Before the first import of numpy, as in the service.
+thread_pools.limit_threads()
 
 import argparse  # noqa: E402
 import logging  # noqa: E402
@@ -13,7 +13,7 @@ from pathlib import Path  # noqa: E402
 
 from throughline_worker import logs  # noqa: E402
 from throughline_worker.leave import leave  # noqa: E402
-from throughline_worker.repository import Catalog, Entry  # noqa: E402
+from throughline_worker.repository import ModelRepository, ModelVersions  # noqa: E402
 from throughline_worker.train.run import TrainError, TrainOptions, train  # noqa: E402
 
 _log = logging.getLogger("throughline_worker.train")
@@ -31,36 +31,49 @@ def main() -> int:
         source_commit=arguments.source_commit,
     )
     if arguments.if_missing and _is_served(options):
-        text = f"model {options.model} is there already"
-        logs.event(_log, logging.INFO, "ml.training.skipped", text, {"ml.model_name": options.model})
+        text = f"model {options.model} has a version already"
+        logs.event(
+            _log, logging.INFO, "ml.training.skipped", text, {"ml.model_name": options.model}
+        )
         return 0
     try:
         train(options)
     except TrainError:
-        # The span `train …` has told of it.
+        # `train` has recorded it on its span and in the log.
         return 1
     return 0
 
 
 def _is_served(options: TrainOptions) -> bool:
-    """Whether there is a version that can be served; one that broke, by an upgrade for example, is missing."""
-    catalog = Catalog(options.model_repository)
+    """Whether a version is ready. One that an upgrade made unavailable counts as missing."""
+    repository = ModelRepository(options.model_repository)
     try:
-        catalog.refresh()
+        repository.refresh()
     except OSError:
         return False
-    return bool(catalog.models.get(options.model, Entry()).versions)
+    return bool(repository.models.get(options.model, ModelVersions()).ready)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="throughline_worker.train", description="Trains a version of a model")
+    parser = argparse.ArgumentParser(
+        prog="throughline_worker.train", description="Trains a version of a model"
+    )
     parser.add_argument("model", choices=["wine_quality"], help="the model to train")
-    parser.add_argument("--data", type=Path, required=True, help="the CSV file to learn from")
-    parser.add_argument("--model-repository", type=Path, required=True, help="folder that holds one folder per model")
-    parser.add_argument("--seed", type=int, default=42, help="decides split and learning [default: 42]")
+    parser.add_argument("--data", type=Path, required=True, help="the CSV file of the data")
+    parser.add_argument(
+        "--model-repository",
+        type=Path,
+        required=True,
+        help="folder that holds one folder per model",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="determines the split and the learning [default: 42]"
+    )
     parser.add_argument("--source-commit", help="commit of the code, for the manifest")
     parser.add_argument(
-        "--if-missing", action="store_true", help="do nothing when there is a version that can be served"
+        "--if-missing",
+        action="store_true",
+        help="do nothing when there is a version that can be served",
     )
     return parser.parse_args()
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-# The order in which the model takes them; also the columns of the file and the names in the feature store.
+# In the order of the model's inputs. The columns of the file and the features of the feature store
+# have the same names.
 FEATURES = (
     "fixed_acidity",
     "volatile_acidity",
@@ -35,7 +36,7 @@ HIGH_FROM = 6.0
 
 
 class DataError(ValueError):
-    """A file that cannot be learnt from."""
+    """A file that is no data set."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +47,27 @@ class Examples:
     classes: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """How many they are."""
+        """The number of rows."""
         return len(self.classes)
 
-    def take(self, rows: list[int]) -> Examples:
-        """Some of them, in the order of `rows`."""
+    def take(self, rows: NDArray[np.bool_]) -> Examples:
+        """The rows that the mask selects."""
         return Examples(self.features[rows], self.classes[rows])
 
 
 @dataclass(frozen=True)
 class Data:
-    """A data set as read, with the SHA-256 of its bytes in lower-case hex."""
+    """A data set with the SHA-256 of its file in lower-case hex."""
 
     examples: Examples
     sha256: str
 
 
 def read(path: Path) -> Data:
-    """Reads the CSV file; columns are found by name, further columns are ignored. Raises `OSError` and `DataError`."""
+    """Reads the CSV file.
+
+    Columns are found by name; further columns are ignored. Raises `OSError` and `DataError`.
+    """
     content = path.read_bytes()
     return Data(_parse(content), hashlib.sha256(content).hexdigest())
 
@@ -79,7 +83,11 @@ def _parse(content: bytes) -> Examples:
         if name not in header:
             raise DataError(f"the data has no column {name}")
         places.append(header.index(name))
-    table = [_numbers(row, len(header), places, line) for line, row in enumerate(rows[1:], start=2) if row]
+    table = [
+        _numbers(row, len(header), places, line)
+        for line, row in enumerate(rows[1:], start=2)
+        if row
+    ]
     numbers = np.array(table, dtype=np.float32).reshape(len(table), len(places))
     return Examples(numbers[:, :-1].copy(), (numbers[:, -1] >= HIGH_FROM).astype(np.int64))
 

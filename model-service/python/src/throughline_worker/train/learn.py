@@ -1,4 +1,4 @@
-"""The learning: gradient-boosted trees, which tell of every stage."""
+"""The learning: gradient-boosted trees, with a callback for every stage."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from throughline_worker.train.data import Examples
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the learning depends on beside data and seed; written to the manifest as it is.
+    """What the learning depends on besides data and seed.
 
-    scikit-learn's own, which cross-validation inside the training part did not better by more than its noise; they also
-    make the smallest file.
+    scikit-learn's defaults. Cross-validation inside the training part found none that are
+    better beyond its noise, and these give the smallest file.
     """
 
     n_estimators: int = 100
@@ -43,7 +43,7 @@ class Stage:
 
 
 class Fit:
-    """A learnt model."""
+    """A trained model."""
 
     def __init__(self, model: GradientBoostingClassifier) -> None:
         self._model = model
@@ -65,12 +65,22 @@ class Fit:
         return packed.getvalue()
 
 
-def learn(examples: Examples, hyperparameters: Hyperparameters, seed: int, on_stage: Callable[[Stage], None]) -> Fit:
-    """Learns from `examples`; `on_stage` hears of every tree. Equal input gives equal trees."""
+def learn(
+    examples: Examples,
+    hyperparameters: Hyperparameters,
+    seed: int,
+    on_stage: Callable[[Stage], None],
+) -> Fit:
+    """Learns from `examples` and calls `on_stage` after every tree.
+
+    Equal input gives equal trees.
+    """
     model = GradientBoostingClassifier(**asdict(hyperparameters), random_state=seed % 2**32)
 
     def monitor(number: int, fitted: GradientBoostingClassifier, _locals: dict[str, Any]) -> bool:
-        on_stage(Stage(number + 1, hyperparameters.n_estimators, float(fitted.train_score_[number])))
+        on_stage(
+            Stage(number + 1, hyperparameters.n_estimators, float(fitted.train_score_[number]))
+        )
         return False
 
     model.fit(examples.features, examples.classes, monitor=monitor)

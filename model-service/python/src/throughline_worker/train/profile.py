@@ -1,4 +1,4 @@
-"""The reference profile: how features and predictions were distributed when the model was made."""
+"""The reference profile: the distributions of features and predictions after the training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from throughline_worker.repository import FeatureProfile, ReferenceProfile
 from throughline_worker.train.data import CLASSES, FEATURES, Examples
 
 
-def reference(training: Examples, held_out: NDArray[np.float32]) -> ReferenceProfile:
-    """Features over the training part, predictions (probabilities [n, classes]) over the held-out part."""
-    rows = max(len(held_out), 1)
-    counts = np.bincount(held_out.argmax(axis=1), minlength=len(CLASSES))
-    confidences = held_out.max(axis=1).astype(np.float64)
+def reference(training: Examples, validation: NDArray[np.float32]) -> ReferenceProfile:
+    """Features over the training part, predictions [n, classes] over the validation part."""
+    rows = max(len(validation), 1)
+    counts = np.bincount(validation.argmax(axis=1), minlength=len(CLASSES))
+    confidences = validation.max(axis=1).astype(np.float64)
     return ReferenceProfile(
-        features=[_profile(name, training.features[:, index]) for index, name in enumerate(FEATURES)],
+        features=[
+            _profile(name, training.features[:, index]) for index, name in enumerate(FEATURES)
+        ],
         class_shares=[float(count / rows) for count in counts],
         confidence_deciles=_deciles(np.sort(confidences)),
     )
@@ -36,19 +38,19 @@ def _profile(name: str, column: NDArray[np.float32]) -> FeatureProfile:
         min=float(values[0]),
         max=float(values[-1]),
         mean=mean,
-        # Of the whole, not of a sample.
+        # Of the population.
         std=math.sqrt(_sum((values - mean) ** 2) / len(values)),
         missing=0,
     )
 
 
 def _sum(values: NDArray[np.float64]) -> float:
-    """One after the other, as the Rust trainer adds, so that both profiles are equal to the last bit."""
+    """Adds in order, as the Rust trainer does, so both profiles are equal to the last bit."""
     return float(np.cumsum(values)[-1])
 
 
 def _deciles(values: NDArray[np.float64]) -> list[float]:
-    """The nine inner deciles of sorted values, with linear interpolation (Hyndman and Fan's type 7)."""
+    """The nine inner deciles of sorted values, interpolated (Hyndman and Fan's type 7)."""
     last = len(values) - 1
     edges = []
     for tenth in range(1, 10):

@@ -1,4 +1,4 @@
-"""One training run: its spans, its metrics, and the log record that dashboards of trainings read."""
+"""One training run: its spans, its metrics, and the log record for the dashboards."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ from throughline_worker.train.data import CLASSES, FEATURES, Data
 from throughline_worker.train.learn import Fit, Hyperparameters, Stage, learn
 from throughline_worker.train.split import Split, split
 
-# One row in this many is held out.
+# About one row in this many goes to the validation part.
 PARTS = 5
-# A span keeps at most 128 events (the SDK's default limit); longer trainings tell of every second stage, or third …
+# The SDK's default limit of events on a span; longer trainings record every second stage, every
+# third, and so on.
 MAX_EVENTS = 128
-# Held-out rows whose probabilities the manifest keeps.
+# Validation rows whose probabilities the manifest keeps.
 CHECK_ROWS = 5
 
 _meter = telemetry.meter()
@@ -54,7 +55,7 @@ _log = logging.getLogger("throughline_worker.train")
 
 
 class TrainError(Exception):
-    """There is no new version; `error_type` is the bounded word for `error.type`."""
+    """Why there is no new version; `error_type` is the bounded word for `error.type`."""
 
     def __init__(self, text: str, error_type: str) -> None:
         super().__init__(text)
@@ -63,7 +64,7 @@ class TrainError(Exception):
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What to train, from what, into what."""
+    """What to train, on which data, into which repository."""
 
     data: Path
     model_repository: Path
@@ -84,7 +85,7 @@ def train(options: TrainOptions) -> Manifest:
         except TrainError as error:
             telemetry.fail(span, error, error.error_type)
             raise
-        run.finished(span, manifest, time.perf_counter() - begin)
+        run.record_result(span, manifest, time.perf_counter() - begin)
         return manifest
 
 
@@ -117,9 +118,11 @@ class _Run:
             try:
                 return write_version(self.options.model_repository, manifest, fit.weights())
             except OSError as error:
-                raise TrainError(f"the version cannot be written: {error}", "write_error") from error
+                raise TrainError(
+                    f"the version cannot be written: {error}", "write_error"
+                ) from error
 
-    def finished(self, span: Span, manifest: Manifest, seconds: float) -> None:
+    def record_result(self, span: Span, manifest: Manifest, seconds: float) -> None:
         metrics = manifest.metrics
         span.set_attribute(telemetry.ML_MODEL_VERSION, manifest.version)
         span.set_attribute(telemetry.ML_TRAINING_ACCURACY, metrics.training_accuracy)
@@ -143,13 +146,17 @@ class _Run:
         try:
             loaded = data.read(self.options.data)
         except OSError as error:
-            raise TrainError(f"cannot read {self.options.data}: {error.strerror}", "data_unreadable") from error
+            raise TrainError(
+                f"cannot read {self.options.data}: {error.strerror}", "data_unreadable"
+            ) from error
         except data.DataError as error:
             raise TrainError(str(error), "data_invalid") from error
         parts = split(loaded.examples, PARTS, self.options.seed)
-        if not len(parts.held_out) or len(np.unique(parts.training.classes)) < len(CLASSES):
+        if not len(parts.validation) or len(np.unique(parts.training.classes)) < len(CLASSES):
             rows = len(loaded.examples)
-            raise TrainError(f"{rows} rows are too few to learn from and to hold some out", "data_invalid")
+            raise TrainError(
+                f"{rows} rows are too few for a training part and a validation part", "data_invalid"
+            )
         return loaded, parts
 
     def _fit(self, parts: Split, span: Span) -> Fit:
@@ -157,7 +164,10 @@ class _Run:
 
         def on_stage(stage: Stage) -> None:
             if stage.number % every == 0:
-                attributes = {telemetry.ML_TRAINING_EPOCH: stage.number, "ml.training.loss": stage.loss}
+                attributes = {
+                    telemetry.ML_TRAINING_EPOCH: stage.number,
+                    "ml.training.loss": stage.loss,
+                }
                 span.add_event("epoch_completed", attributes)
             _LOSS.set(stage.loss, self.labels)
 
@@ -166,15 +176,19 @@ class _Run:
     def _evaluate(self, fit: Fit, parts: Split) -> tuple[Metrics, ReferenceProfile]:
         metrics = Metrics(
             training_accuracy=fit.accuracy(parts.training),
-            validation_accuracy=fit.accuracy(parts.held_out),
+            validation_accuracy=fit.accuracy(parts.validation),
             majority_baseline=_majority_baseline(parts),
             training_rows=len(parts.training),
-            validation_rows=len(parts.held_out),
+            validation_rows=len(parts.validation),
         )
         _VALIDATION_ACCURACY.set(metrics.validation_accuracy, self.labels)
-        return metrics, profile.reference(parts.training, fit.probabilities(parts.held_out.features))
+        return metrics, profile.reference(
+            parts.training, fit.probabilities(parts.validation.features)
+        )
 
-    def _manifest(self, loaded: Data, metrics: Metrics, reference: ReferenceProfile, check: Check) -> Manifest:
+    def _manifest(
+        self, loaded: Data, metrics: Metrics, reference: ReferenceProfile, check: Check
+    ) -> Manifest:
         options = self.options
         return Manifest(
             name=options.model,
@@ -186,7 +200,7 @@ class _Run:
             weights_sha256="",
             features=list(FEATURES),
             lookup=Lookup(feature_view="wine_features", join_key="wine_id"),
-            # Trees compare one feature at a time: scaling would change nothing but the numbers in them.
+            # Trees compare one feature at a time, so scaling would not change their predictions.
             normalisation=Normalisation(mean=[0.0] * len(FEATURES), std=[1.0] * len(FEATURES)),
             classes=list(CLASSES),
             hyperparameters=options.hyperparameters.as_fields(),
@@ -210,11 +224,11 @@ def _stage(name: str) -> Iterator[Span]:
 
 
 def _check(fit: Fit, parts: Split) -> Check:
-    rows = parts.held_out.features[:CHECK_ROWS]
+    rows = parts.validation.features[:CHECK_ROWS]
     return Check(features=rows.tolist(), probabilities=fit.probabilities(rows).tolist())
 
 
 def _majority_baseline(parts: Split) -> float:
-    """What a model would reach on the held-out part that always answers the training part's most frequent class."""
+    """Accuracy on the validation part of always answering the most frequent class."""
     high = float(parts.training.classes.mean()) >= 0.5
-    return float((parts.held_out.classes == int(high)).mean())
+    return float((parts.validation.classes == int(high)).mean())

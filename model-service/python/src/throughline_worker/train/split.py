@@ -1,37 +1,39 @@
-"""Which examples are learnt from and which are held out: the same for the same seed as in the Rust trainer."""
+"""The split into a training part and a validation part, the same as in the Rust trainer."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
-from throughline_worker.train.chacha import shuffle
+import numpy as np
+from numpy.typing import NDArray
+
 from throughline_worker.train.data import Examples
+
+MOST = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class Split:
-    """The two sides."""
+    """The two parts."""
 
     training: Examples
-    held_out: Examples
+    validation: Examples
 
 
 def split(examples: Examples, parts: int, seed: int) -> Split:
-    """One part in `parts` of the rows is held out.
+    """About one row in `parts` goes to the validation part."""
+    validation = [is_validation(features, parts, seed) for features in examples.features]
+    chosen = np.array(validation, dtype=bool)
+    return Split(examples.take(~chosen), examples.take(chosen))
 
-    Rows with equal features go to one side together: the set holds some 240 repeated wines, and a wine that was learnt
-    says nothing when it is asked for again.
+
+def is_validation(features: NDArray[np.float32], parts: int, seed: int) -> bool:
+    """Whether the hash of seed and row falls into the lowest of `parts` equal ranges.
+
+    Equal rows get equal hashes, so none of the data set's 240 repeated wines is on both sides.
+    The Rust trainer decides in the same way, in `training/split.rs`; a file of expected rows
+    tests both.
     """
-    by_features: dict[bytes, list[int]] = {}
-    for row, features in enumerate(examples.features):
-        by_features.setdefault(features.tobytes(), []).append(row)
-    groups = list(by_features.values())
-    shuffle(groups, seed)
-    wanted = len(examples) // parts
-    training: list[int] = []
-    held_out: list[int] = []
-    for group in groups:
-        # A group too large for the rest of the held-out part goes to training, a smaller one may still fit.
-        side = held_out if len(held_out) + len(group) <= wanted else training
-        side.extend(group)
-    return Split(examples.take(training), examples.take(held_out))
+    digest = hashlib.sha256(seed.to_bytes(8, "little") + features.astype("<f4").tobytes()).digest()
+    return int.from_bytes(digest[:8], "big") < MOST // parts

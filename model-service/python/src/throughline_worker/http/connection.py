@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: uvicorn's, with limits on slow and large heads, and a drain that loses nothing."""
+"""uvicorn's HTTP/1.1 connection, with limits on slow and large heads and our drain."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from throughline_worker.error_codes import ErrorCode
 from throughline_worker.http.layers import ABORT
 
-# Most bytes of a request's head; hyper, which serves the Rust parts, allows somewhat more.
+# The most bytes of a request's head; hyper, which serves the Rust parts, allows somewhat more.
 MAX_HEAD = 64 * 1024
-# How long a drain waits for the first request of a connection: for its client it was made in time. Seconds.
+# Seconds that a drain waits for the first request of a new connection, whose client connected in
+# time.
 FIRST_REQUEST = 0.5
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection."""
+class Connection(HttpToolsProtocol):
+    """One connection, with the methods that asyncio and the parser call."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -27,12 +29,12 @@ class Protocol(HttpToolsProtocol):
         self._draining = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The client has come, and owes a head."""
+        """A client has connected and must send a head."""
         super().connection_made(transport)
         self._expect_head(float(self.timeout_keep_alive))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has left."""
+        """The client has disconnected."""
         self._cancel_timer()
         super().connection_lost(exc)
 
@@ -45,14 +47,14 @@ class Protocol(HttpToolsProtocol):
             self._refuse(431, "the head of the request is too large")
 
     def on_message_begin(self) -> None:
-        """The first byte of a request has come."""
+        """The first byte of a request has arrived."""
         super().on_message_begin()
         if not self._in_head:
             self._in_head, self._head_bytes = True, 0
             self._expect_head(float(self.timeout_keep_alive))
 
     def on_headers_complete(self) -> None:
-        """The head is whole; the request is started."""
+        """The head is complete, so the request starts."""
         self._in_head = False
         self._cancel_timer()
         self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
@@ -61,22 +63,23 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
-        """Asks the connection to end: at once when idle, after the answer when busy."""
+        """Closes the connection: at once when idle, after the answer when busy."""
         self._draining = True
-        never_asked = getattr(self, "cycle", None) is None
-        if never_asked:
-            # The request of a new connection is on its way.
+        is_new = getattr(self, "cycle", None) is None
+        if is_new:
+            # The first request may be on its way.
             self._expect_head(FIRST_REQUEST)
         else:
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP gets an answer in the form of the others."""
+        """Answers malformed HTTP in the form of the other errors."""
         self._refuse(400, msg)
 
     def _refuse(self, status: int, text: str) -> None:
-        body = json.dumps({"error": text, "code": "bad_request"}).encode()
-        head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        body = json.dumps({"error": text, "code": ErrorCode.BAD_REQUEST.value}).encode()
+        length = f"content-length: {len(body)}"
+        head = f"content-type: application/json\r\n{length}\r\nconnection: close\r\n\r\n"
         self.transport.write(b"".join([STATUS_LINE[status], head.encode(), body]))
         self.transport.close()
 

@@ -1,6 +1,8 @@
-//! The stable codes of errors. One fault has one code, in every service and in both languages.
+//! The stable codes of failed requests. One fault has one code, in every service and in both
+//! languages.
 //!
-//! The Python worker has the same words in `throughline_worker/errors.py`; the OIP conformance suite compares them.
+//! The Python worker has its part of them in `throughline_worker/error_codes.py`; a test compares
+//! the two lists.
 
 /// Declares an enum whose variants are words of a protocol.
 macro_rules! codes {
@@ -41,6 +43,8 @@ macro_rules! codes {
     };
 }
 
+pub(crate) use codes;
+
 codes! {
     /// Why a request failed as a whole.
     ErrorCode {
@@ -64,19 +68,19 @@ codes! {
         UnknownVersion = "unknown_version",
         /// The variant of the model does not exist or does not answer.
         UnknownVariant = "unknown_variant",
-        /// None of the entities exists, each for its own reason or all for this one.
+        /// None of the entities exists.
         UnknownEntity = "unknown_entity",
         /// The features of the entity are older than the feature view allows.
         OutsideMaxAge = "outside_max_age",
         /// The entity lacks features that the model needs.
         MissingFeatures = "missing_features",
-        /// No stored prediction answers, and the client wants nothing computed.
+        /// No stored prediction answers, and the client allows only stored ones.
         NotCached = "not_cached",
         /// No prediction of this text is stored, and its id is not enough to compute one.
         TextNotStored = "text_not_stored",
         /// The model gave no prediction for this row, for a reason without a code.
         PredictionFailed = "prediction_failed",
-        /// Nothing that was asked for has a prediction, for different reasons.
+        /// None of the entities has a prediction, for different reasons.
         NoneSucceeded = "none_succeeded",
         /// The model version exists and cannot be served.
         ModelNotReady = "model_not_ready",
@@ -84,7 +88,7 @@ codes! {
         NotReady = "not_ready",
         /// As many requests as allowed are in flight, or waiting for the model.
         Overloaded = "overloaded",
-        /// The time for the request has passed.
+        /// The deadline of the request has passed.
         DeadlinePassed = "deadline_passed",
         /// The feature store cannot be reached.
         FeatureStoreUnavailable = "feature_store_unavailable",
@@ -98,33 +102,11 @@ codes! {
         ModelFailed = "model_failed",
         /// The model service refused the request.
         ModelRefused = "model_refused",
-        /// The model failed.
+        /// The model failed to compute.
         ComputeError = "compute_error",
         /// A fault that a client asked for.
         FaultInjected = "fault_injected",
-        /// A bug.
+        /// A fault of the service itself, such as a bug.
         Internal = "internal",
-    }
-}
-
-codes! {
-    /// Why one row of a batch has no prediction while others may have one: the words of the output `error`.
-    RowErrorCode {
-        /// The feature store does not know the entity.
-        UnknownEntity = "unknown_entity",
-        /// Its features are older than the feature view allows.
-        OutsideMaxAge = "outside_max_age",
-        /// At least one feature is null or not a number.
-        MissingFeatures = "missing_features",
-    }
-}
-
-impl From<RowErrorCode> for ErrorCode {
-    fn from(code: RowErrorCode) -> Self {
-        match code {
-            RowErrorCode::UnknownEntity => Self::UnknownEntity,
-            RowErrorCode::OutsideMaxAge => Self::OutsideMaxAge,
-            RowErrorCode::MissingFeatures => Self::MissingFeatures,
-        }
     }
 }

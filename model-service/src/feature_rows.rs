@@ -1,0 +1,81 @@
+//! The rows of one request before the model: raw feature vectors, and the rows that have none.
+
+use protocol::RowErrorCode;
+
+/// Feature vectors of the good rows, and for every row of the request its error, if it has one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FeatureRows {
+    /// Row-major, good rows only, all finite.
+    pub(crate) values: Vec<f32>,
+    /// One entry per row of the request; `None` is a good row.
+    pub(crate) errors: Vec<Option<RowErrorCode>>,
+    /// Missing values per feature.
+    pub(crate) missing: Vec<u64>,
+}
+
+impl FeatureRows {
+    pub(crate) fn with_capacity(width: usize, rows: usize) -> Self {
+        Self {
+            values: Vec::with_capacity(width * rows),
+            errors: Vec::with_capacity(rows),
+            missing: vec![0; width],
+        }
+    }
+
+    /// The rows of a tensor \[n, width\]. The usual case, no value missing, keeps the tensor's
+    /// memory.
+    pub(crate) fn from_values(values: Vec<f32>, width: usize) -> Self {
+        let count = values.len() / width;
+        if values.iter().all(|value| value.is_finite()) {
+            return Self {
+                values,
+                errors: vec![None; count],
+                missing: vec![0; width],
+            };
+        }
+        let mut rows = Self::with_capacity(width, count);
+        for row in values.chunks_exact(width) {
+            rows.push(row.iter().copied());
+        }
+        rows
+    }
+
+    /// Adds a row; a value that is not finite counts as missing and fails the row.
+    pub(crate) fn push(&mut self, row: impl Iterator<Item = f32>) {
+        let start = self.values.len();
+        self.values.extend(row);
+        let mut complete = true;
+        for (value, missing) in self.values[start..].iter().zip(&mut self.missing) {
+            if !value.is_finite() {
+                *missing += 1;
+                complete = false;
+            }
+        }
+        if complete {
+            self.errors.push(None);
+        } else {
+            self.values.truncate(start);
+            self.errors.push(Some(RowErrorCode::MissingFeatures));
+        }
+    }
+
+    pub(crate) fn push_error(&mut self, error: RowErrorCode) {
+        self.errors.push(Some(error));
+    }
+
+    /// Rows of the request, good or not.
+    pub(crate) fn len(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// Whether the feature store knows no entity of the request.
+    pub(crate) fn is_all_unknown(&self) -> bool {
+        self.errors
+            .iter()
+            .all(|error| *error == Some(RowErrorCode::UnknownEntity))
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors.iter().any(Option::is_some)
+    }
+}

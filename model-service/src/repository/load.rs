@@ -1,0 +1,84 @@
+//! A version in memory, ready to compute.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{FRAMEWORK, MANIFEST, Manifest, WEIGHTS};
+use crate::candle::Mlp;
+use crate::model::{ComputeError, Model};
+
+/// A version that is served.
+pub struct Loaded {
+    pub manifest: Manifest,
+    pub model: Arc<dyn Model>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("{0} cannot be read")]
+    Read(&'static str, #[source] io::Error),
+    #[error("manifest.json is not a manifest")]
+    Json(#[source] serde_json::Error),
+    /// The version belongs to another service, which is no fault.
+    #[error("the version is computed by another framework")]
+    Foreign,
+    #[error("the manifest contradicts itself: {0}")]
+    Manifest(String),
+    #[error("the manifest is of {0}, which belongs in another folder")]
+    Place(String),
+    #[error("model.safetensors is not the file that the manifest was written for")]
+    Hash,
+    #[error("the model cannot be built")]
+    Model(#[source] ComputeError),
+}
+
+/// Reads the version in the folder `place`; manifest and weights must be those of this folder.
+pub(super) fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, LoadError> {
+    let manifest = read(place, MANIFEST)?;
+    // First of all, because the manifest of another framework may have any other content.
+    let framework: Framework = serde_json::from_slice(&manifest).map_err(LoadError::Json)?;
+    if framework.framework.is_some_and(|name| name != FRAMEWORK) {
+        return Err(LoadError::Foreign);
+    }
+    let manifest: Manifest = serde_json::from_slice(&manifest).map_err(LoadError::Json)?;
+    if manifest.name != name || manifest.version != version.to_string() {
+        let named = format!("{} version {}", manifest.name, manifest.version);
+        return Err(LoadError::Place(named));
+    }
+    manifest.check().map_err(LoadError::Manifest)?;
+    let weights = read(place, WEIGHTS)?;
+    if hex::encode(Sha256::digest(&weights)) != manifest.weights_sha256 {
+        return Err(LoadError::Hash);
+    }
+    let model = Mlp::from_safetensors(&weights, &manifest.widths()).map_err(LoadError::Model)?;
+    Ok(Loaded {
+        manifest,
+        model: Arc::new(model),
+    })
+}
+
+/// The one field that every framework's manifest has.
+#[derive(Deserialize)]
+struct Framework {
+    framework: Option<String>,
+}
+
+fn read(place: &Path, file: &'static str) -> Result<Vec<u8>, LoadError> {
+    fs::read(place.join(file)).map_err(|error| LoadError::Read(file, error))
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "Loaded({} {})",
+            self.manifest.name, self.manifest.version
+        )
+    }
+}

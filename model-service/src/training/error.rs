@@ -1,0 +1,45 @@
+//! Why a training fails.
+
+use std::path::PathBuf;
+
+use crate::model::ComputeError;
+use crate::repository::WriteError;
+
+/// Why there is no new version.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the data is not valid CSV")]
+    Csv(#[source] csv::Error),
+    #[error("the data has no column {0}")]
+    Column(String),
+    #[error("line {line} of the data holds a value that is not a number")]
+    Value { line: usize },
+    #[error("{rows} rows are too few for a training part and a validation part")]
+    TooFew { rows: usize },
+    #[error("the network cannot be trained")]
+    Compute(#[source] ComputeError),
+    #[error("the training did not converge: the loss is not a number")]
+    Diverged,
+    #[error("the version cannot be written")]
+    Write(#[source] WriteError),
+}
+
+impl TrainError {
+    /// The bounded word for `error.type`.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "data_unreadable",
+            Self::Csv(_) | Self::Column(_) | Self::Value { .. } | Self::TooFew { .. } => {
+                "data_invalid"
+            }
+            Self::Compute(_) => "compute_error",
+            Self::Diverged => "diverged",
+            Self::Write(_) => "write_error",
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The stable codes of rows that have no prediction while other rows of the same batch may have
+//! one.
+
+use crate::ErrorCode;
+use crate::error_code::codes;
+
+codes! {
+    /// Why one row of a batch has no prediction: the words of the output `error`.
+    RowErrorCode {
+        /// The feature store does not know the entity.
+        UnknownEntity = "unknown_entity",
+        /// Its features are older than the feature view allows.
+        OutsideMaxAge = "outside_max_age",
+        /// At least one feature is null or not a number.
+        MissingFeatures = "missing_features",
+    }
+}
+
+impl From<RowErrorCode> for ErrorCode {
+    fn from(code: RowErrorCode) -> Self {
+        match code {
+            RowErrorCode::UnknownEntity => Self::UnknownEntity,
+            RowErrorCode::OutsideMaxAge => Self::OutsideMaxAge,
+            RowErrorCode::MissingFeatures => Self::MissingFeatures,
+        }
+    }
+}
