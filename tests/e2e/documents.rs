@@ -1,6 +1,6 @@
 //! Runs the commands of the README, so that they stay right.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -31,11 +31,42 @@ fn commands(document: &str) -> Result<Vec<String>> {
     Ok(commands)
 }
 
+/// The Markdown files of the checkout, as git lists them.
+fn documents() -> Result<Vec<String>> {
+    let listed = Command::new("git")
+        .current_dir(root())
+        .args(["ls-files", "*.md"])
+        .output()?;
+    let documents: Vec<String> = String::from_utf8(listed.stdout)?
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    ensure!(!documents.is_empty(), "git lists no document");
+    Ok(documents)
+}
+
+/// The targets of the relative links.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(['#', ')']).next())
+        .filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+/// The source files between backticks.
+fn sources(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| name.contains("/src/") && name.ends_with(".rs"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn read(document: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(document);
-    std::fs::read_to_string(&path).with_context(|| document.to_owned())
+    std::fs::read_to_string(root().join(document)).with_context(|| document.to_owned())
 }
 
 #[test]
@@ -99,4 +130,24 @@ fn against(system: &Site, command: &str, trace_id: &str) -> Option<String> {
             .replace("cargo run --release --", &program)
             .replace("$TRACE_ID", trace_id)
     })
+}
+
+/// A file that was moved must not leave a document behind that sends readers to its old place.
+#[test]
+fn the_files_that_documents_name_exist() -> Result<()> {
+    let mut absent = Vec::new();
+    for document in documents()? {
+        let text = read(&document)?;
+        let folder = Path::new(&document).parent().unwrap_or(Path::new(""));
+        let linked = links(&text).map(|target| folder.join(target));
+        let named = sources(&text).map(PathBuf::from);
+        absent.extend(
+            linked
+                .chain(named)
+                .filter(|path| !root().join(path).exists())
+                .map(|path| format!("{document}: {}", path.display())),
+        );
+    }
+    ensure!(absent.is_empty(), "{absent:#?}");
+    Ok(())
 }
