@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 use crate::store::StoredPrediction;
 
@@ -16,14 +16,32 @@ pub(crate) struct PredictionRequest {
     /// Name of the model.
     #[schema(example = "wine_quality", max_length = 128)]
     pub(crate) model: String,
-    /// The entities, for a model that takes `data_id`: 1 to 1,000 ids of 1 to 256 bytes without control characters.
+    /// The entities, for a model that takes `data_id`: 1 to 1,000 ids of 1 to 256 bytes without
+    /// control characters.
     #[serde(default)]
     #[schema(min_items = 1, max_items = 1000, example = json!(["wine-0001"]))]
     pub(crate) data_ids: Option<Vec<String>>,
-    /// The texts, for a model that takes `text`: 1 to 1,000. They are never stored; the id of a text is made from its hash.
+    /// The texts, for a model that takes `text`: 1 to 1,000. They are never stored; the id of a
+    /// text is made from its hash.
     #[serde(default)]
     #[schema(min_items = 1, max_items = 1000)]
     pub(crate) texts: Option<Vec<String>>,
+}
+
+/// What both ways to ask for predictions read of a request's headers.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(
+    dead_code,
+    reason = "only described; `cache` and `choice` read the headers"
+)]
+pub(crate) struct PredictionHeaders {
+    /// `no-cache`, `no-store`, `max-age=N`, `only-if-cached`
+    #[param(rename = "Cache-Control")]
+    cache_control: Option<String>,
+    /// `ml.variant=NAME` asks for one variant, `user.id=ID` for one variant for everything that
+    /// this user asks (W3C Baggage)
+    baggage: Option<String>,
 }
 
 /// Answer to `POST /v1/predictions`: one entry for each thing asked, in the order asked.
@@ -67,8 +85,8 @@ pub(crate) struct Prediction {
     /// When it was computed (RFC 3339).
     #[schema(format = DateTime)]
     pub(crate) computed_at: String,
-    /// The span that computed it; if the model service does not name it, that of the request that had it computed; null when
-    /// nothing was traced.
+    /// The span that computed it; if the model service does not name it, that of the request that
+    /// had it computed; null when nothing was traced.
     pub(crate) computed_by: Option<ComputedBy>,
     /// The training run of the model; null when the model service does not name it.
     pub(crate) run_id: Option<String>,
@@ -114,7 +132,8 @@ pub(crate) struct SearchResponse {
     pub(crate) next_cursor: Option<String>,
 }
 
-/// What to search for. A parameter that is missing, or empty as a form sends it, does not narrow the search.
+/// What to search for. A parameter that is missing, or empty as a form sends it, does not narrow
+/// the search.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -131,7 +150,7 @@ pub(crate) struct SearchParameters {
     /// Only computed at this time or later (RFC 3339).
     #[param(format = DateTime)]
     pub(crate) since: Option<String>,
-    /// Predictions on one page, 100 unless told otherwise.
+    /// Predictions on one page; 100 by default.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub(crate) limit: Option<String>,
     /// `next_cursor` of the page before.
@@ -195,7 +214,8 @@ pub(crate) struct VariantStatistics {
     /// Those of them that failed as a whole.
     pub(crate) errors: u64,
     pub(crate) latency_seconds: LatencySeconds,
-    /// Different ids, of the last 10,000 of the model, that this variant has predicted; the figures below are about them.
+    /// Different ids, of the last 10,000 of the model, that this variant has predicted; the figures
+    /// below are about them.
     pub(crate) predictions: u64,
     /// Mean probability of the predicted class; null when there are no predictions.
     pub(crate) confidence_mean: Option<f64>,
@@ -274,6 +294,36 @@ pub(crate) struct OipError {
     /// The trace of the request, 32 hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) trace_id: Option<String>,
+}
+
+/// The refusals that every path has.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described; `error` writes the answers")]
+pub(crate) enum Refused {
+    /// The path does not take this method
+    #[response(status = 405, content_type = "application/problem+json")]
+    Method(Problem),
+    /// Too many requests in flight; see Retry-After
+    #[response(status = 429, content_type = "application/problem+json")]
+    Overloaded(Problem),
+}
+
+/// Why predictions cannot be computed.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only described; `error` writes the answers")]
+pub(crate) enum ComputeFailed {
+    /// A fault of the gateway
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+    /// The model service failed
+    #[response(status = 502, content_type = "application/problem+json")]
+    Model(Problem),
+    /// Model service or feature store unavailable; see Retry-After
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+    /// Too slow, or not stored and only-if-cached
+    #[response(status = 504, content_type = "application/problem+json")]
+    TooSlow(Problem),
 }
 
 impl Prediction {

@@ -5,8 +5,8 @@ use tokio::task::JoinHandle;
 use tracing::instrument::WithSubscriber;
 use tracing::subscriber::NoSubscriber;
 
-/// Starts work without telemetry: each of its spans would be a trace of its own, and a service that is down would be an
-/// exception record at every attempt. Who starts it logs what matters, once.
+/// Starts work without telemetry: each of its spans would be a trace of its own, and a service that
+/// is down would be an exception record at every attempt. The caller logs what matters, once.
 pub(crate) fn untraced<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> JoinHandle<T> {

@@ -1,8 +1,10 @@
-//! What a client asks of the cache (`Cache-Control`, RFC 9111), and how its answer used it (`Cache-Status`, RFC 9211).
+//! What a client asks of the cache (`Cache-Control`, RFC 9111), and how its answer used it
+//! (`Cache-Status`, RFC 9211).
 //!
-//! `no-cache` computes anew and stores. `no-store` keeps nothing of this request and its answer (RFC 9111, 5.2.1.5); reading
-//! what an earlier request stored is not storing, so a stored prediction still answers. `max-age` accepts only predictions
-//! that are no older. `only-if-cached` never calls the model; what is missing is 504.
+//! `no-cache` computes anew and stores. `no-store` keeps nothing of this request and its answer
+//! (RFC 9111, 5.2.1.5); reading what an earlier request stored is not storing, so a stored
+//! prediction still answers. `max-age` accepts only predictions that are no older. `only-if-cached`
+//! never calls the model; what is missing is 504.
 
 use std::fmt::{Display, Formatter};
 
@@ -44,7 +46,7 @@ pub(crate) enum LeftOut {
     TextUnknown,
 }
 
-/// How the predictions of one request were come by.
+/// How one request used the cache.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CacheStatus {
     hits: usize,
@@ -88,8 +90,8 @@ impl Directives {
     }
 }
 
-/// Delta-seconds. A number that is too large means for ever; anything that is not a number is the strictest age, 0 (RFC
-/// 9111, 1.2.2 and 4.2.1).
+/// Delta-seconds. A number that is too large means for ever; anything that is not a number is the
+/// strictest age, 0 (RFC 9111, 1.2.2 and 4.2.1).
 fn seconds(value: &str) -> u64 {
     let value = value.trim().trim_matches('"');
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -178,7 +180,8 @@ impl Display for CacheStatus {
             out.write_str("; collapsed")?;
         }
         match self.stored {
-            // A store that cannot be read is not said to have stored, even if the write went through.
+            // A store that cannot be read is not said to have stored, even if the write went
+            // through.
             _ if self.errors > 0 => Ok(()),
             Some(true) => out.write_str("; stored"),
             Some(false) => out.write_str("; detail=store-failed"),

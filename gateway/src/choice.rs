@@ -1,8 +1,9 @@
 //! Which variant answers for which id, and why.
 //!
-//! A request names its variant in `baggage: ml.variant=NAME`, or the user of `baggage: user.id=…` decides, or the id itself.
-//! The same key always gets the same variant, and a changed weight moves only the keys that it must (see [`rendezvous`]).
-//! Every choice is a log event `feature_flag.evaluation`, as the semantic conventions have it.
+//! A request names its variant in `baggage: ml.variant=NAME`, or the user of `baggage: user.id=…`
+//! decides, or the id itself. The same key always gets the same variant, and a changed weight moves
+//! only the keys that it must (see [`rendezvous`]). Every choice is a log event
+//! `feature_flag.evaluation`, as the semantic conventions have it.
 
 mod baggage;
 mod record;
@@ -152,7 +153,8 @@ pub(crate) fn named(split: &Split, model: &str, name: &str) -> Result<VariantInd
     }
 }
 
-/// A variant's name from a request, if an error message may repeat it; anything else could be a secret.
+/// A variant's name from a request, if an error message may repeat it; anything else could be a
+/// secret.
 pub(crate) fn repeatable(name: &str) -> Option<String> {
     is_variant_name(name).then(|| name.to_owned())
 }

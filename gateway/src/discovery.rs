@@ -1,9 +1,10 @@
-//! What is known of the models: their variants, versions and inputs, asked of the model services outside of any request's
-//! trace.
+//! What is known of the models: their variants, versions and inputs, asked of the model services
+//! outside of any request's trace.
 //!
-//! A stored prediction is found by the current version of its variant, so even a hit needs that version. The gateway asks
-//! every service again and again, takes the version of each inference answer, and while a service was never reached takes
-//! the version of the newest stored prediction. What was known stays known while a service is down.
+//! A stored prediction is found by the current version of its variant, so even a hit needs that
+//! version. The gateway polls every service, takes the version of each inference
+//! answer, and while a service was never reached takes the version of the newest stored prediction.
+//! What was known stays known while a service is down.
 
 mod outages;
 
@@ -122,7 +123,7 @@ impl Discovery {
         if let Some(known) = self.get(model, variant) {
             return Ok(known);
         }
-        // Not every request waits for a service that does not answer.
+        // A service that did not answer in time does not delay every request.
         let error = if let Some(error) = self.inner.outages.timed_out(variant) {
             error
         } else {
@@ -143,8 +144,8 @@ impl Discovery {
         }
     }
 
-    /// Takes the version of an inference answer. `asked` is what was known when the call started: a newer version that came
-    /// from the service in between is not overwritten by an old answer.
+    /// Takes the version of an inference answer. `asked` is what was known when the call started: a
+    /// newer version that came from the service in between is not overwritten by an old answer.
     pub(crate) fn answered(&self, model: &str, variant: &Variant, asked: &str, version: &str) {
         if asked == version {
             return;
@@ -175,7 +176,8 @@ impl Discovery {
         self.inner.outages.are_all(&services)
     }
 
-    /// Asks all model services for everything, at the same time. Callers at the same time share the answers.
+    /// Asks all model services for everything, at the same time. Callers at the same time share the
+    /// answers.
     pub(crate) async fn refresh(&self) {
         let since = Instant::now();
         let _alone = self.inner.refreshing.lock().await;
@@ -210,7 +212,7 @@ impl Discovery {
         *self.inner.refreshed.lock() = Some(Instant::now());
     }
 
-    /// Asks again and again, for ever.
+    /// Polls the services for ever.
     pub(crate) async fn keep_fresh(&self, every: Duration) {
         let mut clock = tokio::time::interval(every);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -238,7 +240,8 @@ impl Inner {
         known
     }
 
-    /// A variant that is known only from its stored predictions; the next answer of its service replaces it.
+    /// A variant that is known only from its stored predictions; the next answer of its service
+    /// replaces it.
     fn assume(&self, model: &str, variant: &Variant, version: String) -> Arc<KnownVariant> {
         let known = KnownVariant {
             variant: variant.clone(),
@@ -258,7 +261,8 @@ impl Inner {
     async fn ask(&self, traffic: &Traffic, service: &Variant) -> Result<(), CallError> {
         let listed = match self.client.list(service, READ_TIMEOUT).await {
             Ok(names) => names,
-            // Not every service can list its models. Those that requests or the routes file name are asked about below.
+            // Not every service can list its models. Those that requests or the routes file name
+            // are asked about below.
             Err(error) if error.is_no_list() => Vec::new(),
             Err(error) => return Err(error),
         };

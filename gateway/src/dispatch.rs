@@ -1,9 +1,9 @@
-//! How inference calls of `/v1` and `/v2` go out: the time they get, the statistics they are counted in, the next variant
-//! after a failure, and the shadows beside them.
+//! How the inference calls of `/v1` and `/v2` are sent: time limits, statistics, fail-over and
+//! shadows.
 //!
-//! A shadow computes what the other variants compute, and never answers. Nobody waits for it: its spans are in the trace of
-//! the request and may end after the answer. The number of shadow calls is bounded, so a slow shadow loses calls and costs
-//! no memory.
+//! A shadow computes what the other variants compute, and never answers. Nobody waits for it: its
+//! spans are in the trace of the request and may end after the answer. The number of shadow calls
+//! is bounded, so a slow shadow loses calls and costs no memory.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -53,8 +53,8 @@ impl Dispatcher {
         }
     }
 
-    /// Sends a call to a variant, and counts it in the statistics if the model is known: a name that a client makes up is
-    /// not.
+    /// Sends a call to a variant, and counts it in the statistics if the model is known, so that
+    /// clients cannot add names.
     pub(crate) async fn call<C: InferenceCall>(
         &self,
         model: &str,
@@ -75,7 +75,8 @@ impl Dispatcher {
         reply
     }
 
-    /// Sends a call to the variant of `assignment`, and after an outage to the next one while there is time.
+    /// Sends a call to the variant of `assignment`, and after an outage to the next one while there
+    /// is time.
     pub(crate) async fn call_with_fail_over<C: InferenceCall + Clone>(
         &self,
         choice: &Choice,
@@ -99,17 +100,16 @@ impl Dispatcher {
                     .filter(CallError::is_outage)
                     .map(|error| error.code()),
             };
-            match error {
-                Some(error)
-                    if !budget(deadline.remaining()).is_zero()
-                        && choice.reassign(id, assignment, error) => {}
-                _ => return reply,
+            let Some(error) = error else { return reply };
+            let has_time = !budget(deadline.remaining()).is_zero();
+            if !(has_time && choice.reassign(id, assignment, error)) {
+                return reply;
             }
         }
     }
 
-    /// Starts `call` for each shadow of a split and returns at once. The future says whether the shadow answered. A call
-    /// above the limit is dropped and counted.
+    /// Starts `call` for each shadow of a split and returns at once. The future says whether the
+    /// shadow answered. A call above the limit is dropped and counted.
     pub(crate) fn call_shadows<F: Future<Output = bool> + Send + 'static>(
         &self,
         split: &Split,
@@ -131,7 +131,8 @@ impl Dispatcher {
     }
 }
 
-/// The time that a call may take: less than is left for the request, so that its failure can still be answered in time.
+/// The time that a call may take: less than is left for the request, so that its failure can still
+/// be answered in time.
 pub(crate) fn budget(remaining: Duration) -> Duration {
     remaining.saturating_sub((remaining / 10).min(Duration::from_millis(50)))
 }

@@ -1,9 +1,10 @@
 //! Every error that a client of the gateway can get, and the only status codes of this crate.
 //!
-//! A client gets a stable code and a plain sentence. The causes of a 5xx go to the trace, by a response extension that the
-//! telemetry layer reads. `/v1` answers problem+json (RFC 9457), `/v2` the form of the Open Inference Protocol. 400 is for a
-//! body that cannot be read, 422 for one that asks for the impossible, 429 full, 502 a broken model service, 503 one that
-//! cannot be reached, 504 one that is slow.
+//! A client gets a stable code and a plain sentence. The causes of a 5xx go to the trace, by a
+//! response extension that the telemetry layer reads. `/v1` answers problem+json (RFC 9457), `/v2`
+//! the form of the Open Inference Protocol. 400 is for a body that cannot be read, 422 for one that
+//! asks for the impossible, 429 full, 502 a broken model service, 503 one that cannot be reached,
+//! 504 one that is slow.
 
 use std::sync::Arc;
 
@@ -57,7 +58,8 @@ pub(crate) enum ApiError {
     Overloaded,
     #[error("the time for one request has passed")]
     TimedOut,
-    /// A fault that the client asked for, with the message of the telemetry layer, which also records it.
+    /// A fault that the client asked for, with the message of the telemetry layer, which also
+    /// records it.
     #[error("{0}")]
     FaultInjected(String),
 }
@@ -112,7 +114,7 @@ impl ApiError {
         }
     }
 
-    /// When to come again: the word of the model service, if it has one.
+    /// When to retry: the header of the model service, if it sent one.
     fn retry_after(&self) -> Option<HeaderValue> {
         let answered = match self {
             Self::NoneSucceeded { .. } => return None,

@@ -1,4 +1,5 @@
-//! How long a stored prediction may be answered: the time to live of the store, and the age that a client accepts.
+//! How long a stored prediction may be answered: the time to live of the store, and the age that a
+//! client accepts.
 
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Lifetime {
         }
     }
 
-    /// Removes predictions that are too old, for ever; without a time to live there is nothing to remove.
+    /// Removes expired predictions for ever; without a time to live there are none.
     pub(crate) async fn keep_tidy(&self, store: WatchedStore) {
         let Some(ttl) = self.ttl else {
             return std::future::pending().await;

@@ -1,9 +1,11 @@
-//! The gateway: it answers predictions from its store, and has a model service compute the others.
+//! The gateway: it answers predictions from its store, and calls a model service for the others.
 //!
-//! A request goes `predictions` (the handler) → `predict` (choose, look up, compute, retry, answer). On its way it uses
-//! `choice` (which variant answers), `store` (predictions in `SQLite` or Elasticsearch), `single_flight` (one call for each
-//! key) and `dispatch` (how calls go out) over `model_client` (Open Inference Protocol). `passthrough` forwards `/v2`, also by
-//! `dispatch`. `traffic` has the split of each model, `discovery` the current versions, `statistics` the comparison.
+//! A request goes `predictions` (the handler) → `predict` (choose, look up, compute, retry,
+//! answer). On its way it uses `choice` (which variant answers), `store` (predictions in `SQLite`
+//! or Elasticsearch), `single_flight` (one call for each key) and `dispatch` (how calls go out)
+//! over `model_client` (Open Inference Protocol). `passthrough` forwards `/v2`, also by `dispatch`.
+//! `traffic` has the split of each model, `discovery` the current versions, `statistics` the
+//! comparison.
 
 mod api;
 mod background;
@@ -66,7 +68,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
 use crate::traffic::watch::Watcher;
 
-/// What is fixed about this part.
+/// The fixed properties of this service.
 pub const PART: runtime::PartInfo = runtime::PartInfo {
     name: "gateway",
     version: env!("CARGO_PKG_VERSION"),
@@ -108,7 +110,7 @@ pub enum Error {
     Serve(#[from] runtime::ServeError),
 }
 
-/// The source of the time, so that tests can let it pass.
+/// The clock; tests have one of their own.
 pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Runs the gateway as a process and returns its exit code.
@@ -189,7 +191,8 @@ pub(crate) async fn run_with(
         },
     };
     let app = router::build(&config, handlers, &health);
-    // A model service that runs is known before the first request; one that does not run must not hold the start.
+    // Models are known before the first request. A service that does not answer delays the start by
+    // the time limit of one read at most.
     discovery.refresh().await;
     health.ready(true);
     let end = shutdown.clone();

@@ -52,7 +52,7 @@ pub(crate) struct Instance {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a>(pub(crate) &'a [Instance]);
 
-/// Why a call gave nothing.
+/// Why a call has no reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
     #[error("the model service cannot be reached")]
@@ -69,9 +69,9 @@ pub(crate) enum CallError {
         message: String,
         retry_after: Option<HeaderValue>,
     },
-    #[error("the model service answered with something else than the protocol says")]
+    #[error("the model service sent an answer that does not follow the protocol")]
     Malformed(#[source] DecodeError),
-    #[error("the model service answered with something that is not JSON of the protocol")]
+    #[error("the model service sent an answer that is not the protocol's JSON")]
     NotJson(#[source] serde_json::Error),
     #[error("the answer of the model service {0}")]
     Unusable(&'static str),
@@ -101,7 +101,7 @@ impl InferenceCall for Rows<'_> {
         }
         let Self(instances) = self;
         let mut request = InferRequest::new([tensor(instances)]);
-        // The service gets to know how long it has.
+        // The service learns its time limit.
         request.set_timeout(time);
         let encoded = request
             .encode(TensorFormat::Json)
@@ -205,8 +205,8 @@ impl ModelClient {
             })
     }
 
-    /// A read that belongs to no request: it goes out as part of an unsampled trace, since each read would be a trace of its
-    /// own otherwise.
+    /// A read that belongs to no request: it goes out as part of an unsampled trace, since each
+    /// read would be a trace of its own otherwise.
     async fn get_untraced(
         &self,
         variant: &Variant,

@@ -1,4 +1,5 @@
-//! `GET /v1/models`: the models, how each is served, whether it can answer, and how its variants compare.
+//! `GET /v1/models`: the models, how each is served, whether it can answer, and how its variants
+//! compare.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api::{
-    Agreement, LatencySeconds, ModelEntry, ModelsResponse, Problem, VariantEntry, VariantHealth,
-    VariantMode, VariantStatistics,
+    Agreement, LatencySeconds, ModelEntry, ModelsResponse, Problem, Refused, VariantEntry,
+    VariantHealth, VariantMode, VariantStatistics,
 };
 use crate::discovery::{Discovery, KnownVariant, Takes};
 use crate::error::ApiError;
@@ -24,16 +25,16 @@ const SHOWN_AGAIN: Duration = Duration::from_secs(1);
 
 /// The models
 ///
-/// The model services are asked at most once a second. While one is down, its models are listed as `unavailable`. The
-/// statistics count since the start of this gateway; they compare the variants by the predictions of the last 10,000 ids.
+/// The model services are asked at most once a second. While one is down, its models are listed as
+/// `unavailable`. The statistics count since the start of this gateway; they compare the variants
+/// by the predictions of the last 10,000 ids.
 #[utoipa::path(
     get,
     path = "/v1/models",
     tag = "models",
     responses(
         (status = 200, description = "The models", body = ModelsResponse),
-        (status = 405, description = "The path does not take this method", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests in flight; see Retry-After", body = Problem, content_type = "application/problem+json"),
+        Refused,
         (status = 503, description = "No model service was ever reached; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "Too slow", body = Problem, content_type = "application/problem+json"),
     )

@@ -1,6 +1,7 @@
-//! What can name a model or a variant.
+//! The names that a model or a variant can have.
 //!
-//! A model's name becomes part of a path at the model service, where `..` or a slash would lead elsewhere.
+//! A model's name becomes part of a path at the model service, where `..` or a slash would lead
+//! elsewhere.
 
 /// Name of the variant of a model service that was given without one.
 pub(crate) const PRIMARY: &str = "primary";

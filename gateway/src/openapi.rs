@@ -38,8 +38,7 @@ static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| description().to_string().into
     tag = "models",
     responses(
         (status = 200, description = "An OpenAPI 3.1 document", body = Object, content_type = "application/json"),
-        (status = 405, description = "The path does not take this method", body = api::Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests in flight; see Retry-After", body = api::Problem, content_type = "application/problem+json"),
+        api::Refused,
     )
 )]
 pub(crate) async fn document() -> Response {

@@ -1,4 +1,5 @@
-//! `/v2`: the Open Inference Protocol of the model service, passed through the gateway with no byte changed.
+//! `/v2`: the Open Inference Protocol of the model service, passed through the gateway with no byte
+//! changed.
 //!
 //! One table lists the calls; the router and `openapi.json` are both made from it.
 
@@ -184,7 +185,8 @@ impl Forwarded {
             .body(self.body)
             .map_err(CallError::Address)?;
         copy(&REQUEST_HEADERS, &self.headers, request.headers_mut());
-        // The HTTP client would add its own header and decompress an answer that the client did not want compressed.
+        // The HTTP client would add its own header and decompress an answer that the client did not
+        // want compressed.
         request
             .headers_mut()
             .entry(header::ACCEPT_ENCODING)

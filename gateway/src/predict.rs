@@ -1,9 +1,11 @@
-//! The way of a request for predictions: choose a variant for each instance, look all of them up in the store with one call,
-//! compute the rest with one call for each variant, retry what failed on the next variant, answer.
+//! A request for predictions: choose a variant for each instance, look all of them up in the store
+//! with one call, compute the rest with one call for each variant, retry what failed on the next
+//! variant, answer.
 //!
-//! What is missing is computed in a call that several requests may share (see [`crate::single_flight`]) and that ends
-//! whatever becomes of the request that started it. The write into the store is part of that call and comes before the
-//! answer, so an answer that says `stored` is true.
+//! A missing prediction is computed in a call that several requests may share (see
+//! [`crate::single_flight`]) and that goes on when the client of the request that started it
+//! leaves. The write into the store is part of that call and comes before the answer, so an answer
+//! that says `stored` is true.
 
 mod answer;
 mod batch;
@@ -26,7 +28,7 @@ pub(crate) use look_up::LookUp;
 pub(crate) use worker::Worker;
 
 use crate::cache::Directives;
-use crate::choice::{Choice, Wish};
+use crate::choice::{Assignment, Choice, Wish};
 use crate::discovery::KnownVariant;
 use crate::dispatch::budget;
 use crate::error::ApiError;
@@ -50,7 +52,7 @@ struct Request {
     input: InputKind,
     /// The variants that were resolved so far.
     known: Vec<(VariantIndex, Arc<KnownVariant>)>,
-    /// When the store was asked last.
+    /// The time of the last lookup.
     looked_up_at: Instant,
     timing: Timing,
 }
@@ -73,7 +75,8 @@ impl Predictor {
     ) -> Result<Answer, ApiError> {
         let mut request = self.choose(batch, wish)?;
         loop {
-            let groups = self.look_up.run(&mut request, directives).await?;
+            let found = self.look_up.run(&mut request, directives).await;
+            let groups = found.inspect_err(|_| request.record_fail_overs())?;
             self.compute
                 .run(&mut request, groups, directives, deadline)
                 .await;
@@ -91,7 +94,7 @@ impl Predictor {
             assignment: choice.assign(&instance.id),
             instance,
             looked_up: Vec::new(),
-            call: None,
+            calls: Vec::new(),
             state: State::Open,
         });
         Ok(Request {
@@ -106,7 +109,7 @@ impl Predictor {
     }
 }
 
-/// Opens the items again whose variant is out of order, for their next variant; false if there are none.
+/// Reopens the items whose variant failed, for their next variant; false if there are none.
 fn retry(request: &mut Request, deadline: Deadline) -> bool {
     if budget(deadline.remaining()).is_zero() {
         return false;
@@ -130,6 +133,11 @@ impl Request {
     fn known(&self, variant: VariantIndex) -> Option<&Arc<KnownVariant>> {
         let (_, known) = self.known.iter().find(|(known, _)| *known == variant)?;
         Some(known)
+    }
+
+    fn assignments(&self) -> impl Iterator<Item = (&str, &Assignment)> + Clone {
+        let items = self.items.iter();
+        items.map(|item| (&*item.instance.id, &item.assignment))
     }
 
     /// Whether a variant has failed for an item.

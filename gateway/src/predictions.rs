@@ -1,4 +1,5 @@
-//! `POST /v1/predictions` and `GET /v1/predictions/{model}/{data_id}`: the handlers before and after [`Predictor`].
+//! `POST /v1/predictions` and `GET /v1/predictions/{model}/{data_id}`: the handlers before and
+//! after [`Predictor`].
 
 use std::sync::Arc;
 
@@ -12,7 +13,10 @@ use runtime::Deadline;
 use serde::Serialize;
 use telemetry::attr;
 
-use crate::api::{Entry, Prediction, PredictionRequest, PredictionResponse, Problem};
+use crate::api::{
+    ComputeFailed, Entry, Prediction, PredictionHeaders, PredictionRequest, PredictionResponse,
+    Problem, Refused,
+};
 use crate::cache::{CACHE_STATUS, Directives};
 use crate::choice::Wish;
 use crate::error::ApiError;
@@ -21,39 +25,33 @@ use crate::timing::SERVER_TIMING;
 
 /// Predictions of one model
 ///
-/// Stored predictions answer at once; the rest is computed by one inference call and stored before the answer is sent. The
-/// answer has one entry for each thing asked, in the order asked. Something without a prediction is an entry with an
-/// `error`; the status is 200 as long as anything has a prediction.
+/// Stored predictions answer at once; the rest is computed by one inference call and stored before
+/// the answer is sent. The answer has one entry for each thing asked, in the order asked. Something
+/// without a prediction is an entry with an `error`; the status is 200 as long as anything has a
+/// prediction.
 ///
-/// `Cache-Control` of the request is honoured: `no-cache` computes anew and stores, `no-store` keeps nothing of this
-/// request (what an earlier one stored still answers), `max-age=N` takes only stored predictions that are no older than N
-/// seconds, `only-if-cached` computes nothing.
+/// `Cache-Control` of the request is honoured: `no-cache` computes anew and stores, `no-store`
+/// keeps nothing of this request (what an earlier one stored still answers), `max-age=N` takes only
+/// stored predictions that are no older than N seconds, `only-if-cached` computes nothing.
 #[utoipa::path(
     post,
     path = "/v1/predictions",
     tag = "predictions",
     request_body(content = PredictionRequest, description = "JSON, also compressed (`Content-Encoding: gzip` or `deflate`)"),
-    params(
-        ("Cache-Control" = Option<String>, Header, description = "`no-cache`, `no-store`, `max-age=N`, `only-if-cached`"),
-        ("baggage" = Option<String>, Header, description = "`ml.variant=NAME` asks for one variant, `user.id=ID` for one variant for everything that this user asks (W3C Baggage)"),
-    ),
+    params(PredictionHeaders),
     responses(
         (status = 200, description = "At least one prediction", body = PredictionResponse, headers(
-            ("Cache-Status" = String, description = "How the answer was come by (RFC 9211)"),
+            ("Cache-Status" = String, description = "How the request used the cache (RFC 9211)"),
             ("Server-Timing" = String, description = "Milliseconds of store, model, features, queue, compute"),
             ("traceresponse" = String, description = "The span of this request (W3C Trace Context, level 2)"),
         )),
         (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "Unknown model, or nobody knows any of the entities", body = Problem, content_type = "application/problem+json"),
-        (status = 405, description = "The path does not take this method", body = Problem, content_type = "application/problem+json"),
+        Refused,
         (status = 413, description = "The body is larger than 1 MiB", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Unknown content encoding", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Not a request that this model can fulfil", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests in flight; see Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the gateway", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "The model service failed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Model service or feature store unavailable; see Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Too slow, or not stored and only-if-cached", body = Problem, content_type = "application/problem+json"),
+        ComputeFailed,
     )
 )]
 pub(crate) async fn create(
@@ -75,7 +73,8 @@ pub(crate) async fn create(
 
 /// The prediction of one entity
 ///
-/// The same as a `POST` with one id. For a model of texts, the `data_id` of a text finds what is stored of it.
+/// The same as a `POST` with one id. For a model of texts, the `data_id` of a text finds what is
+/// stored of it.
 #[utoipa::path(
     get,
     path = "/v1/predictions/{model}/{data_id}",
@@ -83,23 +82,18 @@ pub(crate) async fn create(
     params(
         ("model" = String, Path, description = "Name of the model"),
         ("data_id" = String, Path, description = "The entity"),
-        ("Cache-Control" = Option<String>, Header, description = "`no-cache`, `no-store`, `max-age=N`, `only-if-cached`"),
-        ("baggage" = Option<String>, Header, description = "`ml.variant=NAME` asks for one variant, `user.id=ID` for one variant for everything that this user asks (W3C Baggage)"),
+        PredictionHeaders,
     ),
     responses(
         (status = 200, description = "The prediction", body = Prediction, headers(
-            ("Cache-Status" = String, description = "How the answer was come by (RFC 9211)"),
+            ("Cache-Status" = String, description = "How the request used the cache (RFC 9211)"),
             ("Server-Timing" = String, description = "Milliseconds of store, model, features, queue, compute"),
             ("traceresponse" = String, description = "The span of this request (W3C Trace Context, level 2)"),
         )),
         (status = 404, description = "Unknown model or entity", body = Problem, content_type = "application/problem+json"),
-        (status = 405, description = "The path does not take this method", body = Problem, content_type = "application/problem+json"),
+        Refused,
         (status = 422, description = "The model has no prediction for this entity, or takes no ids", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests in flight; see Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the gateway", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "The model service failed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Model service or feature store unavailable; see Retry-After", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Too slow, or not stored and only-if-cached", body = Problem, content_type = "application/problem+json"),
+        ComputeFailed,
     )
 )]
 pub(crate) async fn one(

@@ -1,7 +1,8 @@
 //! All routes, and the layers around them.
 //!
-//! `/v1` and `/v2` are two routers with layers of their own, because refusals and faults take the form of each. From the
-//! outside: telemetry, limits, size, decompression (only `/v1`, since `/v2` passes bytes through), handler.
+//! `/v1` and `/v2` are two routers with layers of their own, because refusals and faults take the
+//! form of each. From the outside: telemetry, limits, size, decompression (only `/v1`, since `/v2`
+//! passes bytes through), handler.
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use telemetry::attr;
 
-use crate::api::{Prediction, Problem, SearchParameters, SearchResponse};
+use crate::api::{Prediction, Problem, Refused, SearchParameters, SearchResponse};
 use crate::error::ApiError;
 use crate::freshness::Lifetime;
 use crate::predictions::json;
@@ -38,9 +38,8 @@ pub(crate) struct Searcher {
     params(SearchParameters),
     responses(
         (status = 200, description = "A page of predictions", body = SearchResponse),
-        (status = 405, description = "The path does not take this method", body = Problem, content_type = "application/problem+json"),
+        Refused,
         (status = 422, description = "A parameter is unknown or out of its range", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests in flight; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The prediction store is unavailable; see Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "Too slow", body = Problem, content_type = "application/problem+json"),
     )

@@ -1,8 +1,9 @@
 //! Single flight: concurrent requests for one key share one call.
 //!
-//! The request that finds no call for a key leads one, and the others wait for its outcome. The call runs in a task of its
-//! own, so it goes on when the leader's client leaves. A successful call is remembered for a moment: a request that looked
-//! into the store before the call ended, and found nothing, must not compute again what the call has just stored.
+//! The request that finds no call for a key leads one, and the others wait for its outcome. The
+//! call runs in a task of its own, so it goes on when the leader's client leaves. A successful call
+//! is remembered for a moment: a request that looked into the store before the call ended, and
+//! found nothing, must not compute again what the call has just stored.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::store::Key;
 #[derive(Debug)]
 pub(crate) struct SingleFlight<T> {
     table: Mutex<Table<T>>,
-    /// How long a call is remembered after its end: at least as long as a lookup in the store may take.
+    /// How long a call is remembered after its end: at least as long as a lookup in the store may
+    /// take.
     remembered: Duration,
 }
 
@@ -63,7 +65,8 @@ pub(crate) struct Waiter<T> {
     outcome: watch::Receiver<Option<T>>,
 }
 
-/// Makes the call. Dropped without [`Leader::finish`], the call is gone and its waiters get nothing.
+/// Makes the call. Dropped without [`Leader::finish`], the call is gone and its waiters get
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct Leader<T> {
     flights: Arc<SingleFlight<T>>,
@@ -84,8 +87,8 @@ impl<T: Clone> SingleFlight<T> {
         })
     }
 
-    /// Joins the calls for `keys` that are under way, or that ended after `looked_up` (when the store was asked), and leads
-    /// one call for the other keys.
+    /// Joins the calls for `keys` that are under way, or that ended after `looked_up` (when the
+    /// store was asked), and leads one call for the other keys.
     pub(crate) fn join(self: &Arc<Self>, keys: Vec<Key>, looked_up: Instant) -> Joined<T> {
         let mut table = self.table.lock();
         table.forget(self.remembered);
@@ -136,7 +139,7 @@ impl<T: Clone> SingleFlight<T> {
 }
 
 impl<T> Table<T> {
-    /// Drops the ended calls that every lookup of before has seen the result of by now.
+    /// Drops the calls that ended before every lookup still under way.
     fn forget(&mut self, remembered: Duration) {
         let now = Instant::now();
         while let Some((ended, ..)) = self.ended.front()
@@ -162,7 +165,8 @@ impl<T> Leader<T> {
         }
     }
 
-    /// Hands the outcome to all waiters. Only a call worth `remembering` answers requests that come after it.
+    /// Hands the outcome to all waiters. Only a call worth `remembering` answers requests that come
+    /// after it.
     pub(crate) fn finish(mut self, outcome: T, remembering: bool) {
         if remembering {
             let now = Instant::now();

@@ -1,8 +1,9 @@
-//! How the variants of each model compare since this gateway was started: their calls, and their predictions for the same
-//! ids.
+//! How the variants of each model compare since this gateway was started: their calls, and their
+//! predictions for the same ids.
 //!
-//! All of it is bounded and in memory. Of an id only a hash is kept, which means nothing outside this process. Predictions are
-//! compared, not requests: an id that is asked for a thousand times counts once.
+//! All of it is bounded and in memory. Of an id only a hash is kept, which means nothing outside
+//! this process. Predictions are compared, not requests: an id that is asked for a thousand times
+//! counts once.
 
 mod agreement;
 mod latency;
@@ -25,7 +26,7 @@ use record::Record;
 use crate::model_client::CallError;
 use crate::store::StoredPrediction;
 
-/// A model is known before anything of it is counted, so no request can make up more.
+/// Only known models are counted, so no request can add more.
 const MAX_MODELS: usize = 1_000;
 
 /// The statistics of all models.
@@ -83,7 +84,8 @@ pub(crate) struct VariantSummary {
     pub(crate) predictions: u64,
     pub(crate) confidence_mean: Option<f64>,
     pub(crate) label_shares: BTreeMap<String, f64>,
-    /// The ids that this variant and the reference have both predicted, and those of them with the same label.
+    /// The ids that this variant and the reference have both predicted, and those of them with the
+    /// same label.
     pub(crate) pairs: u64,
     pub(crate) agreed: u64,
 }

@@ -1,4 +1,4 @@
-//! The gateway as its clients meet it: over real sockets, beside a model service that is told how to behave.
+//! The gateway over real sockets, with a fake model service that each test controls.
 
 mod answers;
 mod caching;

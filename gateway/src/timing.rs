@@ -20,7 +20,8 @@ pub(crate) struct UpstreamTiming {
 }
 
 impl UpstreamTiming {
-    /// The longer of each part: a client waits for the longest of the calls that run at the same time.
+    /// The longer of each part: a client waits for the longest of the calls that run at the same
+    /// time.
     pub(crate) fn longer(self, other: Self) -> Self {
         let longer = |one: Option<f64>, two: Option<f64>| match (one, two) {
             (Some(one), Some(two)) => Some(one.max(two)),

@@ -1,7 +1,8 @@
-//! The traffic split: which variants a model has, where each is served, and how much of the traffic it gets.
+//! The traffic split: which variants a model has, where each is served, and how much of the traffic
+//! it gets.
 //!
-//! A split never changes: a changed file makes new ones (see [`watch`]), and a request finishes with those that it started
-//! with. [`crate::choice`] chooses among the variants of a split.
+//! A split never changes: a changed file makes new ones (see [`watch`]), and a request finishes
+//! with those that it started with. [`crate::choice`] chooses among the variants of a split.
 
 mod file;
 pub(crate) mod watch;
@@ -60,7 +61,7 @@ pub(crate) struct Split {
     pub(crate) fail_over: bool,
     /// The variant that gets all the traffic, if there is one.
     pub(crate) only: Option<VariantIndex>,
-    /// No file names this model: it is served like this because the model services are listed like this.
+    /// It follows from the list of model services; no routes file names the model.
     pub(crate) implied: bool,
     /// Name of the file that has this split.
     pub(crate) set: Arc<str>,
@@ -116,7 +117,7 @@ impl Traffic {
         self.models.get(model).unwrap_or(&self.fallback)
     }
 
-    /// Where requests go that are about no model, such as the list of models.
+    /// The split for requests that name no model, such as the list of models.
     pub(crate) fn fallback(&self) -> &Arc<Split> {
         &self.fallback
     }
@@ -183,12 +184,13 @@ impl Split {
             .map(|(at, _)| at)
     }
 
-    /// The first variant that gets traffic: it gets what is not split, and others are compared with it.
+    /// The first variant that gets traffic: it gets what is not split, and others are compared with
+    /// it.
     pub(crate) fn first(&self) -> VariantIndex {
         self.answering().next().unwrap_or(VariantIndex(0))
     }
 
-    /// The variant of a name, whatever it is for.
+    /// The variant with this name, active or shadow.
     pub(crate) fn named(&self, name: &str) -> Option<VariantIndex> {
         self.indexed()
             .find(|(_, variant)| *variant.name == *name)

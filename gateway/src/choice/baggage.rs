@@ -1,7 +1,8 @@
-//! The variant that a request wants, read from the standard header that travels with its trace (W3C Baggage).
+//! The variant that a request wants, read from the standard header that travels with its trace (W3C
+//! Baggage).
 //!
-//! The header is read directly, not the trace context, so that it also works without telemetry. No value is recorded: a
-//! client may write anything there, and `user.id` is a person's.
+//! The header is read directly, not the trace context, so that it also works without telemetry. No
+//! value is recorded: a client may write anything there, and `user.id` is a person's.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -55,8 +56,9 @@ impl Wish {
     }
 }
 
-/// Undoes the percent-encoding; `None` if the value is empty or too long. Bytes that are not UTF-8 become the replacement
-/// character, as the standard requires, and a broken escape stands for itself.
+/// Undoes the percent-encoding; `None` if the value is empty or too long. Bytes that are not UTF-8
+/// become the replacement character, as the standard requires, and a broken escape stands for
+/// itself.
 fn decode(value: &str) -> Option<String> {
     let text = percent_decode_str(value).decode_utf8_lossy();
     (1..=MAX_VALUE)

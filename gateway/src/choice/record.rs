@@ -1,4 +1,5 @@
-//! What a request records of its choices: flag events, fail-overs in a metric and on the SERVER span.
+//! What a request records of its choices: flag events, fail-overs in a metric and on the SERVER
+//! span.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -35,7 +36,7 @@ struct FailOver<'a> {
 }
 
 impl Choice {
-    /// Records what was chosen for the ids of a request, each variant once, and then what failed over. Where there is one
+    /// Records the first choices for the ids of a request, each variant once. Where there is one
     /// variant, nothing was chosen.
     pub(crate) fn record<'a>(
         &self,
@@ -49,7 +50,7 @@ impl Choice {
         let ids: Vec<&str> = assignments.clone().map(|(id, _)| id).take(2).collect();
         let context = self.context(&ids);
         let mut recorded: Vec<VariantIndex> = Vec::new();
-        for (_, assignment) in assignments.clone() {
+        for (_, assignment) in assignments {
             let first = assignment.failed.first();
             let first = first.map_or(assignment.variant, |failed| failed.variant);
             if !recorded.contains(&first) {
@@ -57,10 +58,13 @@ impl Choice {
                 self.log(first, reason, context.as_deref(), None);
             }
         }
-        self.record_fail_overs(assignments);
     }
 
-    fn record_fail_overs<'a>(&self, assignments: impl Iterator<Item = (&'a str, &'a Assignment)>) {
+    /// Records the ids that moved to another variant, each pair of variants once.
+    pub(crate) fn record_fail_overs<'a>(
+        &self,
+        assignments: impl Iterator<Item = (&'a str, &'a Assignment)>,
+    ) {
         let mut moved: BTreeMap<(usize, VariantIndex, VariantIndex), FailOver<'a>> =
             BTreeMap::new();
         for (id, assignment) in assignments {
@@ -93,6 +97,11 @@ impl Choice {
             ];
             FAIL_OVERS.add(ids.len() as u64, &labels);
         }
+    }
+
+    /// Sets the variant that answers on the SERVER span.
+    pub(crate) fn set_on_span(&self, variant: VariantIndex) {
+        telemetry::current().set(attr::ML_VARIANT, Arc::clone(&self.split[variant].name));
     }
 
     /// A pseudonym of the user or of the single id that was chosen for; several ids have none.

@@ -1,9 +1,10 @@
 //! Weighted rendezvous hashing: every variant draws a number for a key, and the lowest number wins.
 //!
-//! The draw is `-ln(u) / weight` with `u` from a hash of salt, variant and key: an exponential variable of rate `weight`, so
-//! that each variant wins its share (C. Schindelhauer, G. Schomaker: Weighted Distributed Hash Tables, 2005). A draw does
-//! not depend on the other variants. So a variant whose weight grows only gains keys, one whose weight shrinks only loses
-//! keys, and a new variant takes keys without moving any among the others.
+//! The draw is `-ln(u) / weight` with `u` from a hash of salt, variant and key: an exponential
+//! variable of rate `weight`, so that each variant wins its share (C. Schindelhauer, G. Schomaker:
+//! Weighted Distributed Hash Tables, 2005). A draw does not depend on the other variants. So a
+//! variant whose weight grows only gains keys, one whose weight shrinks only loses keys, and a new
+//! variant takes keys without moving any among the others.
 
 use sha2::{Digest, Sha256};
 
@@ -23,8 +24,8 @@ pub(super) fn ranked(split: &Split, key: &str) -> Vec<VariantIndex> {
     draws.into_iter().map(|(at, _)| at).collect()
 }
 
-/// A number above 0 and below 1: the first 53 bits of SHA-256 of `salt NUL variant NUL key`, in the middle of their step.
-/// It must never change, since users would change their variants with it.
+/// A number above 0 and below 1: the first 53 bits of SHA-256 of `salt NUL variant NUL key`, in the
+/// middle of their step. It must never change, since users would change their variants with it.
 pub(super) fn unit(salt: &str, variant: &str, key: &str) -> f64 {
     let mut hash = Sha256::new();
     for part in [salt, "\0", variant, "\0", key] {

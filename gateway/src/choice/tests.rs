@@ -1,4 +1,4 @@
-//! The split: fair, the same again, and moving no more than it must.
+//! The split: fair, stable, and with few moves after a change.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ fn chosen(split: &Split, ids: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// Five standard deviations of a binomial count: a fair split misses this once in two million salts.
+/// Five standard deviations of a binomial count: a fair split misses this once in two million
+/// salts.
 fn assert_share(count: usize, total: usize, share: f64) {
     let (n, mean) = (total as f64, total as f64 * share);
     let bound = 5.0 * (n * share * (1.0 - share)).sqrt();
@@ -66,7 +67,7 @@ fn ten_thousand_ids_are_split_as_the_weights_say() {
 }
 
 #[test]
-fn another_salt_is_another_split() {
+fn another_salt_gives_another_split() {
     let weights = [("primary", 50), ("canary", 50)];
     let (one, other) = (
         chosen(&split("one", false, &weights), &ids(10_000)),
@@ -81,7 +82,7 @@ fn another_salt_is_another_split() {
 }
 
 #[test]
-fn a_changed_weight_moves_only_to_the_one_that_grew() {
+fn a_changed_weight_moves_keys_only_to_the_variant_that_grew() {
     let ids = ids(10_000);
     let chosen_by = |weights: &[(&str, u32)]| chosen(&split("wine_quality", false, weights), &ids);
     let moves_between = |before: &[String], after: &[String]| {
@@ -120,9 +121,9 @@ fn a_changed_weight_moves_only_to_the_one_that_grew() {
     assert!(moved.iter().all(|(from, _)| from == "canary"));
 }
 
-/// A release that changes one of these gives users another variant than before.
+/// A release that changes one of these moves users to another variant.
 #[test]
-fn the_hash_is_for_ever() {
+fn the_hash_does_not_change_between_releases() {
     let golden = [
         ("wine_quality", "primary", "wine-0001", GOLDEN_UNITS[0]),
         ("wine_quality", "canary", "wine-0001", GOLDEN_UNITS[1]),
@@ -145,7 +146,7 @@ fn the_hash_is_for_ever() {
     assert_eq!(canaries.join(" ").replace("wine-", ""), GOLDEN_CANARIES);
 }
 
-/// Worked out in Python, with hashlib and math.log.
+/// Computed in Python with hashlib and math.log.
 const GOLDEN_UNITS: [f64; 4] = [
     0.670_365_833_250_166_7,
     0.251_113_559_711_251,
@@ -156,7 +157,7 @@ const GOLDEN_CANARIES: &str = "0003 0010 0041 0042 0054 0056 0064 0086 0087";
 
 proptest! {
     #[test]
-    fn every_key_has_one_variant_and_an_order_that_begins_with_it(
+    fn the_ranking_of_a_key_begins_with_its_variant(
         key in ".{0,40}",
         weights in prop::collection::vec(0_u32..1_000, 1..6),
         grown in 0_usize..6,
@@ -169,7 +170,7 @@ proptest! {
         let order = ranked(&route_before, &key);
         prop_assert_eq!(order.first().map(|at| (*route_before[*at].name).to_owned()), before.clone());
         prop_assert_eq!(order.len(), weights.iter().filter(|(_, weight)| *weight > 0).count());
-        // Whoever grows keeps what it had, and nobody else gets anything.
+        // The variant that grows keeps its keys, and the others get no key.
         let grown = grown % weights.len();
         weights[grown].1 += 500;
         let after = first(&split("salt", true, &weights), &key);
@@ -189,7 +190,7 @@ fn wish(values: &[&str]) -> Wish {
 }
 
 #[test]
-fn baggage_is_read_as_the_standard_has_it() {
+fn baggage_is_read_by_the_standard() {
     let long = format!("user.id={}", "x".repeat(257));
     let flood = format!("a={}", "x".repeat(8_192));
     let cases: [(&[&str], Option<&str>, Option<&str>); 14] = [
@@ -285,7 +286,7 @@ fn a_user_gets_one_variant_for_everything() {
     assert_eq!(by_id, seen, "without a user the ids are split");
 }
 
-/// The variants that are asked for an id when each of them fails, in order.
+/// The variants that are called for an id when each of them fails, in order.
 fn asked(choice: &Choice, id: &str) -> Vec<VariantIndex> {
     let mut assignment = choice.assign(id);
     while choice.reassign(id, &mut assignment, ErrorCode::ModelUnavailable) {}
@@ -298,7 +299,7 @@ fn asked(choice: &Choice, id: &str) -> Vec<VariantIndex> {
 }
 
 #[test]
-fn the_next_variant_is_the_next_of_the_same_key() {
+fn fail_over_follows_the_ranking_of_the_key() {
     let weights = [("a", 3), ("b", 2), ("c", 1), ("off", 0)];
     let choose = |fail_over, wish| {
         let split = split("m", fail_over, &weights);

@@ -1,4 +1,5 @@
-//! The model services that do not answer: each outage is logged once, and stands in the detail of `/readyz`.
+//! The model services that do not answer: each outage is logged once, and shown in the detail of
+//! `/readyz`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The metadata of models, read tolerantly: servers differ in what they leave out or send as `null`.
+//! The metadata of models, read tolerantly: servers differ in what they leave out or send as
+//! `null`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -53,7 +54,8 @@ pub(super) fn names(body: &[u8]) -> Result<Vec<String>, CallError> {
     Ok(list.models.unwrap_or_default())
 }
 
-/// Whether a successful answer to `GET …/ready` means ready; some servers say it by the status alone.
+/// Whether a successful answer to `GET …/ready` means ready; some servers say it by the status
+/// alone.
 pub(super) fn is_ready(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Ready {

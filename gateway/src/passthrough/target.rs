@@ -1,8 +1,8 @@
 //! Which variant a call of `/v2` goes to.
 //!
-//! A call is not taken apart: all its rows go to one variant. The user is hashed, else the first `data_id` of the body, else
-//! the trace, so that the calls of one request stay together. Reads of metadata are not split: they go to the first variant
-//! unless the request names another one.
+//! A call is not taken apart: all its rows go to one variant. The user is hashed, else the first
+//! `data_id` of the body, else the trace, so that the calls of one request stay together. Reads of
+//! metadata are not split: they go to the first variant unless the request names another one.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ use crate::traffic::{Mode, Split, Traffic, Variant, VariantIndex};
 type Answer = Result<Response<Bytes>, ApiError>;
 
 impl Passthrough {
-    /// A call that is about no model goes to the first service, or to the one that the request names.
+    /// A call that is about no model goes to the first service, or to the one that the request
+    /// names.
     pub(super) async fn ask_service(&self, call: Forwarded, deadline: Deadline) -> Answer {
         let traffic = self.traffic.load();
         let variant = match Wish::read(&call.headers).variant {
@@ -86,20 +87,25 @@ impl Passthrough {
         let mut assignment = choice.assign_among(&id, |variant| {
             self.has_version(model, version, &choice.split[variant])
         });
+        choice.record(std::iter::once((&*id, &assignment)));
+        // Set before the call, so that the span of a client that leaves has it as well.
+        choice.set_on_span(assignment.variant);
         let reply = if version.is_none() {
             self.call_shadows(&choice, &call, deadline);
             self.dispatcher
                 .call_with_fail_over(&choice, &id, &mut assignment, call, deadline)
                 .await
         } else {
-            // Another variant counts its versions differently, so nothing fails over and no shadow is called.
+            // Another variant counts its versions differently, so nothing fails over and no shadow
+            // is called.
             let variant = &choice.split[assignment.variant];
             let time = budget(deadline.remaining());
             self.dispatcher.call(model, variant, call, time).await
         };
-        choice.record(std::iter::once((&*id, &assignment)));
-        let variant = Arc::clone(&choice.split[assignment.variant].name);
-        telemetry::current().set(attr::ML_VARIANT, variant);
+        if !assignment.failed.is_empty() {
+            choice.record_fail_overs(std::iter::once((&*id, &assignment)));
+            choice.set_on_span(assignment.variant);
+        }
         Ok(reply?)
     }
 

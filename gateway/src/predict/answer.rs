@@ -1,32 +1,21 @@
-//! The end of a request: its answer, and everything that is recorded of it, each read off the items.
+//! The end of a request: its answer, and what is recorded at the end, each derived from the items.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use protocol::ErrorCode;
-use telemetry::metrics::{Counter, counter};
-use telemetry::{KeyValue, SpanRef, attr};
+use telemetry::{SpanRef, attr};
 
 use super::Request;
 use super::item::{Item, ItemIndex, State};
 use crate::api::{Entry, FailedEntry, Prediction};
-use crate::cache::{CacheResult, CacheStatus};
+use crate::cache::CacheStatus;
 use crate::error::ApiError;
 use crate::freshness::Freshness;
 use crate::single_flight::Role;
 use crate::timing::Timing;
-use crate::traffic::VariantIndex;
 
 /// Links of one SERVER span: a batch of a thousand hits may have been computed by as many spans.
 const MAX_LINKS: usize = 32;
-
-static CACHE_REQUESTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    counter(
-        attr::metric::ML_PREDICTION_CACHE_REQUESTS,
-        "{prediction}",
-        "Predictions asked of the prediction store, by result",
-    )
-});
 
 /// The answer to a request, with its headers.
 pub(crate) struct Answer {
@@ -39,15 +28,10 @@ pub(crate) struct Answer {
 impl Request {
     /// The answer; an error of the request itself when no variant knows the model.
     pub(super) fn answer(self) -> Result<Answer, ApiError> {
-        if !self.known.is_empty() || self.has_failed() {
-            let assignments = self.items.iter();
-            self.choice
-                .record(assignments.map(|item| (&*item.instance.id, &item.assignment)));
-        }
+        self.record_fail_overs();
         if self.known.is_empty() {
             return Err(self.unresolved());
         }
-        self.count_lookups();
         self.link();
         self.describe();
         Ok(Answer {
@@ -57,23 +41,20 @@ impl Request {
         })
     }
 
-    /// Counts what the store answered, by variant and result.
-    fn count_lookups(&self) {
-        let mut counts: BTreeMap<(VariantIndex, CacheResult), u64> = BTreeMap::new();
-        for lookup in self.items.iter().flat_map(|item| &item.looked_up) {
-            *counts.entry(*lookup).or_default() += 1;
+    /// Records what failed over, if anything did.
+    pub(super) fn record_fail_overs(&self) {
+        if !self.has_failed() {
+            return;
         }
-        for ((variant, result), count) in counts {
-            let variant = Arc::clone(&self.choice.split[variant].name);
-            let labels = [
-                KeyValue::new(attr::CACHE_RESULT, result.as_str()),
-                KeyValue::new(attr::ML_VARIANT, variant),
-            ];
-            CACHE_REQUESTS.add(count, &labels);
+        if self.known.is_empty() {
+            // No variant was ever known, so the choice was not recorded by the look-up.
+            self.choice.record(self.assignments());
         }
+        self.choice.record_fail_overs(self.assignments());
     }
 
-    /// Links the SERVER span to the spans that computed the stored predictions, and to the calls of other requests.
+    /// Links the SERVER span to the spans that computed the stored predictions, and to the calls of
+    /// other requests.
     fn link(&self) {
         let span = telemetry::current();
         let mut linked: Vec<&SpanRef> = Vec::new();
@@ -81,7 +62,7 @@ impl Request {
             State::Stored(found, _) => found.computed_by.as_ref(),
             _ => None,
         });
-        let calls = self.items.iter().filter_map(|item| item.call.as_ref());
+        let calls = self.items.iter().flat_map(|item| &item.calls);
         let shared = calls
             .filter(|call| call.role == Role::Waits)
             .filter_map(|call| call.worker.as_ref());
@@ -105,18 +86,14 @@ impl Request {
         if variants.any(|other| other != variant) {
             return;
         }
-        let span = telemetry::current();
-        span.set(
-            attr::ML_VARIANT,
-            Arc::clone(&self.choice.split[variant].name),
-        );
+        self.choice.set_on_span(variant);
         let version = self.items.iter().find_map(Item::prediction).map_or_else(
             || self.known(variant).map(|known| &known.version),
             |prediction| Some(&prediction.key.version),
         );
         // A service without versions has an empty one.
         if let Some(version) = version.filter(|version| !version.is_empty()) {
-            span.set(attr::ML_MODEL_VERSION, version.clone());
+            telemetry::current().set(attr::ML_MODEL_VERSION, version.clone());
         }
     }
 
@@ -134,7 +111,7 @@ impl Request {
     }
 }
 
-/// How the predictions were come by. An item counts by what the store answered first.
+/// How the request used the cache. An item counts by the first answer of the store.
 fn cache_status(items: &[Item]) -> CacheStatus {
     let mut status = CacheStatus::default();
     for item in items {
@@ -146,7 +123,7 @@ fn cache_status(items: &[Item]) -> CacheStatus {
         if let State::Stored(_, Freshness::For(seconds)) = item.state {
             status.ttl = status.ttl.into_iter().chain([seconds]).min();
         }
-        if let Some(call) = &item.call {
+        if let Some(call) = item.calls.last() {
             status.shared += usize::from(call.role == Role::Waits);
             status.stored = match (status.stored, call.stored) {
                 (Some(false), _) | (_, Some(false)) => Some(false),

@@ -1,4 +1,5 @@
-//! The second part of a request: everything that is not stored is computed, by this request or by another one that is at it.
+//! The second part of a request: what is not stored is computed, by this request or by another one
+//! that is already computing it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::store::Key;
 /// After a call's own time limit its outcome needs a moment to reach those who wait.
 const HAND_OVER: Duration = Duration::from_millis(20);
 
-/// Has predictions computed.
+/// Computes predictions, or waits for another request that computes them.
 pub(crate) struct Compute {
     pub(crate) discovery: Discovery,
     pub(crate) dispatcher: Dispatcher,
@@ -69,7 +70,7 @@ impl Compute {
         directives: Directives,
         time: Duration,
     ) -> Vec<Waiting> {
-        // Nothing is shared with a client that wants a new computation, or that wants nothing to be kept.
+        // A client that wants a new computation, or nothing stored, shares no call.
         let Joined { waiters, leader } = if directives.no_cache || directives.no_store {
             self.calls.alone(group.items.len())
         } else {
@@ -98,7 +99,7 @@ impl Compute {
         waiting
     }
 
-    /// Has the shadows of the model compute the same.
+    /// Has the shadows of the model compute the same instances.
     fn call_shadows(&self, computation: &Computation) {
         self.dispatcher.call_shadows(&computation.split, |shadow| {
             let shadow_variant = &computation.split[shadow];
@@ -135,7 +136,8 @@ fn left_out(input: InputKind, directives: Directives) -> Option<LeftOut> {
     }
 }
 
-/// The time for the calls of this round: half of what is left while another variant could be asked after them.
+/// The time for the calls of this round: half of what is left while another variant could be asked
+/// after them.
 fn time_for_call(request: &Request, deadline: Deadline) -> Duration {
     let left = budget(deadline.remaining());
     let mut open = request.items.iter().filter(|item| item.is_open());
@@ -174,7 +176,7 @@ async fn collect(request: &mut Request, waiting: Vec<Waiting>, time: Duration) {
             Ok(Err(code)) => State::Failed(code),
             Err(error) => State::Broken(Arc::clone(error)),
         };
-        item.call = Some(CallSummary {
+        item.calls.push(CallSummary {
             role,
             worker: computed.worker.clone(),
             stored: computed.stored,

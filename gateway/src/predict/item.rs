@@ -17,22 +17,22 @@ use crate::traffic::VariantIndex;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ItemIndex(pub(super) usize);
 
-/// One instance, where it goes, and what came of it so far.
+/// One instance, the variant that it goes to, and its result so far.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) instance: Instance,
     pub(super) assignment: Assignment,
     /// What the store answered for each variant that was asked.
     pub(super) looked_up: Vec<(VariantIndex, CacheResult)>,
-    /// The call that computed it, if there was one.
-    pub(super) call: Option<CallSummary>,
+    /// The calls for it, of one variant after another.
+    pub(super) calls: Vec<CallSummary>,
     pub(super) state: State,
 }
 
-/// What came of an item.
+/// The result of an item.
 #[derive(Debug)]
 pub(super) enum State {
-    /// It is to be looked up or computed.
+    /// Still to be looked up or computed.
     Open,
     Stored(StoredPrediction, Freshness),
     Computed(StoredPrediction),
@@ -43,7 +43,7 @@ pub(super) enum State {
     LeftOut(LeftOut),
 }
 
-/// What an item keeps of the call that computed it.
+/// What an item keeps of a call that computed it, or failed to.
 #[derive(Clone, Debug)]
 pub(super) struct CallSummary {
     pub(super) role: Role,

@@ -1,7 +1,12 @@
-//! The first part of a request: which version each variant has, and what of it is stored. Hit or miss is decided here.
+//! The first part of a request: the version of each variant, and the stored predictions. Hit or
+//! miss is decided here.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
+
+use telemetry::metrics::{Counter, counter};
+use telemetry::{KeyValue, attr};
 
 use super::batch::{InputKind, TEXT_PREFIX};
 use super::item::{ItemIndex, State};
@@ -17,6 +22,14 @@ use crate::store::watched::WatchedStore;
 use crate::store::{Lookup, LookupPart};
 use crate::traffic::VariantIndex;
 
+static CACHE_REQUESTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::ML_PREDICTION_CACHE_REQUESTS,
+        "{prediction}",
+        "Predictions asked of the prediction store, by result",
+    )
+});
+
 /// Finds stored predictions.
 pub(crate) struct LookUp {
     pub(crate) discovery: Discovery,
@@ -26,32 +39,46 @@ pub(crate) struct LookUp {
 }
 
 impl LookUp {
-    /// Answers the open items that are stored, with one call of the store for all variants; returns all items by variant.
+    /// Answers the open items that are stored; returns all items that were open, by variant.
     pub(super) async fn run(
         &self,
         request: &mut Request,
         directives: Directives,
     ) -> Result<Vec<Group>, ApiError> {
+        let was_unknown = request.known.is_empty();
         let groups = self.resolve(request).await;
         check_input(request)?;
+        // Recorded before the call, so that it is not lost when the client leaves. A model that no
+        // variant knows is no choice.
+        if was_unknown && !request.known.is_empty() {
+            request.choice.record(request.assignments());
+        }
         request.looked_up_at = Instant::now();
         if groups.is_empty() {
             return Ok(groups);
         }
         if directives.computes_anew() {
-            record_all(request, &groups, CacheResult::Requested);
-            return Ok(groups);
+            set_all(request, &groups, CacheResult::Requested);
+        } else {
+            self.ask_store(request, &groups, directives).await;
         }
-        let lookup = lookup(request, &groups);
+        // Counted before the call, so that a miss counts even when the client leaves.
+        count(request, &groups);
+        Ok(groups)
+    }
+
+    /// Asks the store for the items of all variants with one call.
+    async fn ask_store(&self, request: &mut Request, groups: &[Group], directives: Directives) {
+        let lookup = lookup(request, groups);
         let count = lookup.len();
         let found = self.store.get_many(lookup).await;
         request.timing.store += request.looked_up_at.elapsed();
         let found = match found {
             Ok(found) if found.len() == count => found,
-            // The store's span and the watch over the store have recorded the error; the model answers without the store.
+            // The store has recorded its error; the model answers without it.
             _ => {
-                record_all(request, &groups, CacheResult::Error);
-                return Ok(groups);
+                set_all(request, groups, CacheResult::Error);
+                return;
             }
         };
         let now = self.lifetime.now();
@@ -69,10 +96,10 @@ impl LookUp {
             item.state = state;
         }
         self.compare_stored(request, directives);
-        Ok(groups)
     }
 
-    /// The open items by variant, with what is known of it; the items of a variant that cannot be resolved are broken.
+    /// The open items by variant, with what is known of it; the items of a variant that cannot be
+    /// resolved are broken.
     async fn resolve(&self, request: &mut Request) -> Vec<Group> {
         let mut groups = Vec::new();
         for (variant, items) in open_by_variant(request) {
@@ -182,9 +209,27 @@ fn lookup(request: &Request, groups: &[Group]) -> Lookup {
     }
 }
 
-fn record_all(request: &mut Request, groups: &[Group], result: CacheResult) {
+fn set_all(request: &mut Request, groups: &[Group], result: CacheResult) {
     for at in groups.iter().flat_map(|group| &group.items) {
         let item = &mut request.items[at.0];
         item.looked_up.push((item.assignment.variant, result));
+    }
+}
+
+/// Counts the results of this lookup by variant.
+fn count(request: &Request, groups: &[Group]) {
+    let mut counts: BTreeMap<(VariantIndex, CacheResult), u64> = BTreeMap::new();
+    for at in groups.iter().flat_map(|group| &group.items) {
+        if let Some(result) = request.items[at.0].looked_up.last() {
+            *counts.entry(*result).or_default() += 1;
+        }
+    }
+    for ((variant, result), count) in counts {
+        let variant = Arc::clone(&request.choice.split[variant].name);
+        let labels = [
+            KeyValue::new(attr::CACHE_RESULT, result.as_str()),
+            KeyValue::new(attr::ML_VARIANT, variant),
+        ];
+        CACHE_REQUESTS.add(count, &labels);
     }
 }

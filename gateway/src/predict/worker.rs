@@ -47,7 +47,8 @@ pub(crate) struct Computation {
 #[derive(Debug)]
 pub(crate) struct Computed {
     predictions: Result<Predictions, Arc<CallError>>,
-    /// The model's span that did the work; if it is not known, the span of the request that made the call.
+    /// The model's span that did the work; if it is not known, the span of the request that made
+    /// the call.
     pub(super) worker: Option<SpanRef>,
     /// Whether the predictions are stored; `None` when nothing was to be stored.
     pub(super) stored: Option<bool>,
@@ -88,13 +89,14 @@ impl Computed {
 }
 
 impl Worker {
-    /// Computes in a task of its own, within the trace of this request: when its client leaves, the computation goes on for
-    /// other requests and for the store.
+    /// Computes in a task of its own, within the trace of this request: when its client leaves, the
+    /// computation goes on for other requests and for the store.
     pub(super) fn start(&self, computation: Computation, leader: Leader<Arc<Computed>>) {
         let this = self.clone();
         drop(telemetry::task::spawn(async move {
             let computed = this.compute(computation).await;
-            // What could not be stored is not remembered either, so that the next request tries again.
+            // What could not be stored is not remembered either, so that the next request tries
+            // again.
             let remembering = computed.is_ok() && computed.stored != Some(false);
             leader.finish(Arc::new(computed), remembering);
         }));
@@ -142,7 +144,8 @@ impl Worker {
         version: String,
         mut inference: Inference,
     ) -> Computed {
-        // A service that does not name its span was called below this request's span, which leads to the computation, too.
+        // A service that does not name its span was called below this request's span, so that one
+        // leads to the computation as well.
         inference.computed_by = inference
             .computed_by
             .or_else(|| telemetry::current().span_ref());

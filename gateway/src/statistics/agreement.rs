@@ -3,8 +3,9 @@
 /// The quantile of the normal distribution that leaves 2.5 % on either side.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The interval that holds the true share with 95 % confidence (E. B. Wilson: Probable Inference, the Law of Succession, and
-/// Statistical Inference, 1927). It stays within 0 and 1 and has a width even when all agree, as the plain one has not.
+/// The interval that holds the true share with 95 % confidence (E. B. Wilson: Probable Inference,
+/// the Law of Succession, and Statistical Inference, 1927). Unlike the plain interval, it stays
+/// within 0 and 1 and has a width even when all agree.
 pub(crate) fn wilson95(agreed: u64, pairs: u64) -> Option<[f64; 2]> {
     if pairs == 0 {
         return None;

@@ -1,13 +1,16 @@
-//! Durations in buckets whose bounds grow by a fixed factor: any quantile to within 5 %, in fixed memory, without a lock.
+//! Durations in buckets whose bounds grow by a fixed factor: any quantile to within 5 %, in fixed
+//! memory, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The upper bound of the first bucket; a shorter duration counts as this one.
 const FIRST_SECONDS: f64 = 50e-6;
-/// Buckets for each doubling: a bound is 9 % above the one before, and the middle of a bucket within 5 % of all of it.
+/// Buckets for each doubling: a bound is 9 % above the one before, and the middle of a bucket is
+/// within 5 % of each duration in it.
 const PER_DOUBLING: f64 = 8.0;
-/// They reach to 105 s, beyond what a request may take by default; a longer duration counts as that.
+/// They reach to 105 s, beyond what a request may take by default; a longer duration counts as
+/// that.
 const BUCKETS: usize = 169;
 
 #[derive(Debug)]

@@ -6,10 +6,11 @@ use super::VariantSummary;
 
 /// Ids that are remembered of one model; the oldest leaves first.
 pub(super) const MAX_IDS: usize = 10_000;
-/// Labels that are counted apart; a model has few classes, and all further ones are counted as one label.
+/// Labels that are counted separately; a model has few classes, and all further ones count as one
+/// label.
 const MAX_LABELS: usize = 64;
 const OTHER_LABELS: &str = "(others)";
-/// Variants that are counted apart, over all changes of the traffic split.
+/// Variants that are counted separately, over all changes of the traffic split.
 const MAX_VARIANTS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -55,7 +56,8 @@ impl Record {
         self.order.push_back(id);
     }
 
-    /// Adds the predictions of `variant`, and how often `reference` predicted the same label for the same id.
+    /// Adds the predictions of `variant`, and how often `reference` predicted the same label for
+    /// the same id.
     pub(super) fn summarize(&self, variant: &str, reference: &str, summary: &mut VariantSummary) {
         let at = |name: &str| {
             self.variants

@@ -1,4 +1,4 @@
-//! Statistics of variants, compared with figures that were worked out by hand.
+//! Statistics of variants against figures that were computed by hand.
 
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ fn record(statistics: &Statistics, predictions: &[StoredPrediction]) {
 }
 
 #[test]
-fn an_interval_is_that_of_wilson() {
+fn the_interval_is_wilsons_score_interval() {
     assert_eq!(wilson95(0, 0), None);
-    // From a computation with 50 decimal digits.
+    // Computed with 50 decimal digits.
     for (agreed, pairs, low, high) in [
         (0, 10, 0.0, 0.277_532_8),
         (10, 10, 0.722_467_2, 1.0),
@@ -63,7 +63,7 @@ fn quantiles_are_within_five_percent() {
             "{summary} for {exact}"
         );
     }
-    // Nothing is too short or too long to be counted.
+    // Any duration is counted.
     let latency = Latency::default();
     for took in [
         Duration::ZERO,
@@ -77,7 +77,7 @@ fn quantiles_are_within_five_percent() {
 }
 
 #[test]
-fn variants_are_compared_on_the_ids_that_both_have_answered() {
+fn variants_are_compared_on_the_ids_that_both_have_predicted() {
     let statistics = statistics();
     record(
         &statistics,
@@ -95,7 +95,7 @@ fn variants_are_compared_on_the_ids_that_both_have_answered() {
             by("b", "4", "low", 0.6),
         ],
     );
-    // Again, and by hits of the store: an id counts once, with what was said of it last.
+    // A repeated id, computed or stored, counts once, with its last prediction.
     record(
         &statistics,
         &[by("a", "1", "high", 0.9), by("a", "3", "high", 0.9)],
@@ -129,12 +129,12 @@ fn variants_are_compared_on_the_ids_that_both_have_answered() {
         statistics.summary("nobody", "a", "a"),
         VariantSummary::default()
     );
-    // A variant is compared with one that has answered nothing yet.
+    // The reference has predicted nothing yet.
     assert_eq!(statistics.summary("m", "a", "kserve").pairs, 0);
 }
 
 #[test]
-fn calls_are_counted_by_what_became_of_them() {
+fn calls_are_counted_by_their_outcome() {
     let statistics = statistics();
     for n in 0..10 {
         statistics.record_call(

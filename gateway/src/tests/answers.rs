@@ -1,4 +1,5 @@
-//! What is answered: order, duplicates, failures of single entries, texts, single lookups, models.
+//! The contents of answers: order, duplicates, failures of single entries, texts, one id by path,
+//! models.
 
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ async fn a_prediction_has_all_its_fields() {
 }
 
 #[tokio::test]
-async fn the_order_is_that_asked_and_duplicates_are_computed_once() {
+async fn answers_keep_the_order_and_duplicates_are_computed_once() {
     let gateway = Gateway::start().await;
     gateway.predict(&["b"]).await;
     let reply = gateway.predict(&["c", "b", "a", "c", "b"]).await;
@@ -61,7 +62,7 @@ async fn the_order_is_that_asked_and_duplicates_are_computed_once() {
 }
 
 #[tokio::test]
-async fn an_entity_that_fails_leaves_the_others_alone() {
+async fn an_entity_that_fails_does_not_affect_the_others() {
     let gateway = Gateway::start().await;
     let reply = gateway
         .predict(&[
@@ -90,13 +91,13 @@ async fn an_entity_that_fails_leaves_the_others_alone() {
     assert_eq!(error["status"], 404);
     assert!(error["title"].is_string());
     assert_eq!(reply.cache_status(), "throughline; fwd=miss; stored");
-    // Failures are not kept: they are asked again.
+    // Failures are not stored, so they are computed again.
     gateway.predict(&["a", "unknown_entity-1"]).await;
     assert_eq!(gateway.fake.calls()[1].values, ["unknown_entity-1"]);
 }
 
 #[tokio::test]
-async fn when_all_fail_the_status_says_so() {
+async fn a_request_without_any_prediction_has_the_status_of_its_errors() {
     let gateway = Gateway::start().await;
     let cases: [(&[&str], u16, &str); 4] = [
         (
@@ -140,7 +141,7 @@ async fn when_all_fail_the_status_says_so() {
 }
 
 #[tokio::test]
-async fn texts_are_known_by_their_hash_only() {
+async fn texts_are_identified_by_their_hash() {
     let gateway = Gateway::start().await;
     let body = json!({"model": "text_sentiment", "texts": ["good", "bad", "good"]}).to_string();
     let reply = gateway.post("/v1/predictions", &[], body.clone()).await;
@@ -179,7 +180,7 @@ async fn texts_are_known_by_their_hash_only() {
 }
 
 #[tokio::test]
-async fn a_model_takes_only_its_own_kind() {
+async fn a_model_takes_only_its_own_kind_of_input() {
     let gateway = Gateway::start().await;
     for body in [
         json!({"model": "wine_quality", "texts": ["good"]}),
@@ -236,7 +237,7 @@ async fn ids_in_paths_are_decoded() {
 }
 
 #[tokio::test]
-async fn the_models_are_listed_with_their_health() {
+async fn models_are_listed_with_their_health() {
     let mut gateway = Gateway::start().await;
     let wine = |models: &Value| {
         models["models"]
@@ -272,7 +273,7 @@ async fn the_models_are_listed_with_their_health() {
 }
 
 #[tokio::test]
-async fn the_model_is_told_the_time_it_has() {
+async fn the_inference_request_carries_its_time_limit() {
     let gateway = Gateway::start().await;
     gateway.predict(&["a"]).await;
     let call = &gateway.fake.calls()[0];

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::harness::{Gateway, Setup};
 
 #[tokio::test]
-async fn a_miss_then_a_hit_then_a_part() {
+async fn a_miss_then_a_hit_then_a_partial_hit() {
     let gateway = Gateway::start().await;
     assert_eq!(
         gateway.predict(&["a", "b"]).await.cache_status(),
@@ -31,7 +31,7 @@ async fn a_miss_then_a_hit_then_a_part() {
 }
 
 #[tokio::test]
-async fn no_cache_computes_anew_and_stores() {
+async fn no_cache_computes_again_and_stores() {
     let gateway = Gateway::start().await;
     gateway.predict(&["a"]).await;
     gateway.pass(5);
@@ -50,7 +50,7 @@ async fn no_cache_computes_anew_and_stores() {
 }
 
 #[tokio::test]
-async fn no_store_keeps_nothing_and_reads_what_is_there() {
+async fn no_store_stores_nothing_and_reads_stored_predictions() {
     let gateway = Gateway::start().await;
     for _ in 0..2 {
         assert_eq!(
@@ -81,7 +81,7 @@ async fn no_store_keeps_nothing_and_reads_what_is_there() {
 }
 
 #[tokio::test]
-async fn max_age_takes_only_what_is_young_enough() {
+async fn max_age_accepts_only_younger_predictions() {
     let gateway = Gateway::start().await;
     gateway.predict(&["a"]).await;
     gateway.pass(10);
@@ -136,7 +136,7 @@ async fn max_age_takes_only_what_is_young_enough() {
 }
 
 #[tokio::test]
-async fn only_if_cached_never_asks_the_model() {
+async fn only_if_cached_never_calls_the_model() {
     let gateway = Gateway::start().await;
     let reply = gateway.predict_with(&["a"], "only-if-cached").await;
     assert_eq!(reply.problem(504), "not_cached");
@@ -168,7 +168,7 @@ async fn only_if_cached_never_asks_the_model() {
 }
 
 #[tokio::test]
-async fn predictions_age_when_they_have_a_time_to_live() {
+async fn predictions_expire_after_their_time_to_live() {
     let gateway = Gateway::with(Setup {
         ttl: Some(Duration::from_mins(1)),
         ..Setup::default()
@@ -190,7 +190,7 @@ async fn predictions_age_when_they_have_a_time_to_live() {
     assert_eq!(
         found.each("data_id"),
         ["b", "a"],
-        "a search finds what is exactly as old as may be"
+        "a search finds a prediction of exactly the time to live"
     );
     assert_eq!(
         gateway.predict(&["a"]).await.cache_status(),
@@ -236,7 +236,7 @@ async fn a_new_version_never_answers_with_an_old_prediction() {
 }
 
 #[tokio::test]
-async fn the_answer_of_an_inference_tells_the_version_at_once() {
+async fn the_version_of_an_inference_answer_counts_at_once() {
     let gateway = Gateway::start().await;
     gateway.predict(&["a"]).await;
     gateway.fake.close_gate();
@@ -256,7 +256,7 @@ async fn the_answer_of_an_inference_tells_the_version_at_once() {
 }
 
 #[tokio::test]
-async fn the_time_of_the_parts_is_told() {
+async fn server_timing_has_the_time_of_each_part() {
     let gateway = Gateway::start().await;
     let timing = gateway
         .predict(&["a"])

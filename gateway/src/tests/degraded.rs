@@ -48,7 +48,7 @@ async fn without_the_store_the_model_answers() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_stored_is_not_told_to_be() {
+async fn an_answer_that_could_not_be_stored_does_not_say_stored() {
     let gateway = Gateway::start().await;
     gateway.store.writes_fail.store(true, Ordering::Relaxed);
     for _ in 0..2 {
@@ -75,7 +75,7 @@ async fn what_could_not_be_stored_is_not_told_to_be() {
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_left_alone() {
+async fn the_model_answers_when_the_store_hangs() {
     let gateway = Gateway::with(Setup {
         store_timeout: Duration::from_millis(50),
         ..Setup::default()
@@ -115,7 +115,7 @@ async fn without_the_model_service_stored_predictions_answer() {
     assert_eq!(reply.each("error")[0]["code"], "model_unavailable");
     assert_eq!(reply.each("cached")[1], true);
     gateway
-        .eventually("it is told", async || {
+        .eventually("readyz shows it", async || {
             !gateway.get("/readyz").await.json()["detail"]["model_service"].is_null()
         })
         .await;
@@ -123,7 +123,7 @@ async fn without_the_model_service_stored_predictions_answer() {
     gateway.fake.restart().await;
     assert_eq!(gateway.predict(&["b"]).await.status, 200);
     gateway
-        .eventually("it is told", async || {
+        .eventually("readyz shows it", async || {
             gateway.get("/readyz").await.json()["detail"]["model_service"].is_null()
         })
         .await;
@@ -193,7 +193,7 @@ async fn a_start_without_the_model_service_takes_the_version_of_the_newest_predi
 }
 
 #[tokio::test]
-async fn errors_of_the_model_service_are_told_in_our_words() {
+async fn errors_of_the_model_service_get_codes_of_the_gateway() {
     let gateway = Gateway::start().await;
     let refuse = |status, body, retry_after| Behaviour::Refuse {
         status,
@@ -263,7 +263,7 @@ async fn errors_of_the_model_service_are_told_in_our_words() {
 }
 
 #[tokio::test]
-async fn a_model_service_that_hangs_is_504_in_time() {
+async fn a_model_service_that_hangs_is_504_within_the_deadline() {
     let process = ProcessOptions {
         request_timeout: Duration::from_millis(300),
         ..ProcessOptions::default()

@@ -1,5 +1,5 @@
-//! A model service that speaks the Open Inference Protocol and does what a test tells it. It knows nothing of the gateway,
-//! so that the trace test can use it, too.
+//! A model service that speaks the Open Inference Protocol and that a test controls. It uses
+//! nothing of the gateway, so that the trace tests can use it as well.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// The span that the service says computed its answers.
+/// The span that computed the answers, according to the service.
 pub(crate) const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 pub(crate) const SPAN_ID: &str = "b7ad6b7169203331";
 pub(crate) const RUN_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -28,12 +28,12 @@ pub(crate) const RUN_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// A running service; it stops when it is dropped.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
-    pub(crate) told: Arc<Told>,
+    pub(crate) shared: Arc<Shared>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
-/// What the test tells the service, and what the service tells the test.
-pub(crate) struct Told {
+/// What the test and the service share: how it behaves, and what it was sent.
+pub(crate) struct Shared {
     /// Versions that it has; the last one answers.
     pub(crate) versions: Mutex<Vec<String>>,
     pub(crate) behaviour: Mutex<Behaviour>,
@@ -41,11 +41,12 @@ pub(crate) struct Told {
     pub(crate) calls: Mutex<Vec<Call>>,
     /// While false, inference calls wait.
     pub(crate) gate: watch::Sender<bool>,
-    /// What it predicts, and its answers to reads by path where they are not the usual ones.
+    /// The label that it predicts.
     pub(crate) label: Mutex<&'static str>,
+    /// Answers to reads by path that replace the usual ones.
     pub(crate) reads: Mutex<Vec<(&'static str, u16, &'static str)>>,
     /// How often its list of models was read.
-    pub(crate) looks: AtomicUsize,
+    pub(crate) list_reads: AtomicUsize,
     /// The bodies that were sent to the model `echo`.
     pub(crate) echoed: Mutex<Vec<Bytes>>,
 }
@@ -71,27 +72,27 @@ pub(crate) struct Call {
 
 impl Fake {
     pub(crate) async fn start() -> Self {
-        let told = Told {
+        let shared = Shared {
             versions: Mutex::new(vec!["1".to_owned()]),
             behaviour: Mutex::new(Behaviour::Answer),
             calls: Mutex::default(),
             gate: watch::Sender::new(true),
             label: Mutex::new("high"),
             reads: Mutex::default(),
-            looks: AtomicUsize::default(),
+            list_reads: AtomicUsize::default(),
             echoed: Mutex::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut fake = Self {
             address: listener.local_addr().unwrap(),
-            told: Arc::new(told),
+            shared: Arc::new(shared),
             running: None,
         };
         fake.serve(listener);
         fake
     }
 
-    /// Stops it: its port refuses connections.
+    /// Stops the service, so that its port refuses connections.
     pub(crate) async fn stop(&mut self) {
         if let Some((stop, task)) = self.running.take() {
             stop.send(()).unwrap();
@@ -104,37 +105,37 @@ impl Fake {
         self.serve(TcpListener::bind(self.address).await.unwrap());
     }
 
-    /// A service that predicts this.
+    /// A service that predicts this label.
     pub(crate) async fn predicting(label: &'static str) -> Self {
         let fake = Self::start().await;
-        *fake.told.label.lock().unwrap() = label;
+        *fake.shared.label.lock().unwrap() = label;
         fake
     }
 
     /// From now on, reads of this path have this status and body.
     pub(crate) fn answer_read(&self, path: &'static str, status: u16, body: &'static str) {
-        self.told.reads.lock().unwrap().push((path, status, body));
+        self.shared.reads.lock().unwrap().push((path, status, body));
     }
 
     pub(crate) fn behave(&self, behaviour: Behaviour) {
-        *self.told.behaviour.lock().unwrap() = behaviour;
+        *self.shared.behaviour.lock().unwrap() = behaviour;
     }
 
     /// From now on, this is the only version.
     pub(crate) fn set_version(&self, version: &str) {
-        *self.told.versions.lock().unwrap() = vec![version.to_owned()];
+        *self.shared.versions.lock().unwrap() = vec![version.to_owned()];
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.told.calls.lock().unwrap().clone()
+        self.shared.calls.lock().unwrap().clone()
     }
 
     pub(crate) fn close_gate(&self) {
-        self.told.gate.send_replace(false);
+        self.shared.gate.send_replace(false);
     }
 
     pub(crate) fn open_gate(&self) {
-        self.told.gate.send_replace(true);
+        self.shared.gate.send_replace(true);
     }
 
     fn serve(&mut self, listener: TcpListener) {
@@ -155,10 +156,10 @@ impl Fake {
             .route("/v2/models/{model}/versions/{version}/infer", post(echo))
             .fallback(other)
             .layer(axum::middleware::from_fn_with_state(
-                Arc::clone(&self.told),
+                Arc::clone(&self.shared),
                 unusual,
             ))
-            .with_state(Arc::clone(&self.told));
+            .with_state(Arc::clone(&self.shared));
         let task = telemetry::task::spawn(async move {
             let stopped = async { drop(stopped.await) };
             axum::serve(listener, router)
@@ -170,13 +171,13 @@ impl Fake {
     }
 }
 
-/// The answers to reads that a test has chosen.
-async fn unusual(State(told): State<Arc<Told>>, request: Request, next: Next) -> Response {
-    told.looks.fetch_add(
+/// Answers with what a test has set for the path, if anything.
+async fn unusual(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    shared.list_reads.fetch_add(
         usize::from(request.uri().path() == "/v2/models"),
         Ordering::Relaxed,
     );
-    let chosen = told
+    let chosen = shared
         .reads
         .lock()
         .unwrap()
@@ -190,7 +191,7 @@ async fn unusual(State(told): State<Arc<Told>>, request: Request, next: Next) ->
     }
 }
 
-async fn metadata(State(told): State<Arc<Told>>, Path(model): Path<String>) -> Response {
+async fn metadata(State(shared): State<Arc<Shared>>, Path(model): Path<String>) -> Response {
     let (input, datatype) = match model.as_str() {
         "wine_quality" => ("data_id", Datatype::Bytes),
         "text_sentiment" => ("text", Datatype::Bytes),
@@ -202,7 +203,7 @@ async fn metadata(State(told): State<Arc<Told>>, Path(model): Path<String>) -> R
         datatype,
         shape: vec![-1],
     }];
-    let versions = told.versions.lock().unwrap().clone();
+    let versions = shared.versions.lock().unwrap().clone();
     axum::Json(ModelMetadata {
         name: model,
         versions,
@@ -218,7 +219,7 @@ async fn ready(Path(model): Path<String>) -> Response {
 }
 
 async fn infer(
-    State(told): State<Arc<Told>>,
+    State(shared): State<Arc<Shared>>,
     Path(model): Path<String>,
     method: Method,
     uri: Uri,
@@ -226,9 +227,14 @@ async fn infer(
     body: Bytes,
 ) -> Response {
     if model == "echo" {
-        told.echoed.lock().unwrap().push(body.clone());
-        told.gate.subscribe().wait_for(|open| *open).await.unwrap();
-        if let Behaviour::Refuse { status, body, .. } = told.behaviour.lock().unwrap().clone() {
+        shared.echoed.lock().unwrap().push(body.clone());
+        shared
+            .gate
+            .subscribe()
+            .wait_for(|open| *open)
+            .await
+            .unwrap();
+        if let Behaviour::Refuse { status, body, .. } = shared.behaviour.lock().unwrap().clone() {
             return (StatusCode::from_u16(status).unwrap(), body).into_response();
         }
         return echo(method, uri, headers, body).await;
@@ -251,9 +257,14 @@ async fn infer(
             .map_or(0, |timeout| timeout.as_micros()),
         headers,
     };
-    told.calls.lock().unwrap().push(call);
-    told.gate.subscribe().wait_for(|open| *open).await.unwrap();
-    let behaviour = told.behaviour.lock().unwrap().clone();
+    shared.calls.lock().unwrap().push(call);
+    shared
+        .gate
+        .subscribe()
+        .wait_for(|open| *open)
+        .await
+        .unwrap();
+    let behaviour = shared.behaviour.lock().unwrap().clone();
     if let Behaviour::Refuse {
         status,
         body,
@@ -268,11 +279,11 @@ async fn infer(
         }
         return response;
     }
-    let version = told.versions.lock().unwrap().last().cloned();
-    answer(&model, version, *told.label.lock().unwrap(), &values)
+    let version = shared.versions.lock().unwrap().last().cloned();
+    answer(&model, version, *shared.label.lock().unwrap(), &values)
 }
 
-/// Ids that begin with the word of a failure fail in that way.
+/// An id that begins with an error code fails with this code.
 fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) -> Response {
     let code = |value: &String| {
         ["unknown_entity", "outside_max_age", "missing_features"]
@@ -335,7 +346,7 @@ fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) 
         .into_response()
 }
 
-/// Gives back what it got: the bytes, and the headers that say how to read them.
+/// Returns the bytes, and the headers that describe them.
 async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let mut response = (StatusCode::OK, body).into_response();
     for name in [
@@ -348,7 +359,7 @@ async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Resp
             response.headers_mut().insert(name, value.clone());
         }
     }
-    // What it saw of the request goes where the gateway lets it pass.
+    // Method and path go into a header that the gateway passes on.
     let seen = format!("{method};desc=\"{uri}\"");
     response
         .headers_mut()

@@ -1,4 +1,4 @@
-//! One gateway with its fake model service, and a client that sees everything.
+//! One gateway with its fake model service, and a client.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use super::fake::Fake;
 use super::stores::Troubled;
 use crate::{Addresses, Config, ElasticsearchOptions, StoreAddress};
 
-/// How a test wants its gateway.
+/// The settings of a test's gateway.
 pub(crate) struct Setup {
     pub(crate) ttl: Option<Duration>,
     pub(crate) process: ProcessOptions,
     pub(crate) store: Arc<Troubled>,
     pub(crate) store_timeout: Duration,
-    /// The real engine instead of `store`, with the real time.
+    /// Use Elasticsearch instead of `store`, with the real time.
     pub(crate) elasticsearch: Option<(Addresses, ElasticsearchOptions)>,
     /// Stop the model service before the gateway starts.
     pub(crate) model_down: bool,
@@ -138,7 +138,7 @@ impl Gateway {
         this
     }
 
-    /// Lets time pass for the gateway.
+    /// Moves the gateway's clock.
     pub(crate) fn pass(&self, seconds: i64) {
         self.seconds.fetch_add(seconds, Ordering::Relaxed);
     }
@@ -188,12 +188,12 @@ impl Gateway {
         request.body(Full::new(body)).unwrap()
     }
 
-    /// Asks for wines.
+    /// Asks for predictions of wines.
     pub(crate) async fn predict(&self, ids: &[&str]) -> Reply {
         self.predict_with(ids, "").await
     }
 
-    /// Asks for wines with a `Cache-Control`.
+    /// The same with a `Cache-Control`.
     pub(crate) async fn predict_with(&self, ids: &[&str], cache_control: &str) -> Reply {
         let body = json!({"model": "wine_quality", "data_ids": ids}).to_string();
         let headers = [("cache-control", cache_control)];
@@ -209,7 +209,7 @@ impl Gateway {
         .await
     }
 
-    /// Waits for a condition with a deadline.
+    /// Waits until a condition holds; fails after 10 s.
     pub(crate) async fn eventually(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let end = Instant::now() + Duration::from_secs(10);
         while !condition().await {
@@ -245,7 +245,7 @@ impl Reply {
             .collect()
     }
 
-    /// Checks that this is a problem of RFC 9457 and gives its code.
+    /// Checks that this is a problem of RFC 9457 and returns its code.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{:?}", self.body);

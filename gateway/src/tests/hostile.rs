@@ -1,4 +1,4 @@
-//! Whatever is sent, the answer is a problem of the client's own and never a 5xx.
+//! Whatever a client sends, its answer is a 4xx with an explanation and never a 5xx.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_one_is_explained() {
+async fn malformed_requests_are_explained() {
     let gateway = Gateway::start().await;
     let many: Vec<String> = (0..1_001).map(|n| n.to_string()).collect();
     let cases = [
@@ -187,7 +187,7 @@ async fn unknown_paths_and_methods_are_problems() {
 }
 
 #[tokio::test]
-async fn a_flood_of_malformed_requests_never_is_a_5xx() {
+async fn malformed_requests_never_cause_a_5xx() {
     let gateway = Gateway::start().await;
     let mut runner = TestRunner::deterministic();
     let paths = prop::sample::select(vec![
@@ -200,7 +200,8 @@ async fn a_flood_of_malformed_requests_never_is_a_5xx() {
     ]);
     let valid = br#"{"model":"wine_quality","data_ids":["a","b"]}"#.to_vec();
     let bytes = prop::collection::vec(any::<u8>(), 0..200);
-    // Half of the bodies are noise, half are a good request with one byte changed or cut short.
+    // Half of the bodies are noise; the others are a valid request, cut short or with one byte
+    // changed.
     let bodies = prop_oneof![
         bytes,
         (any::<prop::sample::Index>(), any::<u8>(), any::<bool>()).prop_map(

@@ -1,4 +1,5 @@
-//! Single flight: one call for concurrent requests of one key, even when the client of the first request leaves.
+//! Single flight: one call for concurrent requests of one key, even when the client of the first
+//! request leaves.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ async fn concurrent_misses_make_one_call() {
 }
 
 #[tokio::test]
-async fn the_answer_of_a_waiter_says_collapsed() {
+async fn the_cache_status_of_a_waiter_says_collapsed() {
     let gateway = Gateway::start().await;
     gateway.fake.close_gate();
     let (first, second, ()) = tokio::join!(
@@ -61,7 +62,7 @@ async fn the_answer_of_a_waiter_says_collapsed() {
         }
     );
     assert_eq!(first.cache_status(), "throughline; fwd=miss; stored");
-    // The lookup saw nothing, since nothing was stored before the gate opened.
+    // The lookup found nothing, since nothing was stored before the gate opened.
     assert_eq!(
         second.cache_status(),
         "throughline; fwd=miss; collapsed; stored"
@@ -70,7 +71,7 @@ async fn the_answer_of_a_waiter_says_collapsed() {
 }
 
 #[tokio::test]
-async fn batches_that_overlap_share_the_part_they_have_in_common() {
+async fn overlapping_batches_share_the_call_for_their_common_part() {
     let gateway = Gateway::start().await;
     gateway.fake.close_gate();
     let (first, second, ()) = tokio::join!(
@@ -100,7 +101,7 @@ async fn batches_that_overlap_share_the_part_they_have_in_common() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_strands_nobody() {
+async fn a_call_goes_on_when_its_client_leaves() {
     let gateway = Gateway::start().await;
     gateway.fake.close_gate();
     let address = gateway.url.strip_prefix("http://").unwrap();
@@ -133,7 +134,7 @@ async fn a_client_that_leaves_strands_nobody() {
 }
 
 #[tokio::test]
-async fn errors_are_shared_and_not_kept() {
+async fn errors_are_shared_and_not_remembered() {
     let gateway = Gateway::start().await;
     gateway.fake.behave(Behaviour::Refuse {
         status: 500,
@@ -151,7 +152,7 @@ async fn errors_are_shared_and_not_kept() {
         },
         async {
             gateway
-                .eventually("both looked", async || {
+                .eventually("both lookups were made", async || {
                     gateway.store.lookups.lock().unwrap().len() == 2
                 })
                 .await;
@@ -167,7 +168,7 @@ async fn errors_are_shared_and_not_kept() {
 }
 
 #[tokio::test]
-async fn no_cache_shares_no_computation() {
+async fn no_cache_shares_no_call() {
     let gateway = Gateway::start().await;
     gateway.fake.close_gate();
     let (first, second, ()) = tokio::join!(
@@ -225,7 +226,7 @@ async fn an_ended_call_answers_requests_that_looked_up_before_its_end() {
     assert_eq!(
         roles,
         [Role::Waits, Role::Leads],
-        "only b is left to compute"
+        "only b is computed again"
     );
     assert!(late.leader.is_some());
     let (waiter, _) = late.waiters.into_iter().next().unwrap();

@@ -1,4 +1,4 @@
-//! `/v2`: bytes, headers and statuses as the model service and its clients meant them.
+//! `/v2`: bytes, headers and statuses pass unchanged.
 
 use std::io::Write;
 
@@ -16,7 +16,7 @@ type Case = (
 );
 
 #[tokio::test]
-async fn bytes_and_the_headers_that_explain_them_pass_untouched() {
+async fn bytes_and_the_headers_that_describe_them_pass_unchanged() {
     let gateway = Gateway::start().await;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(b"{\"inputs\":[]}").unwrap();
@@ -103,7 +103,7 @@ async fn every_read_arrives_at_its_own_path() {
         assert_eq!(
             (reply.status.as_u16(), reply.json()["uri"].as_str()),
             (200, Some(path)),
-            "no version in particular"
+            "an empty version means no version"
         );
     }
     let index = gateway.post("/v2/repository/index", &[], "{}").await;
@@ -121,7 +121,7 @@ async fn every_read_arrives_at_its_own_path() {
 }
 
 #[tokio::test]
-async fn statuses_and_errors_of_the_service_pass_as_they_are() {
+async fn statuses_and_errors_of_the_service_pass_unchanged() {
     let gateway = Gateway::start().await;
     let reply = gateway.get("/v2/models/unknown").await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Several variants of a model: who answers, by whose stored predictions, and how they compare.
+//! Several variants of a model: which one answers, its stored predictions, and their comparison.
 
 mod fail_over;
 mod services;
@@ -13,31 +13,31 @@ use serde_json::{Value, json};
 use super::fake::Fake;
 use super::harness::{Gateway, Reply, Setup};
 
-/// What stands in the routes file of one model beside its variants.
+/// The options of a model in the routes file, and those of the gateway.
 #[derive(Default)]
-struct Rule {
+struct Options {
     fail_over: bool,
     setup: Setup,
 }
 
 /// A gateway whose `primary` predicts `high` and is its own fake, and `canary` and others.
-struct Split {
+struct VariantGateway {
     gateway: Gateway,
     others: Vec<Fake>,
     file: std::path::PathBuf,
     _folder: tempfile::TempDir,
 }
 
-impl Split {
-    /// `lines` are those of each variant, by name: a weight, or `shadow`.
-    async fn start(variants: &[(&'static str, &str)], rule: Rule) -> Self {
+impl VariantGateway {
+    /// `variants` are pairs of a name and a weight, or `shadow`.
+    async fn start(variants: &[(&'static str, &str)], options: Options) -> Self {
         let mut others = Vec::new();
         for (name, _) in variants.iter().filter(|(name, _)| *name != "primary") {
             others.push((*name, Fake::predicting("low").await));
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("routes.toml");
-        std::fs::write(&file, routes(variants, rule.fail_over)).unwrap();
+        std::fs::write(&file, routes(variants, options.fail_over)).unwrap();
         let services = others
             .iter()
             .map(|(name, fake)| format!("{name}=http://{}", fake.address))
@@ -45,7 +45,7 @@ impl Split {
         let gateway = Gateway::with(Setup {
             services,
             routes: Some(file.clone()),
-            ..rule.setup
+            ..options.setup
         })
         .await;
         Self {
@@ -57,14 +57,14 @@ impl Split {
     }
 
     async fn halves() -> Self {
-        Self::start(&[("primary", "50"), ("canary", "50")], Rule::default()).await
+        Self::start(&[("primary", "50"), ("canary", "50")], Options::default()).await
     }
 
     fn canary(&self) -> &Fake {
         &self.others[0]
     }
 
-    /// Asks for wines with `baggage`.
+    /// Asks for predictions of wines with `baggage`.
     async fn predict(&self, ids: &[&str], baggage: &str) -> Reply {
         let body = json!({"model": "wine_quality", "data_ids": ids}).to_string();
         self.gateway
@@ -119,8 +119,8 @@ fn refs(ids: &[String]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_id_has_its_variant_by_one_lookup_and_one_call_of_each() {
-    let split = Split::halves().await;
+async fn a_batch_makes_one_lookup_and_one_call_for_each_variant() {
+    let split = VariantGateway::halves().await;
     let ids = ids(40);
     let reply = split.gateway.predict(&refs(&ids)).await;
     assert_eq!(
@@ -166,8 +166,8 @@ async fn each_id_has_its_variant_by_one_lookup_and_one_call_of_each() {
 }
 
 #[tokio::test]
-async fn a_request_may_ask_for_a_variant_and_a_user_has_one() {
-    let split = Split::halves().await;
+async fn a_request_may_name_a_variant_and_a_user_keeps_one() {
+    let split = VariantGateway::halves().await;
     let ids = ids(20);
     for name in ["canary", "primary"] {
         let reply = split
@@ -211,12 +211,12 @@ async fn a_request_may_ask_for_a_variant_and_a_user_has_one() {
         assert_eq!(reply.problem(422), "unknown_variant");
         assert!(
             !reply.json()["detail"].as_str().unwrap().contains("etc"),
-            "what is no name is not repeated"
+            "an invalid name is not repeated"
         );
     }
-    // The services get the baggage as it was, for what comes after them.
-    let told = split.canary().calls();
-    assert!(told.iter().any(|call| {
+    // The services get the baggage unchanged, for the services behind them.
+    let calls = split.canary().calls();
+    assert!(calls.iter().any(|call| {
         call.headers
             .get("baggage")
             .is_none_or(|baggage| baggage == "ml.variant=canary")
@@ -224,11 +224,11 @@ async fn a_request_may_ask_for_a_variant_and_a_user_has_one() {
 }
 
 #[tokio::test]
-async fn one_variant_never_answers_with_the_prediction_of_another() {
-    let split = Split::halves().await;
-    // Services without versions: nothing but the variant tells their predictions apart.
+async fn a_variant_never_answers_with_the_prediction_of_another() {
+    let split = VariantGateway::halves().await;
+    // Without versions, only the variant distinguishes their predictions.
     for fake in [&split.gateway.fake, split.canary()] {
-        fake.told.versions.lock().unwrap().clear();
+        fake.shared.versions.lock().unwrap().clear();
     }
     let known = async || {
         split.variant("primary").await["version"] == ""
@@ -260,8 +260,8 @@ async fn one_variant_never_answers_with_the_prediction_of_another() {
 }
 
 #[tokio::test]
-async fn a_variant_that_fails_leaves_the_rows_of_the_others_alone() {
-    let mut split = Split::halves().await;
+async fn a_variant_that_fails_does_not_affect_the_rows_of_others() {
+    let mut split = VariantGateway::halves().await;
     let ids = ids(20);
     split.others[0].stop().await;
     let reply = split.gateway.predict(&refs(&ids)).await;
@@ -286,7 +286,7 @@ async fn a_variant_that_fails_leaves_the_rows_of_the_others_alone() {
     assert_eq!(
         split.gateway.fake.calls()[0].values.len(),
         answered,
-        "nothing was asked of another variant"
+        "no other variant was called"
     );
     let reply = split.predict(&["id-1"], "ml.variant=canary").await;
     assert_eq!(reply.problem(503), "model_unavailable");
@@ -294,7 +294,8 @@ async fn a_variant_that_fails_leaves_the_rows_of_the_others_alone() {
 
 #[tokio::test]
 async fn weights_change_without_a_restart() {
-    let split = Split::start(&[("primary", "100"), ("canary", "0")], Rule::default()).await;
+    let split =
+        VariantGateway::start(&[("primary", "100"), ("canary", "0")], Options::default()).await;
     let ids = ids(30);
     let reply = split.gateway.predict(&refs(&ids)).await;
     assert!(
@@ -327,8 +328,12 @@ async fn weights_change_without_a_restart() {
     );
 
     std::fs::write(&split.file, "[models.wine_quality]\nvariants = 3").unwrap();
-    let told = async || split.gateway.get("/readyz").await.json()["detail"]["routes"].is_string();
-    split.gateway.eventually("it is told", told).await;
+    let refused =
+        async || split.gateway.get("/readyz").await.json()["detail"]["routes"].is_string();
+    split
+        .gateway
+        .eventually("readyz shows the error", refused)
+        .await;
     let ready = split.gateway.get("/readyz").await;
     assert_eq!(ready.status, 200);
     assert!(
@@ -340,7 +345,7 @@ async fn weights_change_without_a_restart() {
     assert_eq!(
         split.gateway.predict(&["id-1"]).await.each("variant"),
         ["canary"],
-        "the routes of before hold"
+        "the previous routes stay in force"
     );
     std::fs::write(
         &split.file,
@@ -348,10 +353,13 @@ async fn weights_change_without_a_restart() {
     )
     .unwrap();
     let well = async || split.gateway.get("/readyz").await.json()["detail"]["routes"].is_null();
-    split.gateway.eventually("well again", well).await;
     split
         .gateway
-        .eventually("back", async || {
+        .eventually("readyz is clear again", well)
+        .await;
+    split
+        .gateway
+        .eventually("the old weights are back", async || {
             split.gateway.predict(&["id-1"]).await.each("variant") == ["primary"]
         })
         .await;
@@ -359,7 +367,7 @@ async fn weights_change_without_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_go_on_while_routes_change() {
-    let split = Split::halves().await;
+    let split = VariantGateway::halves().await;
     let (ids, changes) = (
         ids(20),
         [("90", "10"), ("0", "100"), ("100", "0"), ("50", "50")],
@@ -375,7 +383,7 @@ async fn requests_go_on_while_routes_change() {
                 assert_eq!(
                     label,
                     if variant == "primary" { "high" } else { "low" },
-                    "a prediction is its variant's own"
+                    "the label is that of the variant"
                 );
             }
         }
@@ -400,7 +408,7 @@ async fn requests_go_on_while_routes_change() {
 }
 
 #[tokio::test]
-async fn without_a_routes_file_only_who_asks_gets_another_than_primary() {
+async fn without_a_routes_file_other_variants_answer_only_by_name() {
     let canary = Fake::predicting("low").await;
     let services = vec![format!("canary=http://{}", canary.address)];
     let gateway = Gateway::with(Setup {
@@ -426,7 +434,7 @@ async fn without_a_routes_file_only_who_asks_gets_another_than_primary() {
             .json()["label"],
         "low"
     );
-    // Texts go the same way.
+    // The same for texts.
     let body = json!({"model": "text_sentiment", "texts": ["good"]}).to_string();
     assert_eq!(
         gateway
@@ -439,12 +447,12 @@ async fn without_a_routes_file_only_who_asks_gets_another_than_primary() {
 
 #[tokio::test]
 async fn variants_are_compared() {
-    let split = Split::start(
+    let split = VariantGateway::start(
         &[("primary", "50"), ("canary", "50"), ("kserve", "shadow")],
-        Rule::default(),
+        Options::default(),
     )
     .await;
-    *split.others[1].told.label.lock().unwrap() = "high";
+    *split.others[1].shared.label.lock().unwrap() = "high";
     let ids = ids(30);
     for name in ["primary", "canary", "primary", "canary"] {
         split
@@ -506,7 +514,7 @@ async fn variants_are_compared() {
         (&json!("shadow"), &Value::Null)
     );
     assert_eq!(kserve["statistics"]["agreement"]["share"], 1.0);
-    // What nobody may keep is not in the comparison either.
+    // What must not be stored does not take part in the comparison.
     split.gateway.predict_with(&["secret"], "no-store").await;
     let counted = async || {
         let calls = async |name| {

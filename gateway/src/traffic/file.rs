@@ -1,4 +1,5 @@
-//! The routes file: TOML in, traffic splits out, or an error that names the file, the model and the variant.
+//! The routes file: TOML in, traffic splits out, or an error that names the file, the model and the
+//! variant.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,8 @@ struct VariantSection {
     mode: Mode,
 }
 
-/// Reads the text of a routes file. A variant without `url` is at the address that `services` gives for its name.
+/// Reads the text of a routes file. A variant without `url` is at the address that `services` gives
+/// for its name.
 pub(super) fn read(
     path: &Path,
     text: &[u8],
@@ -79,7 +81,8 @@ pub(super) fn read(
     let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
     let file: File = toml::from_str(text).map_err(|error| invalid(explain(text, &error)))?;
     if file.models.is_empty() {
-        // An editor may empty the file before it writes. That must not send all traffic elsewhere for a moment.
+        // An editor may empty the file before it writes. That must not send all traffic elsewhere
+        // for a moment.
         return Err(invalid("it names no model".to_owned()));
     }
     let name = path.file_name().unwrap_or(path.as_os_str());

@@ -1,4 +1,4 @@
-//! The routes file, its errors, and that it is followed while it changes.
+//! The routes file, its errors, and its changes.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -62,7 +62,7 @@ fn read(text: &str) -> Result<Traffic, String> {
 }
 
 #[test]
-fn a_file_says_who_answers() {
+fn the_routes_file_decides_which_variants_answer() {
     let routes = read(GOOD).unwrap();
     let route = routes.of("wine_quality");
     assert_eq!(
@@ -91,7 +91,7 @@ fn a_file_says_who_answers() {
         (None, VariantIndex(0), vec![VariantIndex(2)])
     );
     assert_eq!(route.describe(), "primary 90, canary 10, kserve shadow");
-    // Of other models the command line decides; `canary` at its own address is another service there.
+    // The command line decides for other models; there, `canary` is at another address.
     let other = routes.of("text_sentiment");
     assert_eq!(
         (other.only, other.describe().as_str(), &*other.set),
@@ -101,7 +101,7 @@ fn a_file_says_who_answers() {
 }
 
 #[test]
-fn without_a_file_the_one_called_primary_has_all() {
+fn without_a_file_primary_gets_all_the_traffic() {
     let services = |texts: &[&str]| {
         Traffic::of_services(
             &texts
@@ -121,7 +121,7 @@ fn without_a_file_the_one_called_primary_has_all() {
 }
 
 #[test]
-fn the_version_of_a_rule_changes_exactly_with_the_rule() {
+fn the_version_of_a_split_changes_exactly_with_the_split() {
     let version = |text: &str| read(text).unwrap().of("wine_quality").version.clone();
     let first = version(GOOD);
     assert_eq!(
@@ -144,7 +144,7 @@ fn the_version_of_a_rule_changes_exactly_with_the_rule() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn errors_of_the_routes_file_name_model_and_variant() {
     let variant = |lines: &str| format!("[models.wine]\n[[models.wine.variants]]\n{lines}\n");
     let cases = [
         ("", "it names no model"),
@@ -268,8 +268,8 @@ impl Watched {
         }
     }
 
-    /// Waits until the file was looked at: what is wrong with it is told.
-    async fn until_logged(&self, expected: &str) {
+    /// Waits until the detail of `/readyz` contains a text.
+    async fn until_detail(&self, expected: &str) {
         self.until(expected, async || self.detail().await.contains(expected))
             .await;
     }
@@ -299,7 +299,7 @@ impl Watched {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_file_is_followed_and_a_bad_one_is_not() {
+async fn a_changed_file_is_followed_unless_it_is_invalid() {
     let watched = Watched::start().await;
     let before = watched.routes.load();
     std::fs::write(
@@ -320,27 +320,27 @@ async fn a_changed_file_is_followed_and_a_bad_one_is_not() {
 
     std::fs::write(&watched.path, GOOD.replace("weight = 10", "weight = ten")).unwrap();
     watched
-        .until_logged("the previous routes stay in force")
+        .until_detail("the previous routes stay in force")
         .await;
-    watched.until_logged("line 11").await;
+    watched.until_detail("line 11").await;
     assert_eq!(watched.weights(), "primary 80, canary 20, kserve shadow");
-    for (wrong, told) in [("", "it names no model"), ("models = 1", "invalid type")] {
+    for (wrong, error) in [("", "it names no model"), ("models = 1", "invalid type")] {
         std::fs::write(&watched.path, wrong).unwrap();
-        watched.until_logged(told).await;
+        watched.until_detail(error).await;
     }
     std::fs::remove_file(&watched.path).unwrap();
-    watched.until_logged("cannot read the routes file").await;
+    watched.until_detail("cannot read the routes file").await;
     std::fs::write(&watched.path, vec![b'#'; (1 << 20) + 1]).unwrap();
-    watched.until_logged("larger than 1 MiB").await;
+    watched.until_detail("larger than 1 MiB").await;
 
-    // The same as before the trouble: well again, and nothing has changed.
+    // The content before the error: the detail is clear again, and no split has changed.
     std::fs::write(
         &watched.path,
         GOOD.replace("90", "80").replace("= 10", "= 20"),
     )
     .unwrap();
     watched
-        .until("well again", async || {
+        .until("the detail is clear again", async || {
             !watched.detail().await.contains("routes")
         })
         .await;
@@ -354,7 +354,7 @@ async fn a_changed_file_is_followed_and_a_bad_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn readers_see_old_or_new_routes_and_nothing_between() {
+async fn readers_see_either_the_old_or_the_new_routes() {
     let watched = Watched::start().await;
     let new = GOOD.replace("90", "70").replace("= 10", "= 30");
     let (routes, done) = (watched.routes.clone(), Arc::new(AtomicUsize::new(0)));
@@ -374,7 +374,7 @@ async fn readers_see_old_or_new_routes_and_nothing_between() {
         (&new, "primary 70, canary 30, kserve shadow"),
         (&GOOD.to_owned(), "primary 90, canary 10, kserve shadow"),
     ] {
-        // Renamed into place, as an editor or a platform does it.
+        // Renamed into place, as editors and container platforms do.
         let other = watched.path.with_extension("new");
         std::fs::write(&other, text).unwrap();
         std::fs::rename(&other, &watched.path).unwrap();
@@ -395,7 +395,7 @@ async fn readers_see_old_or_new_routes_and_nothing_between() {
 }
 
 #[tokio::test]
-async fn at_the_start_a_bad_file_is_an_error() {
+async fn an_invalid_file_at_the_start_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("routes.toml");
     let start = async || {

@@ -1,7 +1,8 @@
-//! The traffic splits in force, and the file that they come from, which is read again and again.
+//! The traffic splits in force, and the routes file that they come from, which is polled.
 //!
-//! The content is compared, not the time: a container platform swaps a file by a link, and the new content may have an old
-//! time. An invalid file changes nothing; it is logged once, and stands in the detail of `/readyz` until it is valid again.
+//! The content is compared, not the time: a container platform swaps a file by a link, and the new
+//! content may have an old time. An invalid file changes nothing; its error is logged once, and
+//! shown in the detail of `/readyz` until the file is valid again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +46,8 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Reads the file, if there is one. At the start there are no splits to keep, so an invalid file is an error.
+    /// Reads the file, if there is one. At the start there are no splits to keep, so an invalid
+    /// file is an error.
     pub(crate) async fn start(
         path: Option<PathBuf>,
         services: Vec<ServiceAddress>,
@@ -76,7 +78,7 @@ impl Watcher {
         self.shared.clone()
     }
 
-    /// Reads the file again and again, for ever, and calls `changed` after each change of a split.
+    /// Polls the file for ever, and calls `changed` after each change of a split.
     pub(crate) async fn keep_fresh<F: Future<Output = ()>>(
         mut self,
         every: Duration,

@@ -6,6 +6,7 @@
     reason = "a test may panic, and its helpers are tests, too"
 )]
 
+mod cancelled;
 mod elasticsearch;
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 #[path = "../../src/tests/fake.rs"]

@@ -65,6 +65,18 @@ impl Gateway {
         send_async(method, &url, headers, body).await.unwrap()
     }
 
+    /// Sends a request and returns the connection without waiting for the answer.
+    pub(crate) fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::net::TcpStream {
+        let url = format!("{}{path}", self.url);
+        harness::open(method, &url, headers, body.as_bytes()).unwrap()
+    }
+
     /// `POST /v1/predictions` for wines.
     pub(crate) async fn predict(&self, ids: &[&str]) -> Answer {
         let body = json!({"model": "wine_quality", "data_ids": ids}).to_string();

@@ -1,4 +1,4 @@
-//! Fail-over: off, a failure is a failure; on, the next variant answers, and it is told.
+//! Fail-over: the next variant answers for one that fails, if the routes file says so.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::super::fake::Behaviour;
 use super::super::harness::{Reply, Setup};
-use super::{Rule, Split, ids, refs};
+use super::{Options, VariantGateway, ids, refs};
 
-async fn forgiving(setup: Setup) -> Split {
+async fn forgiving(setup: Setup) -> VariantGateway {
     let variants = [("primary", "1"), ("canary", "1"), ("third", "1")];
-    Split::start(
+    VariantGateway::start(
         &variants,
-        Rule {
+        Options {
             fail_over: true,
             setup,
         },
@@ -37,7 +37,7 @@ fn counts(reply: &Reply) -> [usize; 3] {
 }
 
 #[tokio::test]
-async fn the_ids_of_a_variant_that_is_down_are_spread_over_the_others() {
+async fn the_ids_of_a_variant_that_is_down_spread_over_the_others() {
     let mut split = forgiving(Setup::default()).await;
     let ids = ids(60);
     let before = split.gateway.predict_with(&refs(&ids), "no-store").await;
@@ -57,10 +57,10 @@ async fn the_ids_of_a_variant_that_is_down_are_spread_over_the_others() {
     for (before, after) in before.each("variant").iter().zip(after.each("variant")) {
         assert!(
             *before == after || before == "canary",
-            "only what failed has moved"
+            "only the ids of the failed variant have moved"
         );
     }
-    // The same again, now from what the others have stored.
+    // Again, now from the store.
     let calls = split.gateway.fake.calls().len();
     let again = split.gateway.predict(&refs(&ids)).await;
     assert_eq!(
@@ -68,16 +68,20 @@ async fn the_ids_of_a_variant_that_is_down_are_spread_over_the_others() {
         (after.each("variant"), vec![json!(true); 60])
     );
     assert_eq!(split.gateway.fake.calls().len(), calls);
-    // Back again, the ids are their own variant's.
+    // When the variant is back, it gets its ids again.
     split.others[0].restart().await;
     let back =
         async || split.gateway.predict(&refs(&ids)).await.each("variant") == before.each("variant");
-    split.gateway.eventually("back", back).await;
+    split
+        .gateway
+        .eventually("the variant answers again", back)
+        .await;
 }
 
 #[tokio::test]
-async fn off_a_failure_is_answered() {
-    let split = Split::start(&[("primary", "1"), ("canary", "1")], Rule::default()).await;
+async fn without_fail_over_a_failure_is_answered() {
+    let split =
+        VariantGateway::start(&[("primary", "1"), ("canary", "1")], Options::default()).await;
     split.canary().behave(refuse(500));
     let reply = split.gateway.predict(&refs(&ids(20))).await;
     let failed: Vec<Value> = reply
@@ -92,7 +96,7 @@ async fn off_a_failure_is_answered() {
 }
 
 #[tokio::test]
-async fn what_fails_over_and_what_does_not() {
+async fn outages_fail_over_and_refusals_do_not() {
     let split = forgiving(Setup::default()).await;
     let forced = |name: &str| format!("ml.variant={name}");
     let (ids, mut others) = (ids(30), vec![&split.others[0], &split.others[1]]);
@@ -114,7 +118,8 @@ async fn what_fails_over_and_what_does_not() {
         counts(&split.gateway.predict_with(&refs(&ids), "no-store").await)[1],
         0
     );
-    // A request at fault would be at fault everywhere, and one that is too much here would be too much there.
+    // Another variant would refuse a faulty request as well, and must not get the load of one that
+    // is overloaded.
     for (status, code) in [(400, "model_refused"), (429, "overloaded")] {
         split.others[0].behave(refuse(status));
         let reply = split.gateway.predict_with(&refs(&ids), "no-store").await;
@@ -126,18 +131,18 @@ async fn what_fails_over_and_what_does_not() {
             "{status}"
         );
     }
-    // Who asks for a variant gets it or its failure.
+    // A request that names its variant gets its failure.
     split.others[0].behave(refuse(500));
     assert_eq!(
         split.predict(&["a"], &forced("canary")).await.problem(502),
         "model_failed"
     );
-    // An entity that nobody knows is an answer.
+    // An unknown entity is an answer and does not fail over.
     let reply = split.gateway.predict(&["unknown_entity-1"]).await;
     assert!(
         ["unknown_entity", "model_failed"].contains(&reply.problem(reply.status.as_u16()).as_str())
     );
-    // When all fail, the failure is answered, after each was asked once.
+    // When all fail, each was called once.
     let before: Vec<usize> = others.iter().map(|fake| fake.calls().len()).collect();
     for fake in &others {
         fake.behave(refuse(500));
@@ -175,15 +180,15 @@ async fn a_variant_that_hangs_leaves_time_for_the_next() {
         reply.each("error")
     );
     assert_eq!(counts(&reply)[1], 0);
-    let told = split.others[0].calls()[0].timeout_micros;
+    let limit = split.others[0].calls()[0].timeout_micros;
     assert!(
-        (1_000_000..2_000_001).contains(&told),
-        "half of the time: {told}"
+        (1_000_000..2_000_001).contains(&limit),
+        "half of the time: {limit}"
     );
 }
 
 #[tokio::test]
-async fn a_variant_that_was_never_there_is_passed_over() {
+async fn a_variant_that_was_never_reached_is_skipped() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -219,9 +224,7 @@ async fn a_variant_that_was_never_there_is_passed_over() {
             .iter()
             .all(|variant| variant == "primary")
     };
-    gateway
-        .eventually("the other one answers for it", all)
-        .await;
+    gateway.eventually("primary answers for all ids", all).await;
     let reply = gateway
         .predict_with(&refs(&ids(20)), "only-if-cached")
         .await;

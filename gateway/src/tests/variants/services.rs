@@ -1,4 +1,5 @@
-//! Services of other makers: without versions, without a list of their models, with `null` where others say nothing.
+//! Model services of other makers: without versions, without a list of their models, with `null` in
+//! place of missing fields.
 
 use serde_json::json;
 
@@ -53,7 +54,7 @@ async fn metadata_may_be_null_empty_or_of_other_types() {
     ] {
         let (gateway, other) = beside(|other| {
             other.answer_read(MODEL, 200, metadata);
-            other.told.versions.lock().unwrap().clear();
+            other.shared.versions.lock().unwrap().clear();
         })
         .await;
         assert_eq!(label(&gateway).await, "low", "{metadata}");
@@ -77,7 +78,7 @@ async fn metadata_may_be_null_empty_or_of_other_types() {
 }
 
 #[tokio::test]
-async fn a_service_may_have_no_list_and_say_ready_by_the_status_alone() {
+async fn a_service_may_have_no_list_and_answer_ready_without_a_body() {
     for (status, body) in [
         (404, ""),
         (405, "{}"),
@@ -108,7 +109,7 @@ async fn a_service_may_have_no_list_and_say_ready_by_the_status_alone() {
 }
 
 #[tokio::test]
-async fn an_answer_may_have_null_fields_and_numbers_of_the_other_width() {
+async fn an_answer_may_have_null_fields_and_fp64_numbers() {
     let (gateway, _other) = beside(|other| {
         let answer = r#"{"model_name":"wine_quality","model_version":null,"id":null,"parameters":null,"outputs":[
             {"name":"label","shape":[1],"datatype":"BYTES","parameters":null,"data":["low"]},
@@ -130,7 +131,7 @@ async fn an_answer_may_have_null_fields_and_numbers_of_the_other_width() {
 }
 
 #[tokio::test]
-async fn a_version_that_only_answers_tell_is_kept() {
+async fn a_version_that_only_inference_answers_name_is_kept() {
     let (gateway, other) = beside(|other| {
         other.answer_read(
             MODEL,
@@ -141,11 +142,18 @@ async fn a_version_that_only_answers_tell_is_kept() {
     .await;
     other.set_version("7");
     assert_eq!(label(&gateway).await, "low");
-    // Two looks at the service later, at least, it is still a hit.
-    let looks = async || other.told.looks.load(std::sync::atomic::Ordering::Relaxed);
-    let before = looks().await;
+    // After at least two more reads of its models, it is still a hit.
+    let reads = async || {
+        other
+            .shared
+            .list_reads
+            .load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let before = reads().await;
     gateway
-        .eventually("it was looked at", async || looks().await > before + 2)
+        .eventually("its models were read again", async || {
+            reads().await > before + 2
+        })
         .await;
     assert_eq!(label(&gateway).await, "low");
     assert_eq!(other.calls().len(), 1);
@@ -154,7 +162,7 @@ async fn a_version_that_only_answers_tell_is_kept() {
 }
 
 #[tokio::test]
-async fn a_service_without_a_model_is_not_told_to_serve_it() {
+async fn a_service_is_not_listed_for_a_model_that_it_lacks() {
     let (gateway, _other) = beside(|other| {
         other.answer_read("/v2/models/echo", 404, r#"{"error":"none"}"#);
         other.answer_read("/v2/models/text_sentiment/ready", 200, r#"{"ready":false}"#);
@@ -186,25 +194,25 @@ async fn a_service_without_a_model_is_not_told_to_serve_it() {
 }
 
 #[tokio::test]
-async fn one_service_that_is_down_is_told_by_name() {
+async fn readyz_names_the_service_that_is_down() {
     let (gateway, mut other) = beside(|_| ()).await;
     assert_eq!(label(&gateway).await, "low");
     other.stop().await;
-    let told = async || {
+    let named = async || {
         gateway.get("/readyz").await.json()["detail"]["model_service"]
             .as_str()
             .is_some_and(|text| text.starts_with("kserve is down"))
     };
-    gateway.eventually("it is told", told).await;
+    gateway.eventually("readyz names it", named).await;
     assert_eq!(gateway.predict(&["new"]).await.status, 200);
     assert_eq!(
         label(&gateway).await,
         "low",
-        "what it has stored still answers"
+        "its stored predictions still answer"
     );
     other.restart().await;
     gateway
-        .eventually("well again", async || {
+        .eventually("readyz is clear again", async || {
             gateway.get("/readyz").await.json()["detail"] == json!({})
         })
         .await;

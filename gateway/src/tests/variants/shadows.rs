@@ -1,4 +1,5 @@
-//! Shadows: called beside, kept and compared, and never in anybody's way.
+//! Shadows: called beside the variant that answers, stored, compared, and without effect on
+//! answers.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,30 +9,34 @@ use serde_json::json;
 
 use super::super::fake::Behaviour;
 use super::super::harness::Setup;
-use super::{Rule, Split, ids, refs};
+use super::{Options, VariantGateway, ids, refs};
 
-async fn shadowed() -> Split {
-    Split::start(&[("primary", "1"), ("kserve", "shadow")], Rule::default()).await
+async fn shadowed() -> VariantGateway {
+    VariantGateway::start(
+        &[("primary", "1"), ("kserve", "shadow")],
+        Options::default(),
+    )
+    .await
 }
 
 #[tokio::test]
-async fn a_shadow_computes_the_same_and_its_predictions_are_its_own() {
+async fn a_shadow_computes_the_same_ids_and_its_predictions_never_answer() {
     let split = shadowed().await;
     let reply = split.gateway.predict(&["a", "b", "unknown_entity-1"]).await;
     assert_eq!(reply.each("variant")[..2], ["primary", "primary"]);
-    let kept = async || {
+    let stored = async || {
         let found = split.gateway.get("/v1/predictions?variant=kserve").await;
         found.each("data_id") == ["a", "b"] && found.each("label") == ["low", "low"]
     };
     split
         .gateway
-        .eventually("the predictions of the shadow are kept", kept)
+        .eventually("the predictions of the shadow are stored", stored)
         .await;
     assert_eq!(
         split.others[0].calls()[0].values,
         ["a", "b", "unknown_entity-1"]
     );
-    // It never answers: neither by what is stored nor when it is asked for.
+    // Neither its stored predictions nor the shadow itself answer a request.
     assert_eq!(split.gateway.predict(&["a"]).await.each("label"), ["high"]);
     let reply = split.predict(&["a"], "ml.variant=kserve").await;
     assert_eq!(reply.problem(422), "unknown_variant");
@@ -41,28 +46,24 @@ async fn a_shadow_computes_the_same_and_its_predictions_are_its_own() {
             .unwrap()
             .contains("it is a shadow")
     );
-    assert_eq!(
-        split.others[0].calls().len(),
-        1,
-        "what is stored is not computed beside"
-    );
+    assert_eq!(split.others[0].calls().len(), 1, "a hit calls no shadow");
 }
 
 #[tokio::test]
-async fn a_shadow_that_never_answers_delays_nobody() {
-    // So long that no call of the shadow ends by itself in this test: each would hold up its request, if one waited.
+async fn a_shadow_that_hangs_delays_no_answer() {
+    // No call of the shadow times out in this test, so a request that waited for one would hang.
     let process = ProcessOptions {
         request_timeout: Duration::from_mins(10),
         ..ProcessOptions::default()
     };
-    let rule = Rule {
+    let options = Options {
         setup: Setup {
             process,
             ..Setup::default()
         },
-        ..Rule::default()
+        ..Options::default()
     };
-    let split = Split::start(&[("primary", "1"), ("kserve", "shadow")], rule).await;
+    let split = VariantGateway::start(&[("primary", "1"), ("kserve", "shadow")], options).await;
     split.others[0].close_gate();
     let ids = ids(100);
     for id in refs(&ids) {
@@ -73,7 +74,7 @@ async fn a_shadow_that_never_answers_delays_nobody() {
     }
     split
         .gateway
-        .eventually("as many calls as may be", async || {
+        .eventually("the limit of shadow calls is reached", async || {
             split.others[0].calls().len() == 64
         })
         .await;
@@ -81,19 +82,22 @@ async fn a_shadow_that_never_answers_delays_nobody() {
     let answered = async || split.variant("kserve").await["statistics"]["calls"] == 64;
     split
         .gateway
-        .eventually("all calls have ended, and no more were made", answered)
+        .eventually(
+            "all calls have ended, and the others were dropped",
+            answered,
+        )
         .await;
     split.gateway.predict(&["later"]).await;
     split
         .gateway
-        .eventually("there is room again", async || {
+        .eventually("a shadow is called again", async || {
             split.others[0].calls().len() == 65
         })
         .await;
 }
 
 #[tokio::test]
-async fn a_shadow_that_fails_fails_nobody() {
+async fn a_shadow_that_fails_does_not_affect_answers() {
     let mut split = shadowed().await;
     split.others[0].behave(Behaviour::Refuse {
         status: 500,
@@ -116,12 +120,12 @@ async fn a_shadow_that_fails_fails_nobody() {
     );
     let down =
         async || split.gateway.get("/readyz").await.json()["detail"]["model_service"].is_string();
-    split.gateway.eventually("it is told", down).await;
+    split.gateway.eventually("readyz shows it", down).await;
     assert_eq!(split.gateway.predict(&["c"]).await.status, 200);
 }
 
 #[tokio::test]
-async fn what_must_not_be_stored_is_not_stored_for_a_shadow_either() {
+async fn no_store_holds_for_shadows_as_well() {
     let split = shadowed().await;
     assert_eq!(
         split
@@ -144,7 +148,7 @@ async fn what_must_not_be_stored_is_not_stored_for_a_shadow_either() {
 }
 
 #[tokio::test]
-async fn requests_that_share_a_computation_share_its_shadow() {
+async fn requests_that_share_a_call_share_its_shadow_call() {
     let split = shadowed().await;
     split.gateway.fake.close_gate();
     let (first, second, ()) = tokio::join!(
@@ -160,7 +164,10 @@ async fn requests_that_share_a_computation_share_its_shadow() {
         },
         async {
             let both = async || split.gateway.store.lookups.lock().unwrap().len() == 2;
-            split.gateway.eventually("both have looked", both).await;
+            split
+                .gateway
+                .eventually("both lookups were made", both)
+                .await;
             split.gateway.fake.open_gate();
         }
     );
@@ -177,15 +184,15 @@ async fn requests_that_share_a_computation_share_its_shadow() {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_the_shadow_does_not_touch_the_answer() {
-    let split = Split::start(
+async fn a_store_that_refuses_writes_does_not_affect_the_answer_beside_a_shadow() {
+    let split = VariantGateway::start(
         &[("primary", "1"), ("kserve", "shadow")],
-        Rule {
+        Options {
             setup: Setup {
                 store_timeout: Duration::from_secs(1),
                 ..Setup::default()
             },
-            ..Rule::default()
+            ..Options::default()
         },
     )
     .await;
@@ -201,5 +208,8 @@ async fn a_store_that_refuses_the_shadow_does_not_touch_the_answer() {
     );
     assert_eq!(reply.each("cached"), [json!(false)]);
     let both = async || split.gateway.store.writes.lock().unwrap().len() == 2;
-    split.gateway.eventually("both have tried", both).await;
+    split
+        .gateway
+        .eventually("both writes were tried", both)
+        .await;
 }

@@ -1,4 +1,4 @@
-//! `/v2` with several variants: one of them for a whole call, byte for byte.
+//! `/v2` with several variants: a whole call goes to one of them, unchanged.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use protocol::oip::{InferRequest, Tensor, TensorFormat};
 use serde_json::json;
 
 use super::super::fake::Behaviour;
-use super::{Rule, Split};
+use super::{Options, VariantGateway};
 
 const INFER: &str = "/v2/models/wine_quality/infer";
 
@@ -15,8 +15,12 @@ fn body(id: &str) -> String {
         .to_string()
 }
 
-/// The label of the answer, which tells its variant.
-async fn label(split: &Split, body: impl Into<bytes::Bytes>, headers: &[(&str, &str)]) -> String {
+/// The label of the answer, which is different for each variant.
+async fn label(
+    split: &VariantGateway,
+    body: impl Into<bytes::Bytes>,
+    headers: &[(&str, &str)],
+) -> String {
     let reply = split.gateway.post(INFER, headers, body).await;
     assert_eq!(reply.status, 200, "{:?}", reply.body);
     let outputs = reply.json()["outputs"].clone();
@@ -32,8 +36,8 @@ async fn label(split: &Split, body: impl Into<bytes::Bytes>, headers: &[(&str, &
 }
 
 #[tokio::test]
-async fn an_id_has_the_same_variant_as_in_v1() {
-    let split = Split::halves().await;
+async fn an_id_has_the_same_variant_in_v1_and_v2() {
+    let split = VariantGateway::halves().await;
     let mut seen = BTreeSet::new();
     for n in 0..20 {
         let id = format!("id-{n}");
@@ -42,7 +46,7 @@ async fn an_id_has_the_same_variant_as_in_v1() {
             .unwrap()
             .to_owned();
         assert_eq!(label(&split, body(&id), &[]).await, expected, "{id}");
-        // As tritonclient sends it: binary.
+        // Binary, as tritonclient sends it.
         let request = InferRequest::new([Tensor::from_texts("data_id", [id.as_str()])]);
         let encoded = request.encode(TensorFormat::Binary).unwrap();
         let length = encoded.header_length.unwrap().to_string();
@@ -61,8 +65,8 @@ async fn an_id_has_the_same_variant_as_in_v1() {
 }
 
 #[tokio::test]
-async fn a_user_and_a_forced_variant_go_before_the_id() {
-    let split = Split::halves().await;
+async fn a_named_variant_and_a_user_come_before_the_id() {
+    let split = VariantGateway::halves().await;
     for n in 0..6 {
         let user = format!("user.id=user-{n}");
         let first = label(&split, body("id-0"), &[("baggage", &user)]).await;
@@ -111,7 +115,7 @@ async fn a_user_and_a_forced_variant_go_before_the_id() {
 }
 
 #[tokio::test]
-async fn a_service_that_only_the_routes_name_can_be_asked_for_by_name() {
+async fn a_service_that_only_the_routes_file_has_answers_by_name() {
     let other = super::super::fake::Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("routes.toml");
@@ -148,15 +152,15 @@ async fn a_service_that_only_the_routes_name_can_be_asked_for_by_name() {
 }
 
 #[tokio::test]
-async fn what_has_no_id_goes_by_its_trace() {
-    let split = Split::halves().await;
+async fn a_call_without_an_id_is_split_by_its_trace() {
+    let split = VariantGateway::halves().await;
     let mut counts = [0, 0];
     for n in 0..40 {
         let trace = format!("00-{:032x}-b7ad6b7169203331-01", n + 1);
         let seen = async || {
             [
-                split.gateway.fake.told.echoed.lock().unwrap().len(),
-                split.canary().told.echoed.lock().unwrap().len(),
+                split.gateway.fake.shared.echoed.lock().unwrap().len(),
+                split.canary().shared.echoed.lock().unwrap().len(),
             ]
         };
         let before = seen().await;
@@ -183,8 +187,8 @@ async fn what_has_no_id_goes_by_its_trace() {
 }
 
 #[tokio::test]
-async fn reads_go_to_the_first_variant_or_the_one_asked_for() {
-    let split = Split::halves().await;
+async fn reads_go_to_the_first_variant_or_the_named_one() {
+    let split = VariantGateway::halves().await;
     split.canary().set_version("7");
     let versions = async |headers: &[(&str, &str)]| {
         split
@@ -201,7 +205,7 @@ async fn reads_go_to_the_first_variant_or_the_one_asked_for() {
         versions(&[("baggage", "ml.variant=canary")]).await,
         json!(["7"])
     );
-    // A version that only one of them has leads to that one.
+    // A call for a version goes to the only variant that has it.
     split
         .gateway
         .eventually("version 7 is known", async || {
@@ -240,8 +244,12 @@ async fn reads_go_to_the_first_variant_or_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn a_shadow_gets_the_same_bytes_and_delays_nobody() {
-    let split = Split::start(&[("primary", "1"), ("kserve", "shadow")], Rule::default()).await;
+async fn a_shadow_gets_the_same_bytes_and_delays_no_answer() {
+    let split = VariantGateway::start(
+        &[("primary", "1"), ("kserve", "shadow")],
+        Options::default(),
+    )
+    .await;
     split.others[0].close_gate();
     for n in 0..3_u8 {
         assert_eq!(
@@ -253,14 +261,14 @@ async fn a_shadow_gets_the_same_bytes_and_delays_nobody() {
             [n, 255]
         );
     }
-    let arrived = async || split.others[0].told.echoed.lock().unwrap().len() == 3;
+    let arrived = async || split.others[0].shared.echoed.lock().unwrap().len() == 3;
     split
         .gateway
         .eventually("the shadow was called", arrived)
         .await;
     assert!(
         split.others[0]
-            .told
+            .shared
             .echoed
             .lock()
             .unwrap()
@@ -274,7 +282,7 @@ async fn a_shadow_gets_the_same_bytes_and_delays_nobody() {
     assert_eq!(
         split.others[0].calls().len(),
         0,
-        "neither reads nor calls of a version"
+        "reads and calls of a version have no shadow"
     );
     split.others[0].open_gate();
     split.gateway.post(INFER, &[], body("a")).await;
@@ -284,13 +292,13 @@ async fn a_shadow_gets_the_same_bytes_and_delays_nobody() {
 }
 
 #[tokio::test]
-async fn fail_over_holds_for_calls_that_are_passed_on() {
+async fn pass_through_calls_fail_over() {
     let variants = [("primary", "1"), ("canary", "1")];
-    let mut split = Split::start(
+    let mut split = VariantGateway::start(
         &variants,
-        Rule {
+        Options {
             fail_over: true,
-            ..Rule::default()
+            ..Options::default()
         },
     )
     .await;
@@ -315,7 +323,7 @@ async fn fail_over_holds_for_calls_that_are_passed_on() {
         (reply.status.as_u16(), reply.json()["code"].clone()),
         (503, json!("model_unavailable"))
     );
-    // The other model of the same file has no fail-over: its failures pass as they are.
+    // The other model of the file has no fail-over, so its failures pass unchanged.
     let answered: BTreeSet<u16> = futures_util::future::join_all((0..20).map(|n: u32| {
         let trace = format!("00-{:032x}-b7ad6b7169203331-01", n + 1);
         let split = &split;
@@ -335,8 +343,8 @@ async fn fail_over_holds_for_calls_that_are_passed_on() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_none_passes_as_it_is() {
-    let split = Split::halves().await;
+async fn a_malformed_body_passes_unchanged() {
+    let split = VariantGateway::halves().await;
     for text in [
         "\"data_id\"",
         "{\"inputs\":[{\"name\":\"data_id\"}]}",
