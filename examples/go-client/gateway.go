@@ -58,7 +58,8 @@ type Problem struct {
 	RetryAfter string `json:"-"`
 }
 
-// NewGateway returns a client that makes a span for each request and sends trace context and baggage with it.
+// NewGateway returns a client that makes a span for each request and sends trace context and
+// baggage with it.
 func NewGateway(base *url.URL) *Gateway {
 	transport := otelhttp.NewTransport(http.DefaultTransport,
 		// The conventions name a client span by its method alone; otelhttp would say "HTTP POST".
@@ -66,7 +67,8 @@ func NewGateway(base *url.URL) *Gateway {
 	return &Gateway{Header: http.Header{}, base: base, client: &http.Client{Transport: transport}}
 }
 
-// Predict asks for the predictions of ids, in their order. An answer that is an error comes as a *Problem.
+// Predict asks for the predictions of ids, in their order. An answer that is an error comes as a
+// *Problem.
 func (g *Gateway) Predict(ctx context.Context, model string, ids []string) ([]Prediction, http.Header, error) {
 	question := struct {
 		Model   string   `json:"model"`

@@ -1,7 +1,7 @@
 // Command go-client asks a Throughline gateway for predictions and starts their trace.
 //
-// It is meant to be copied: main.go is the program, gateway.go and oip.go are the two protocols, telemetry.go is
-// everything that OpenTelemetry needs.
+// It is meant to be copied: main.go is the program, gateway.go and oip.go are the two protocols,
+// telemetry.go is everything that OpenTelemetry needs.
 package main
 
 import (

@@ -16,8 +16,8 @@ type tensor struct {
 	Data     json.RawMessage `json:"data"`
 }
 
-// Infer is Predict over the Open Inference Protocol V2. The gateway passes the request on to the variant without reading
-// its prediction store; any server of that protocol could answer.
+// Infer is Predict over the Open Inference Protocol V2. The gateway passes the request on to the
+// variant without reading its prediction store; any server of that protocol could answer.
 func (g *Gateway) Infer(ctx context.Context, model string, ids []string) ([]Prediction, http.Header, error) {
 	data, err := json.Marshal(ids)
 	if err != nil {

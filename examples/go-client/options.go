@@ -16,7 +16,8 @@ type Options struct {
 	Gateway *url.URL
 	Model   string
 	IDs     []string
-	// Variant and User travel as baggage, so that the gateway, and every service behind it, can read them.
+	// Variant and User travel as baggage, so that the gateway, and every service behind it, can
+	// read them.
 	Variant string
 	User    string
 	// OIP asks by the Open Inference Protocol instead of the gateway's own API.

@@ -29,7 +29,8 @@ type Answer struct {
 	TraceID     string
 }
 
-// predict asks once, within the root span of the trace. An Answer may come together with errSomeFailed.
+// predict asks once, within the root span of the trace. An Answer may come together with
+// errSomeFailed.
 func predict(ctx context.Context, options Options) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, options.Timeout)
 	defer cancel()
@@ -82,7 +83,8 @@ func ask(ctx context.Context, options Options) (*Answer, error) {
 	return answer, nil
 }
 
-// withBaggage adds the requested variant and the user to the W3C baggage, which carries them to the gateway.
+// withBaggage adds the requested variant and the user to the W3C baggage, which carries them to
+// the gateway.
 func withBaggage(ctx context.Context, options Options) (context.Context, error) {
 	bag := baggage.FromContext(ctx)
 	for key, value := range map[string]string{"ml.variant": options.Variant, "user.id": options.User} {
@@ -101,7 +103,8 @@ func withBaggage(ctx context.Context, options Options) (context.Context, error) 
 	return baggage.ContextWithBaggage(ctx, bag), nil
 }
 
-// traceIDOf returns the trace id of the traceresponse header, the only one known when this program is not traced.
+// traceIDOf returns the trace id of the traceresponse header, the only one known when this program
+// is not traced.
 func traceIDOf(header http.Header) string {
 	parts := strings.Split(header.Get("traceresponse"), "-")
 	if len(parts) < 2 {

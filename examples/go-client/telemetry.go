@@ -19,11 +19,12 @@ import (
 // flushTimeout bounds the wait at exit for a collector that does not answer.
 const flushTimeout = 2 * time.Second
 
-// startTelemetry sets the global tracer provider and propagator from the standard OTEL_* variables. The returned function
-// exports the remaining spans; it is never nil.
+// startTelemetry sets the global tracer provider and propagator from the standard OTEL_*
+// variables. The returned function exports the remaining spans; it is never nil.
 //
-// The exporter reads OTEL_EXPORTER_OTLP_*, the SDK OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER* and
-// OTEL_BSP_*. Two that the SDK ignores are read here: OTEL_SDK_DISABLED and OTEL_TRACES_EXPORTER=none.
+// The exporter reads OTEL_EXPORTER_OTLP_*, the SDK OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
+// OTEL_TRACES_SAMPLER* and OTEL_BSP_*. Two that the SDK ignores are read here: OTEL_SDK_DISABLED
+// and OTEL_TRACES_EXPORTER=none.
 func startTelemetry(ctx context.Context, stderr io.Writer) (flush func(), err error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		fmt.Fprintf(stderr, "go-client: telemetry: %v\n", err)
@@ -59,7 +60,8 @@ func startTelemetry(ctx context.Context, stderr io.Writer) (flush func(), err er
 	}, nil
 }
 
-// exporterOptions sets the specification's default, http://localhost:4318; the Go exporter defaults to https.
+// exporterOptions sets the specification's default, http://localhost:4318; the Go exporter
+// defaults to https.
 func exporterOptions() []otlptracehttp.Option {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"} {
 		if os.Getenv(name) != "" {

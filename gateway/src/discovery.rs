@@ -6,6 +6,7 @@
 //! answer, and while a service was never reached takes the version of the newest stored prediction.
 //! What was known stays known while a service is down.
 
+mod known;
 mod outages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +16,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use runtime::Health;
 
+pub(crate) use self::known::{KnownVariant, Takes};
 use self::outages::Outages;
 use crate::background::untraced;
-use crate::model_client::{CallError, Metadata, ModelClient};
+use crate::model_client::{CallError, ModelClient};
 use crate::names::is_model_name;
 use crate::store::watched::WatchedStore;
 use crate::traffic::watch::SharedTraffic;
@@ -47,41 +49,6 @@ struct Inner {
 }
 
 type Models = BTreeMap<String, Vec<Arc<KnownVariant>>>;
-
-/// What is known of one variant of one model.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownVariant {
-    /// The variant, and where it was asked.
-    pub(crate) variant: Variant,
-    /// The version that answers now; empty for a service without versions.
-    pub(crate) version: String,
-    /// The version comes from an inference answer. Some services name it nowhere else.
-    from_answer: bool,
-    /// All versions that can answer.
-    pub(crate) versions: Vec<String>,
-    pub(crate) takes: Takes,
-    /// It could answer when it was last asked.
-    pub(crate) ready: bool,
-}
-
-/// What a prediction can be asked by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Takes {
-    /// The model has an input `data_id`.
-    pub(crate) data_ids: bool,
-    /// The model has an input `text`.
-    pub(crate) texts: bool,
-}
-
-impl Takes {
-    /// What at least one of several variants takes.
-    pub(crate) fn any<'a>(variants: impl Iterator<Item = &'a Arc<KnownVariant>>) -> Self {
-        variants.fold(Self::default(), |all, known| Self {
-            data_ids: all.data_ids || known.takes.data_ids,
-            texts: all.texts || known.takes.texts,
-        })
-    }
-}
 
 impl Discovery {
     pub(crate) fn new(
@@ -335,35 +302,4 @@ fn mark_unready(variants: &mut [Arc<KnownVariant>], service: &Variant) {
     {
         Arc::make_mut(known).ready = false;
     }
-}
-
-impl KnownVariant {
-    fn from_metadata(variant: &Variant, metadata: Metadata, ready: bool) -> Self {
-        // A service that names no inputs is taken to accept what it was configured for.
-        let has = |input: &str| {
-            metadata.inputs.is_empty() || metadata.inputs.iter().any(|name| name == input)
-        };
-        Self {
-            variant: variant.clone(),
-            version: newest(&metadata.versions).unwrap_or_default(),
-            from_answer: false,
-            takes: Takes {
-                data_ids: has("data_id"),
-                texts: has("text"),
-            },
-            versions: metadata.versions,
-            ready,
-        }
-    }
-}
-
-/// The version that a service uses by default: the highest number; of other names, the last one.
-fn newest(versions: &[String]) -> Option<String> {
-    versions
-        .iter()
-        .filter_map(|version| Some((version.parse::<u64>().ok()?, version)))
-        .max()
-        .map(|(_, version)| version)
-        .or(versions.last())
-        .cloned()
 }

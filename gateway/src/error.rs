@@ -147,83 +147,42 @@ impl ApiError {
 
 /// The status and the title of a code.
 fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
-    use StatusCode as Status;
-    match code {
-        ErrorCode::BadRequest => (Status::BAD_REQUEST, "The body cannot be read"),
-        ErrorCode::InvalidRequest => (
-            Status::UNPROCESSABLE_ENTITY,
-            "The request cannot be fulfilled",
-        ),
-        ErrorCode::TooLarge => (Status::PAYLOAD_TOO_LARGE, "The body is too large"),
-        ErrorCode::TooManyRows => (Status::UNPROCESSABLE_ENTITY, "The batch is too large"),
-        ErrorCode::UnsupportedEncoding => (
-            Status::UNSUPPORTED_MEDIA_TYPE,
-            "The content encoding is not supported",
-        ),
-        ErrorCode::UnknownPath => (Status::NOT_FOUND, "There is no such path"),
-        ErrorCode::MethodNotAllowed => (
-            Status::METHOD_NOT_ALLOWED,
-            "The path does not take this method",
-        ),
-        ErrorCode::UnknownModel => (Status::NOT_FOUND, "There is no such model"),
-        ErrorCode::UnknownVersion => (Status::NOT_FOUND, "There is no such version of the model"),
-        ErrorCode::UnknownVariant => (
-            Status::UNPROCESSABLE_ENTITY,
-            "There is no such variant to ask for",
-        ),
-        ErrorCode::UnknownEntity => (Status::NOT_FOUND, "No entity has this data_id"),
+    let (status, title) = match code {
+        ErrorCode::BadRequest => (400, "The body cannot be read"),
+        ErrorCode::InvalidRequest => (422, "The request cannot be fulfilled"),
+        ErrorCode::TooLarge => (413, "The body is too large"),
+        ErrorCode::TooManyRows => (422, "The batch is too large"),
+        ErrorCode::UnsupportedEncoding => (415, "The content encoding is not supported"),
+        ErrorCode::UnknownPath => (404, "There is no such path"),
+        ErrorCode::MethodNotAllowed => (405, "The path does not take this method"),
+        ErrorCode::UnknownModel => (404, "There is no such model"),
+        ErrorCode::UnknownVersion => (404, "There is no such version of the model"),
+        ErrorCode::UnknownVariant => (422, "There is no such variant to ask for"),
+        ErrorCode::UnknownEntity => (404, "No entity has this data_id"),
         ErrorCode::TextNotStored => (
-            Status::NOT_FOUND,
+            404,
             "No prediction of this text is stored; send the text itself with POST",
         ),
-        ErrorCode::OutsideMaxAge => (
-            Status::UNPROCESSABLE_ENTITY,
-            "The features of this entity are too old",
-        ),
-        ErrorCode::MissingFeatures => (
-            Status::UNPROCESSABLE_ENTITY,
-            "This entity lacks features that the model needs",
-        ),
-        ErrorCode::PredictionFailed => (
-            Status::UNPROCESSABLE_ENTITY,
-            "The model could not predict this entity",
-        ),
-        ErrorCode::NoneSucceeded => (
-            Status::UNPROCESSABLE_ENTITY,
-            "Nothing that was asked for has a prediction",
-        ),
-        ErrorCode::NotCached => (
-            Status::GATEWAY_TIMEOUT,
-            "No stored prediction answers this request",
-        ),
-        ErrorCode::Overloaded => (Status::TOO_MANY_REQUESTS, "Too many requests are in flight"),
-        ErrorCode::DeadlinePassed => (Status::GATEWAY_TIMEOUT, "The request took too long"),
-        ErrorCode::StoreUnavailable => (
-            Status::SERVICE_UNAVAILABLE,
-            "The prediction store is unavailable",
-        ),
-        ErrorCode::FeatureStoreUnavailable => (
-            Status::SERVICE_UNAVAILABLE,
-            "The feature store is unavailable",
-        ),
-        ErrorCode::ModelUnavailable | ErrorCode::ModelNotReady | ErrorCode::NotReady => (
-            Status::SERVICE_UNAVAILABLE,
-            "The model service is unavailable",
-        ),
-        ErrorCode::ModelTimeout => (
-            Status::GATEWAY_TIMEOUT,
-            "The model service did not answer in time",
-        ),
-        ErrorCode::ModelRefused => (
-            Status::UNPROCESSABLE_ENTITY,
-            "The model refused the request",
-        ),
-        ErrorCode::ModelFailed | ErrorCode::ComputeError => {
-            (Status::BAD_GATEWAY, "The model service failed")
+        ErrorCode::OutsideMaxAge => (422, "The features of this entity are too old"),
+        ErrorCode::MissingFeatures => (422, "This entity lacks features that the model needs"),
+        ErrorCode::PredictionFailed => (422, "The model could not predict this entity"),
+        ErrorCode::NoneSucceeded => (422, "Nothing that was asked for has a prediction"),
+        ErrorCode::NotCached => (504, "No stored prediction answers this request"),
+        ErrorCode::Overloaded => (429, "Too many requests are in flight"),
+        ErrorCode::DeadlinePassed => (504, "The request took too long"),
+        ErrorCode::StoreUnavailable => (503, "The prediction store is unavailable"),
+        ErrorCode::FeatureStoreUnavailable => (503, "The feature store is unavailable"),
+        ErrorCode::ModelUnavailable | ErrorCode::ModelNotReady | ErrorCode::NotReady => {
+            (503, "The model service is unavailable")
         }
-        ErrorCode::FaultInjected => (Status::INTERNAL_SERVER_ERROR, "A fault on purpose"),
-        ErrorCode::Internal => (Status::INTERNAL_SERVER_ERROR, "The gateway failed"),
-    }
+        ErrorCode::ModelTimeout => (504, "The model service did not answer in time"),
+        ErrorCode::ModelRefused => (422, "The model refused the request"),
+        ErrorCode::ModelFailed | ErrorCode::ComputeError => (502, "The model service failed"),
+        ErrorCode::FaultInjected => (500, "A fault on purpose"),
+        ErrorCode::Internal => (500, "The gateway failed"),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, title)
 }
 
 /// The code that all entries share.

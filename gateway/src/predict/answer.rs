@@ -32,7 +32,9 @@ impl Request {
         if self.known.is_empty() {
             return Err(self.unresolved());
         }
-        self.link();
+        for target in links(&self.items) {
+            telemetry::current().add_link(target);
+        }
         self.describe();
         Ok(Answer {
             cache_status: cache_status(&self.items),
@@ -51,30 +53,6 @@ impl Request {
             self.choice.record(self.assignments());
         }
         self.choice.record_fail_overs(self.assignments());
-    }
-
-    /// Links the SERVER span to the spans that computed the stored predictions, and to the calls of
-    /// other requests.
-    fn link(&self) {
-        let span = telemetry::current();
-        let mut linked: Vec<&SpanRef> = Vec::new();
-        let stored = self.items.iter().filter_map(|item| match &item.state {
-            State::Stored(found, _) => found.computed_by.as_ref(),
-            _ => None,
-        });
-        let calls = self.items.iter().flat_map(|item| &item.calls);
-        let shared = calls
-            .filter(|call| call.role == Role::Waits)
-            .filter_map(|call| call.worker.as_ref());
-        for target in stored.chain(shared) {
-            if linked.len() == MAX_LINKS {
-                break;
-            }
-            if !linked.contains(&target) {
-                span.add_link(target);
-                linked.push(target);
-            }
-        }
     }
 
     /// Sets variant and version on the SERVER span if one variant answered for everything.
@@ -109,6 +87,29 @@ impl Request {
             },
         }
     }
+}
+
+/// The spans that computed the stored predictions, and those of calls that other requests made, each
+/// once.
+fn links(items: &[Item]) -> Vec<&SpanRef> {
+    let stored = items.iter().filter_map(|item| match &item.state {
+        State::Stored(found, _) => found.computed_by.as_ref(),
+        _ => None,
+    });
+    let calls = items.iter().flat_map(|item| &item.calls);
+    let shared = calls
+        .filter(|call| call.role == Role::Waits)
+        .filter_map(|call| call.worker.as_ref());
+    let mut links: Vec<&SpanRef> = Vec::new();
+    for target in stored.chain(shared) {
+        if links.len() == MAX_LINKS {
+            break;
+        }
+        if !links.contains(&target) {
+            links.push(target);
+        }
+    }
+    links
 }
 
 /// How the request used the cache. An item counts by the first answer of the store.
@@ -181,3 +182,6 @@ fn entry(model: &str, item: Item) -> Entry {
         error: code.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,9 +241,7 @@ async fn the_version_of_an_inference_answer_counts_at_once() {
     gateway.predict(&["a"]).await;
     gateway.fake.close_gate();
     let (reply, ()) = tokio::join!(gateway.predict(&["b"]), async {
-        gateway
-            .eventually("the call arrived", async || gateway.fake.calls().len() == 2)
-            .await;
+        gateway.until_called(2).await;
         gateway.fake.set_version("2");
         gateway.fake.open_gate();
     });

@@ -296,9 +296,7 @@ async fn too_many_requests_are_refused_in_the_form_of_each_api() {
     .await;
     gateway.fake.close_gate();
     let (reply, ()) = tokio::join!(gateway.predict(&["a"]), async {
-        gateway
-            .eventually("the call arrived", async || gateway.fake.calls().len() == 1)
-            .await;
+        gateway.until_called(1).await;
         let refused = gateway.predict(&["b"]).await;
         assert_eq!(
             (refused.problem(429), refused.header("retry-after")),

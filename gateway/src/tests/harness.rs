@@ -209,6 +209,22 @@ impl Gateway {
         .await
     }
 
+    /// Waits until the model service has got this many inference calls.
+    pub(crate) async fn until_called(&self, times: usize) {
+        self.eventually("the inference call arrives", async || {
+            self.fake.calls().len() == times
+        })
+        .await;
+    }
+
+    /// Waits until the store has been asked this many times.
+    pub(crate) async fn until_looked_up(&self, times: usize) {
+        self.eventually("the store is asked", async || {
+            self.store.lookups.lock().unwrap().len() == times
+        })
+        .await;
+    }
+
     /// Waits until a condition holds; fails after 10 s.
     pub(crate) async fn eventually(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let end = Instant::now() + Duration::from_secs(10);

@@ -13,6 +13,26 @@ use super::harness::{Gateway, Reply};
 use crate::single_flight::{Role, SingleFlight};
 use crate::store::Key;
 
+/// Sends the second request while the call of the first one is under way; the calls go on when
+/// `arrived` says that the second request has come as far as it can.
+async fn overlapping(
+    gateway: &Gateway,
+    first: impl Future<Output = Reply>,
+    second: impl Future<Output = Reply>,
+    arrived: impl Future<Output = ()>,
+) -> (Reply, Reply) {
+    gateway.fake.close_gate();
+    let second = async {
+        gateway.until_called(1).await;
+        second.await
+    };
+    let (first, second, ()) = tokio::join!(first, second, async {
+        arrived.await;
+        gateway.fake.open_gate();
+    });
+    (first, second)
+}
+
 #[tokio::test]
 async fn concurrent_misses_make_one_call() {
     let gateway = Gateway::start().await;
@@ -41,26 +61,13 @@ async fn concurrent_misses_make_one_call() {
 #[tokio::test]
 async fn the_cache_status_of_a_waiter_says_collapsed() {
     let gateway = Gateway::start().await;
-    gateway.fake.close_gate();
-    let (first, second, ()) = tokio::join!(
+    let (first, second) = overlapping(
+        &gateway,
         gateway.predict(&["a", "b"]),
-        async {
-            gateway
-                .eventually("the first call arrived", async || {
-                    gateway.fake.calls().len() == 1
-                })
-                .await;
-            gateway.predict(&["b"]).await
-        },
-        async {
-            gateway
-                .eventually("the second lookup was made", async || {
-                    gateway.store.lookups.lock().unwrap().len() == 2
-                })
-                .await;
-            gateway.fake.open_gate();
-        }
-    );
+        gateway.predict(&["b"]),
+        gateway.until_looked_up(2),
+    )
+    .await;
     assert_eq!(first.cache_status(), "throughline; fwd=miss; stored");
     // The lookup found nothing, since nothing was stored before the gate opened.
     assert_eq!(
@@ -73,26 +80,13 @@ async fn the_cache_status_of_a_waiter_says_collapsed() {
 #[tokio::test]
 async fn overlapping_batches_share_the_call_for_their_common_part() {
     let gateway = Gateway::start().await;
-    gateway.fake.close_gate();
-    let (first, second, ()) = tokio::join!(
+    let (first, second) = overlapping(
+        &gateway,
         gateway.predict(&["a", "b"]),
-        async {
-            gateway
-                .eventually("the first call arrived", async || {
-                    gateway.fake.calls().len() == 1
-                })
-                .await;
-            gateway.predict(&["c", "b"]).await
-        },
-        async {
-            gateway
-                .eventually("the second call arrived", async || {
-                    gateway.fake.calls().len() == 2
-                })
-                .await;
-            gateway.fake.open_gate();
-        }
-    );
+        gateway.predict(&["c", "b"]),
+        gateway.until_called(2),
+    )
+    .await;
     assert_eq!(
         (first.each("data_id"), second.each("data_id")),
         (vec!["a".into(), "b".into()], vec!["c".into(), "b".into()])
@@ -112,18 +106,12 @@ async fn a_call_goes_on_when_its_client_leaves() {
         body.len()
     );
     leaving.write_all(request.as_bytes()).await.unwrap();
-    gateway
-        .eventually("the call arrived", async || gateway.fake.calls().len() == 1)
-        .await;
+    gateway.until_called(1).await;
     leaving.shutdown().await.unwrap();
     // The gateway closes the connection when it has dropped the request.
     assert_eq!(leaving.read(&mut [0; 16]).await.unwrap(), 0);
     let (reply, ()) = tokio::join!(gateway.predict(&["a"]), async {
-        gateway
-            .eventually("the second lookup was made", async || {
-                gateway.store.lookups.lock().unwrap().len() == 2
-            })
-            .await;
+        gateway.until_looked_up(2).await;
         gateway.fake.open_gate();
     });
     assert_eq!(
@@ -141,24 +129,13 @@ async fn errors_are_shared_and_not_remembered() {
         body: r#"{"error":"boom"}"#,
         retry_after: None,
     });
-    gateway.fake.close_gate();
-    let (first, second, ()) = tokio::join!(
+    let (first, second) = overlapping(
+        &gateway,
         gateway.predict(&["a"]),
-        async {
-            gateway
-                .eventually("the call arrived", async || gateway.fake.calls().len() == 1)
-                .await;
-            gateway.predict(&["a"]).await
-        },
-        async {
-            gateway
-                .eventually("both lookups were made", async || {
-                    gateway.store.lookups.lock().unwrap().len() == 2
-                })
-                .await;
-            gateway.fake.open_gate();
-        }
-    );
+        gateway.predict(&["a"]),
+        gateway.until_looked_up(2),
+    )
+    .await;
     assert_eq!(
         (first.problem(502), second.problem(502)),
         ("model_failed".to_owned(), "model_failed".to_owned())
@@ -170,26 +147,13 @@ async fn errors_are_shared_and_not_remembered() {
 #[tokio::test]
 async fn no_cache_shares_no_call() {
     let gateway = Gateway::start().await;
-    gateway.fake.close_gate();
-    let (first, second, ()) = tokio::join!(
+    let (first, second) = overlapping(
+        &gateway,
         gateway.predict(&["a"]),
-        async {
-            gateway
-                .eventually("the first call arrived", async || {
-                    gateway.fake.calls().len() == 1
-                })
-                .await;
-            gateway.predict_with(&["a"], "no-cache").await
-        },
-        async {
-            gateway
-                .eventually("the second call arrived", async || {
-                    gateway.fake.calls().len() == 2
-                })
-                .await;
-            gateway.fake.open_gate();
-        }
-    );
+        gateway.predict_with(&["a"], "no-cache"),
+        gateway.until_called(2),
+    )
+    .await;
     assert_eq!(
         (first.cache_status(), second.cache_status()),
         (

@@ -154,12 +154,7 @@ async fn requests_that_share_a_call_share_its_shadow_call() {
     let (first, second, ()) = tokio::join!(
         split.gateway.predict(&["a"]),
         async {
-            split
-                .gateway
-                .eventually("the call arrived", async || {
-                    split.gateway.fake.calls().len() == 1
-                })
-                .await;
+            split.gateway.until_called(1).await;
             split.gateway.predict(&["a"]).await
         },
         async {
