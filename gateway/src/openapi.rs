@@ -5,12 +5,13 @@
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodFilter;
 use http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::api;
-use crate::passthrough::{CALLS, CallMethod, OipCall};
+use crate::passthrough::{CALLS, OipCall};
 use crate::{models, predictions, search};
 
 #[derive(OpenApi)]
@@ -49,10 +50,8 @@ pub(crate) async fn document() -> Response {
 fn description() -> Value {
     let mut document = serde_json::to_value(V1::openapi()).unwrap_or_default();
     for call in &CALLS {
-        let method = match call.method {
-            CallMethod::Get => "get",
-            CallMethod::Post => "post",
-        };
+        let is_post = call.method == MethodFilter::POST;
+        let method = if is_post { "post" } else { "get" };
         document["paths"][call.path] = json!({ method: operation(call) });
     }
     document
@@ -71,7 +70,7 @@ fn operation(call: &OipCall) -> Value {
         "parameters": parameters,
         "responses": responses(call),
     });
-    if call.method == CallMethod::Post {
+    if call.method == MethodFilter::POST {
         operation["requestBody"] = json!({
             "description": "A body of the protocol; `Inference-Header-Content-Length` is the length of the JSON before binary tensors",
             "content": content(call, &if is_infer(call) { inputs() } else { object() }),

@@ -12,6 +12,7 @@ use axum::Extension;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodFilter;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use protocol::oip::HEADER_LENGTH;
@@ -28,7 +29,7 @@ use crate::traffic::watch::SharedTraffic;
 /// One call of the protocol.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OipCall {
-    pub(crate) method: CallMethod,
+    pub(crate) method: MethodFilter,
     /// The path in the router's form; `{model_name}` and `{version}` are its parameters.
     pub(crate) path: &'static str,
     /// For `openapi.json`.
@@ -36,25 +37,17 @@ pub(crate) struct OipCall {
     pub(crate) summary: &'static str,
 }
 
-/// The methods of the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallMethod {
-    Get,
-    Post,
-}
+const GET: MethodFilter = MethodFilter::GET;
+const POST: MethodFilter = MethodFilter::POST;
 
-const fn get(path: &'static str, id: &'static str, summary: &'static str) -> OipCall {
+const fn call(
+    method: MethodFilter,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+) -> OipCall {
     OipCall {
-        method: CallMethod::Get,
-        path,
-        id,
-        summary,
-    }
-}
-
-const fn post(path: &'static str, id: &'static str, summary: &'static str) -> OipCall {
-    OipCall {
-        method: CallMethod::Post,
+        method,
         path,
         id,
         summary,
@@ -64,23 +57,23 @@ const fn post(path: &'static str, id: &'static str, summary: &'static str) -> Oi
 /// Every call that is passed through.
 #[rustfmt::skip] // A table reads best with one call in a line.
 pub(crate) const CALLS: [OipCall; 17] = [
-    get("/v2", "server_metadata", "Name, version and extensions of the model service"),
-    get("/v2/", "server_metadata_slash", "The same, as the protocol's own OpenAPI file writes it"),
-    get("/v2/health/live", "server_live", "Whether the model service lives"),
-    get("/v2/health/ready", "server_ready", "Whether the model service is ready"),
-    get("/v2/models", "models", "Names of the models"),
-    get("/v2/models/stats", "all_stats", "Statistics of all models"),
-    get("/v2/models/{model_name}", "model_metadata", "Versions, inputs and outputs of a model"),
-    get("/v2/models/{model_name}/ready", "model_ready", "Whether a model is ready"),
-    get("/v2/models/{model_name}/config", "model_config", "Configuration of a model"),
-    get("/v2/models/{model_name}/stats", "model_stats", "Statistics of a model"),
-    get("/v2/models/{model_name}/versions/{version}", "version_metadata", "Inputs and outputs of a version"),
-    get("/v2/models/{model_name}/versions/{version}/ready", "version_ready", "Whether a version is ready"),
-    get("/v2/models/{model_name}/versions/{version}/config", "version_config", "Configuration of a version"),
-    get("/v2/models/{model_name}/versions/{version}/stats", "version_stats", "Statistics of a version"),
-    post("/v2/models/{model_name}/infer", "infer", "Inference by the version that answers"),
-    post("/v2/models/{model_name}/versions/{version}/infer", "version_infer", "Inference by one version"),
-    post("/v2/repository/index", "repository_index", "The models and their states"),
+    call(GET, "/v2", "server_metadata", "Name, version and extensions of the model service"),
+    call(GET, "/v2/", "server_metadata_slash", "The same, as the protocol's own OpenAPI file writes it"),
+    call(GET, "/v2/health/live", "server_live", "Whether the model service lives"),
+    call(GET, "/v2/health/ready", "server_ready", "Whether the model service is ready"),
+    call(GET, "/v2/models", "models", "Names of the models"),
+    call(GET, "/v2/models/stats", "all_stats", "Statistics of all models"),
+    call(GET, "/v2/models/{model_name}", "model_metadata", "Versions, inputs and outputs of a model"),
+    call(GET, "/v2/models/{model_name}/ready", "model_ready", "Whether a model is ready"),
+    call(GET, "/v2/models/{model_name}/config", "model_config", "Configuration of a model"),
+    call(GET, "/v2/models/{model_name}/stats", "model_stats", "Statistics of a model"),
+    call(GET, "/v2/models/{model_name}/versions/{version}", "version_metadata", "Inputs and outputs of a version"),
+    call(GET, "/v2/models/{model_name}/versions/{version}/ready", "version_ready", "Whether a version is ready"),
+    call(GET, "/v2/models/{model_name}/versions/{version}/config", "version_config", "Configuration of a version"),
+    call(GET, "/v2/models/{model_name}/versions/{version}/stats", "version_stats", "Statistics of a version"),
+    call(POST, "/v2/models/{model_name}/infer", "infer", "Inference by the version that answers"),
+    call(POST, "/v2/models/{model_name}/versions/{version}/infer", "version_infer", "Inference by one version"),
+    call(POST, "/v2/repository/index", "repository_index", "The models and their states"),
 ];
 
 /// The headers of a request that reach the model service. The HTTP client adds the trace headers.

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, on, post};
 use http::{StatusCode, Uri};
 use runtime::{Health, Refusal};
 use telemetry::server;
@@ -19,7 +19,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::error::{ApiError, OipFailure};
 use crate::models::Models;
-use crate::passthrough::{self, CALLS, CallMethod, Passthrough};
+use crate::passthrough::{self, CALLS, Passthrough};
 use crate::predict::Predictor;
 use crate::search::Searcher;
 use crate::{Config, PART, models, openapi, predictions, search};
@@ -72,11 +72,7 @@ pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> Rou
 
 fn v2() -> Router<Passthrough> {
     CALLS.iter().fold(Router::new(), |router, call| {
-        let handler = match call.method {
-            CallMethod::Get => get(passthrough::forward),
-            CallMethod::Post => post(passthrough::forward),
-        };
-        router.route(call.path, handler)
+        router.route(call.path, on(call.method, passthrough::forward))
     })
 }
 

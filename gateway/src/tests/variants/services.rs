@@ -137,7 +137,7 @@ async fn a_version_that_only_inference_answers_name_is_kept() {
             MODEL,
             200,
             r#"{"versions":null,"inputs":[{"name":"data_id"}]}"#,
-        )
+        );
     })
     .await;
     other.set_version("7");
