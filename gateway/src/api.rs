@@ -92,7 +92,7 @@ pub(crate) struct Prediction {
     pub(crate) run_id: Option<String>,
 }
 
-/// Where the computation stands in a trace.
+/// The span of a computation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ComputedBy {
     /// 32 hex digits.

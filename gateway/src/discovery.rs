@@ -1,10 +1,10 @@
-//! What is known of the models: their variants, versions and inputs, asked of the model services
-//! outside of any request's trace.
+//! What is known of the models: their variants, versions and inputs. The model services are asked
+//! for it outside of any request's trace.
 //!
 //! A stored prediction is found by the current version of its variant, so even a hit needs that
-//! version. The gateway polls every service, takes the version of each inference
-//! answer, and while a service was never reached takes the version of the newest stored prediction.
-//! What was known stays known while a service is down.
+//! version. The gateway polls every service, takes the version of each inference answer, and while
+//! a service was never reached takes the version of the newest stored prediction. What was known
+//! stays known while a service is down.
 
 mod known;
 mod outages;

@@ -228,7 +228,7 @@ impl ModelClient {
 }
 
 impl CallError {
-    /// The error that a status stands for; `None` if it is none.
+    /// The error for a status; `None` if the status is no error.
     pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         let is_error = status.is_client_error() || status.is_server_error();
         is_error.then_some(Self::Answered {

@@ -1,9 +1,9 @@
 //! How the variants of each model compare since this gateway was started: their calls, and their
 //! predictions for the same ids.
 //!
-//! All of it is bounded and in memory. Of an id only a hash is kept, which means nothing outside
-//! this process. Predictions are compared, not requests: an id that is asked for a thousand times
-//! counts once.
+//! All of it is bounded and in memory. Only a hash of an id is kept, and it is different in each
+//! process. Predictions are compared, not requests: an id that is asked for a thousand times counts
+//! once.
 
 mod agreement;
 mod latency;
@@ -71,7 +71,7 @@ impl CallEnd {
     }
 }
 
-/// The statistics of one variant, beside a reference variant.
+/// The statistics of one variant, compared with a reference variant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct VariantSummary {
     /// Inference calls, and those of them that failed.
@@ -142,7 +142,7 @@ impl Statistics {
         }
     }
 
-    /// The statistics of `variant` beside `reference`.
+    /// The statistics of `variant`, compared with `reference`.
     pub(crate) fn summary(&self, model: &str, variant: &str, reference: &str) -> VariantSummary {
         let models = self.models.read();
         let Some(model) = models.get(model).map(Arc::clone) else {

@@ -117,8 +117,8 @@ fn numbers(tensor: &oip::Tensor) -> Option<Cow<'_, [f32]>> {
     }
 }
 
-/// The span that a `traceparent` names, if it was sampled: a link to a span that nobody has leads
-/// nowhere.
+/// The span that a `traceparent` names, if it was sampled: a link to a span that was not recorded
+/// leads nowhere.
 fn recorded(traceparent: &str) -> Option<SpanRef> {
     let flags = u8::from_str_radix(traceparent.split('-').nth(3)?, 16).ok()?;
     if flags & 1 == 1 {

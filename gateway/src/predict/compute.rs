@@ -17,7 +17,7 @@ use crate::model_client::CallError;
 use crate::single_flight::{Joined, Role, SingleFlight, Waiter};
 use crate::store::Key;
 
-/// After a call's own time limit its outcome needs a moment to reach those who wait.
+/// The time that an outcome needs to reach its waiters after the call's own time limit.
 const HAND_OVER: Duration = Duration::from_millis(20);
 
 /// Computes predictions, or waits for another request that computes them.
