@@ -66,7 +66,7 @@ use crate::statistics::Statistics;
 use crate::store::elasticsearch::ElasticsearchStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::watched::WatchedStore;
-use crate::traffic::watch::Watcher;
+use crate::traffic::watch::{SharedTraffic, Watcher};
 
 /// The fixed properties of this service.
 pub const PART: runtime::PartInfo = runtime::PartInfo {
@@ -137,60 +137,26 @@ pub(crate) async fn run_with(
 ) -> Result<(), Error> {
     let health = Health::new();
     let watcher = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
-    let traffic = watcher.traffic();
-    let statistics = Arc::new(Statistics::new(clock()));
-    let lifetime = Lifetime::new(clock, config.prediction_ttl);
-    let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
     let client = ModelClient::new(HttpClient::new()?);
+    let traffic = watcher.traffic();
+    let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
     let discovery = Discovery::new(
         client.clone(),
         traffic.clone(),
         store.clone(),
         health.clone(),
     );
-    let dispatcher = Dispatcher::new(client.clone(), discovery.clone(), Arc::clone(&statistics));
-    let worker = Worker {
-        dispatcher: dispatcher.clone(),
-        discovery: discovery.clone(),
-        statistics: Arc::clone(&statistics),
+    let statistics = Arc::new(Statistics::new(clock()));
+    let lifetime = Lifetime::new(clock, config.prediction_ttl);
+    let shared = Shared {
+        client,
+        traffic,
         store: store.clone(),
+        discovery: discovery.clone(),
+        statistics,
         lifetime: lifetime.clone(),
     };
-    let predictor = Predictor {
-        traffic: traffic.clone(),
-        look_up: LookUp {
-            discovery: discovery.clone(),
-            store: store.clone(),
-            statistics: Arc::clone(&statistics),
-            lifetime: lifetime.clone(),
-        },
-        compute: Compute {
-            discovery: discovery.clone(),
-            dispatcher: dispatcher.clone(),
-            worker,
-            // A request that is still looking up must find the call that ended meanwhile.
-            calls: SingleFlight::new(config.prediction_store_timeout + Duration::from_secs(1)),
-        },
-    };
-    let handlers = Handlers {
-        predictor: Arc::new(predictor),
-        searcher: Searcher {
-            store: store.clone(),
-            lifetime: lifetime.clone(),
-        },
-        models: Models {
-            discovery: discovery.clone(),
-            traffic: traffic.clone(),
-            statistics,
-        },
-        passthrough: Passthrough {
-            traffic,
-            discovery: discovery.clone(),
-            dispatcher,
-            client,
-        },
-    };
-    let app = router::build(&config, handlers, &health);
+    let app = router::build(&config, shared.handlers(&config), &health);
     // Models are known before the first request. A service that does not answer delays the start by
     // the time limit of one read at most.
     discovery.refresh().await;
@@ -208,6 +174,69 @@ pub(crate) async fn run_with(
         () = background => end.wait().await,
     }
     Ok(())
+}
+
+/// What the handlers share.
+struct Shared {
+    client: ModelClient,
+    traffic: SharedTraffic,
+    store: WatchedStore,
+    discovery: Discovery,
+    statistics: Arc<Statistics>,
+    lifetime: Lifetime,
+}
+
+impl Shared {
+    /// Gives each handler what it uses.
+    fn handlers(self, config: &Config) -> Handlers {
+        let Self {
+            client,
+            traffic,
+            store,
+            discovery,
+            statistics,
+            lifetime,
+        } = self;
+        let dispatcher =
+            Dispatcher::new(client.clone(), discovery.clone(), Arc::clone(&statistics));
+        let predictor = Predictor {
+            traffic: traffic.clone(),
+            look_up: LookUp {
+                discovery: discovery.clone(),
+                store: store.clone(),
+                statistics: Arc::clone(&statistics),
+                lifetime: lifetime.clone(),
+            },
+            compute: Compute {
+                discovery: discovery.clone(),
+                dispatcher: dispatcher.clone(),
+                worker: Worker {
+                    dispatcher: dispatcher.clone(),
+                    discovery: discovery.clone(),
+                    statistics: Arc::clone(&statistics),
+                    store: store.clone(),
+                    lifetime: lifetime.clone(),
+                },
+                // A request that is still looking up must find the call that ended meanwhile.
+                calls: SingleFlight::new(config.prediction_store_timeout + Duration::from_secs(1)),
+            },
+        };
+        Handlers {
+            predictor: Arc::new(predictor),
+            searcher: Searcher { store, lifetime },
+            models: Models {
+                discovery: discovery.clone(),
+                traffic: traffic.clone(),
+                statistics,
+            },
+            passthrough: Passthrough {
+                traffic,
+                discovery,
+                dispatcher,
+                client,
+            },
+        }
+    }
 }
 
 /// The addresses of the model services, each variant once.

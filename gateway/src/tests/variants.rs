@@ -1,5 +1,6 @@
 //! Several variants of a model: which one answers, its stored predictions, and their comparison.
 
+mod changes;
 mod fail_over;
 mod services;
 mod shadows;
@@ -70,6 +71,11 @@ impl VariantGateway {
         self.gateway
             .post("/v1/predictions", &[("baggage", baggage)], body)
             .await
+    }
+
+    /// Writes other weights into the routes file.
+    fn change(&self, variants: &[(&str, &str)]) {
+        std::fs::write(&self.file, routes(variants, false)).unwrap();
     }
 
     /// A variant of `wine_quality` in `/v1/models`.
@@ -290,121 +296,6 @@ async fn a_variant_that_fails_does_not_affect_the_rows_of_others() {
     );
     let reply = split.predict(&["id-1"], "ml.variant=canary").await;
     assert_eq!(reply.problem(503), "model_unavailable");
-}
-
-#[tokio::test]
-async fn weights_change_without_a_restart() {
-    let split =
-        VariantGateway::start(&[("primary", "100"), ("canary", "0")], Options::default()).await;
-    let ids = ids(30);
-    let reply = split.gateway.predict(&refs(&ids)).await;
-    assert!(
-        reply
-            .each("variant")
-            .iter()
-            .all(|variant| variant == "primary")
-    );
-    assert_eq!(
-        split
-            .predict(&["id-1"], "ml.variant=canary")
-            .await
-            .each("variant"),
-        ["canary"],
-        "0 answers who asks"
-    );
-    std::fs::write(
-        &split.file,
-        routes(&[("primary", "0"), ("canary", "1")], false),
-    )
-    .unwrap();
-    let moved = async || split.variant("canary").await["weight"] == 1;
-    split.gateway.eventually("the new weights", moved).await;
-    let reply = split.gateway.predict(&refs(&ids)).await;
-    assert!(
-        reply
-            .each("variant")
-            .iter()
-            .all(|variant| variant == "canary")
-    );
-
-    std::fs::write(&split.file, "[models.wine_quality]\nvariants = 3").unwrap();
-    let refused =
-        async || split.gateway.get("/readyz").await.json()["detail"]["routes"].is_string();
-    split
-        .gateway
-        .eventually("readyz shows the error", refused)
-        .await;
-    let ready = split.gateway.get("/readyz").await;
-    assert_eq!(ready.status, 200);
-    assert!(
-        ready.json()["detail"]["routes"]
-            .as_str()
-            .unwrap()
-            .contains("line 2")
-    );
-    assert_eq!(
-        split.gateway.predict(&["id-1"]).await.each("variant"),
-        ["canary"],
-        "the previous routes stay in force"
-    );
-    std::fs::write(
-        &split.file,
-        routes(&[("primary", "1"), ("canary", "0")], false),
-    )
-    .unwrap();
-    let well = async || split.gateway.get("/readyz").await.json()["detail"]["routes"].is_null();
-    split
-        .gateway
-        .eventually("readyz is clear again", well)
-        .await;
-    split
-        .gateway
-        .eventually("the old weights are back", async || {
-            split.gateway.predict(&["id-1"]).await.each("variant") == ["primary"]
-        })
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_go_on_while_routes_change() {
-    let split = VariantGateway::halves().await;
-    let (ids, changes) = (
-        ids(20),
-        [("90", "10"), ("0", "100"), ("100", "0"), ("50", "50")],
-    );
-    let asking = async {
-        for _ in 0..60 {
-            let reply = split.predict(&refs(&ids), "").await;
-            assert_eq!(
-                (reply.status.as_u16(), reply.each("data_id").len()),
-                (200, 20)
-            );
-            for (variant, label) in reply.each("variant").iter().zip(reply.each("label")) {
-                assert_eq!(
-                    label,
-                    if variant == "primary" { "high" } else { "low" },
-                    "the label is that of the variant"
-                );
-            }
-        }
-    };
-    let changing = async {
-        for (primary, canary) in changes {
-            std::fs::write(
-                &split.file,
-                routes(&[("primary", primary), ("canary", canary)], false),
-            )
-            .unwrap();
-            let weight: u64 = primary.parse().unwrap();
-            split
-                .gateway
-                .eventually(primary, async || {
-                    split.variant("primary").await["weight"] == weight
-                })
-                .await;
-        }
-    };
-    tokio::join!(asking, changing);
 }
 
 #[tokio::test]
