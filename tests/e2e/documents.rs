@@ -58,7 +58,12 @@ fn sources(text: &str) -> impl Iterator<Item = &str> {
     text.split('`')
         .skip(1)
         .step_by(2)
-        .filter(|name| name.contains("/src/") && name.ends_with(".rs"))
+        .filter(|name| name.contains("/src/"))
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|extension| extension == "rs")
+        })
 }
 
 fn root() -> PathBuf {
