@@ -1,4 +1,5 @@
-//! OTLP/JSON: [`decode`] reads what exporters send, [`encode`] writes what the read API returns.
+//! OTLP/JSON: [`mod@decode`] reads what exporters send, [`mod@encode`] writes what the read API
+//! returns.
 
 mod decode;
 mod encode;
