@@ -48,7 +48,9 @@ async fn recovered(gateway: &Gateway, id: &str) -> Duration {
     let start = Instant::now();
     let hit = async || gateway.predict(&[id]).await.cache_status() == "throughline; hit";
     gateway.eventually("it is stored and found", hit).await;
-    assert_eq!(details(gateway).await, "{}");
+    // A write of the load that began during the fault may still time out after this one has succeeded.
+    let healthy = async || details(gateway).await == "{}";
+    gateway.eventually("the detail is empty", healthy).await;
     start.elapsed()
 }
 
