@@ -28,9 +28,8 @@ async fn look_up(server: &Server, drivers: Value) -> (u16, Value) {
 
 fn change(server: &Server, statements: &str) {
     rusqlite::Connection::open(server.database())
-        .unwrap()
-        .execute_batch(statements)
-        .unwrap();
+        .and_then(|connection| connection.execute_batch(statements))
+        .expect("the file is writable");
 }
 
 #[tokio::test]
