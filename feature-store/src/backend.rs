@@ -105,6 +105,12 @@ pub trait FeatureBackend: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Checks that the table of a view has the columns that the view needs, for engines that have
+    /// tables.
+    fn check<'a>(&'a self, _view: &'a Arc<FeatureView>) -> Pending<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Writes that it can execute at the same time.
     fn writers(&self) -> usize {
         1
@@ -117,7 +123,8 @@ pub trait FeatureBackend: Send + Sync {
     /// outlive the rows.
     fn set_mark<'a>(&'a self, name: &'a str, text: Option<String>) -> Pending<'a, ()>;
 
-    /// One complete row per key, in their order; `None` where there is no such entity.
+    /// One complete row per key, in their order; `None` where there is no such entity. A stored
+    /// value that is not of its dtype is `Unreadable` and takes nothing else with it.
     fn read<'a>(
         &'a self,
         view: &'a Arc<FeatureView>,
@@ -135,6 +142,10 @@ pub trait FeatureBackend: Send + Sync {
         view: &'a Arc<FeatureView>,
         rows: Vec<(EntityKey, Row)>,
     ) -> Pending<'a, Written>;
+
+    /// Deletes the rows of these entities, whatever their event times, and returns how many there
+    /// were.
+    fn delete<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, u64>;
 }
 
 /// An engine failed.
@@ -162,6 +173,34 @@ impl fmt::Display for BackendError {
 impl Error for BackendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.source)
+    }
+}
+
+impl Row {
+    /// The row of an entity that is there, and of which nothing can be read.
+    pub(crate) fn all_unreadable(view: &FeatureView) -> Self {
+        Self {
+            event_time: EventTime::EPOCH,
+            values: view
+                .features
+                .iter()
+                .map(|_| Some(FeatureValue::Unreadable))
+                .collect(),
+        }
+    }
+
+    /// Whether nothing of it can be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.values
+            .iter()
+            .all(|value| matches!(value, Some(FeatureValue::Unreadable)))
+    }
+
+    /// The position of the first value that the engine has and cannot read.
+    pub(crate) fn unreadable(&self) -> Option<usize> {
+        self.values
+            .iter()
+            .position(|value| matches!(value, Some(FeatureValue::Unreadable)))
     }
 }
 

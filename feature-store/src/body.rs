@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::error::RequestError;
+use crate::json;
 
 /// The raw body. Old Feast clients send no content type and curl sends that of a form, so it is
 /// ignored.
@@ -30,7 +31,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
 /// Parses a body as JSON.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestError> {
-    protocol::object(body).map_err(|error| {
+    json::object(body).map_err(|error| {
         let kind = if error.is_data() {
             "value_error"
         } else {

@@ -13,7 +13,7 @@ use quick_cache::UnitWeighter;
 use quick_cache::sync::Cache;
 
 use crate::backend::{EntityKey, Row};
-use crate::time::EventTime;
+use crate::time::Moment;
 
 /// A cache of a bounded number of rows.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct CacheKey {
 #[derive(Clone, Debug)]
 struct Cached {
     row: Row,
-    read_at: EventTime,
+    read_at: Moment,
 }
 
 /// The writes of some of the rows. Two rows that share a stripe may cost a needless miss, never a
@@ -80,15 +80,18 @@ impl RowCache {
     }
 
     /// The row, if it is cached and not too old at `now`.
-    pub(crate) fn get(&self, view: usize, key: &EntityKey, now: EventTime) -> Option<Row> {
+    pub(crate) fn get(&self, view: usize, key: &EntityKey, now: Moment) -> Option<Row> {
         let cached = self.rows.get(&CacheKey {
             view,
             key: key.clone(),
         })?;
-        let age = now.micros() - cached.read_at.micros();
-        // A clock that was set back makes ages negative, and the true age is unknown.
-        (0..=self.max_age_micros)
-            .contains(&age)
+        // Either clock alone is not enough: the time of day can be set back, and the steady one
+        // stands still while the machine sleeps. A negative age proves nothing.
+        let by_day = now.time.micros() - cached.read_at.time.micros();
+        let by_steady = now.steady - cached.read_at.steady;
+        [by_day, by_steady]
+            .iter()
+            .all(|age| (0..=self.max_age_micros).contains(age))
             .then_some(cached.row)
     }
 
@@ -109,7 +112,7 @@ impl RowCache {
         view: usize,
         key: EntityKey,
         row: Row,
-        read_at: EventTime,
+        read_at: Moment,
     ) {
         let stripe = self.stripe(view, &key);
         if stripe.writers == 0 && ticket.generation == stripe.generation {

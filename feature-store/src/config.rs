@@ -50,6 +50,7 @@ pub struct StorageOptions {
         long,
         env = "FEATURE_STORE_DATABASE",
         hide_env_values = true,
+        allow_hyphen_values = true,
         default_value = ".throughline/features.db",
         value_name = "PATH|URL"
     )]
@@ -60,4 +61,8 @@ pub struct StorageOptions {
     /// TOML file that declares the feature views [default: the wine features]
     #[arg(long, env = "FEATURE_STORE_FEATURE_VIEWS", value_name = "PATH")]
     pub feature_views: Option<PathBuf>,
+    /// How far beyond this machine's clock the event time of a row may lie; such a row would refuse
+    /// every later write of its entity
+    #[arg(long, env = "FEATURE_STORE_MAX_FUTURE", default_value = "1d", value_parser = runtime::duration, value_name = "TIME")]
+    pub max_future: Duration,
 }

@@ -9,13 +9,19 @@ pub mod backend;
 mod body;
 mod cache;
 mod config;
+pub mod delete;
 mod error;
+mod faults;
+mod future;
+mod json;
 mod limits;
 pub mod materialize;
 mod metrics;
 mod online;
+mod outage_log;
 mod plan;
 mod router;
+mod secrets;
 mod store;
 pub mod time;
 pub mod value;
@@ -24,6 +30,7 @@ mod write;
 
 pub use config::{Config, StorageOptions};
 pub use error::Error;
+pub use secrets::without_secrets;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +41,7 @@ use tokio::net::TcpListener;
 use backend::sqlite::SqliteBackend;
 use backend::{Database, FeatureBackend, RedisBackend};
 use cache::RowCache;
+use delete::DeleteConfig;
 use materialize::MaterializeConfig;
 use store::Store;
 use time::{Clock, micros};
@@ -78,7 +86,15 @@ pub async fn run_with_clock(
     // is logged.
     drop(telemetry::task::spawn(async move { probe.ping().await }));
     let cache = RowCache::new(config.cache_capacity, micros(config.cache_max_age));
-    let store = Arc::new(Store::new(views, backend, cache, clock));
+    let store = Arc::new(Store::new(
+        views,
+        backend,
+        cache,
+        clock,
+        config.storage.max_future,
+        &health,
+    ));
+    store.check_tables().await;
     let router = router::router(store, &health, &config);
     health.ready(true);
     Ok(runtime::serve(listener, router, health, &config.process, shutdown).await?)
@@ -102,4 +118,9 @@ pub fn open(
 /// Runs `feature-store materialize`: writes the rows of a file into a view and prints a report.
 pub fn materialize_main(config: &MaterializeConfig) -> ExitCode {
     materialize::main(config)
+}
+
+/// Runs `feature-store delete`: deletes the rows of entities and prints how many there were.
+pub fn delete_main(config: &DeleteConfig) -> ExitCode {
+    delete::main(config)
 }

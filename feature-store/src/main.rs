@@ -1,9 +1,11 @@
 //! The program `feature-store`.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use feature_store::Config;
+use feature_store::delete::DeleteConfig;
 use feature_store::materialize::MaterializeConfig;
 
 /// Online features by entity over Feast's HTTP protocol
@@ -24,12 +26,26 @@ struct Arguments {
 enum Command {
     /// Write a file of rows into a feature view
     Materialize(MaterializeConfig),
+    /// Delete the rows of entities, such as those with an event time in the far future
+    Delete(DeleteConfig),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| usage_error(&error));
     match arguments.command {
         Some(Command::Materialize(config)) => feature_store::materialize_main(&config),
+        Some(Command::Delete(config)) => feature_store::delete_main(&config),
         None => feature_store::main(arguments.config),
     }
+}
+
+/// The parser repeats arguments that it does not expect, such as an address without its flag.
+fn usage_error(error: &clap::Error) -> ! {
+    let text = error.to_string();
+    let shown = feature_store::without_secrets(&text);
+    if !error.use_stderr() || shown == text {
+        error.exit();
+    }
+    let _ = std::io::stderr().write_all(shown.as_bytes());
+    std::process::exit(error.exit_code());
 }

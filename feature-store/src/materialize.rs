@@ -20,6 +20,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::Health;
 use serde::Serialize;
@@ -80,6 +81,8 @@ pub struct ReadOptions {
     pub map: Vec<(String, String)>,
     /// Event time of rows in a file without the column `event_timestamp`.
     pub event_time: EventTime,
+    /// How far beyond this machine's clock an event time may lie.
+    pub max_future: Duration,
 }
 
 /// The result of writing the rows of a file.
@@ -174,6 +177,7 @@ async fn run(config: &MaterializeConfig) -> Result<Ended, CommandError> {
         format,
         map: config.map.clone(),
         event_time,
+        max_future: config.storage.max_future,
     };
     let mark_name = source.mark_name(view, &options)?;
     let mark = match &mark_name {
@@ -241,6 +245,10 @@ pub async fn write_all(
 }
 
 impl MaterializeReport {
+    fn is_empty(&self) -> bool {
+        self.rows == Written::default() && self.refused == 0
+    }
+
     fn refuse(&mut self, refused: RefusedRow) {
         self.refused += 1;
         if self.refusals.len() < REPORTED {

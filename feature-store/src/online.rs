@@ -20,6 +20,7 @@ use crate::metrics::StatusCounts;
 use crate::plan::{Column, Plan, ViewLookup};
 use crate::store::Store;
 use crate::time::{EventTime, micros};
+use crate::value::FeatureValue;
 use crate::views::FeatureView;
 
 /// Answers one value per entity and feature, with its status and event time.
@@ -95,6 +96,8 @@ impl RowState {
     fn new(row: Option<Row>, oldest: Option<i64>) -> Self {
         match row {
             None => Self::NotFound,
+            // Its age is not known either.
+            Some(row) if row.is_unreadable() => Self::Row(row),
             Some(row) if oldest.is_some_and(|oldest| row.event_time.micros() < oldest) => {
                 Self::OutsideMaxAge
             }
@@ -108,6 +111,7 @@ impl RowState {
             Self::OutsideMaxAge => (Value::Null, Status::OutsideMaxAge),
             Self::Row(row) => match &row.values[feature] {
                 None => (Value::Null, Status::NullValue),
+                Some(FeatureValue::Unreadable) => (Value::Null, Status::Invalid),
                 Some(value) => (value.to_json(), Status::Present),
             },
         }

@@ -1,14 +1,18 @@
 //! Reads through the cache and writes past it; every call of the backend has a span.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use runtime::Health;
 use telemetry::{KeyValue, WithSpan, attr, current, db, task};
 
 use crate::backend::{BackendError, Call, EntityKey, FeatureBackend, Row, Written};
 use crate::cache::{RowCache, Ticket};
+use crate::faults::{Access, Faults};
+use crate::future::FutureBound;
 use crate::metrics;
 use crate::time::{Clock, EventTime};
-use crate::views::{FeatureView, Views};
+use crate::views::{Feature, FeatureView, Views};
 
 /// The backend behind its cache, and the views that it holds.
 pub(crate) struct Store {
@@ -16,6 +20,8 @@ pub(crate) struct Store {
     backend: Arc<dyn FeatureBackend>,
     cache: RowCache,
     clock: Clock,
+    max_future: Duration,
+    faults: Faults,
 }
 
 /// Rows in the order of the keys, and how many of them came from the cache.
@@ -30,12 +36,17 @@ impl Store {
         backend: Arc<dyn FeatureBackend>,
         cache: RowCache,
         clock: Clock,
+        max_future: Duration,
+        health: &Health,
     ) -> Self {
+        let faults = Faults::new(&views, health);
         Self {
             views,
             backend,
             cache,
             clock,
+            max_future,
+            faults,
         }
     }
 
@@ -49,13 +60,18 @@ impl Store {
         self.clock.now()
     }
 
+    /// What bounds the event times of rows at the moment.
+    pub(crate) fn future(&self) -> FutureBound {
+        FutureBound::new(self.clock.now(), self.max_future)
+    }
+
     /// The rows of `keys`. Those that are not cached cost one call of the backend, and so one span.
     pub(crate) async fn read(
         &self,
         view: &Arc<FeatureView>,
         keys: &[EntityKey],
     ) -> Result<ReadRows, BackendError> {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let mut rows: Vec<Option<Row>> = keys
             .iter()
             .map(|key| self.cache.get(view.id, key, now))
@@ -75,7 +91,10 @@ impl Store {
                 // An unknown entity is not cached: guessed ids would evict the rows that are asked
                 // for.
                 if let Some(row) = row {
-                    self.cache.fill(ticket, view.id, key, row.clone(), now);
+                    // What cannot be read may be repaired.
+                    if row.unreadable().is_none() {
+                        self.cache.fill(ticket, view.id, key, row.clone(), now);
+                    }
                     rows[at] = Some(row);
                 }
             }
@@ -118,7 +137,10 @@ impl Store {
     ) -> Result<Vec<Option<Row>>, BackendError> {
         let span = self.span(view, self.backend.engine().read, keys.len());
         let read = self.backend.read(view, keys).with_span(&span).await;
-        read.inspect_err(|error| record_failure(&span, error))
+        let unreadable = read.as_ref().ok().and_then(|rows| unreadable(view, rows));
+        let outcome = unreadable.as_ref().map_or(read.as_ref().map(drop), Err);
+        self.record(&span, view, Access::Read, outcome);
+        read
     }
 
     async fn write_backend(
@@ -128,7 +150,32 @@ impl Store {
     ) -> Result<Written, BackendError> {
         let span = self.span(view, self.backend.engine().write, rows.len());
         let written = self.backend.write(view, rows).with_span(&span).await;
-        written.inspect_err(|error| record_failure(&span, error))
+        self.record(&span, view, Access::Write, written.as_ref().map(drop));
+        written
+    }
+
+    /// Checks the tables of all views. A wrong one is logged and shown in `/readyz`; other views are
+    /// served.
+    pub(crate) async fn check_tables(&self) {
+        for view in self.views.all() {
+            let checked = self.backend.check(view).await;
+            self.faults
+                .record(view, Access::Table, checked.as_ref().copied());
+        }
+    }
+
+    #[track_caller]
+    fn record(
+        &self,
+        span: &db::DbSpan,
+        view: &FeatureView,
+        access: Access,
+        outcome: Result<(), &BackendError>,
+    ) {
+        if let Err(error) = outcome {
+            record_failure(span, error);
+        }
+        self.faults.record(view, access, outcome);
     }
 
     fn span(&self, view: &FeatureView, call: Call, rows: usize) -> db::DbSpan {
@@ -160,6 +207,19 @@ impl Store {
         );
         db::start_with(operation, attributes)
     }
+}
+
+/// An unreadable value spoils its cell of the answer, not the answer; the span has the error.
+fn unreadable(view: &FeatureView, rows: &[Option<Row>]) -> Option<BackendError> {
+    let feature = rows.iter().flatten().find_map(Row::unreadable)?;
+    let Feature { name, dtype } = &view.features[feature];
+    Some(BackendError {
+        action: "read a stored value",
+        error_type: "mismatch",
+        transient: false,
+        status_code: None,
+        source: format!("what is stored for {name} is not a {}", dtype.as_str()).into(),
+    })
 }
 
 #[track_caller]

@@ -1,13 +1,12 @@
 //! Event times in microseconds, and the clock that decides how old a row is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use jiff::civil::{self, DateTime};
-use jiff::fmt::temporal::DateTimePrinter;
-use jiff::tz::TimeZone;
+use jiff::civil::{DateTime, Time};
+use jiff::fmt::temporal::{DateTimeParser, DateTimePrinter};
+use jiff::{SignedDuration, Timestamp};
 
 /// When the values of a row were true: microseconds since 1970 in UTC, from year 1 to 9999.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -16,32 +15,69 @@ pub struct EventTime(i64);
 /// The source of the current time; tests set it.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    manual: Option<Arc<AtomicI64>>,
+    manual: Option<Arc<Hands>>,
 }
 
 /// Sets the clock that [`Clock::manual`] has made.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<Hands>);
+
+/// A reading of the clock. Somebody may set the time of day; `steady` only moves forward, but not
+/// while the machine sleeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Moment {
+    /// The time of day.
+    pub(crate) time: EventTime,
+    /// Microseconds since some start.
+    pub(crate) steady: i64,
+}
+
+#[derive(Debug)]
+struct Hands {
+    time: AtomicI64,
+    steady: AtomicI64,
+}
+
+/// The first and the last microsecond that RFC 3339, protobuf and Python can all write: the years 1
+/// to 9999 in UTC.
+const EARLIEST: i64 = -62_135_596_800_000_000;
+const LATEST: i64 = 253_402_300_799_999_999;
+
+/// The calendar computes with civil times in UTC, since jiff's `Timestamp` ends 26 hours before the
+/// year 9999 does.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 impl EventTime {
+    /// The beginning of 1970.
+    pub(crate) const EPOCH: Self = Self(0);
+
     /// A time in microseconds since 1970; `None` outside the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        let year = Timestamp::from_microsecond(micros)
-            .ok()?
-            .to_zoned(TimeZone::UTC)
-            .year();
-        (1..=9999).contains(&year).then_some(Self(micros))
+        (EARLIEST..=LATEST)
+            .contains(&micros)
+            .then_some(Self(micros))
     }
 
     /// Parses RFC 3339. Without an offset the time is UTC, as in Feast's client; without a time of
     /// day it is midnight. Fractions of a microsecond are dropped.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let time = match text.parse::<Timestamp>() {
-            Ok(time) => time,
-            Err(_) => parse_without_offset(text)?,
+        const PARSER: DateTimeParser = DateTimeParser::new();
+        let pieces = PARSER.parse_pieces(text.trim()).ok()?;
+        let time = pieces.time().unwrap_or(Time::midnight());
+        let offset = match pieces.to_numeric_offset() {
+            Some(offset) => offset.seconds(),
+            // A time zone without an offset is not RFC 3339, and is not UTC.
+            None if pieces.time_zone_annotation().is_some() => return None,
+            None => 0,
         };
-        Self::from_micros(time.as_microsecond())
+        let local = pieces.date().to_datetime(time).duration_since(EPOCH);
+        let micros = local.as_nanos().div_euclid(1_000) - i128::from(offset) * 1_000_000;
+        Self::from_micros(i64::try_from(micros).ok()?)
+    }
+
+    /// This time and a duration, at most the last time that there is.
+    pub(crate) fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(micros(duration)).min(LATEST))
     }
 
     /// Microseconds since 1970.
@@ -59,9 +95,9 @@ impl EventTime {
             (_, 0) => MILLIS,
             _ => MICROS,
         };
-        // The constructors accept only times that jiff can hold.
-        let time = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
-        printer.timestamp_to_string(&time)
+        // The constructors accept only times that a civil time can hold.
+        let time = EPOCH.saturating_add(SignedDuration::from_micros(self.0));
+        printer.datetime_to_string(&time) + "Z"
     }
 }
 
@@ -73,37 +109,46 @@ impl Clock {
 
     /// A clock that stands still until it is advanced.
     pub fn manual(start: EventTime) -> (Self, ManualClock) {
-        let hands = Arc::new(AtomicI64::new(start.0));
-        (
-            Self {
-                manual: Some(Arc::clone(&hands)),
-            },
-            ManualClock(hands),
-        )
+        let hands = Arc::new(Hands {
+            time: AtomicI64::new(start.0),
+            steady: AtomicI64::new(0),
+        });
+        let manual = Some(Arc::clone(&hands));
+        (Self { manual }, ManualClock(hands))
     }
 
     /// The current time.
     pub fn now(&self) -> EventTime {
+        self.moment().time
+    }
+
+    /// The current time, with the clock that nobody can set.
+    pub(crate) fn moment(&self) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match &self.manual {
-            Some(hands) => EventTime(hands.load(Ordering::Acquire)),
-            None => EventTime(Timestamp::now().as_microsecond()),
+            Some(hands) => Moment {
+                time: EventTime(hands.time.load(Ordering::Acquire)),
+                steady: hands.steady.load(Ordering::Acquire),
+            },
+            None => Moment {
+                time: EventTime(Timestamp::now().as_microsecond()),
+                steady: micros(START.elapsed()),
+            },
         }
     }
 }
 
 impl ManualClock {
-    /// Moves the time forward.
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(micros(by), Ordering::AcqRel);
+        self.0.steady.fetch_add(micros(by), Ordering::AcqRel);
+        self.0.time.fetch_add(micros(by), Ordering::AcqRel);
     }
-}
 
-fn parse_without_offset(text: &str) -> Option<Timestamp> {
-    let time = text
-        .parse::<DateTime>()
-        .or_else(|_| text.parse::<civil::Date>().map(DateTime::from))
-        .ok()?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    /// Sets the time of day, forward or back, as an administrator or NTP does; no time passes.
+    pub fn set(&self, time: EventTime) {
+        self.0.time.store(time.0, Ordering::Release);
+    }
 }
 
 /// A duration in microseconds, saturating.

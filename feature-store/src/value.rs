@@ -41,6 +41,8 @@ pub enum FeatureValue {
     Bool(bool),
     /// Of `bytes`.
     Bytes(Arc<[u8]>),
+    /// What is stored is not of the dtype. A backend reads it and never writes it.
+    Unreadable,
 }
 
 /// The value is not of the feature's dtype.
@@ -88,11 +90,9 @@ impl Dtype {
             return Ok(None);
         }
         let read = match self {
-            Self::Float64 | Self::Float32 => text
-                .trim()
-                .parse()
-                .ok()
-                .and_then(|number| self.float(number)),
+            Self::Float64 | Self::Float32 => {
+                number(text.trim()).and_then(|number| self.float(number))
+            }
             Self::Int64 | Self::Int32 => text.trim().parse().ok().and_then(|int| self.int(int)),
             Self::String => Some(FeatureValue::Text(text.into())),
             Self::Bool => match text.trim() {
@@ -133,6 +133,7 @@ impl FeatureValue {
             Self::Text(text) => Value::from(&**text),
             Self::Bool(flag) => Value::from(*flag),
             Self::Bytes(bytes) => Value::from(BASE64.encode(bytes)),
+            Self::Unreadable => Value::Null,
         }
     }
 }
@@ -142,6 +143,13 @@ impl FeatureValue {
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+}
+
+/// A number of a CSV file: infinite only if the text says so, not because it has too many digits.
+fn number(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    let overflow = number.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
+    (!overflow).then_some(number)
 }
 
 fn bytes(text: &str) -> Option<FeatureValue> {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::backend::{EntityKey, Row};
 use crate::body::{Body, parse};
 use crate::error::RequestError;
+use crate::future::FutureBound;
 use crate::plan::{count_rows, keys};
 use crate::store::Store;
 use crate::time::EventTime;
@@ -36,7 +37,7 @@ pub(crate) async fn push(
     // All views are checked before the first is written.
     let tables = fed
         .iter()
-        .map(|view| rows(view, &request.df))
+        .map(|view| rows(view, &request.df, store.future()))
         .collect::<Result<Vec<_>, _>>()?;
     for (view, rows) in fed.into_iter().zip(tables) {
         store
@@ -56,7 +57,7 @@ pub(crate) async fn write_to_online_store(
     let Some(view) = store.views().view(&request.feature_view_name) else {
         return Err(RequestError::UnknownView(request.feature_view_name));
     };
-    let rows = rows(view, &request.df)?;
+    let rows = rows(view, &request.df, store.future())?;
     store
         .write(view, rows)
         .await
@@ -72,7 +73,11 @@ pub(crate) async fn write_to_online_store(
 }
 
 /// Reads the columns of one view and ignores others, since a push source may feed several views.
-fn rows(view: &FeatureView, df: &Columns) -> Result<Vec<(EntityKey, Row)>, RequestError> {
+fn rows(
+    view: &FeatureView,
+    df: &Columns,
+    future: FutureBound,
+) -> Result<Vec<(EntityKey, Row)>, RequestError> {
     let count = count_rows("df", df)?;
     let keys = keys(view, "df", df, count)?;
     let times = column(df, "event_timestamp")?;
@@ -86,6 +91,10 @@ fn rows(view: &FeatureView, df: &Columns) -> Result<Vec<(EntityKey, Row)>, Reque
         .enumerate()
         .map(|(at, key)| {
             let event_time = time("event_timestamp", at, &times[at])?;
+            future.check(event_time).map_err(|reason| {
+                let path = ["df", "event_timestamp", &at.to_string()];
+                RequestError::invalid("value_error", &path, reason)
+            })?;
             let values = values(&features, at)?;
             Ok((key, Row { event_time, values }))
         })

@@ -48,6 +48,8 @@ pub(crate) enum Command {
 pub(crate) enum FeatureStoreCommand {
     /// Write a file of rows into a feature view
     Materialize(Box<feature_store::materialize::MaterializeConfig>),
+    /// Delete the rows of entities, such as those with an event time in the far future
+    Delete(Box<feature_store::delete::DeleteConfig>),
 }
 
 impl Default for Command {

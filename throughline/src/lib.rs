@@ -45,6 +45,10 @@ pub fn main() -> ExitCode {
             command: Some(FeatureStoreCommand::Materialize(args)),
             ..
         } => feature_store::materialize_main(&args),
+        Command::FeatureStore {
+            command: Some(FeatureStoreCommand::Delete(args)),
+            ..
+        } => feature_store::delete_main(&args),
         Command::Explorer(config) => explorer::main(*config),
     }
 }

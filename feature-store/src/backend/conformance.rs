@@ -52,6 +52,37 @@ pub(crate) async fn check(backend: &dyn FeatureBackend) {
     large_writes_and_reads(backend, order).await;
     concurrent_writers_leave_the_latest(backend, order).await;
     a_row_is_never_seen_half_written(backend, everything).await;
+    the_last_event_time_is_kept_and_its_row_can_be_deleted(backend, order, everything).await;
+}
+
+async fn the_last_event_time_is_kept_and_its_row_can_be_deleted(
+    backend: &dyn FeatureBackend,
+    order: &Arc<FeatureView>,
+    everything: &Arc<FeatureView>,
+) {
+    let last = EventTime::parse("9999-12-31T23:59:59.999999Z").unwrap();
+    let sentinel = number(last.micros(), 1);
+    let keys = [key("sentinel"), key("never"), key("beside")];
+    let rows = vec![
+        (keys[0].clone(), sentinel.clone()),
+        (keys[2].clone(), number(5, 3)),
+    ];
+    backend.write(order, rows).await.unwrap();
+    let today = vec![(keys[0].clone(), number(1_780_272_000_000_000, 2))];
+    let blocked = backend.write(order, today.clone()).await.unwrap();
+    assert_eq!((blocked.written, blocked.outdated), (0, 1));
+    assert_eq!(
+        backend.read(order, &keys[..1]).await.unwrap(),
+        [Some(sentinel)]
+    );
+    assert_eq!(backend.delete(everything, &keys).await.unwrap(), 0);
+    assert_eq!(backend.delete(order, &keys[..2]).await.unwrap(), 1);
+    assert_eq!(backend.delete(order, &[]).await.unwrap(), 0);
+    assert_eq!(
+        backend.read(order, &keys).await.unwrap(),
+        [None, None, Some(number(5, 3))]
+    );
+    assert_eq!(backend.write(order, today).await.unwrap().written, 1);
 }
 
 pub(crate) fn key(text: &str) -> EntityKey {

@@ -110,7 +110,13 @@ impl RedisBackend {
         self.send(READ, commands)
             .await?
             .into_iter()
-            .map(|reply| Ok(Codec::row(view, value(READ, reply)?)?))
+            .map(|reply| match reply {
+                // The key is of another type; the other entities can be read.
+                Err(error) if error.code() == Some("WRONGTYPE") => {
+                    Ok(Some(Row::all_unreadable(view)))
+                }
+                reply => Ok(Codec::row(view, value(READ, reply)?)?),
+            })
             .collect()
     }
 
@@ -234,6 +240,24 @@ impl FeatureBackend for RedisBackend {
         rows: Vec<(EntityKey, Row)>,
     ) -> Pending<'a, Written> {
         Box::pin(async move { self.put(view, &rows).await })
+    }
+
+    fn delete<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, u64> {
+        const DELETE: &str = "delete features";
+        Box::pin(async move {
+            if keys.is_empty() {
+                return Ok(0);
+            }
+            let commands = keys.iter().map(|key| self.codec.delete(view, key));
+            let mut deleted = 0;
+            for reply in self.send(DELETE, commands.collect()).await? {
+                let Value::Int(keys) = value(DELETE, reply)? else {
+                    return Err(Mismatch::Reply.into());
+                };
+                deleted += u64::try_from(keys).unwrap_or_default();
+            }
+            Ok(deleted)
+        })
     }
 }
 

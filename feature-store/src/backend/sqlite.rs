@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::unmanaged::{Object, Pool};
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, TransactionBehavior};
 use telemetry::task::spawn_blocking;
@@ -98,6 +99,14 @@ impl FeatureBackend for SqliteBackend {
         }
     }
 
+    fn check<'a>(&'a self, view: &'a Arc<FeatureView>) -> Pending<'a, ()> {
+        let checked = Arc::clone(view);
+        let columns = run(&self.readers, "check the table", move |connection| {
+            columns(connection, &checked)
+        });
+        Box::pin(async move { Ok(check_columns(view, &columns.await?)?) })
+    }
+
     fn mark<'a>(&'a self, name: &'a str) -> Pending<'a, Option<String>> {
         let name = name.to_owned();
         let select = "SELECT mark FROM __marks WHERE name = ?1";
@@ -144,6 +153,16 @@ impl FeatureBackend for SqliteBackend {
             upsert(connection, &statements, &rows)
         }))
     }
+
+    fn delete<'a>(&'a self, view: &'a Arc<FeatureView>, keys: &'a [EntityKey]) -> Pending<'a, u64> {
+        let (statements, keys) = (self.statements(view), keys.to_vec());
+        Box::pin(run(&self.writer, "delete features", move |connection| {
+            let list: Vec<&str> = keys.iter().map(EntityKey::as_str).collect();
+            let list = serde_json::Value::from(list).to_string();
+            let deleted = connection.execute(&statements.delete, [list])?;
+            Ok(deleted as u64)
+        }))
+    }
 }
 
 /// Runs `work` on the blocking pool with the next free connection of `pool`.
@@ -170,6 +189,7 @@ struct Statements {
     select_one: String,
     select_many: String,
     upsert: String,
+    delete: String,
 }
 
 impl Statements {
@@ -194,6 +214,9 @@ impl Statements {
                 "INSERT INTO {table} (__entity_key, __event_time{columns}) VALUES (?1, ?2{holes})
                  ON CONFLICT (__entity_key) DO UPDATE SET __event_time = excluded.__event_time{updates}
                  WHERE excluded.__event_time >= __event_time"
+            ),
+            delete: format!(
+                "DELETE FROM {table} WHERE __entity_key IN (SELECT value FROM json_each(?1))"
             ),
         }
     }
@@ -253,20 +276,20 @@ fn upsert(
 }
 
 fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite::Error> {
-    let event_time = EventTime::from_micros(row.get(1)?)
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, 0))?;
-    let value = |(at, dtype): (usize, Dtype)| {
+    let event_time = match row.get_ref(1)? {
+        ValueRef::Integer(micros) => EventTime::from_micros(micros),
+        _ => None,
+    };
+    let Some(event_time) = event_time else {
+        return Ok(Row::all_unreadable(view));
+    };
+    let value = |(at, dtype): (usize, Dtype)| -> rusqlite::Result<Option<FeatureValue>> {
         let stored = row.get_ref(at + 2)?;
-        let wrong = || {
-            rusqlite::Error::InvalidColumnType(
-                at + 2,
-                view.features[at].name.clone(),
-                stored.data_type(),
-            )
-        };
         match stored {
             ValueRef::Null => Ok(None),
-            stored => restore(dtype, stored).map(Some).ok_or_else(wrong),
+            stored => Ok(Some(
+                restore(dtype, stored).unwrap_or(FeatureValue::Unreadable),
+            )),
         }
     };
     let dtypes = view.features.iter().map(|feature| feature.dtype);
@@ -284,7 +307,7 @@ struct SqlValue<'a>(Option<&'a FeatureValue>);
 impl ToSql for SqlValue<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let stored = match self.0 {
-            None => ValueRef::Null,
+            None | Some(FeatureValue::Unreadable) => ValueRef::Null,
             Some(FeatureValue::Float(number)) if number.is_nan() => ValueRef::Text(b"NaN"),
             Some(FeatureValue::Float(number)) => ValueRef::Real(*number),
             Some(FeatureValue::Int(int)) => ValueRef::Integer(*int),
@@ -319,6 +342,9 @@ fn restore(dtype: Dtype, stored: ValueRef<'_>) -> Option<FeatureValue> {
 fn connect(path: &Path, views: &Views) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // By default SQLite takes the quoted name of a missing column for a text, and every row would
+    // have the name as its value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.set_prepared_statement_cache_capacity(views.all().len() * 3 + 4);
@@ -338,28 +364,108 @@ fn create_table(connection: &Connection, view: &FeatureView) -> Result<(), rusql
     connection.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS {table} (__entity_key TEXT PRIMARY KEY NOT NULL, __event_time INTEGER NOT NULL) WITHOUT ROWID"
     ))?;
-    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    let present: Vec<String> = statement
-        .query_map([&*view.name], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let present = columns(connection, view)?;
     for feature in &view.features {
         if !present
             .iter()
-            .any(|name| name.eq_ignore_ascii_case(&feature.name))
+            .any(|column| column.name.eq_ignore_ascii_case(&feature.name))
         {
-            let affinity = match feature.dtype {
-                Dtype::Float64 | Dtype::Float32 => "REAL",
-                Dtype::Int64 | Dtype::Int32 | Dtype::Bool => "INTEGER",
-                Dtype::String => "TEXT",
-                Dtype::Bytes => "BLOB",
-            };
             connection.execute_batch(&format!(
-                "ALTER TABLE {table} ADD COLUMN {} {affinity}",
-                quote(&feature.name)
+                "ALTER TABLE {table} ADD COLUMN {} {}",
+                quote(&feature.name),
+                affinity(feature.dtype)
             ))?;
         }
     }
     Ok(())
+}
+
+/// A column of a table.
+struct TableColumn {
+    name: String,
+    declared: String,
+    key: bool,
+}
+
+fn columns(connection: &Connection, view: &FeatureView) -> rusqlite::Result<Vec<TableColumn>> {
+    let mut statement = connection.prepare("SELECT name, type, pk FROM pragma_table_info(?1)")?;
+    let column = |row: &rusqlite::Row<'_>| {
+        Ok(TableColumn {
+            name: row.get(0)?,
+            declared: row.get(1)?,
+            key: row.get::<_, i64>(2)? == 1,
+        })
+    };
+    statement.query_map([&*view.name], column)?.collect()
+}
+
+fn affinity(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::Float64 | Dtype::Float32 => "REAL",
+        Dtype::Int64 | Dtype::Int32 | Dtype::Bool => "INTEGER",
+        Dtype::String => "TEXT",
+        Dtype::Bytes => "BLOB",
+    }
+}
+
+/// The table of a view is not one that this program made for it.
+#[derive(Debug, thiserror::Error)]
+enum WrongTable {
+    #[error("the table {table} has no column {column}")]
+    Missing { table: Arc<str>, column: String },
+    #[error("the column {column} of the table {table} is {declared:?} and not {expected}")]
+    Type {
+        table: Arc<str>,
+        column: String,
+        declared: String,
+        expected: &'static str,
+    },
+    #[error("the column __entity_key of the table {table} is not its primary key")]
+    Key { table: Arc<str> },
+}
+
+fn check_columns(view: &FeatureView, columns: &[TableColumn]) -> Result<(), WrongTable> {
+    let own = [("__entity_key", "TEXT"), ("__event_time", "INTEGER")];
+    let features = view
+        .features
+        .iter()
+        .map(|feature| (feature.name.as_str(), affinity(feature.dtype)));
+    let table = || Arc::clone(&view.name);
+    for (name, expected) in own.into_iter().chain(features) {
+        let column = columns
+            .iter()
+            .find(|column| column.name.eq_ignore_ascii_case(name));
+        let Some(column) = column else {
+            return Err(WrongTable::Missing {
+                table: table(),
+                column: name.to_owned(),
+            });
+        };
+        if !column.declared.eq_ignore_ascii_case(expected) {
+            return Err(WrongTable::Type {
+                table: table(),
+                column: name.to_owned(),
+                declared: column.declared.clone(),
+                expected,
+            });
+        }
+        if name == own[0].0 && !column.key {
+            return Err(WrongTable::Key { table: table() });
+        }
+    }
+    Ok(())
+}
+
+impl From<WrongTable> for BackendError {
+    fn from(wrong: WrongTable) -> Self {
+        Self {
+            action: "use the table",
+            error_type: "SQLITE_MISMATCH",
+            transient: false,
+            status_code: None,
+            source: Box::new(wrong),
+        }
+    }
 }
 
 fn quote(name: &str) -> String {

@@ -1,9 +1,22 @@
 //! Tickets, writes and ages in every interleaving.
 
 use super::*;
-use crate::backend::conformance::{at, key, number};
+use crate::backend::conformance::{self, key, number};
+use crate::time::Moment;
 
 const SECOND: i64 = 1_000_000;
+
+/// So long after the start, by both clocks.
+fn at(micros: i64) -> Moment {
+    clocks(micros, micros)
+}
+
+fn clocks(time: i64, steady: i64) -> Moment {
+    Moment {
+        time: conformance::at(time),
+        steady,
+    }
+}
 
 fn cache() -> RowCache {
     RowCache::new(100, 5 * SECOND)
@@ -36,6 +49,21 @@ fn forgets_what_is_too_old() {
         None,
         "a clock that was set back proves nothing"
     );
+}
+
+#[test]
+fn a_clock_that_steps_keeps_no_row_longer() {
+    const DAY: i64 = 86_400 * SECOND;
+    let cache = cache();
+    fill(&cache, "a", 7);
+    let get = |time, steady| cache.get(0, &key("a"), clocks(time, steady));
+    // The clock was set back a day, and has come again to where it was at the read.
+    assert_eq!(get(-DAY, SECOND), None);
+    assert_eq!(get(0, DAY), None, "a day has passed since the read");
+    assert_eq!(get(3 * SECOND, 6 * SECOND), None);
+    // The machine slept for a day.
+    assert_eq!(get(DAY, SECOND), None);
+    assert!(get(SECOND, SECOND).is_some());
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! Converts a record of the file to a row of the view.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::{MaterializeError, ReadOptions};
 use crate::backend::{EntityKey, Row};
-use crate::time::EventTime;
+use crate::future::FutureBound;
+use crate::json;
+use crate::time::{Clock, EventTime};
 use crate::value::{FeatureValue, WrongType};
 use crate::views::{Feature, FeatureView};
 
@@ -22,6 +25,7 @@ pub(super) struct CsvColumns {
     join_keys: Vec<usize>,
     features: Vec<usize>,
     event_time: Option<usize>,
+    max_future: Duration,
 }
 
 /// The names of the columns of a view in a JSON object.
@@ -29,6 +33,7 @@ pub(super) struct JsonColumns {
     join_keys: Vec<String>,
     features: Vec<String>,
     event_time: String,
+    max_future: Duration,
 }
 
 impl CsvColumns {
@@ -63,6 +68,7 @@ impl CsvColumns {
             join_keys,
             features,
             event_time,
+            max_future: options.max_future,
         })
     }
 
@@ -89,6 +95,7 @@ impl CsvColumns {
             None => event_time,
             Some(time) => time.ok_or("event_timestamp is not an ISO 8601 time")?,
         };
+        check_future(event_time, self.max_future)?;
         let values = view
             .features
             .iter()
@@ -114,19 +121,22 @@ impl JsonColumns {
                 .map(|feature| name(&feature.name))
                 .collect(),
             event_time: name(EVENT_TIME),
+            max_future: options.max_future,
         }
     }
 
     /// A feature must be present, even if null: otherwise a misspelt name would be null in every
     /// row without an error.
     pub(super) fn row(&self, view: &FeatureView, line: &[u8], event_time: EventTime) -> ParsedRow {
-        let object: Map<String, Value> = serde_json::from_slice(line).map_err(|error| {
-            let what = if error.is_data() {
-                "a JSON object"
+        let object: Map<String, Value> = json::object(line).map_err(|error| {
+            if error.is_data() {
+                // "at line 1" would contradict the line of the file.
+                let text = error.to_string();
+                let reason = text.split(" at line ").next().unwrap_or_default();
+                format!("is not a JSON object: {reason}")
             } else {
-                "JSON"
-            };
-            format!("is not {what}")
+                "is not JSON".to_owned()
+            }
         })?;
         let keys = self
             .join_keys
@@ -146,6 +156,7 @@ impl JsonColumns {
                 .and_then(EventTime::parse)
                 .ok_or("event_timestamp is not an ISO 8601 time")?,
         };
+        check_future(event_time, self.max_future)?;
         let values = view
             .features
             .iter()
@@ -166,6 +177,13 @@ impl JsonColumns {
                 .is_some_and(str::is_empty)
         })
     }
+}
+
+/// The clock is read for each row: a run may last longer than the bound.
+fn check_future(event_time: EventTime, max: Duration) -> Result<(), String> {
+    FutureBound::new(Clock::system().now(), max)
+        .check(event_time)
+        .map_err(|reason| format!("event_timestamp {reason}"))
 }
 
 /// Adds the name of the feature to the error.

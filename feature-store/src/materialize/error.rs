@@ -27,6 +27,9 @@ pub enum MaterializeError {
         /// The names in the file, after mapping.
         header: Vec<String>,
     },
+    /// There is nothing to write: an empty file, or nothing but a header. An export has failed.
+    #[error("the file has no rows, so nothing was written")]
+    Empty,
     /// Reading the file failed.
     #[error("cannot read the file from line {line} on")]
     Read {

@@ -108,6 +108,7 @@ impl Pump {
         let outcome = self.pump(&mut state, read(rows), stop).await;
         self.progress.end();
         match outcome {
+            Ok(true) if state.report.is_empty() => Err(MaterializeError::Empty),
             Ok(true) => {
                 if let Some(name) = &self.mark_name {
                     self.backend.set_mark(name, None).await?;

@@ -81,6 +81,9 @@ impl RowReader {
                     Some(resume) => resume.names,
                     None => csv.header().map_err(|source| failed(1, source))?,
                 };
+                if names.is_empty() {
+                    return Err(MaterializeError::Empty);
+                }
                 Records::Csv(csv, CsvColumns::new(view, &names, options)?)
             }
             Format::Ndjson => {

@@ -49,6 +49,7 @@ fn options(event_time: &str, map: &[(&str, &str)]) -> ReadOptions {
         format: Format::Csv,
         map,
         event_time: EventTime::parse(event_time).unwrap(),
+        max_future: Duration::from_hours(24),
     }
 }
 
@@ -231,8 +232,6 @@ async fn the_header_must_have_every_column_once() {
         error.to_string(),
         r#"the file must have exactly one column "n"; it has id, x, n, n"#
     );
-    let error = bench.load(b"", &none).await.unwrap_err();
-    assert!(matches!(error, MaterializeError::Column { .. }), "{error}");
     let mapped = bench
         .load(
             b"ID,x,m\na,1,5\n",
@@ -310,7 +309,10 @@ async fn json_lines_are_rows_too() {
     let expected = [
         (4, "n is missing"),
         (5, "x is not a float64"),
-        (6, "is not a JSON object"),
+        (
+            6,
+            "is not a JSON object: invalid type: sequence, expected an object",
+        ),
         (7, "is not JSON"),
         (8, "id is not a string, a whole number or a boolean"),
         (9, "id is not a string, a whole number or a boolean"),
@@ -509,6 +511,10 @@ impl FeatureBackend for Gated {
             self.in_flight.lock().retain(|key| !keys.contains(key));
             written
         })
+    }
+
+    fn delete<'a>(&'a self, _: &'a Arc<FeatureView>, _: &'a [EntityKey]) -> Pending<'a, u64> {
+        Box::pin(async { Ok(0) })
     }
 }
 
@@ -755,4 +761,59 @@ async fn a_store_that_is_down_for_a_moment_gets_retries() {
         matches!(error, MaterializeError::Store(_)),
         "but not for ever: {error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_file_without_rows_is_an_error() {
+    let bench = two_columns();
+    for (text, options) in [
+        ("", options("2026-06-01", &[])),
+        ("\n\n", options("2026-06-01", &[])),
+        ("id,x,n\n", options("2026-06-01", &[])),
+        ("", ndjson("2026-06-01", &[])),
+        ("\n  \n", ndjson("2026-06-01", &[])),
+    ] {
+        let error = bench.load(text.as_bytes(), &options).await.unwrap_err();
+        assert!(matches!(error, MaterializeError::Empty), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn one_row_that_cannot_be_read_takes_no_other_with_it() {
+    let bench = two_columns();
+    let rows = [
+        r#"{"id":"max","x":1.7976931348623157e308,"n":9223372036854775807}"#,
+        r#"{"id":"nan","x":NaN,"n":null}"#,
+        r#"{"id":"inf","x":-Infinity,"n":1}"#,
+        r#"{"id":"late","x":1,"n":1,"event_timestamp":"9999-12-31T00:00:00Z"}"#,
+        r#"{"id":"twice","x":1,"x":2,"n":1}"#,
+        r#"{"id":"large","x":1e400,"n":1}"#,
+        r#"{"id":"lone \ud800","x":1,"n":1}"#,
+        r#"{"id":"int","x":1,"n":9223372036854775808}"#,
+        r#"{"id":"last","x":1,"n":1}"#,
+    ];
+    let report = bench
+        .load(rows.join("\n").as_bytes(), &ndjson("2026-06-01", &[]))
+        .await
+        .unwrap();
+    assert_eq!((report.rows.written, report.refused), (4, 5));
+    let lines: Vec<u64> = report.refusals.iter().map(|row| row.line).collect();
+    assert_eq!(lines, [4, 5, 6, 7, 8]);
+    let [late, twice, ..] = &report.refusals[..] else {
+        panic!("{report:?}")
+    };
+    assert!(
+        late.reason
+            .starts_with("event_timestamp 9999-12-31T00:00:00Z is too far in the future"),
+        "{late:?}"
+    );
+    assert_eq!(
+        twice.reason,
+        r#"is not a JSON object: "x" is given twice in one object"#
+    );
+    let x = async |id: &str| bench.read(id).await.unwrap().values[0].clone();
+    assert_eq!(x("max").await, Some(FeatureValue::Float(f64::MAX)));
+    assert_eq!(x("nan").await, None, "as Feast stores it");
+    assert_eq!(x("inf").await, Some(FeatureValue::Float(f64::NEG_INFINITY)));
+    assert!(bench.read("last").await.is_some());
 }

@@ -87,6 +87,10 @@ impl FeatureBackend for Gated {
             })
         })
     }
+
+    fn delete<'a>(&'a self, _: &'a Arc<FeatureView>, _: &'a [EntityKey]) -> Pending<'a, u64> {
+        Box::pin(async { Ok(0) })
+    }
 }
 
 struct Bench {
@@ -104,6 +108,8 @@ fn bench() -> Bench {
         Arc::clone(&backend) as Arc<dyn FeatureBackend>,
         RowCache::new(100, 1_000_000),
         clock,
+        Duration::from_hours(24),
+        &Health::new(),
     );
     Bench {
         store: Arc::new(store),

@@ -56,6 +56,50 @@ fn writes_as_many_digits_as_needed() {
 }
 
 #[test]
+fn the_whole_range_of_rfc_3339_is_read_and_written() {
+    // jiff's `Timestamp` ends at 9999-12-30T22:00:00Z.
+    for text in [
+        "9999-12-31T00:00:00Z",
+        "9999-12-31T23:59:59.999999Z",
+        "9999-12-30T22:00:01Z",
+        "0001-01-01T00:00:00Z",
+    ] {
+        let time = EventTime::parse(text).expect(text);
+        assert_eq!(time.to_rfc3339(), text);
+        assert_eq!(EventTime::from_micros(time.micros()), Some(time));
+    }
+    let last = EventTime::parse("9999-12-31T23:59:59.999999Z");
+    for text in [
+        "9999-12-31T23:59:59.999999999Z",
+        "9999-12-31T23:59:59.999999",
+        "9999-12-31T00:59:59.999999-23:00",
+    ] {
+        assert_eq!(EventTime::parse(text), last, "{text}");
+    }
+    for text in [
+        "9999-12-31T23:59:59-00:01",
+        "0001-01-01T00:00:00+00:01",
+        "10000-01-01T00:00:00Z",
+        "0000-12-31T23:59:59Z",
+        "2026-06-01T12:00:00[Europe/Berlin]",
+    ] {
+        assert_eq!(EventTime::parse(text), None, "{text}");
+    }
+    assert_eq!(last.map(|last| last.saturating_add(Duration::MAX)), last);
+}
+
+#[test]
+fn a_clock_that_is_set_does_not_make_time_pass() {
+    let (clock, hands) = Clock::manual(EventTime(5));
+    hands.set(EventTime(-5));
+    let moment = clock.moment();
+    assert_eq!((moment.time, moment.steady), (EventTime(-5), 0));
+    hands.advance(Duration::from_micros(3));
+    let moment = clock.moment();
+    assert_eq!((moment.time, moment.steady), (EventTime(-2), 3));
+}
+
+#[test]
 fn a_manual_clock_stands_still() {
     let (clock, hands) = Clock::manual(EventTime(5));
     assert_eq!(clock.now(), EventTime(5));

@@ -100,3 +100,39 @@ fn text_is_read_by_the_dtype() {
         assert_eq!(from_text(dtype, text), Err(WrongType(dtype)), "{text:?}");
     }
 }
+
+#[test]
+fn the_ends_of_the_floats_are_values_and_what_is_beyond_is_refused() {
+    let float = |number| Ok(Some(FeatureValue::Float(number)));
+    let json = |dtype: Dtype, text: &str| dtype.from_json(&serde_json::from_str(text).unwrap());
+    for text in ["3.4028234663852886e38", "3.4028235e38", "3.40282347E+38"] {
+        let largest = 3.402_823_5e38;
+        assert_eq!(json(Dtype::Float32, text), float(largest), "{text}");
+        assert_eq!(Dtype::Float32.from_text(text), float(largest), "{text}");
+    }
+    for (text, number) in [
+        ("1.7976931348623157e308", f64::MAX),
+        ("-1.7976931348623157e308", f64::MIN),
+        ("5e-324", 5e-324),
+    ] {
+        assert_eq!(json(Dtype::Float64, text), float(number));
+        assert_eq!(Dtype::Float64.from_text(text), float(number));
+    }
+    for text in ["1e400", "-1e400", "1.8e308"] {
+        assert_eq!(
+            Dtype::Float64.from_text(text),
+            Err(WrongType(Dtype::Float64)),
+            "{text}"
+        );
+    }
+    for text in ["1e39", "-3.5e38"] {
+        assert_eq!(json(Dtype::Float32, text), Err(WrongType(Dtype::Float32)));
+        assert_eq!(
+            Dtype::Float32.from_text(text),
+            Err(WrongType(Dtype::Float32))
+        );
+    }
+    for text in ["inf", "Infinity", "+inf"] {
+        assert_eq!(Dtype::Float32.from_text(text), float(f64::INFINITY));
+    }
+}

@@ -265,6 +265,94 @@ fn an_interrupted_run_prints_how_to_go_on_and_the_next_one_does() {
 }
 
 #[test]
+fn a_file_without_rows_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("features.db");
+    let file = folder.path().join("rows.csv");
+    let header = std::fs::read_to_string(WINE).unwrap();
+    let header = header.lines().next().unwrap();
+    for text in ["", "\n", header] {
+        std::fs::write(&file, text).unwrap();
+        let empty = materialize(
+            &database,
+            &[
+                "--view",
+                "wine_features",
+                "--map",
+                "data_id=wine_id",
+                "--file",
+                file.to_str().unwrap(),
+            ],
+        );
+        assert_eq!(empty.status.code(), Some(1));
+        assert_eq!(
+            String::from_utf8_lossy(&empty.stderr),
+            "feature-store materialize: the file cannot be materialized: the file has no rows, so nothing was written\n"
+        );
+    }
+}
+
+#[test]
+fn a_row_of_the_far_future_is_refused_and_one_that_is_there_can_be_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("features.db");
+    let views = folder.path().join("views.toml");
+    let text = "[[feature_view]]\nname = \"v\"\njoin_keys = [\"id\"]\nfeatures = [{ name = \"x\", dtype = \"int64\" }]\n";
+    std::fs::write(&views, text).unwrap();
+    let run = |arguments: &[&str], rows: &str| {
+        let file = folder.path().join("rows.csv");
+        std::fs::write(&file, rows).unwrap();
+        let output = program(&database)
+            .env("FEATURE_STORE_FEATURE_VIEWS", &views)
+            .args(arguments)
+            .args(if arguments[0] == "materialize" {
+                vec!["--file", file.to_str().unwrap()]
+            } else {
+                Vec::new()
+            })
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    };
+    let last = "id,x,event_timestamp\na,1,9999-12-31T00:00:00Z\n";
+    let today = "id,x\na,2\n";
+    let load = ["materialize", "--view", "v"];
+    let (status, said) = run(&load, last);
+    assert!(
+        status == Some(3)
+            && said.contains(
+                "rows.csv:2: event_timestamp 9999-12-31T00:00:00Z is too far in the future"
+            ),
+        "{status:?} {said}"
+    );
+    let (status, said) = run(&[&load[..], &["--max-future", "3000000d"]].concat(), last);
+    assert_eq!((status, said.contains("1 rows written")), (Some(0), true));
+    let (status, said) = run(&load, today);
+    assert_eq!(
+        (status, said.contains("0 rows written, 1 older")),
+        (Some(0), true),
+        "{said}"
+    );
+    assert_eq!(
+        run(&["delete", "--view", "v", "a", "b"], ""),
+        (Some(0), "v: 1 rows deleted, 1 were not there\n".to_owned())
+    );
+    let (status, said) = run(&load, today);
+    assert_eq!((status, said.contains("1 rows written")), (Some(0), true));
+    assert_eq!(
+        run(&["delete", "--view", "w", "a"], ""),
+        (
+            Some(1),
+            "feature-store delete: there is no feature view \"w\"\n".to_owned()
+        )
+    );
+}
+
+#[test]
 fn a_failed_start_prints_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("features.db");
@@ -396,6 +484,10 @@ impl FeatureStore {
         let headers = [("traceparent", &*traceparent)];
         let url = format!("{}{path}", self.url);
         send("POST", &url, &headers, body.to_string().as_bytes()).expect("an answer")
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        send("GET", &format!("{}{path}", self.url), &[], b"").expect("an answer")
     }
 
     pub(crate) fn lookup(&self, trace_id: &str, ids: &[&str]) {

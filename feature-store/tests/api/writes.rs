@@ -130,6 +130,7 @@ fn load_past_the_cache(server: &Server) -> u64 {
         format: feature_store::materialize::Format::Csv,
         map: Vec::new(),
         event_time: feature_store::time::EventTime::parse(NOW).expect("a time"),
+        max_future: std::time::Duration::from_hours(24),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -13,20 +13,9 @@ use crate::views::{Feature, FeatureView};
 /// The field of the event time; no feature can have this name. A hash without it is not a row.
 const EVENT_TIME: &str = "__event_time";
 
-/// The stored data is not a row of the view.
+/// The server is not what it seems.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Mismatch {
-    /// A field is not a value of its feature; it may have been written with an earlier dtype.
-    #[error("the stored value of {feature} is not a {}", dtype.as_str())]
-    Value {
-        /// The feature.
-        feature: String,
-        /// The expected type.
-        dtype: Dtype,
-    },
-    /// The event time cannot be read.
-    #[error("the stored event time is not a number of microseconds")]
-    EventTime,
     /// The reply is not of the type that the command returns.
     #[error("the reply is not of the type that the command returns")]
     Reply,
@@ -79,7 +68,10 @@ impl Codec {
         let mut fields = fields.into_iter();
         let event_time = match fields.next() {
             Some(Value::Nil) => return Ok(None),
-            Some(Value::BulkString(text)) => event_time(&text).ok_or(Mismatch::EventTime)?,
+            Some(Value::BulkString(text)) => match event_time(&text) {
+                Some(time) => time,
+                None => return Ok(Some(Row::all_unreadable(view))),
+            },
             _ => return Err(Mismatch::Reply),
         };
         let values = view
@@ -115,6 +107,14 @@ impl Codec {
         for (feature, _) in features().filter(|(_, value)| value.is_none()) {
             command.arg(&feature.name);
         }
+        KeyedCommand::new(&key, command)
+    }
+
+    /// `DEL prefix view:entity`
+    pub(super) fn delete(&self, view: &FeatureView, key: &EntityKey) -> KeyedCommand {
+        let key = self.key(view, key);
+        let mut command = redis::cmd("DEL");
+        command.arg(&key);
         KeyedCommand::new(&key, command)
     }
 
@@ -166,6 +166,7 @@ fn push_value(command: &mut Cmd, value: &FeatureValue) {
         FeatureValue::Text(text) => command.arg(&**text),
         FeatureValue::Bytes(bytes) => command.arg(&**bytes),
         FeatureValue::Int(int) => command.arg(*int),
+        FeatureValue::Unreadable => command.arg(""),
         FeatureValue::Bool(flag) => command.arg(if *flag { "true" } else { "false" }),
         FeatureValue::Float(number) => {
             let mut text = String::with_capacity(24);
@@ -180,13 +181,10 @@ fn push_value(command: &mut Cmd, value: &FeatureValue) {
 fn read_field(feature: &Feature, field: Value) -> Result<Option<FeatureValue>, Mismatch> {
     match field {
         Value::Nil => Ok(None),
-        Value::BulkString(bytes) => match parse_value(feature.dtype, bytes) {
-            Some(value) => Ok(Some(value)),
-            None => Err(Mismatch::Value {
-                feature: feature.name.clone(),
-                dtype: feature.dtype,
-            }),
-        },
+        // The value may have been written with an earlier dtype.
+        Value::BulkString(bytes) => Ok(Some(
+            parse_value(feature.dtype, bytes).unwrap_or(FeatureValue::Unreadable),
+        )),
         _ => Err(Mismatch::Reply),
     }
 }

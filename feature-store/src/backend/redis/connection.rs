@@ -1,7 +1,7 @@
 //! Sends commands to one server or a cluster within the time limit of a call, and logs when an
 //! outage begins and ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Cmd;
 use runtime::Outage;
@@ -10,6 +10,8 @@ use super::cluster::RedisCluster;
 use super::command::KeyedCommand;
 use super::failure::RedisFailure;
 use super::node::{RedisNode, Replies, TimeLimit};
+use crate::outage_log::OutageLog;
+use crate::secrets::without_secrets;
 
 /// One server, or a cluster.
 pub(super) enum Topology {
@@ -25,6 +27,7 @@ pub(super) struct RedisConnection {
     /// The time for one call, retries included.
     timeout: Duration,
     outage: Outage,
+    log: OutageLog,
 }
 
 impl RedisConnection {
@@ -39,6 +42,7 @@ impl RedisConnection {
             address,
             timeout,
             outage,
+            log: OutageLog::default(),
         }
     }
 
@@ -64,22 +68,23 @@ impl RedisConnection {
 
     fn record_success(&self) {
         let address = &self.address;
-        if self.outage.end() {
+        if self.outage.end() && self.log.ended() {
             tracing::info!(name: "feature_store.backend_reachable", "Redis at {address} answers again");
         }
     }
 
     fn record_failure(&self, failure: &RedisFailure) {
         let address = &self.address;
-        if self
+        let cause = || without_secrets(&runtime::chain(failure));
+        let first = self
             .outage
-            .begin(|| format!("Redis at {address} does not answer"))
-        {
-            let (cause, error_type) = (runtime::chain(failure), failure.error_type());
+            .begin(|| format!("Redis at {address} does not answer"));
+        if let Some(more) = self.log.failed(first, Instant::now()) {
+            let (cause, error_type) = (cause(), failure.error_type());
             tracing::warn!(
                 name: "feature_store.backend_unreachable",
                 { "error.type" = error_type, error = cause },
-                "Redis at {address} does not answer ({cause}); every call tries again"
+                "Redis at {address} does not answer ({cause}); every call tries again{more}"
             );
         }
     }

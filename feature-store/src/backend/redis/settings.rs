@@ -29,6 +29,7 @@ pub struct RedisOptions {
         long,
         env = "REDIS_PASSWORD",
         hide_env_values = true,
+        allow_hyphen_values = true,
         value_name = "PASSWORD"
     )]
     pub redis_password: Option<Secret>,
@@ -126,19 +127,26 @@ impl FromStr for RedisAddress {
             .iter()
             .find_map(|suffix| scheme.strip_suffix(suffix));
         let scheme = cluster.unwrap_or(scheme);
-        // The message does not repeat the rest, which may contain a password.
+        // The message repeats nothing of the text: a password may be anywhere in a wrong one.
         match scheme {
             "redis" | "rediss" | "valkey" | "valkeys" => {}
             "unix" | "redis+unix" | "valkey+unix" if cluster.is_none() => {
                 return Self::checked(false, vec![text.to_owned()]);
             }
             _ => {
-                return Err(format!(
-                    "`{scheme}` is no store of features; use a path, redis://HOST or redis+cluster://HOST,HOST"
-                ));
+                return Err(
+                    "the scheme of the address is none of a store of features; use a path, redis://HOST or redis+cluster://HOST,HOST"
+                        .to_owned(),
+                );
             }
         }
         let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        // What would be taken for the host is the beginning of the password.
+        if tail.contains('@') {
+            return Err(
+                "the characters / ? # of a user or password must be percent-encoded".to_owned(),
+            );
+        }
         let (user, hosts) = authority
             .rsplit_once('@')
             .map_or((None, authority), |(user, hosts)| (Some(user), hosts));
@@ -184,9 +192,18 @@ impl RedisAddress {
         for node in &nodes {
             node.as_str()
                 .into_connection_info()
-                .map_err(|error| format!("not an address of Redis: {error}"))?;
+                .map_err(|error| format!("not an address of Redis: {}", without_detail(&error)))?;
         }
         Ok(Self { cluster, nodes })
+    }
+}
+
+/// The client's error without the part of the address that it repeats.
+fn without_detail(error: &RedisError) -> String {
+    let text = error.to_string();
+    match error.detail() {
+        Some(detail) if !detail.is_empty() => text.replace(detail, "***"),
+        _ => text,
     }
 }
 

@@ -66,7 +66,7 @@ async fn a_new_feature_is_null_in_old_rows() {
 }
 
 #[tokio::test]
-async fn a_changed_dtype_is_an_error_and_not_a_null() {
+async fn a_changed_dtype_is_unreadable_and_not_a_null() {
     let (folder, before) = (tempfile::tempdir().unwrap(), conformance::views());
     let view = before.view("Order").unwrap();
     open(&folder, &before)
@@ -77,21 +77,91 @@ async fn a_changed_dtype_is_an_error_and_not_a_null() {
         [[feature_view]]
         name = "Order"
         join_keys = ["a", "b"]
-        features = [{ name = "select", dtype = "bytes" }]
+        features = [{ name = "select", dtype = "bytes" }, { name = "added", dtype = "bytes" }]
     "#;
     let after = Views::parse(text).unwrap();
-    let error = open(&folder, &after)
-        .read(after.view("Order").unwrap(), &[key("old")])
+    let (backend, view) = (open(&folder, &after), after.view("Order").unwrap());
+    let rows = backend.read(view, &[key("old")]).await.unwrap();
+    let row = rows[0].as_ref().unwrap();
+    assert_eq!(*row.values, [Some(FeatureValue::Unreadable), None]);
+    assert_eq!((row.unreadable(), row.is_unreadable()), (Some(0), false));
+    let error = backend.check(view).await.unwrap_err();
+    assert_eq!(
+        runtime::chain(&error),
+        "cannot use the table: the column select of the table Order is \"INTEGER\" and not BLOB"
+    );
+}
+
+#[tokio::test]
+async fn one_value_that_cannot_be_read_leaves_the_other_rows() {
+    let (folder, views) = (tempfile::tempdir().unwrap(), conformance::views());
+    let backend = open(&folder, &views);
+    let view = views.view("Order").unwrap();
+    let keys = ["good", "bad", "undated"].map(key);
+    let rows = keys.iter().map(|key| (key.clone(), number(1, 2))).collect();
+    backend.write(view, rows).await.unwrap();
+    let writer = backend.writer.get().await.unwrap();
+    writer
+        .execute_batch(
+            r#"UPDATE "Order" SET "select" = x'00' WHERE __entity_key = 'bad';
+               UPDATE "Order" SET __event_time = 'noon' WHERE __entity_key = 'undated'"#,
+        )
+        .unwrap();
+    let read = backend.read(view, &keys).await.unwrap();
+    assert_eq!(read[0], Some(number(1, 2)));
+    assert_eq!(
+        *read[1].as_ref().unwrap().values,
+        [Some(FeatureValue::Unreadable)]
+    );
+    assert_eq!(read[2], Some(Row::all_unreadable(view)));
+}
+
+#[tokio::test]
+async fn a_table_of_another_program_is_named() {
+    let (folder, views) = (tempfile::tempdir().unwrap(), conformance::views());
+    let path = folder.path().join("features.db");
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch(r#"CREATE TABLE "Order" (a TEXT, "select" INTEGER)"#)
+        .unwrap();
+    let backend = SqliteBackend::open(&path, &views).unwrap();
+    let error = backend
+        .check(views.view("Order").unwrap())
         .await
         .unwrap_err();
     assert_eq!(
-        (error.error_type, error.transient),
-        ("SQLITE_MISMATCH", false)
+        runtime::chain(&error),
+        "cannot use the table: the table Order has no column __entity_key"
     );
-    assert!(
-        error.source.to_string().contains("select"),
-        "{}",
-        error.source
+    backend
+        .check(views.view("everything").unwrap())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_of_its_own_and_reads_go_on() {
+    let (folder, views) = (tempfile::tempdir().unwrap(), conformance::views());
+    let backend = open(&folder, &views);
+    let view = views.view("Order").unwrap();
+    backend
+        .write(view, vec![(key("kept"), number(1, 1))])
+        .await
+        .unwrap();
+    let writer = backend.writer.get().await.unwrap();
+    let pages: i64 = writer
+        .query_row("PRAGMA page_count", [], |row| row.get(0))
+        .unwrap();
+    writer.pragma_update(None, "max_page_count", pages).unwrap();
+    drop(writer);
+    let many = (0..2_000)
+        .map(|at| (key(&at.to_string()), number(1, at)))
+        .collect();
+    let error = backend.write(view, many).await.unwrap_err();
+    assert_eq!((error.error_type, error.transient), ("SQLITE_FULL", true));
+    assert_eq!(
+        backend.read(view, &[key("kept"), key("1")]).await.unwrap(),
+        [Some(number(1, 1)), None]
     );
 }
 
