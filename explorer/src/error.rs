@@ -112,9 +112,6 @@ impl ExportError {
             ExportError::TooLarge { .. } | ExportError::Malformed(Malformed::TooMany) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
             }
-            ExportError::Body(body) if body.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
-            }
             ExportError::Gzip(_) | ExportError::Malformed(_) | ExportError::Body(_) => {
                 (StatusCode::BAD_REQUEST, INVALID_ARGUMENT)
             }

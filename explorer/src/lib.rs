@@ -10,6 +10,7 @@
 
 mod api;
 mod attribute;
+mod blocking;
 mod browser_guard;
 mod config;
 mod error;
