@@ -3,4 +3,6 @@
 mod hostile;
 mod reads;
 mod receive;
+mod shape;
+mod sizes;
 mod support;

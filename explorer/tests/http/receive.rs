@@ -59,7 +59,7 @@ fn json_comes_back_as_it_was_sent() {
                     "droppedEventsCount": 3, "status": { "code": 2, "message": "broken" },
                 }],
             }],
-        }] })
+        }], "shape": { "complete": true, "tops": { "eee19b7ec3c1b174": "root" } } })
     );
 }
 
