@@ -40,7 +40,7 @@ pub(super) fn list<T: Serialize>(
     name: &str,
     entries: impl Iterator<Item = T>,
 ) -> Result<Encoded, ReadError> {
-    list_beside(Vec::new(), name, entries)
+    list_beside(&[], name, entries)
 }
 
 /// The same with a field in front of the list.
@@ -54,15 +54,15 @@ pub(super) fn list_of<T: Serialize>(
     first.push(b':');
     write(&mut first, text)?;
     first.push(b',');
-    list_beside(first, name, entries)
+    list_beside(&first, name, entries)
 }
 
 fn list_beside<T: Serialize>(
-    first: Vec<u8>,
+    first: &[u8],
     name: &str,
     mut entries: impl Iterator<Item = T>,
 ) -> Result<Encoded, ReadError> {
-    let mut body = [b"{", &first[..]].concat();
+    let mut body = [b"{", first].concat();
     write(&mut body, name)?;
     body.extend(b":[");
     let (mut listed, mut left_out) = (0, 0);

@@ -53,8 +53,8 @@ pub(super) async fn read(
     answer::build(move || {
         let Some(name) = query.name else {
             let names = store.metrics.names().into_iter();
-            let named = names.map(|(name, series)| json!({ "name": name, "series": series }));
-            return answer::list("metrics", named);
+            let entries = names.map(|(name, series)| json!({ "name": name, "series": series }));
+            return answer::list("metrics", entries);
         };
         let series = store.metrics.series(&name).into_iter();
         answer::list_of(("name", &name), "series", series.map(MetricSeries::from))

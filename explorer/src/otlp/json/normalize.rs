@@ -1,4 +1,4 @@
-//! From any form that ProtoJSON allows for a field to the one form that the types of
+//! From any form that `ProtoJSON` allows for a field to the one form that the types of
 //! `opentelemetry-proto` read (<https://protobuf.dev/programming-guides/json/>).
 //!
 //! The serde form of that crate (0.33.1) refuses much that the mapping allows: `null` for a field
