@@ -79,7 +79,7 @@ function traceRow(trace, longest) {
 }
 
 async function showList() {
-  const [{ traces }, known] = await Promise.all([read(`api/traces?${query()}`), read("api/services")]);
+  const [{ traces, left_out = 0 }, known] = await Promise.all([read(`api/traces?${query()}`), read("api/services")]);
   const select = byId("filters").elements.service;
   const names = known.services.map((service) => service.name);
   for (const name of names) {
@@ -87,11 +87,11 @@ async function showList() {
     if (![...select.options].some((option) => option.value === name)) select.append(el("option", { value: name }, name));
   }
   const longest = Math.max(1e-6, ...traces.map((trace) => trace.duration_ms));
-  return { key: JSON.stringify([traces, names]), draw() {
+  return { key: JSON.stringify([traces, names, left_out]), draw() {
     document.title = "Traces · Throughline explorer";
     byId("traces").replaceChildren(...traces.map((trace) => traceRow(trace, longest)));
     const filtered = [...new FormData(byId("filters"))].some(([name, value]) => name !== "limit" && value !== "");
-    say("list-note", traces.length ? "" : filtered ? "No trace matches these filters." :
+    say("list-note", left_out ? `${plural(left_out, "trace")} more than one answer holds.` : traces.length ? "" : filtered ? "No trace matches these filters." :
       "No trace yet. Whatever sends OTLP/HTTP to this explorer shows here.");
   } };
 }
@@ -107,7 +107,20 @@ function plain(value = {}) {
 const attributes = (list = []) => Object.fromEntries(list.map(({ key, value }) => [key, plain(value)]));
 const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
-/** OTLP/JSON to spans in depth-first order, with depth, orphan flag and whether a sibling follows. */
+/** Reads all pages of a trace. A trace that grows meanwhile is read again, since its pages move. */
+async function readTrace(id, tries = 3) {
+  const whole = await read(`api/traces/${id}`);
+  for (let { page } = whole; page?.next !== undefined;) {
+    const part = await read(`api/traces/${id}?offset=${page.next}`);
+    if (part.page?.total !== page.total && tries > 1) return readTrace(id, tries - 1);
+    whole.resourceSpans.push(...part.resourceSpans);
+    Object.assign(whole.shape.tops, part.shape.tops);
+    page = part.page;
+  }
+  return whole;
+}
+
+/** OTLP/JSON to spans in depth-first order, with depth, place and whether a sibling follows. */
 function tree(document_) {
   const spans = [];
   for (const { resource, scopeSpans } of document_.resourceSpans) {
@@ -122,23 +135,25 @@ function tree(document_) {
   spans.sort((a, b) => (a.from < b.from ? -1 : a.from > b.from ? 1 : a.name.localeCompare(b.name)));
   const known = new Map();
   for (const span of spans) if (!known.has(span.spanId)) known.set(span.spanId, span);
+  // The server decides which spans are at the top.
   const tops = [];
   for (const span of spans) {
     const parent = known.get(span.parentSpanId);
-    if (parent && parent !== span) parent.children.push(span);
+    span.place = document_.shape.tops[span.spanId] ?? "child";
+    if (parent && span.place === "child") parent.children.push(span);
     else tops.push(span);
   }
-  tops.sort((a, b) => Number(Boolean(a.parentSpanId)) - Number(Boolean(b.parentSpanId)));
+  const order = ["root", "remote_root", "orphan", "cycle", "child"];
+  tops.sort((a, b) => order.indexOf(a.place) - order.indexOf(b.place));
   const ordered = [];
   const seen = new Set();
-  // Only the second pass reaches spans whose parents form a cycle.
   for (const top of [...tops, ...spans]) {
     const stack = [{ span: top, depth: 0, open: [] }];
     while (stack.length) {
       const { span, depth, open } = stack.pop();
       if (seen.has(span)) continue;
       seen.add(span);
-      ordered.push(Object.assign(span, { depth, open, orphan: depth === 0 && Boolean(span.parentSpanId) }));
+      ordered.push(Object.assign(span, { depth, open }));
       span.children.map((child, at) => ({ span: child, depth: depth + 1, open: [...open.slice(-24), at < span.children.length - 1] }))
         .reverse().forEach((child) => stack.push(child));
     }
@@ -150,20 +165,20 @@ const failed = (span) => span.status?.code === 2;
 let chosen = null;
 
 async function showTrace(id) {
-  const [document_, { logs }] = await Promise.all([read(`api/traces/${id}`), read(`api/logs?trace_id=${id}&limit=1000`)]);
+  const [document_, { logs, left_out }] = await Promise.all([readTrace(id), read(`api/logs?trace_id=${id}&limit=1000`)]);
   const spans = tree(document_);
   logs.sort((a, b) => (a.time ?? "").localeCompare(b.time ?? ""));
-  return { key: JSON.stringify([document_, logs]), draw: () => drawTrace(id, spans, logs) };
+  return { key: JSON.stringify([document_, logs]), draw: () => drawTrace(id, spans, logs, document_.shape.complete, left_out ?? 0) };
 }
 
-function drawTrace(id, spans, logs) {
+function drawTrace(id, spans, logs, complete, logsLeftOut) {
   const start = spans.reduce((least, span) => (span.from < least ? span.from : least), spans[0].from);
   const end = spans.reduce((most, span) => (span.to > most ? span.to : most), spans[0].to);
   const total = Number(end - start) || 1;
   const at = (time) => Number(BigInt(time) - start) / total;
   const names = [...new Set(spans.map((span) => span.service))];
-  const roots = spans.filter((span) => !span.parentSpanId).length;
-  const orphans = spans.filter((span) => span.orphan).length;
+  const placed = (...places) => spans.filter((span) => span.depth === 0 && places.includes(span.place)).length;
+  const [roots, orphans, cycles] = [placed("root", "remote_root"), placed("orphan"), placed("cycle")];
 
   document.title = `${spans[0].name} · Throughline explorer`;
   byId("trace-title").textContent = spans[0].name;
@@ -172,9 +187,10 @@ function drawTrace(id, spans, logs) {
     el("span", {}, plural(spans.length, "span")),
     el("span", { class: "chips" }, names.map((name) => el("span", { class: `chip ${hue(name)}` }, name,
       el("b", {}, String(spans.filter((span) => span.service === name).length))))));
-  const missing = [roots === 0 && "no root span", roots > 1 && `${roots} root spans`,
-    orphans > 0 && `${plural(orphans, "span")} whose parent is not here`].filter(Boolean);
-  say("trace-note", missing.length ? `⚠ Incomplete: ${missing.join(", ")}.` : "", "partial");
+  const missing = complete ? [] : [roots === 0 && "no root span", roots > 1 && `${roots} root spans`,
+    orphans > 0 && `${plural(orphans, "span")} whose parent is not here`, cycles > 0 && `${plural(cycles, "cycle")} of parents`].filter(Boolean);
+  say("trace-note", [complete ? "" : `⚠ Incomplete: ${missing.join(", ") || "spans are missing"}.`,
+    logsLeftOut > 0 && `${plural(logsLeftOut, "log record")} more than one answer holds.`].filter(Boolean).join(" "), "partial");
   byId("axis").replaceChildren(...[0, .25, .5, .75, 1].map((part) => el("span", {}, part ? duration(Math.round(total * part)) : "0")));
 
   byId("spans").replaceChildren(...spans.map((span) => spanRow(span, at, (node) => choose(span, spans, logs, start, node))));
@@ -193,7 +209,9 @@ function spanRow(span, at, choose_) {
   });
   const button = el("button", { type: "button", "data-key": span.spanId, title: `${span.name} — ${span.service}`, onclick: () => choose_() }, span.name);
   const marks = [failed(span) && el("span", { class: "mark bad", title: span.status.message }, `✗ ${span.own["error.type"] ?? "error"}`),
-    span.orphan && el("span", { class: "mark partial" }, "⚠ orphan"),
+    span.depth === 0 && span.place === "remote_root" && el("span", { class: "mark", title: "its caller's span is not here" }, "↖ remote parent"),
+    span.depth === 0 && span.place === "orphan" && el("span", { class: "mark partial" }, "⚠ orphan"),
+    span.depth === 0 && span.place === "cycle" && el("span", { class: "mark partial" }, "⚠ its own ancestor"),
     span.links?.length > 0 && el("span", { class: "mark", title: plural(span.links.length, "link") }, "↗")];
   return el("tr", { class: failed(span) ? "failed" : null, "data-span": span.spanId },
     el("td", {}, el("span", { class: "span" }, stems, el("span", { class: `dot ${hue(span.service)}`, "aria-hidden": "true" }), button, marks)),
@@ -244,7 +262,7 @@ function choose(span, spans, logs, start) {
     ...section("Logs", own.length && el("ul", {}, own.map((log) => el("li", {},
       el("span", { class: `level-${log.severity.toLowerCase().replace(/[^a-z]/g, "")}` }, log.severity), " ", shown(log.body ?? log.event_name ?? ""),
       Object.keys(log.attributes).length ? pairs(log.attributes) : null)))),
-    ...section("Identity", pairs({ "span id": span.spanId, parent: span.parentSpanId ? `${span.parentSpanId}${parent ? ` (${parent.name})` : " (not here)"}` : "none (root)", scope: span.scope ?? "" })),
+    ...section("Identity", pairs({ "span id": span.spanId, parent: span.parentSpanId ? `${span.parentSpanId}${parent ? ` (${parent.name})` : span.place === "remote_root" ? " (a caller's, not here)" : " (not here)"}` : "none (root)", scope: span.scope ?? "" })),
     ...section("Resource", el("details", {}, el("summary", {}, plural(Object.keys(span.resource).length, "attribute")), pairs(span.resource))));
 }
 
@@ -301,10 +319,12 @@ async function refresh(force) {
       if (focus) document.querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus({ preventScroll: true });
       drawn = key;
     }
-    const { bytes, max_bytes, traces, logs, metrics } = await read("api/stats");
+    const { bytes, max_bytes, traces, logs, metrics, refused_requests } = await read("api/stats");
     const lost = traces.refused + logs.refused + metrics.refused;
     byId("stats").textContent = [plural(traces.held_traces, "trace"), `${mebibytes(bytes)} of ${mebibytes(max_bytes)}`,
-      traces.evicted_traces > 0 && `${traces.evicted_traces.toLocaleString()} evicted`, lost > 0 && `${lost.toLocaleString()} refused`].filter(Boolean).join(" · ");
+      traces.evicted_traces > 0 && `${traces.evicted_traces.toLocaleString()} evicted`, lost > 0 && `${plural(lost, "item")} refused`,
+      refused_requests.too_large > 0 && `${plural(refused_requests.too_large, "export")} too large`,
+      refused_requests.malformed > 0 && `${plural(refused_requests.malformed, "export")} malformed`].filter(Boolean).join(" · ");
   } catch (error) {
     if (mine !== turn) return;
     say(target ? "trace-note" : "list-note", String(error.message ?? error));

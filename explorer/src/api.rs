@@ -1,15 +1,17 @@
 //! The read API: services, traces, logs, metrics and the store's counts, as JSON for the page and
 //! for programs.
 
+mod answer;
 mod logs;
 mod metrics;
 mod query;
 mod services;
+mod trace_pages;
 mod traces;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRef, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -26,6 +28,7 @@ use crate::browser_guard::BrowserGuard;
 use crate::error::ReadError;
 use crate::page;
 use crate::store::{StoreStats, TelemetryStore};
+use trace_pages::PageCache;
 
 /// The routes of the page's port, without the health probes.
 pub(crate) fn router(
@@ -36,7 +39,7 @@ pub(crate) fn router(
     Router::new()
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
-        .route("/api/traces/{trace_id}", get(traces::one))
+        .route("/api/traces/{trace_id}", get(trace_pages::one))
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
         .route("/api/stats", get(stats))
@@ -47,7 +50,28 @@ pub(crate) fn router(
         }))
         .layer(middleware::from_fn_with_state(guard, check_origin))
         .layer(middleware::map_response(page::harden))
-        .with_state(store)
+        .with_state(ApiState {
+            store,
+            pages: Arc::default(),
+        })
+}
+
+#[derive(Clone)]
+struct ApiState {
+    store: Arc<TelemetryStore>,
+    pages: Arc<PageCache>,
+}
+
+impl FromRef<ApiState> for Arc<TelemetryStore> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.store)
+    }
+}
+
+impl FromRef<ApiState> for Arc<PageCache> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.pages)
+    }
 }
 
 async fn check_origin(State(guard): State<BrowserGuard>, request: Request, next: Next) -> Response {

@@ -39,6 +39,8 @@ pub(crate) enum ReadError {
     NoRoute,
     #[error("only pages of this server may read here")]
     ForeignOrigin,
+    #[error("the answer cannot be encoded")]
+    Encode(#[source] serde_json::Error),
     #[error("too many requests at once")]
     Busy,
     #[error("the answer took too long")]
@@ -63,6 +65,7 @@ impl IntoResponse for ReadError {
                 (StatusCode::BAD_REQUEST, "invalid_query")
             }
             ReadError::ForeignOrigin => (StatusCode::FORBIDDEN, "cross_origin"),
+            ReadError::Encode(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             ReadError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             ReadError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
         };
@@ -110,9 +113,6 @@ impl ExportError {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_ARGUMENT)
             }
             ExportError::TooLarge { .. } | ExportError::Malformed(Malformed::TooMany) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
-            }
-            ExportError::Body(body) if body.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
             }
             ExportError::Gzip(_) | ExportError::Malformed(_) | ExportError::Body(_) => {

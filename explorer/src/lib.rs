@@ -10,6 +10,7 @@
 
 mod api;
 mod attribute;
+mod blocking;
 mod browser_guard;
 mod config;
 mod error;
@@ -17,6 +18,7 @@ mod error;
 pub mod fuzzing;
 mod otlp;
 mod page;
+mod place;
 mod reader;
 mod receiver;
 mod store;
@@ -33,6 +35,7 @@ use tokio::net::TcpListener;
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
+pub use place::Place;
 pub use reader::Reader;
 pub use trace::{SpanData, Trace};
 

@@ -2,4 +2,5 @@
 //! both directions.
 
 pub(crate) mod json;
+pub(crate) mod refused;
 pub(crate) mod wire;

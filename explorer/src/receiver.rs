@@ -2,8 +2,9 @@
 //! plain.
 //!
 //! All of a request is decoded before any of it is stored, so a malformed request stores nothing.
-//! Items that are well formed but unusable (a span without an id, an item above the limits) are
-//! refused one by one and reported as `partial_success`. Protocol: opentelemetry-proto,
+//! Items that cannot be read or used (a wrong value, a span without an id, an item above the
+//! limits) are refused one by one and reported as `partial_success`; the rest of the request is
+//! stored. Protocol: opentelemetry-proto,
 //! docs/specification.md, section OTLP/HTTP.
 
 mod body;
@@ -14,20 +15,22 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::DecodeError;
 use runtime::ProcessOptions;
-use serde::de::DeserializeOwned;
 
+use crate::blocking;
 use crate::browser_guard::BrowserGuard;
 use crate::error::ExportError;
+use crate::otlp::json::Item;
+use crate::otlp::refused::Refused;
 use crate::otlp::wire::{self, Malformed, ScopeItems};
 use crate::store::logs::ReceivedLog;
 use crate::store::metrics::ReceivedMetric;
@@ -38,6 +41,10 @@ use body::Encoding;
 /// Bytes of one encoded item. An empty event of two bytes becomes about 80 when it is decoded, so
 /// one item may take 10 MiB for a moment.
 const MAX_ITEM_BYTES: usize = 256 * 1024;
+
+const TOO_LARGE: &str = "an item, its resource or its scope has more than 262144 bytes";
+const UNUSABLE: &str = "a span has no valid ids, or a metric has no data";
+const NO_ROOM: &str = "the item or its trace is above the limits of the store";
 
 /// The receiver's routes.
 pub(crate) fn router(
@@ -68,9 +75,17 @@ async fn traces(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let refused = read::<ExportTraceServiceRequest>(&headers, body)
-        .and_then(|request| Ok(store_traces(&store, &request)?));
-    response::answer(&headers, "rejectedSpans", refused)
+    receive(store, "rejectedSpans", headers, |store, headers| {
+        let mut request = ExportRequest::read::<Span>(headers, body)?;
+        let batches = request.decode(ReceivedSpan::decode, |_| 1)?;
+        store.traces.count_refused(request.refused.items());
+        for (source, spans) in batches {
+            let refused = store.traces.insert(source, spans);
+            request.refused.add(refused, NO_ROOM);
+        }
+        Ok(request.refused)
+    })
+    .await
 }
 
 async fn metrics(
@@ -78,9 +93,17 @@ async fn metrics(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let refused = read::<ExportMetricsServiceRequest>(&headers, body)
-        .and_then(|request| Ok(store_metrics(&store, &request)?));
-    response::answer(&headers, "rejectedDataPoints", refused)
+    receive(store, "rejectedDataPoints", headers, |store, headers| {
+        let mut request = ExportRequest::read::<Metric>(headers, body)?;
+        let batches = request.decode(ReceivedMetric::decode, wire::count_data_points)?;
+        store.metrics.count_refused(request.refused.items());
+        for (source, metrics) in batches {
+            let refused = store.metrics.insert(source, metrics);
+            request.refused.add(refused, NO_ROOM);
+        }
+        Ok(request.refused)
+    })
+    .await
 }
 
 async fn logs(
@@ -88,80 +111,85 @@ async fn logs(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let refused = read::<ExportLogsServiceRequest>(&headers, body)
-        .and_then(|request| Ok(store_logs(&store, &request)?));
-    response::answer(&headers, "rejectedLogRecords", refused)
+    receive(store, "rejectedLogRecords", headers, |store, headers| {
+        let mut request = ExportRequest::read::<LogRecord>(headers, body)?;
+        let batches = request.decode(|bytes| ReceivedLog::decode(bytes).map(Some), |_| 1)?;
+        store.logs.count_refused(request.refused.items());
+        for (source, logs) in batches {
+            let refused = store.logs.insert(source, logs);
+            request.refused.add(refused, NO_ROOM);
+        }
+        Ok(request.refused)
+    })
+    .await
 }
 
-/// The request as plain protobuf.
-fn read<T: Message + Default + DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Bytes, ExportError> {
-    let encoding = Encoding::of(headers).ok_or(ExportError::ContentType)?;
-    let plain = body::decompress(headers, body.map_err(ExportError::Body)?)?;
-    Ok(body::to_protobuf::<T>(encoding, plain)?)
+/// Stores a request with `work`, and answers it. `field` is the name of the number of refused items
+/// in JSON.
+async fn receive(
+    store: Arc<TelemetryStore>,
+    field: &'static str,
+    headers: HeaderMap,
+    work: impl FnOnce(&TelemetryStore, &HeaderMap) -> Result<Refused, ExportError> + Send + 'static,
+) -> Response {
+    blocking::write(move || {
+        let outcome = work(&store, &headers);
+        if let Err(error) = &outcome {
+            store.count_refused_request(error.codes().0 == StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        response::answer(&headers, field, outcome)
+    })
+    .await
 }
 
-// Each of these three stores a request and returns how many of its items were refused.
+/// A request as protobuf, and its items that are not stored.
+struct ExportRequest {
+    protobuf: Bytes,
+    refused: Refused,
+}
 
-fn store_traces(store: &TelemetryStore, request: &[u8]) -> Result<usize, Malformed> {
-    let Decoded { batches, refused } = decode(request, |bytes| Ok(ReceivedSpan::decode(bytes)?))?;
-    store.traces.count_refused(refused);
-    let mut total = refused;
-    for (source, spans) in batches {
-        total += store.traces.insert(source, spans);
+impl ExportRequest {
+    fn read<T: Item>(
+        headers: &HeaderMap,
+        body: Result<Bytes, BytesRejection>,
+    ) -> Result<ExportRequest, ExportError> {
+        let encoding = Encoding::of(headers).ok_or(ExportError::ContentType)?;
+        let plain = body::decompress(headers, body.map_err(body::rejected)?)?;
+        let mut refused = Refused::default();
+        let protobuf = body::to_protobuf::<T>(encoding, plain, &mut refused)?;
+        Ok(ExportRequest { protobuf, refused })
     }
-    Ok(total)
-}
 
-fn store_logs(store: &TelemetryStore, request: &[u8]) -> Result<usize, Malformed> {
-    let Decoded { batches, refused } =
-        decode(request, |bytes| Ok(Some(ReceivedLog::decode(bytes)?)))?;
-    store.logs.count_refused(refused);
-    let mut total = refused;
-    for (source, logs) in batches {
-        total += store.logs.insert(source, logs);
-    }
-    Ok(total)
-}
-
-fn store_metrics(store: &TelemetryStore, request: &[u8]) -> Result<usize, Malformed> {
-    let Decoded { batches, refused } = decode(request, |bytes| Ok(ReceivedMetric::decode(bytes)?))?;
-    store.metrics.count_refused(refused);
-    let mut total = refused;
-    for (source, metrics) in batches {
-        total += store.metrics.insert(source, metrics);
-    }
-    Ok(total)
-}
-
-/// The items of a request by source, and how many were refused.
-struct Decoded<T> {
-    batches: Vec<(Source, Vec<T>)>,
-    refused: usize,
-}
-
-/// Decodes every item with `decode_item`, which returns `None` for an item to refuse.
-fn decode<T>(
-    request: &[u8],
-    decode_item: impl Fn(&[u8]) -> Result<Option<T>, Malformed>,
-) -> Result<Decoded<T>, Malformed> {
-    let mut batches = Vec::new();
-    let mut refused = 0;
-    for scope in wire::split(request)? {
-        let mut items = Vec::with_capacity(scope.items.len());
-        for bytes in &scope.items {
-            if fits(&scope, bytes) {
-                items.extend(decode_item(bytes)?);
+    /// Decodes every item with `decode_item`, which returns `None` for an item to refuse. `weigh`
+    /// returns how many items of the protocol an encoded one is.
+    fn decode<T>(
+        &mut self,
+        decode_item: impl Fn(&[u8]) -> Result<Option<T>, DecodeError>,
+        weigh: impl Fn(&[u8]) -> usize,
+    ) -> Result<Vec<(Source, Vec<T>)>, Malformed> {
+        let mut batches = Vec::new();
+        for scope in wire::split(&self.protobuf)? {
+            let source = Source::of(&scope);
+            let mut items = Vec::with_capacity(scope.items.len());
+            for bytes in &scope.items {
+                let item = match &source {
+                    _ if !fits(&scope, bytes) => Err(TOO_LARGE.to_owned()),
+                    Err(error) => Err(error.to_string()),
+                    Ok(_) => decode_item(bytes)
+                        .map_err(|error| error.to_string())
+                        .and_then(|item| item.ok_or_else(|| UNUSABLE.to_owned())),
+                };
+                match item {
+                    Ok(item) => items.push(item),
+                    Err(reason) => self.refused.add(weigh(bytes).max(1), reason),
+                }
+            }
+            if let (Ok(source), false) = (source, items.is_empty()) {
+                batches.push((source, items));
             }
         }
-        refused += scope.items.len() - items.len();
-        if !items.is_empty() {
-            batches.push((Source::of(&scope)?, items));
-        }
+        Ok(batches)
     }
-    Ok(Decoded { batches, refused })
 }
 
 fn fits(scope: &ScopeItems<'_>, item: &[u8]) -> bool {

@@ -10,6 +10,7 @@ pub(crate) mod metrics;
 mod source;
 pub(crate) mod traces;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 pub(crate) use logs::LogStore;
@@ -36,7 +37,17 @@ pub(crate) struct TelemetryStore {
     pub traces: TraceStore,
     pub logs: LogStore,
     pub metrics: MetricStore,
+    requests: Mutex<RefusedRequests>,
     max_bytes: usize,
+}
+
+/// Export requests of which nothing was stored; the number of their items is not known.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct RefusedRequests {
+    /// With a body above the limits, which was answered with 413.
+    pub too_large: u64,
+    /// That were not OTLP.
+    pub malformed: u64,
 }
 
 /// What one signal received and stores. `received` counts items: spans, log records, data points.
@@ -65,6 +76,7 @@ pub(crate) struct StoreStats {
     pub traces: traces::TraceCounts,
     pub logs: Counts,
     pub metrics: Counts,
+    pub refused_requests: RefusedRequests,
     pub bytes: u64,
     pub max_bytes: u64,
 }
@@ -77,7 +89,18 @@ impl TelemetryStore {
             traces: TraceStore::new(eighth * 5, limits.max_traces),
             logs: LogStore::new(eighth * 2),
             metrics: MetricStore::new(eighth),
+            requests: Mutex::default(),
             max_bytes: limits.max_bytes,
+        }
+    }
+
+    /// Counts a request that was refused as a whole.
+    pub(crate) fn count_refused_request(&self, too_large: bool) {
+        let mut requests = self.requests.lock();
+        if too_large {
+            requests.too_large += 1;
+        } else {
+            requests.malformed += 1;
         }
     }
 
@@ -89,6 +112,7 @@ impl TelemetryStore {
             traces,
             logs,
             metrics,
+            refused_requests: *self.requests.lock(),
             bytes: traces.counts.bytes + logs.bytes + metrics.bytes,
             max_bytes: self.max_bytes as u64,
         }

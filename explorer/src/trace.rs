@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde_json::Value;
 
 use crate::otlp::json;
+use crate::place::{self, Place};
 
 /// Attributes by name, with values in plain JSON: `5`, `true`, `"text"`, `[1, 2]`.
 pub type AttributeMap = BTreeMap<String, Value>;
@@ -21,7 +22,7 @@ pub struct Trace {
     /// 32 lower-case hex digits.
     pub trace_id: String,
     /// Depth first: each span is followed by its children, siblings by start time. Roots come
-    /// before orphans.
+    /// before orphans, and orphans before cycles.
     ///
     /// A flat list with depths rather than nested spans, so that a chain of ten thousand spans
     /// needs no deep recursion.
@@ -50,10 +51,9 @@ pub struct SpanData {
     pub attributes: AttributeMap,
     pub events: Vec<SpanEvent>,
     pub links: Vec<SpanLink>,
-    /// 0 for roots and orphans.
+    /// 0 for every place but [`Place::Child`].
     pub depth: usize,
-    /// The span has a parent that is not in the trace.
-    pub orphan: bool,
+    pub place: Place,
 }
 
 /// The role of a span in a call.
@@ -110,27 +110,53 @@ impl Trace {
     /// Builds the tree from an OTLP/JSON document `{"resourceSpans": […]}`, the answer of
     /// `GET /api/traces/{trace_id}`.
     pub fn from_otlp(document: &[u8]) -> Result<Trace, TraceError> {
-        let request: ExportTraceServiceRequest = json::decode(document)?;
-        Trace::from_resource_spans(request.resource_spans)
+        Trace::from_otlp_pages([document])
+    }
+
+    /// Builds the tree from all pages of a trace, in any order.
+    pub fn from_otlp_pages<'a>(
+        pages: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Trace, TraceError> {
+        let mut spans = Vec::new();
+        for page in pages {
+            let request: ExportTraceServiceRequest = json::decode(page)?;
+            spans.extend(request.resource_spans);
+        }
+        Trace::from_resource_spans(spans)
     }
 
     pub(crate) fn from_resource_spans(spans: Vec<ResourceSpans>) -> Result<Trace, TraceError> {
         build::trace(spans)
     }
 
-    /// Spans without a parent; a complete trace has one.
+    /// Where the trace begins: spans without a parent, or below the span of a remote caller.
     pub fn roots(&self) -> impl Iterator<Item = &SpanData> {
-        self.spans.iter().filter(|span| span.parent.is_none())
+        let is_root = |place| matches!(place, Place::Root | Place::RemoteRoot);
+        self.spans.iter().filter(move |span| is_root(span.place))
     }
 
-    /// Spans whose parent is not in the trace.
+    /// How many roots are one too many: a trace has one root, or any number below a remote caller.
+    pub(crate) fn surplus_roots(&self) -> usize {
+        self.at(Place::Root).count().saturating_sub(1)
+    }
+
+    /// Spans whose parent should be in the trace and is not.
     pub fn orphans(&self) -> impl Iterator<Item = &SpanData> {
-        self.spans.iter().filter(|span| span.orphan)
+        self.at(Place::Orphan)
     }
 
-    /// One root and no orphan.
+    /// The earliest span of each cycle of parents.
+    pub fn cycles(&self) -> impl Iterator<Item = &SpanData> {
+        self.at(Place::Cycle)
+    }
+
+    fn at(&self, place: Place) -> impl Iterator<Item = &SpanData> {
+        self.spans.iter().filter(move |span| span.place == place)
+    }
+
+    /// One root, or roots below one remote caller, and neither orphan nor cycle.
     pub fn is_complete(&self) -> bool {
-        self.roots().count() == 1 && self.orphans().next().is_none()
+        place::is_complete(self.spans.iter().map(|span| span.place))
     }
 
     /// Every service, in order of first appearance.

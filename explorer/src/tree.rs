@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
+use crate::place::Place;
 use crate::trace::{SpanData, Trace};
 use crate::waterfall::text;
 
@@ -10,29 +11,35 @@ use crate::waterfall::text;
 const SKEW_TOLERANCE_NS: u64 = 1_000_000;
 
 /// The tree without times and ids: a line `name KIND service` for each span, two spaces a level,
-/// siblings by start time. A span whose parent is missing ends with `(orphan)`.
+/// siblings by start time. A span at the top that is not a plain root ends with `(remote parent)`,
+/// `(orphan)` or `(cycle)`.
 pub fn outline(trace: &Trace) -> String {
     let mut lines = String::new();
     for span in &trace.spans {
-        let orphan = if span.orphan { " (orphan)" } else { "" };
+        let place = match span.place {
+            Place::Root | Place::Child => "",
+            Place::RemoteRoot => " (remote parent)",
+            Place::Orphan => " (orphan)",
+            Place::Cycle => " (cycle)",
+        };
         let indent = "  ".repeat(span.depth);
         let _ = writeln!(
             lines,
-            "{indent}{} {} {}{orphan}",
+            "{indent}{} {} {}{place}",
             span.name, span.kind, span.service
         );
     }
     lines
 }
 
-/// The faults of a trace, one sentence each: roots, orphans, ids that occur twice, clocks.
+/// The faults of a trace, one sentence each: roots, orphans, cycles, ids that occur twice, clocks.
 pub fn problems(trace: &Trace) -> Vec<String> {
     let mut problems = Vec::new();
     let roots: Vec<_> = trace.roots().map(|span| span.name.as_str()).collect();
-    match roots.len() {
-        0 => problems.push("no root span".to_owned()),
-        1 => {}
-        count => problems.push(format!("{count} root spans: {}", roots.join(", "))),
+    if roots.is_empty() {
+        problems.push("no root span".to_owned());
+    } else if trace.surplus_roots() > 0 {
+        problems.push(format!("{} root spans: {}", roots.len(), roots.join(", ")));
     }
     problems.extend(trace.orphans().map(|span| {
         let parent = span.parent.as_deref().unwrap_or_default();
@@ -41,6 +48,11 @@ pub fn problems(trace: &Trace) -> Vec<String> {
             label(span)
         )
     }));
+    problems.extend(
+        trace
+            .cycles()
+            .map(|span| format!("cycle: {} is its own ancestor", label(span))),
+    );
     problems.extend(duplicate_ids(trace));
     problems.extend(skewed(trace));
     problems

@@ -20,7 +20,7 @@ fn a_callers_trace_is_continued_for_every_sampled_flag() -> Result<()> {
         assert_eq!(answer.span().trace_id, trace_id, "flags {flags}");
         // The caller's own span is not here, so the parent of our first span is missing.
         let expected =
-            crate::trace_contract::MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
+            crate::trace_contract::MISS.replace("SERVER gateway", "SERVER gateway (remote parent)");
         let trace = eventually("the whole trace arrives", || {
             Ok(system
                 .trace(&trace_id)?

@@ -10,8 +10,9 @@ mod table;
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use explorer::MetricSeries;
+use tokio::sync::mpsc;
 
 use crate::cli::{BenchArgs, UpArgs, WorkerArgs};
 use crate::explorer_client::ExplorerClient;
@@ -35,10 +36,15 @@ pub(crate) fn main(args: &BenchArgs) -> anyhow::Result<()> {
 }
 
 async fn measure(args: &BenchArgs, folder: &Path) -> anyhow::Result<String> {
-    let mut traced = LocalSystem::new(&on_free_ports(folder, "traced", args))?;
-    let mut plain = LocalSystem::new(&on_free_ports(folder, "plain", args))?;
+    let (deaths, mut dead) = mpsc::unbounded_channel();
+    let mut traced = LocalSystem::new(&on_free_ports(folder, "traced", args), deaths.clone())?;
+    let mut plain = LocalSystem::new(&on_free_ports(folder, "plain", args), deaths)?;
     plain.set_env("OTEL_SDK_DISABLED", "true");
-    let outcome = compare(&mut traced, &mut plain, args).await;
+    let outcome = tokio::select! {
+        biased;
+        Some(death) = dead.recv() => Err(anyhow!(death)),
+        outcome = compare(&mut traced, &mut plain, args) => outcome,
+    };
     traced.stop().await;
     plain.stop().await;
     Ok(outcome?.to_string())

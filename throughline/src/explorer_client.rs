@@ -10,6 +10,27 @@ use serde_json::Value;
 use telemetry::client::HttpClient;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the pages of a trace that still grows are read.
+const TRIES: u32 = 3;
+
+/// The pages of one trace.
+struct Pages {
+    documents: Vec<Bytes>,
+    /// Whether the trace did not grow while they were read.
+    stable: bool,
+}
+
+/// The fields of a page that lead to the next one.
+#[derive(serde::Deserialize)]
+struct PagedDocument {
+    page: Option<Page>,
+}
+
+#[derive(serde::Deserialize)]
+struct Page {
+    total: usize,
+    next: Option<usize>,
+}
 
 /// A client of one explorer.
 pub(crate) struct ExplorerClient {
@@ -27,15 +48,51 @@ impl ExplorerClient {
 
     /// The trace, or `None` as long as none of it has arrived.
     pub(crate) async fn trace(&self, trace_id: &str) -> anyhow::Result<Option<Trace>> {
-        match self.get(&format!("/api/traces/{trace_id}")).await? {
-            (StatusCode::NOT_FOUND, _) => Ok(None),
-            (StatusCode::OK, body) => Ok(Some(
-                Trace::from_otlp(&body).context("the explorer's answer is not a trace")?,
-            )),
-            (status, body) => bail!(
-                "the explorer answers {status}: {}",
-                String::from_utf8_lossy(&body)
-            ),
+        for attempt in 1..=TRIES {
+            let Some(pages) = self.pages(trace_id).await? else {
+                return Ok(None);
+            };
+            if pages.stable || attempt == TRIES {
+                let documents = pages.documents.iter().map(|page| &page[..]);
+                let trace = Trace::from_otlp_pages(documents);
+                return trace
+                    .context("the explorer's answer is not a trace")
+                    .map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// All pages of a trace. The pages of a trace that grows meanwhile may overlap.
+    async fn pages(&self, trace_id: &str) -> anyhow::Result<Option<Pages>> {
+        let mut pages = Pages {
+            documents: Vec::new(),
+            stable: true,
+        };
+        let (mut offset, mut total) = (0, None);
+        loop {
+            let path = format!("/api/traces/{trace_id}?offset={offset}");
+            let body = match self.get(&path).await? {
+                (StatusCode::NOT_FOUND, _) => return Ok(None),
+                (StatusCode::OK, body) => body,
+                (status, body) => bail!(
+                    "the explorer answers {status}: {}",
+                    String::from_utf8_lossy(&body)
+                ),
+            };
+            let document: PagedDocument =
+                serde_json::from_slice(&body).context("the explorer's answer is not JSON")?;
+            pages.documents.push(body);
+            let Some(page) = document.page else {
+                pages.stable &= total.is_none();
+                return Ok(Some(pages));
+            };
+            pages.stable &= total.is_none_or(|total| total == page.total);
+            total = Some(page.total);
+            match page.next {
+                Some(next) if next > offset => offset = next,
+                _ => return Ok(Some(pages)),
+            }
         }
     }
 

@@ -5,16 +5,17 @@ mod data_dir;
 mod local_system;
 mod sample;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use runtime::Shutdown;
+use tokio::sync::mpsc;
 
 pub(crate) use local_system::LocalSystem;
 
 use crate::cli::UpArgs;
 use crate::screen;
 
-/// Starts the system, runs the sample, and stays until a signal. On every way out the parts are
-/// stopped in order.
+/// Starts the system, runs the sample, and stays until a signal or the death of a part. On every way
+/// out the parts are stopped in order.
 pub(crate) fn main(args: &UpArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -22,8 +23,12 @@ pub(crate) fn main(args: &UpArgs) -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::of_process(false);
-        let mut system = LocalSystem::new(args)?;
+        let (deaths, mut dead) = mpsc::unbounded_channel();
+        let mut system = LocalSystem::new(args, deaths)?;
         let outcome = tokio::select! {
+            // A death explains why the rest fails, so it is looked at first.
+            biased;
+            Some(death) = dead.recv() => Err(anyhow!(death)),
             outcome = run(&mut system, args) => outcome,
             () = shutdown.wait() => Ok(()),
         };
@@ -50,5 +55,5 @@ async fn run(system: &mut LocalSystem, args: &UpArgs) -> anyhow::Result<()> {
         screen::warn(format!("{error:#}"));
     }
     screen::say(system.addresses()?);
-    system.watch().await
+    std::future::pending().await
 }

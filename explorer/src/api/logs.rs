@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::answer::{self, Encoded};
 use super::query::{self, QueryResult};
 use crate::attribute::{plain, plain_map};
 use crate::error::ReadError;
@@ -57,19 +57,20 @@ struct LogFilter {
 pub(super) async fn list(
     State(store): State<Arc<TelemetryStore>>,
     query: QueryResult<LogsQuery>,
-) -> Result<Json<Value>, ReadError> {
+) -> Result<Encoded, ReadError> {
     let Query(query) = query?;
     let limit = query::limit(query.limit)?;
     let filter = query.filter()?;
-    let stored = store.logs.newest_first();
-    let logs: Vec<LogEntry> = stored
-        .iter()
-        .filter(|log| filter.admits(log))
-        .map(|log| LogEntry::from(&**log))
-        .filter(|entry| filter.finds(entry))
-        .take(limit)
-        .collect();
-    Ok(Json(json!({ "logs": logs })))
+    answer::build(move || {
+        let stored = store.logs.newest_first();
+        let found = stored
+            .iter()
+            .filter(|log| filter.admits(log))
+            .map(|log| LogEntry::from(&**log))
+            .filter(|entry| filter.finds(entry));
+        answer::list("logs", found.take(limit))
+    })
+    .await
 }
 
 impl LogsQuery {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::answer::{self, Encoded};
 use super::query::{QueryResult, timestamp};
 use crate::attribute;
 use crate::error::ReadError;
@@ -48,18 +48,18 @@ pub(super) struct MetricsQuery {
 pub(super) async fn read(
     State(store): State<Arc<TelemetryStore>>,
     query: QueryResult<MetricsQuery>,
-) -> Result<Json<Value>, ReadError> {
+) -> Result<Encoded, ReadError> {
     let Query(query) = query?;
-    let Some(name) = query.name else {
-        let mut names = Vec::new();
-        for (name, series) in store.metrics.names() {
-            names.push(json!({ "name": name, "series": series }));
-        }
-        return Ok(Json(json!({ "metrics": names })));
-    };
-    let series = store.metrics.series(&name).into_iter();
-    let series: Vec<MetricSeries> = series.map(MetricSeries::from).collect();
-    Ok(Json(json!({ "name": name, "series": series })))
+    answer::build(move || {
+        let Some(name) = query.name else {
+            let names = store.metrics.names().into_iter();
+            let entries = names.map(|(name, series)| json!({ "name": name, "series": series }));
+            return answer::list("metrics", entries);
+        };
+        let series = store.metrics.series(&name).into_iter();
+        answer::list_of(("name", &name), "series", series.map(MetricSeries::from))
+    })
+    .await
 }
 
 impl From<SeriesView> for MetricSeries {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use super::answer::{self, Encoded};
+use crate::error::ReadError;
 use crate::store::TelemetryStore;
 
 /// What is stored of one service; an entry of `GET /api/services`.
@@ -25,7 +25,11 @@ pub struct ServiceSummary {
     pub series: usize,
 }
 
-pub(super) async fn list(State(store): State<Arc<TelemetryStore>>) -> Json<Value> {
+pub(super) async fn list(State(store): State<Arc<TelemetryStore>>) -> Result<Encoded, ReadError> {
+    answer::build(move || answer::list("services", summaries(&store))).await
+}
+
+fn summaries(store: &TelemetryStore) -> impl Iterator<Item = ServiceSummary> + use<> {
     let mut services = Services::default();
     store.traces.each_span(|service, error| {
         let summary = services.entry(service);
@@ -38,8 +42,7 @@ pub(super) async fn list(State(store): State<Arc<TelemetryStore>>) -> Json<Value
     store
         .metrics
         .each_series(|service| services.entry(service).series += 1);
-    let list: Vec<_> = services.0.into_values().collect();
-    Json(json!({ "services": list }))
+    services.0.into_values()
 }
 
 #[derive(Default)]

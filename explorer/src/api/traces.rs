@@ -1,18 +1,16 @@
-//! `GET /api/traces` and `GET /api/traces/{trace_id}`.
+//! `GET /api/traces`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use super::answer::{self, Encoded};
 use super::query::{self, QueryResult};
 use crate::error::ReadError;
-use crate::otlp::json;
 use crate::store::TelemetryStore;
 use crate::store::traces::{ListedTrace, TraceFilter};
 
@@ -21,7 +19,8 @@ use crate::store::traces::{ListedTrace, TraceFilter};
 pub struct TraceSummary {
     /// 32 lower-case hex digits.
     pub trace_id: String,
-    /// Name of the root span, or of the first orphan as long as there is no root.
+    /// Name of the root span; without a root, of the first orphan or of the earliest span of a
+    /// cycle.
     pub root_name: String,
     /// Service of that span.
     pub root_service: String,
@@ -37,7 +36,7 @@ pub struct TraceSummary {
     pub models: Vec<String>,
     /// Whether a span has status ERROR.
     pub error: bool,
-    /// Whether there is one root and no orphan.
+    /// Whether there is one root, or one remote caller, and neither orphan nor cycle.
     pub complete: bool,
 }
 
@@ -54,24 +53,14 @@ pub(super) struct TracesQuery {
 pub(super) async fn list(
     State(store): State<Arc<TelemetryStore>>,
     query: QueryResult<TracesQuery>,
-) -> Result<Json<Value>, ReadError> {
+) -> Result<Encoded, ReadError> {
     let Query(query) = query?;
-    let listed = store.traces.list(&query.filter()?);
-    let traces: Vec<_> = listed.into_iter().map(TraceSummary::from).collect();
-    Ok(Json(json!({ "traces": traces })))
-}
-
-/// One trace as OTLP/JSON.
-pub(super) async fn one(
-    State(store): State<Arc<TelemetryStore>>,
-    Path(trace_id): Path<String>,
-) -> Result<Json<Value>, ReadError> {
-    let id = query::trace_id(&trace_id)?;
-    let spans = store
-        .traces
-        .get(id)
-        .ok_or_else(|| ReadError::UnknownTrace(hex::encode(id)))?;
-    Ok(Json(json::encode(spans)))
+    let filter = query.filter()?;
+    answer::build(move || {
+        let listed = store.traces.list(&filter);
+        answer::list("traces", listed.into_iter().map(TraceSummary::from))
+    })
+    .await
 }
 
 impl TracesQuery {

@@ -100,6 +100,23 @@ fn scope_items<'a>(bytes: &'a [u8], items_left: &mut usize) -> Result<ScopeItems
     Ok(scope)
 }
 
+/// The data points of an encoded metric, whether or not they can be decoded.
+///
+/// `metric { gauge = 5, sum = 7, histogram = 9, exponential_histogram = 10, summary = 11 }`, each of
+/// them `{ data_points = 1 }`.
+pub(crate) fn count_data_points(metric: &[u8]) -> usize {
+    let mut points = 0;
+    // Points before the damage are counted.
+    let _ = each_field(metric, |tag, data| match tag {
+        5 | 7 | 9..=11 => each_field(data, |tag, _| {
+            points += usize::from(tag == 1);
+            Ok(())
+        }),
+        _ => Ok(()),
+    });
+    points
+}
+
 /// Calls `visit` with each length-delimited field; other wire types do not occur at this level and
 /// are skipped.
 fn each_field<'a>(

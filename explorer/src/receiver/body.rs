@@ -2,15 +2,15 @@
 
 use std::io::Read;
 
-use axum::http::HeaderMap;
+use axum::extract::rejection::BytesRejection;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use prost::Message;
-use serde::de::DeserializeOwned;
 
 use crate::error::ExportError;
-use crate::otlp::json;
+use crate::otlp::json::{self, Item};
+use crate::otlp::refused::Refused;
 use crate::otlp::wire::Malformed;
 
 /// Bytes of one request body, as sent and again after decompression: the usual limit of OTLP
@@ -46,6 +46,17 @@ impl Encoding {
     }
 }
 
+/// The answer to a body that did not arrive; one that is too long is answered with the limit.
+pub(crate) fn rejected(rejection: BytesRejection) -> ExportError {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        ExportError::TooLarge {
+            limit: MAX_BODY_BYTES,
+        }
+    } else {
+        ExportError::Body(rejection)
+    }
+}
+
 /// Undoes `Content-Encoding`. Reading stops at [`MAX_BODY_BYTES`], and a longer body is refused.
 pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ExportError> {
     let Some(encoding) = headers.get(CONTENT_ENCODING) else {
@@ -71,15 +82,16 @@ pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Expo
 }
 
 /// The body as protobuf, in whichever encoding it arrived.
-pub(crate) fn to_protobuf<T>(encoding: Encoding, body: Bytes) -> Result<Bytes, Malformed>
-where
-    T: Message + Default + DeserializeOwned,
-{
+pub(crate) fn to_protobuf<T: Item>(
+    encoding: Encoding,
+    body: Bytes,
+    refused: &mut Refused,
+) -> Result<Bytes, Malformed> {
     match encoding {
         Encoding::Protobuf => Ok(body),
         Encoding::Json => {
-            let request: T = json::decode(&body).map_err(Malformed::Json)?;
-            Ok(request.encode_to_vec().into())
+            let request = json::to_protobuf::<T>(&body, refused).map_err(Malformed::Json)?;
+            Ok(request.into())
         }
     }
 }

@@ -13,9 +13,7 @@ use serde_json::{Value, json};
 
 use super::body::Encoding;
 use crate::error::ExportError;
-
-const REFUSED: &str =
-    "invalid ids, items above the size limit, or no room: see /api/stats of the explorer";
+use crate::otlp::refused::Refused;
 
 /// `google.rpc.Status` without details.
 #[derive(Clone, PartialEq, Message)]
@@ -26,18 +24,18 @@ struct RpcStatus {
     message: String,
 }
 
-/// The answer in the encoding of the request; `outcome` is the number of refused items, and `field`
-/// is its name in JSON.
+/// The answer in the encoding of the request; `field` is the name of the number of refused items in
+/// JSON.
 pub(super) fn answer(
     headers: &HeaderMap,
     field: &str,
-    outcome: Result<usize, ExportError>,
+    outcome: Result<Refused, ExportError>,
 ) -> Response {
     match outcome {
         Ok(refused) => success(
             Encoding::of(headers).unwrap_or(Encoding::Json),
             field,
-            refused,
+            &refused,
         ),
         Err(error) => failure(headers, &error),
     }
@@ -58,13 +56,15 @@ pub(super) fn failure(headers: &HeaderMap, error: &ExportError) -> Response {
     rpc_status(Encoding::of(headers).unwrap_or(Encoding::Json), error)
 }
 
-fn success(encoding: Encoding, field: &str, refused: usize) -> Response {
+fn success(encoding: Encoding, field: &str, refused: &Refused) -> Response {
+    let items = refused.items();
+    let message = format!("{}; see /api/stats of the explorer", refused.reason());
     match encoding {
         Encoding::Protobuf => {
             // The three responses have the same fields; only their JSON names differ.
-            let partial_success = (refused > 0).then(|| ExportTracePartialSuccess {
-                rejected_spans: i64::try_from(refused).unwrap_or(i64::MAX),
-                error_message: REFUSED.to_owned(),
+            let partial_success = (items > 0).then(|| ExportTracePartialSuccess {
+                rejected_spans: i64::try_from(items).unwrap_or(i64::MAX),
+                error_message: message,
             });
             respond(
                 encoding,
@@ -72,9 +72,9 @@ fn success(encoding: Encoding, field: &str, refused: usize) -> Response {
                 ExportTraceServiceResponse { partial_success }.encode_to_vec(),
             )
         }
-        Encoding::Json if refused == 0 => respond_json(StatusCode::OK, &json!({})),
+        Encoding::Json if items == 0 => respond_json(StatusCode::OK, &json!({})),
         Encoding::Json => {
-            let partial = json!({ field: refused.to_string(), "errorMessage": REFUSED });
+            let partial = json!({ field: items.to_string(), "errorMessage": message });
             respond_json(StatusCode::OK, &json!({ "partialSuccess": partial }))
         }
     }

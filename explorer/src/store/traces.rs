@@ -13,11 +13,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 pub(crate) use span::ReceivedSpan;
-use span::StoredSpan;
-use stored_trace::StoredTrace;
+use span::{SpanKey, StoredSpan};
 pub(crate) use stored_trace::{ListedTrace, TraceFilter};
+use stored_trace::{StoredTrace, in_order};
 
-use super::{Counts, Source, SourceSet, TraceId};
+use super::{Counts, Source, SourceSet, SpanId, TraceId};
+use crate::place::{self, Place};
 
 /// Spans of one trace. The largest traces of Throughline are training runs, with a few spans an
 /// epoch.
@@ -28,6 +29,25 @@ const MAX_SHARE_OF_TRACE: usize = 4;
 /// A trace beside its spans: its slots in the map (half full) and in the queue, its first tree
 /// node.
 const TRACE_OVERHEAD: usize = (size_of::<TraceId>() + size_of::<StoredTrace>()) * 2 + 64;
+
+/// Spans in one page of a trace.
+const MAX_PAGE_SPANS: usize = 2_000;
+/// Encoded bytes of these spans; as JSON they are about twice as long.
+const MAX_PAGE_BYTES: usize = 512 * 1024;
+
+/// A part of a trace.
+pub(crate) struct TracePage {
+    pub resource_spans: Vec<ResourceSpans>,
+    /// The places of the spans of this part that are no children.
+    pub tops: Vec<(SpanId, Place)>,
+    /// Whether the whole trace is complete.
+    pub complete: bool,
+    pub offset: usize,
+    /// Spans of this part.
+    pub spans: usize,
+    /// Spans of the trace.
+    pub total: usize,
+}
 
 pub(crate) struct TraceStore {
     traces: Mutex<TraceMap>,
@@ -54,6 +74,8 @@ struct TraceMap {
     bytes: usize,
     counts: Counts,
     evicted_traces: u64,
+    /// Spans that were stored since the start.
+    updates: u64,
 }
 
 impl TraceStore {
@@ -116,7 +138,10 @@ impl TraceStore {
         }
         map.bytes += cost;
         map.counts.held += 1;
+        map.updates += 1;
+        let version = map.updates;
         if let Some(trace) = map.traces.get_mut(&trace_id) {
+            trace.version = version;
             trace.add(span, Arc::clone(source));
         }
         true
@@ -127,19 +152,49 @@ impl TraceStore {
         while map.bytes + map.sources.bytes() + cost > self.max_bytes && map.evict(keep) {}
     }
 
+    /// Identifies the state of a trace: another version has other spans.
+    pub(crate) fn version(&self, trace_id: TraceId) -> Option<u64> {
+        let map = self.traces.lock();
+        map.traces.get(&trace_id).map(|trace| trace.version)
+    }
+
     /// The spans of a trace by start time, in the groups of OTLP.
     pub(crate) fn get(&self, trace_id: TraceId) -> Option<Vec<ResourceSpans>> {
-        // The copies share their bytes, so that they are decoded outside the lock.
-        let mut spans: Vec<StoredSpan> = self
-            .traces
-            .lock()
-            .traces
-            .get(&trace_id)?
-            .spans()
-            .cloned()
-            .collect();
+        let spans = self.snapshot(trace_id)?;
+        let mut spans: Vec<_> = spans.iter().map(|(_, span)| span).collect();
         spans.sort_by_key(|span| span.fields.start);
         Some(resource_spans::group(&spans))
+    }
+
+    /// A part of a trace, from the span number `offset` in the order of their start.
+    pub(crate) fn page(&self, trace_id: TraceId, offset: usize) -> Option<TracePage> {
+        let snapshot = self.snapshot(trace_id)?;
+        let ordered = in_order(snapshot.iter().map(|(key, span)| (key, span)));
+        let complete = place::is_complete(ordered.iter().map(|(_, place, _)| *place));
+        let rest = ordered.get(offset..).unwrap_or_default();
+        let mut bytes = 0;
+        let fits = |(_, _, span): &&(SpanId, Place, &StoredSpan)| {
+            let first = bytes == 0;
+            bytes += span.bytes.len();
+            first || bytes <= MAX_PAGE_BYTES
+        };
+        let page: Vec<_> = rest.iter().take(MAX_PAGE_SPANS).take_while(fits).collect();
+        let spans: Vec<_> = page.iter().map(|(_, _, span)| *span).collect();
+        let tops = page.iter().filter(|(_, place, _)| place.is_top());
+        Some(TracePage {
+            resource_spans: resource_spans::group(&spans),
+            tops: tops.map(|(id, place, _)| (*id, *place)).collect(),
+            complete,
+            offset,
+            spans: spans.len(),
+            total: ordered.len(),
+        })
+    }
+
+    /// The spans share their bytes with the store, so that they are decoded outside the lock.
+    fn snapshot(&self, trace_id: TraceId) -> Option<Vec<(SpanKey, StoredSpan)>> {
+        let map = self.traces.lock();
+        map.traces.get(&trace_id).map(StoredTrace::snapshot)
     }
 
     /// Newest first.

@@ -1,6 +1,5 @@
 //! From OTLP to the tree. A document may claim anything about parents.
 
-use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{self as otlp, ResourceSpans, status:
 
 use super::{AttributeMap, SpanData, SpanEvent, SpanKind, SpanLink, SpanStatus, Trace, TraceError};
 use crate::attribute;
+use crate::place::{self, Ancestry, Place};
 use crate::store::{SpanId, service_name};
 
 pub(super) fn trace(document: Vec<ResourceSpans>) -> Result<Trace, TraceError> {
@@ -23,66 +23,57 @@ pub(super) fn trace(document: Vec<ResourceSpans>) -> Result<Trace, TraceError> {
             if trace_id.get_or_insert_with(|| span.trace_id.clone()) != &span.trace_id {
                 return Err(TraceError::SeveralTraces);
             }
-            spans.push(span_data(span, &service, &resource));
+            let remote_parent = place::has_remote_parent(span.flags, span.kind());
+            spans.push((span_data(span, &service, &resource), remote_parent));
         }
     }
     let trace_id = hex::encode(trace_id.ok_or(TraceError::Empty)?);
     // Names and ids break ties, so that the order of the document does not change the tree.
-    spans.sort_by(|a, b| (a.start, &a.name, &a.span_id).cmp(&(b.start, &b.name, &b.span_id)));
+    spans.sort_by(|(a, _), (b, _)| {
+        (a.start, &a.name, &a.span_id).cmp(&(b.start, &b.name, &b.span_id))
+    });
     Ok(Trace {
         trace_id,
         spans: depth_first(spans),
     })
 }
 
-/// Orders spans that are sorted by start time, and sets `depth` and `orphan`. Ids may occur twice
-/// here, and parents may form a cycle.
-fn depth_first(spans: Vec<SpanData>) -> Vec<SpanData> {
-    let parents = parents(&spans);
+/// Orders spans that are sorted by start time, and sets `depth` and `place`.
+fn depth_first(spans: Vec<(SpanData, bool)>) -> Vec<SpanData> {
+    let ancestries: Vec<_> = spans
+        .iter()
+        .map(|(span, remote_parent)| Ancestry {
+            id: span.span_id.as_str(),
+            parent: span.parent.as_deref(),
+            remote_parent: *remote_parent,
+        })
+        .collect();
+    let parents = place::parents(&ancestries);
+    let places = place::places(&ancestries, &parents);
     let mut children = vec![Vec::new(); spans.len()];
     for (at, parent) in parents.iter().enumerate() {
         if let Some(parent) = parent {
             children[*parent].push(at);
         }
     }
-    let mut tops: Vec<usize> = (0..spans.len())
-        .filter(|at| parents[*at].is_none())
-        .collect();
-    tops.sort_by_key(|at| spans[*at].parent.is_some());
-    // Every span follows the tops: what they do not reach is a cycle, which the loop below opens
-    // at its earliest span.
-    let starts = tops.into_iter().chain(0..spans.len());
+    let mut tops: Vec<usize> = (0..spans.len()).filter(|at| places[*at].is_top()).collect();
+    tops.sort_by_key(|at| places[*at]);
 
-    let mut unplaced: Vec<Option<SpanData>> = spans.into_iter().map(Some).collect();
+    let mut unplaced: Vec<Option<SpanData>> =
+        spans.into_iter().map(|(span, _)| Some(span)).collect();
     let mut ordered = Vec::with_capacity(unplaced.len());
-    for start in starts {
-        let mut stack = vec![(start, 0)];
-        while let Some((at, depth)) = stack.pop() {
-            let Some(mut span) = unplaced[at].take() else {
-                continue;
-            };
-            span.depth = depth;
-            span.orphan = depth == 0 && span.parent.is_some();
-            ordered.push(span);
-            let below = mem::take(&mut children[at]).into_iter().rev();
-            stack.extend(below.map(|child| (child, depth + 1)));
-        }
+    let mut stack: Vec<(usize, usize)> = tops.into_iter().rev().map(|top| (top, 0)).collect();
+    while let Some((at, depth)) = stack.pop() {
+        let Some(mut span) = unplaced[at].take() else {
+            continue;
+        };
+        span.depth = depth;
+        span.place = places[at];
+        ordered.push(span);
+        let below = mem::take(&mut children[at]).into_iter().rev();
+        stack.extend(below.map(|child| (child, depth + 1)));
     }
     ordered
-}
-
-/// For each span the index of its parent, if the parent is another span of the list.
-fn parents(spans: &[SpanData]) -> Vec<Option<usize>> {
-    let mut index: HashMap<&str, usize> = HashMap::new();
-    for (at, span) in spans.iter().enumerate() {
-        index.entry(&span.span_id).or_insert(at);
-    }
-    let mut parents = Vec::with_capacity(spans.len());
-    for (at, span) in spans.iter().enumerate() {
-        let parent = span.parent.as_deref().and_then(|id| index.get(id).copied());
-        parents.push(parent.filter(|parent| *parent != at));
-    }
-    parents
 }
 
 fn span_data(span: otlp::Span, service: &str, resource: &Arc<AttributeMap>) -> SpanData {
@@ -104,7 +95,7 @@ fn span_data(span: otlp::Span, service: &str, resource: &Arc<AttributeMap>) -> S
         events: span.events.into_iter().map(event).collect(),
         links: span.links.into_iter().map(link).collect(),
         depth: 0,
-        orphan: false,
+        place: Place::Child,
     }
 }
 

@@ -65,9 +65,9 @@ fn orphans_and_cycles_are_kept() {
          same id as root INTERNAL unknown_service\n\
          orphan INTERNAL unknown_service (orphan)\n\
          \u{20} its child INTERNAL unknown_service\n\
-         own parent INTERNAL unknown_service (orphan)\n\
-         cycle a INTERNAL unknown_service (orphan)\n\
-         \u{20} cycle b INTERNAL unknown_service\n"
+         cycle a INTERNAL unknown_service (cycle)\n\
+         \u{20} cycle b INTERNAL unknown_service\n\
+         own parent INTERNAL unknown_service (cycle)\n"
     );
     assert!(!trace.is_complete());
 }

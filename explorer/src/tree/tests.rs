@@ -65,7 +65,7 @@ fn every_problem_is_reported() {
     let mut roots = example::miss();
     roots.spans[1].parent = None;
     assert_eq!(
-        problems(&roots),
+        problems(&example::rebuilt(&roots)),
         ["2 root spans: POST /v1/predictions, SELECT predictions"]
     );
 }

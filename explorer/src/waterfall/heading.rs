@@ -38,20 +38,26 @@ pub(super) fn heading(trace: &Trace, layout: &Layout, colour: bool) -> String {
 
 /// What the trace lacks; `None` for a complete one.
 fn incomplete(trace: &Trace) -> Option<String> {
-    let (roots, orphans) = (trace.roots().count(), trace.orphans().count());
+    if trace.is_complete() {
+        return None;
+    }
     let mut missing = Vec::new();
-    match roots {
+    match trace.roots().count() {
         0 => missing.push("no root span".to_owned()),
-        1 => {}
+        _ if trace.surplus_roots() == 0 => {}
         more => missing.push(format!("{more} root spans")),
     }
+    let (orphans, cycles) = (trace.orphans().count(), trace.cycles().count());
     if orphans > 0 {
         missing.push(format!(
             "{} whose parent is not here",
             counted(orphans, "span")
         ));
     }
-    (!missing.is_empty()).then(|| format!("⚠ incomplete: {}", missing.join(", ")))
+    if cycles > 0 {
+        missing.push(format!("{} of parents", counted(cycles, "cycle")));
+    }
+    Some(format!("⚠ incomplete: {}", missing.join(", ")))
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -2,6 +2,7 @@
 
 use super::line::Paint;
 use super::text::clean;
+use crate::place::Place;
 use crate::trace::{SpanData, SpanLink};
 
 /// One text beside a span.
@@ -27,9 +28,19 @@ pub(super) fn notes(span: &SpanData, trace_id: &str) -> Vec<Note> {
         let error = error_type.as_deref().unwrap_or("error");
         notes.push(Note::new(&format!("✗ {error}"), Paint::Error));
     }
-    if let (true, Some(parent)) = (span.orphan, &span.parent) {
-        let missing = format!("⚠ parent {} missing", short(parent));
-        notes.push(Note::new(&missing, Paint::Warning));
+    let parent = short(span.parent.as_deref().unwrap_or_default());
+    match span.place {
+        Place::Root | Place::Child => {}
+        Place::RemoteRoot => {
+            notes.push(Note::new(&format!("↖ caller {parent}"), Paint::Link));
+        }
+        Place::Orphan => {
+            notes.push(Note::new(
+                &format!("⚠ parent {parent} missing"),
+                Paint::Warning,
+            ));
+        }
+        Place::Cycle => notes.push(Note::new("⚠ its own ancestor", Paint::Warning)),
     }
     // The HTTP conventions make the status code the error type, which is printed once.
     if let Some(status) = span.text("http.response.status_code")

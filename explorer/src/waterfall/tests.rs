@@ -144,10 +144,9 @@ gateway        └─ INSERT predictions                                        
 fn failure_in_80_columns() {
     let expected = "\
 trace 0af7651916cd43dd8448eb211c80319c  12.4 ms · 8 spans · 3 services
-⚠ incomplete: no root span, 1 span whose parent is not here
 service        span                          0       12.4 ms
 gateway        POST /v1/predictions          ━━━━━━━━━━━━━━━ 12.4 ms ✗ 503
-               │ ⚠ parent 00f067aa missing
+               │ ↖ caller 00f067aa
 gateway        ├ SELECT predictions          ━                320 µs sqlite
 gateway        └ POST                        ╺━━━━━━━━━━━━━  10.5 ms ✗ 503
 model-service    └ POST /v2/models/{model_n…  ━━━━━━━━━━━━╸  10.1 ms ✗ 503
@@ -166,9 +165,8 @@ model-service      └ predict wine_quality          ━━━━━━━╸  5
 fn failure_in_120_columns() {
     let expected = "\
 trace 0af7651916cd43dd8448eb211c80319c  12.4 ms · 8 spans · 3 services
-⚠ incomplete: no root span, 1 span whose parent is not here
 service        span                                     0          12.4 ms
-gateway        POST /v1/predictions                     ━━━━━━━━━━━━━━━━━━ 12.4 ms ✗ 503 ⚠ parent 00f067aa missing
+gateway        POST /v1/predictions                     ━━━━━━━━━━━━━━━━━━ 12.4 ms ✗ 503 ↖ caller 00f067aa
 gateway        ├─ SELECT predictions                    ━                   320 µs sqlite
 gateway        └─ POST                                   ━━━━━━━━━━━━━━━╸  10.5 ms ✗ 503
 model-service     └─ POST /v2/models/{model_name}/infer  ━━━━━━━━━━━━━━━╸  10.1 ms ✗ 503

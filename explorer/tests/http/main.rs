@@ -3,4 +3,7 @@
 mod hostile;
 mod reads;
 mod receive;
+mod scripts;
+mod shape;
+mod sizes;
 mod support;

@@ -59,7 +59,7 @@ fn json_comes_back_as_it_was_sent() {
                     "droppedEventsCount": 3, "status": { "code": 2, "message": "broken" },
                 }],
             }],
-        }] })
+        }], "shape": { "complete": true, "tops": { "eee19b7ec3c1b174": "root" } } })
     );
 }
 
@@ -201,4 +201,114 @@ fn a_flood_of_a_hundred_thousand_spans_stays_within_the_bytes() {
         "{stats}"
     );
     assert_eq!(explorer.read("/api/traces")["traces"][0]["complete"], true);
+}
+
+#[test]
+fn one_unusual_or_wrong_value_does_not_lose_the_batch() {
+    let explorer = Explorer::start(&[]);
+    let span = |id: usize, attribute: &str| {
+        format!(
+            r#"{{"traceId":"{TRACE}","spanId":"{id:016x}","name":"s","attributes":[{{"key":"a","value":{attribute}}}]}}"#
+        )
+    };
+    let values = [
+        r#"{"bytesValue":"-_8="}"#,
+        r#"{"intValue":1e2}"#,
+        r#"{"intValue":5.0}"#,
+        r#"{"intValue":"x"}"#,
+        r#"{"doubleValue":1e400}"#,
+    ];
+    let spans: Vec<_> = (1..)
+        .zip(values)
+        .map(|(id, value)| span(id, value))
+        .collect();
+    let document = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+        spans.join(",")
+    );
+    let answer = explorer.post("/v1/traces", &[JSON], document.as_bytes());
+    let partial = &answer.json()["partialSuccess"];
+    assert_eq!(
+        (answer.status, &partial["rejectedSpans"]),
+        (200, &json!("2"))
+    );
+    assert!(
+        partial["errorMessage"]
+            .as_str()
+            .unwrap()
+            .contains("invalid digit"),
+        "{partial}"
+    );
+    let trace = explorer.read(&format!("/api/traces/{TRACE}"));
+    let stored = trace
+        .pointer("/resourceSpans/0/scopeSpans/0/spans")
+        .unwrap();
+    let values: Vec<_> = stored
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|span| span["attributes"][0]["value"].clone())
+        .collect();
+    assert_eq!(
+        values,
+        [
+            json!({ "bytesValue": "+/8=" }),
+            json!({ "intValue": "100" }),
+            json!({ "intValue": "5" })
+        ]
+    );
+    let stats = explorer.read("/api/stats");
+    assert_eq!(
+        (&stats["traces"]["received"], &stats["traces"]["refused"]),
+        (&json!(5), &json!(2))
+    );
+}
+
+#[test]
+fn a_protobuf_item_that_cannot_be_read_leaves_the_others() {
+    let explorer = Explorer::start(&[]);
+    let mut body = request("gateway", vec![span(1, 1, 0)]).encode_to_vec();
+    // A span whose name is not UTF-8: resource_spans { scope_spans { spans { name } } }.
+    body.extend([0x0a, 7, 0x12, 5, 0x12, 3, 0x2a, 1, 0xff]);
+    let answer = explorer.post("/v1/traces", &[PROTOBUF], &body);
+    let response = ExportTraceServiceResponse::decode(&answer.body[..]).unwrap();
+    let partial = response.partial_success.unwrap();
+    assert_eq!((answer.status, partial.rejected_spans), (200, 1));
+    assert_eq!(explorer.read("/api/stats")["traces"]["held"], 1);
+}
+
+#[test]
+fn rejected_data_points_are_counted_one_by_one() {
+    let explorer = Explorer::start(&[]);
+    let points = r#"{"asInt":"1"},{"asInt":"x"},{"asInt":"y"}"#;
+    let document = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"m","gauge":{{"dataPoints":[{points}]}}}}]}}]}}]}}"#
+    );
+    let answer = explorer.post("/v1/metrics", &[JSON], document.as_bytes());
+    assert_eq!(answer.json()["partialSuccess"]["rejectedDataPoints"], "2");
+    assert_eq!(
+        explorer.read("/api/metrics?name=m")["series"][0]["value"],
+        1
+    );
+}
+
+#[test]
+fn a_request_above_the_limit_is_answered_with_the_limit_and_counted() {
+    let explorer = Explorer::start(&[]);
+    let large = vec![0; 5 * 1024 * 1024];
+    let answer = explorer.post("/v1/traces", &[JSON], &large);
+    assert_eq!(answer.status, 413);
+    let message = answer.json()["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("4194304 bytes"), "{message}");
+    let answer = explorer.post(
+        "/v1/logs",
+        &[JSON, ("content-encoding", "gzip")],
+        &gzip(&large),
+    );
+    assert_eq!(answer.status, 413);
+    explorer.post("/v1/metrics", &[JSON], b"no JSON");
+    assert_eq!(
+        explorer.read("/api/stats")["refused_requests"],
+        json!({ "too_large": 2, "malformed": 1 })
+    );
 }

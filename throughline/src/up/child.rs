@@ -1,26 +1,26 @@
-//! One part of the system as a child process: start, log, address, stop.
+//! One part of the system as a child process: start, address, death, stop.
 
-use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::Write;
+mod environment;
+mod log_file;
+mod output;
+
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use parking_lot::Mutex;
-use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::screen;
+use log_file::LogFile;
+use output::{ChildOutput, ChildUrls, read_lines};
 
 /// How long a child may take to log its address.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many of its last lines are printed when it dies.
-const LAST_LINES: usize = 12;
+/// How long the last lines of a dead child may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How to start a child.
 #[derive(Debug)]
@@ -41,15 +41,26 @@ pub(crate) struct ChildSpec {
 #[derive(Debug)]
 pub(crate) struct ChildProcess {
     name: &'static str,
-    child: Child,
+    pid: Option<u32>,
     /// The child stops when this pipe closes: on purpose, or because this process died.
     lifeline: Option<ChildStdin>,
+    /// Dropped or sent, it kills the child.
+    kill: Option<oneshot::Sender<()>>,
+    exit: watch::Receiver<Option<ChildExit>>,
     output: Arc<ChildOutput>,
     urls: watch::Receiver<ChildUrls>,
 }
 
-/// Addresses by the name of the log event that reports them.
-type ChildUrls = HashMap<String, String>;
+/// How a child ended.
+#[derive(Clone, Debug)]
+struct ChildExit {
+    success: bool,
+    /// Such as `exit status: 1`.
+    status: String,
+}
+
+/// The messages of parts that died, for the terminal.
+pub(crate) type Deaths = mpsc::UnboundedSender<String>;
 
 impl ChildProcess {
     /// Starts the child without waiting for it.
@@ -57,22 +68,31 @@ impl ChildProcess {
         let mut child = command(spec)?
             .spawn()
             .with_context(|| format!("cannot start {}", spec.name))?;
-        let log = File::create(&spec.log)
+        let log = LogFile::open(spec.log.clone())
             .with_context(|| format!("cannot write {}", spec.log.display()))?;
         let (sender, urls) = watch::channel(ChildUrls::new());
-        let output = Arc::new(ChildOutput {
-            name: spec.name,
-            log: Mutex::new(log),
-            last: Mutex::default(),
-            urls: sender,
+        let output = Arc::new(ChildOutput::new(spec.name, log, sender));
+        let streams = [
+            read_lines(child.stdout.take(), Arc::clone(&output)),
+            read_lines(child.stderr.take(), Arc::clone(&output)),
+        ];
+        let (pid, lifeline) = (child.id(), child.stdin.take());
+        let (kill, killed) = oneshot::channel();
+        let (exited, exit) = watch::channel(None);
+        telemetry::task::spawn(async move {
+            let status = wait(child, killed).await;
+            // The last lines are on their way. A grandchild may keep the streams open.
+            for stream in streams.into_iter().flatten() {
+                let _ = tokio::time::timeout(LAST_WORDS, stream).await;
+            }
+            let _ = exited.send(Some(ChildExit::of(status)));
         });
-        read_lines(child.stdout.take(), Arc::clone(&output));
-        read_lines(child.stderr.take(), Arc::clone(&output));
-        let lifeline = child.stdin.take();
         Ok(Self {
             name: spec.name,
-            child,
+            pid,
             lifeline,
+            kill: Some(kill),
+            exit,
             output,
             urls,
         })
@@ -83,7 +103,7 @@ impl ChildProcess {
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.child.id()
+        self.pid
     }
 
     /// Waits for the log event `event` and returns the address in it.
@@ -96,46 +116,86 @@ impl ChildProcess {
                 }
                 bail!("{} did not log its address{}", self.name, self.output.last_lines());
             }
-            status = self.child.wait() => bail!(
+            exit = exited(self.exit.clone()) => bail!(
                 "{} stopped before it listened ({}){}",
                 self.name,
-                status?,
+                exit.status,
                 self.output.last_lines()
             ),
         }
     }
 
     /// Waits for a child that does one job and exits.
-    pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
-        match self.child.wait().await? {
-            status if status.success() => Ok(()),
-            status => bail!(
-                "{} failed ({status}){}",
+    pub(crate) async fn finish(self) -> anyhow::Result<()> {
+        let exit = exited(self.exit.clone()).await;
+        if !exit.success {
+            bail!(
+                "{} failed ({}){}",
                 self.name,
+                exit.status,
                 self.output.last_lines()
-            ),
+            );
         }
+        Ok(())
     }
 
-    /// Waits until the child dies and returns the message for the terminal.
-    pub(crate) async fn died(&mut self) -> String {
-        let status = match self.child.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        format!("{} died ({status}){}", self.name, self.output.last_lines())
+    /// Reports the death of the child to `deaths`, unless it is asked to stop first.
+    pub(crate) fn report_death(&self, deaths: Deaths) {
+        let (name, exit, output) = (self.name, self.exit.clone(), Arc::clone(&self.output));
+        telemetry::task::spawn(async move {
+            let exit = exited(exit).await;
+            let last_lines = output.last_lines();
+            let _ = deaths.send(format!("{name} died ({}){last_lines}", exit.status));
+        });
     }
 
     /// Asks the child to drain and waits; after `patience` it is killed. Returns true if it stopped
     /// by itself and without an error.
     pub(crate) async fn stop(mut self, patience: Duration) -> bool {
         drop(self.lifeline.take());
-        if let Ok(status) = tokio::time::timeout(patience, self.child.wait()).await {
-            return status.is_ok_and(|status| status.success());
+        if let Ok(exit) = tokio::time::timeout(patience, exited(self.exit.clone())).await {
+            return exit.success;
         }
         screen::warn(format!("{} does not stop and is killed", self.name));
-        let _ = self.child.kill().await;
+        drop(self.kill.take());
+        exited(self.exit.clone()).await;
         false
+    }
+}
+
+impl ChildExit {
+    fn of(status: std::io::Result<ExitStatus>) -> ChildExit {
+        match status {
+            Ok(status) => ChildExit {
+                success: status.success(),
+                status: status.to_string(),
+            },
+            Err(error) => ChildExit {
+                success: false,
+                status: error.to_string(),
+            },
+        }
+    }
+}
+
+/// Waits for the end of the child, or ends it when `killed` says so.
+async fn wait(mut child: Child, killed: oneshot::Receiver<()>) -> std::io::Result<ExitStatus> {
+    tokio::select! {
+        status = child.wait() => return status,
+        _ = killed => {}
+    }
+    child.kill().await?;
+    child.wait().await
+}
+
+async fn exited(mut exit: watch::Receiver<Option<ChildExit>>) -> ChildExit {
+    match exit.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(exit)) => exit.clone(),
+        // The task that waits for the child has ended without it: this process stops.
+        Ok(None) | Err(_) => ChildExit {
+            success: false,
+            status: "its end was not seen".to_owned(),
+        },
     }
 }
 
@@ -145,9 +205,9 @@ fn command(spec: &ChildSpec) -> anyhow::Result<Command> {
         None => std::env::current_exe().context("cannot find this program's own file")?,
     };
     let mut command = Command::new(program);
+    environment::remove_foreign(&mut command, spec.name);
     command
         .args(&spec.args)
-        .env_remove("OTEL_SERVICE_NAME")
         .envs(spec.env.iter().cloned())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -158,69 +218,4 @@ fn command(spec: &ChildSpec) -> anyhow::Result<Command> {
     #[cfg(unix)]
     command.process_group(0);
     Ok(command)
-}
-
-/// What a child has written.
-#[derive(Debug)]
-struct ChildOutput {
-    name: &'static str,
-    log: Mutex<File>,
-    last: Mutex<VecDeque<String>>,
-    urls: watch::Sender<ChildUrls>,
-}
-
-impl ChildOutput {
-    fn record(&self, line: &str) {
-        // A full disk must not stop the system.
-        let _ = writeln!(self.log.lock(), "{line}");
-        let event: Value = serde_json::from_str(line).unwrap_or_default();
-        if let (Some(name), Some(url)) = (event["event.name"].as_str(), event["url"].as_str()) {
-            self.urls.send_modify(|urls| {
-                urls.entry(name.to_owned())
-                    .or_insert_with(|| url.to_owned());
-            });
-        }
-        let level = event["level"].as_str();
-        let text = match (level, event["message"].as_str()) {
-            (Some(level), Some(message)) => format!("{level} {message}"),
-            _ => line.to_owned(),
-        };
-        let name = format!("{:<14}", self.name);
-        match level {
-            Some("WARN" | "ERROR") => {
-                let name = screen::paint("33", &name);
-                screen::warn(format!("{name} {text}"));
-            }
-            // Not a log line: progress, a result, or a panic.
-            None if !text.is_empty() => {
-                let name = screen::paint("90", &name);
-                screen::say(format!("{name} {text}"));
-            }
-            _ => {}
-        }
-        let mut last = self.last.lock();
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(text);
-    }
-
-    fn last_lines(&self) -> String {
-        let last = self.last.lock();
-        if last.is_empty() {
-            return String::new();
-        }
-        let lines: Vec<&str> = last.iter().map(String::as_str).collect();
-        format!("; its last lines:\n    {}", lines.join("\n    "))
-    }
-}
-
-fn read_lines(stream: Option<impl AsyncRead + Send + Unpin + 'static>, output: Arc<ChildOutput>) {
-    let Some(stream) = stream else { return };
-    telemetry::task::spawn(async move {
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            output.record(&line);
-        }
-    });
 }

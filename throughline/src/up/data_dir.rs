@@ -89,7 +89,12 @@ impl DataDir {
         Ok(path)
     }
 
+    /// The folder of all logs: of each part the current one and those of two earlier starts.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     pub(crate) fn log(&self, part: &str) -> PathBuf {
-        self.root.join("logs").join(format!("{part}.log"))
+        self.logs().join(format!("{part}.log"))
     }
 }

@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use bytes::Bytes;
 use feature_store::backend::Database;
 use http::{Request, StatusCode};
 use telemetry::client::HttpClient;
 
-use super::child::ChildProcess;
+use super::child::{ChildProcess, Deaths};
 use super::data_dir::DataDir;
 use crate::cli::UpArgs;
 use crate::python::PythonEnvironment;
@@ -33,6 +33,7 @@ pub(crate) struct LocalSystem {
     data: DataDir,
     /// In the order of their start; they stop in the reverse order.
     parts: Vec<ChildProcess>,
+    deaths: Deaths,
     /// Variables of every part.
     env: Vec<(String, String)>,
     python: Option<PythonEnvironment>,
@@ -44,8 +45,9 @@ pub(crate) struct LocalSystem {
 }
 
 impl LocalSystem {
-    /// Locks the data folder and checks the ports, before anything slow begins.
-    pub(crate) fn new(args: &UpArgs) -> anyhow::Result<Self> {
+    /// Locks the data folder and checks the ports, before anything slow begins. Parts that die are
+    /// reported to `deaths`.
+    pub(crate) fn new(args: &UpArgs, deaths: Deaths) -> anyhow::Result<Self> {
         let data = DataDir::open(&args.data_dir)?;
         let python = worker::environment(args)?;
         check_ports(args, python.is_some())?;
@@ -53,6 +55,7 @@ impl LocalSystem {
             args: args.clone(),
             data,
             parts: Vec::new(),
+            deaths,
             env: Vec::new(),
             python,
             explorer: None,
@@ -160,19 +163,13 @@ impl LocalSystem {
                 let _ = writeln!(text, "{name:<22}{url}");
             }
         }
+        let _ = writeln!(text, "{:<22}{}", "logs", self.data.logs().display());
         let _ = write!(
             text,
             "\nTry:  curl -s {gateway}/v1/predictions -H 'content-type: application/json' -d '{{\"model\":\"wine_quality\",\"data_ids\":[\"wine-0001\",\"wine-0002\"]}}'\n\
              Then: throughline traces, throughline trace <id>, or the explorer's page. Ctrl-C stops everything."
         );
         Ok(text)
-    }
-
-    /// Waits until a part dies, and returns its death as the error.
-    pub(crate) async fn watch(&mut self) -> anyhow::Result<()> {
-        let deaths = self.parts.iter_mut().map(|part| Box::pin(part.died()));
-        let (death, _, _) = futures_util::future::select_all(deaths).await;
-        Err(anyhow!(death))
     }
 
     /// Stops the parts from the front to the back, the explorer last, so that it receives every

@@ -19,6 +19,8 @@ use crate::{screen, wine_data};
 const TRACE_TIMEOUT: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(50);
 const TRIES: u32 = 40;
+/// The root of every sample's trace.
+const ROOT: &str = "POST /v1/predictions";
 
 /// One prediction and its trace.
 struct Sample {
@@ -47,12 +49,20 @@ pub(crate) async fn run(system: &LocalSystem) -> anyhow::Result<()> {
             hit.prediction
         );
     }
-    let miss_spans = ["predict wine_quality", system.feature_span(), write];
+    // The root is expected by name, since a trace whose first spans have not arrived may look like
+    // one with a remote caller.
+    let miss_spans = [ROOT, "predict wine_quality", system.feature_span(), write];
     // Another wine: the feature store has cached the features of this one, and a miss should show
     // the look-up.
     let next_row = row(&miss.data_id) % wine_data::ROWS + 1;
     show(system, "A miss: computed by the model", &miss, &miss_spans).await?;
-    show(system, "A hit: from the prediction store", &hit, &[read]).await?;
+    show(
+        system,
+        "A hit: from the prediction store",
+        &hit,
+        &[ROOT, read],
+    )
+    .await?;
     if system.worker().is_some() {
         let canary = client.first_miss(next_row, Some("canary")).await?;
         show(

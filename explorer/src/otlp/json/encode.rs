@@ -16,10 +16,9 @@ use serde_json::{Map, Value, json};
 
 use crate::attribute::double;
 
-/// The document with these spans.
+/// The list `resourceSpans` with these spans.
 pub(crate) fn encode(spans: Vec<ResourceSpans>) -> Value {
-    let list: Value = spans.into_iter().map(resource_spans).collect();
-    json!({ "resourceSpans": list })
+    spans.into_iter().map(resource_spans).collect()
 }
 
 fn resource_spans(spans: ResourceSpans) -> Value {

@@ -9,7 +9,7 @@ use super::span::StoredSpan;
 use crate::store::Source;
 
 /// Groups the spans. Resources and scopes are in the order of their first span.
-pub(super) fn group(spans: &[StoredSpan]) -> Vec<ResourceSpans> {
+pub(super) fn group(spans: &[&StoredSpan]) -> Vec<ResourceSpans> {
     let mut resources: Vec<(&Source, ResourceSpans)> = Vec::new();
     for (source, spans) in by_source(spans) {
         let scope_spans = ScopeSpans {
@@ -35,8 +35,8 @@ pub(super) fn group(spans: &[StoredSpan]) -> Vec<ResourceSpans> {
     resources.into_iter().map(|(_, spans)| spans).collect()
 }
 
-fn by_source(spans: &[StoredSpan]) -> Vec<(&Arc<Source>, Vec<Span>)> {
-    let mut sources: Vec<(&Arc<Source>, Vec<Span>)> = Vec::new();
+fn by_source<'a>(spans: &[&'a StoredSpan]) -> Vec<(&'a Arc<Source>, Vec<Span>)> {
+    let mut sources: Vec<(&'a Arc<Source>, Vec<Span>)> = Vec::new();
     for stored in spans {
         // The bytes are valid: they were decoded once before they were stored.
         let span = Span::decode(&stored.bytes[..]).unwrap_or_default();

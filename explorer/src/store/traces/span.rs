@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use prost::{DecodeError, Message};
 
 use crate::attribute;
+use crate::place;
 use crate::store::{Source, SpanId, TraceId, id};
 
 /// A span beside its bytes: key and value in a tree that is two thirds full, the allocation and its
@@ -29,6 +30,7 @@ pub(crate) struct ReceivedSpan {
 #[derive(Clone, Copy)]
 pub(super) struct SpanFields {
     pub parent: Option<SpanId>,
+    pub remote_parent: bool,
     pub start: u64,
     pub end: u64,
     pub error: bool,
@@ -56,12 +58,13 @@ impl ReceivedSpan {
         }
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
-        let status = span.status.unwrap_or_default();
+        let status = span.status.clone().unwrap_or_default();
         Ok(Some(ReceivedSpan {
             trace_id,
             key: (span_id, hasher.finish()),
             fields: SpanFields {
                 parent,
+                remote_parent: place::has_remote_parent(span.flags, span.kind()),
                 start: span.start_time_unix_nano,
                 end: span.end_time_unix_nano.max(span.start_time_unix_nano),
                 error: status.code() == StatusCode::Error,

@@ -1,9 +1,10 @@
 //! One stored trace: its spans, what a list shows of it, and the filters of the list.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::span::{ReceivedSpan, SpanKey, StoredSpan};
+use crate::place::{self, Ancestry, Place};
 use crate::store::{Source, SpanId, TraceId};
 
 /// Models that the `model` filter knows of one trace.
@@ -23,7 +24,8 @@ pub(crate) struct TraceFilter {
 #[derive(Clone, Debug)]
 pub(crate) struct ListedTrace {
     pub trace_id: TraceId,
-    /// The first root with its source, or the first orphan of a trace without a root.
+    /// The first root with its source; without a root the first orphan, or the earliest span of a
+    /// cycle.
     pub root: Option<(Arc<Source>, Arc<[u8]>)>,
     pub start: u64,
     pub end: u64,
@@ -31,13 +33,15 @@ pub(crate) struct ListedTrace {
     pub services: BTreeMap<String, usize>,
     pub models: Vec<String>,
     pub errors: usize,
-    /// One root and no orphan.
+    /// See [`place::is_complete`].
     pub complete: bool,
 }
 
 pub(super) struct StoredTrace {
     spans: BTreeMap<SpanKey, StoredSpan>,
     pub bytes: usize,
+    /// Changes with every span, and is never that of another trace.
+    pub version: u64,
     start: u64,
     end: u64,
     errors: usize,
@@ -49,6 +53,7 @@ impl StoredTrace {
         StoredTrace {
             spans: BTreeMap::new(),
             bytes: 0,
+            version: 0,
             start: u64::MAX,
             end: 0,
             errors: 0,
@@ -120,29 +125,50 @@ impl StoredTrace {
             trace_id,
             root: tops
                 .first()
-                .map(|span| (Arc::clone(&span.source), Arc::clone(&span.bytes))),
+                .map(|(_, span)| (Arc::clone(&span.source), Arc::clone(&span.bytes))),
             start: self.start,
             end: self.end,
             spans: self.len(),
             services,
             models: self.models.clone(),
             errors: self.errors,
-            complete: tops.len() == 1 && tops[0].fields.parent.is_none(),
+            complete: place::is_complete(tops.iter().map(|(place, _)| *place)),
         }
     }
 
-    /// Spans whose parent is not in the trace: roots before orphans, then by start time.
-    fn tops(&self) -> Vec<&StoredSpan> {
-        let ids: HashSet<SpanId> = self.spans.keys().map(|(id, _)| *id).collect();
-        let mut tops: Vec<_> = self
-            .spans()
-            .filter(|span| {
-                span.fields
-                    .parent
-                    .is_none_or(|parent| !ids.contains(&parent))
-            })
+    /// The spans that are no children, in the order of their places, then by start time.
+    fn tops(&self) -> Vec<(Place, &StoredSpan)> {
+        let mut tops: Vec<_> = in_order(self.spans.iter())
+            .into_iter()
+            .map(|(_, place, span)| (place, span))
+            .filter(|(place, _)| place.is_top())
             .collect();
-        tops.sort_by_key(|span| (span.fields.parent.is_some(), span.fields.start));
+        tops.sort_by_key(|(place, _)| *place);
         tops
     }
+
+    /// A copy that shares the encoded spans.
+    pub(super) fn snapshot(&self) -> Vec<(SpanKey, StoredSpan)> {
+        let spans = self.spans.iter();
+        spans.map(|(key, span)| (*key, span.clone())).collect()
+    }
+}
+
+/// The spans by start time, each with its id and its place.
+pub(super) fn in_order<'a>(
+    spans: impl Iterator<Item = (&'a SpanKey, &'a StoredSpan)>,
+) -> Vec<(SpanId, Place, &'a StoredSpan)> {
+    let mut spans: Vec<_> = spans.map(|((id, _), span)| (*id, span)).collect();
+    spans.sort_by_key(|(_, span)| span.fields.start);
+    let ancestries: Vec<_> = spans
+        .iter()
+        .map(|(id, span)| Ancestry {
+            id: *id,
+            parent: span.fields.parent,
+            remote_parent: span.fields.remote_parent,
+        })
+        .collect();
+    let places = place::places(&ancestries, &place::parents(&ancestries));
+    let spans = spans.into_iter().zip(places);
+    spans.map(|((id, span), place)| (id, place, span)).collect()
 }

@@ -41,14 +41,14 @@ impl LocalSystem {
             models,
             "--if-missing",
         ];
-        self.start_job("train", &args, None)
+        self.start_job("train", &args, None, "train")
     }
 
     fn materialize(&self, csv: &str) -> anyhow::Result<ChildProcess> {
         let view = ["--view", "wine_features", "--map", "data_id=wine_id"];
         let args = [&["materialize", "--file", csv], &view[..]].concat();
         let database = ("FEATURE_STORE_DATABASE".to_owned(), self.feature_address());
-        self.start_job("feature-store", &args, Some(database))
+        self.start_job("feature-store", &args, Some(database), "materialize")
     }
 
     /// Starts a subcommand that does its work and exits.
@@ -57,6 +57,7 @@ impl LocalSystem {
         name: &'static str,
         args: &[&str],
         variable: Option<(String, String)>,
+        log: &str,
     ) -> anyhow::Result<ChildProcess> {
         let args = [&[name], args].concat();
         ChildProcess::start(&ChildSpec {
@@ -64,7 +65,7 @@ impl LocalSystem {
             program: None,
             args: args.into_iter().map(str::to_owned).collect(),
             env: self.env.iter().cloned().chain(variable).collect(),
-            log: self.data.log("prepare"),
+            log: self.data.log(log),
         })
     }
 

@@ -15,7 +15,7 @@ impl LocalSystem {
         let mut part = self.spawn("explorer", [page, otlp].concat(), None)?;
         let url = part.url("server.listening").await?;
         let otlp = part.url("explorer.otlp_listening").await?;
-        self.parts.push(part);
+        self.add(part);
         self.explorer = Some(url);
         self.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", &otlp);
         // The user watches the terminal, so telemetry should arrive fast.
@@ -93,8 +93,14 @@ impl LocalSystem {
         let url = part.url("server.listening").await?;
         let (name, pid) = (part.name(), part.pid().unwrap_or_default());
         screen::say(format!("{name:<22}{url:<24} pid {pid}"));
-        self.parts.push(part);
+        self.add(part);
         Ok(url)
+    }
+
+    /// Adds a running part. From now on its death is reported.
+    fn add(&mut self, part: ChildProcess) {
+        part.report_death(self.deaths.clone());
+        self.parts.push(part);
     }
 
     /// Starts the subcommand `name`, which runs until the system stops.

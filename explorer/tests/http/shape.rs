@@ -1,0 +1,202 @@
+//! What is a root, an orphan and a complete trace: the list, the trace itself and the terminal say
+//! the same.
+
+use explorer::{Place, Trace, tree, waterfall};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde_json::json;
+
+use crate::support::{Explorer, span, trace_hex};
+
+const REMOTE: u32 = 0x300;
+const LOCAL: u32 = 0x100;
+const INTERNAL: i32 = 1;
+const SERVER: i32 = 2;
+const CLIENT: i32 = 3;
+const CONSUMER: i32 = 5;
+
+struct Case {
+    name: &'static str,
+    /// Id, parent, kind and flags.
+    spans: &'static [(u64, u64, i32, u32)],
+    complete: bool,
+    root_name: &'static str,
+    /// Ids of the spans that are not children.
+    tops: &'static [(u64, Place)],
+}
+
+const CASES: [Case; 15] = [
+    Case {
+        name: "one root",
+        spans: &[(1, 0, SERVER, 0), (2, 1, INTERNAL, 0)],
+        complete: true,
+        root_name: "span 1",
+        tops: &[(1, Place::Root)],
+    },
+    Case {
+        name: "its own parent beside a root",
+        spans: &[(1, 0, SERVER, 0), (2, 2, INTERNAL, 0)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Root), (2, Place::Cycle)],
+    },
+    Case {
+        name: "its own parent alone",
+        spans: &[(1, 1, SERVER, REMOTE)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Cycle)],
+    },
+    Case {
+        name: "a pure cycle",
+        spans: &[(1, 3, SERVER, 0), (2, 1, CLIENT, 0), (3, 2, SERVER, 0)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Cycle)],
+    },
+    Case {
+        name: "a cycle with a span below it",
+        spans: &[
+            (1, 3, INTERNAL, 0),
+            (2, 3, INTERNAL, 0),
+            (3, 2, INTERNAL, 0),
+        ],
+        complete: false,
+        root_name: "span 2",
+        tops: &[(2, Place::Cycle)],
+    },
+    Case {
+        name: "a remote parent by its flags",
+        spans: &[(1, 9, INTERNAL, REMOTE), (2, 1, CLIENT, LOCAL)],
+        complete: true,
+        root_name: "span 1",
+        tops: &[(1, Place::RemoteRoot)],
+    },
+    Case {
+        name: "a remote parent by its kind",
+        spans: &[(1, 9, SERVER, 0), (2, 1, CLIENT, 0)],
+        complete: true,
+        root_name: "span 1",
+        tops: &[(1, Place::RemoteRoot)],
+    },
+    Case {
+        name: "a message of a remote parent",
+        spans: &[(1, 9, CONSUMER, 0)],
+        complete: true,
+        root_name: "span 1",
+        tops: &[(1, Place::RemoteRoot)],
+    },
+    Case {
+        name: "two calls of one remote parent",
+        spans: &[(1, 9, SERVER, REMOTE), (2, 9, SERVER, REMOTE)],
+        complete: true,
+        root_name: "span 1",
+        tops: &[(1, Place::RemoteRoot), (2, Place::RemoteRoot)],
+    },
+    Case {
+        name: "two remote parents",
+        spans: &[(1, 8, SERVER, REMOTE), (2, 9, SERVER, REMOTE)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::RemoteRoot), (2, Place::Orphan)],
+    },
+    Case {
+        name: "a parent in the same process that is missing",
+        spans: &[(1, 9, SERVER, LOCAL)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Orphan)],
+    },
+    Case {
+        name: "a missing client span below a root",
+        spans: &[(1, 0, SERVER, 0), (2, 9, SERVER, REMOTE)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Root), (2, Place::Orphan)],
+    },
+    Case {
+        name: "an orphan that started before a span with a remote parent",
+        spans: &[(1, 8, CLIENT, 0), (2, 9, SERVER, REMOTE)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Orphan), (2, Place::Orphan)],
+    },
+    Case {
+        name: "two roots",
+        spans: &[(1, 0, SERVER, 0), (2, 0, SERVER, 0)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Root), (2, Place::Root)],
+    },
+    Case {
+        name: "no root",
+        spans: &[(1, 9, INTERNAL, 0)],
+        complete: false,
+        root_name: "span 1",
+        tops: &[(1, Place::Orphan)],
+    },
+];
+
+#[test]
+fn the_list_the_page_and_the_terminal_agree() {
+    let explorer = Explorer::start(&[]);
+    for (trace, case) in (1..).zip(&CASES) {
+        let spans = case.spans.iter().map(|(id, parent, kind, flags)| Span {
+            kind: *kind,
+            flags: *flags,
+            ..span(trace, *id, *parent)
+        });
+        explorer.spans("gateway", spans.collect());
+        let hex = trace_hex(trace);
+        let listed = explorer.read("/api/traces?limit=1");
+        let summary = &listed["traces"][0];
+        assert_eq!(
+            (
+                &summary["trace_id"],
+                &summary["complete"],
+                &summary["root_name"]
+            ),
+            (&json!(hex), &json!(case.complete), &json!(case.root_name)),
+            "{}",
+            case.name
+        );
+        let answer = explorer.get(&format!("/api/traces/{hex}"));
+        let expected = case
+            .tops
+            .iter()
+            .map(|(id, place)| (format!("{id:016x}"), json!(place)));
+        assert_eq!(
+            answer.json()["shape"],
+            json!({ "complete": case.complete, "tops": serde_json::Map::from_iter(expected) }),
+            "{}",
+            case.name
+        );
+        let trace = Trace::from_otlp(&answer.body).unwrap();
+        let drawing = waterfall::render(
+            &trace,
+            &waterfall::Style {
+                width: 100,
+                colour: false,
+            },
+        );
+        assert_eq!(
+            (
+                trace.is_complete(),
+                tree::problems(&trace).is_empty(),
+                !drawing.contains("incomplete")
+            ),
+            (case.complete, case.complete, case.complete),
+            "{}: {drawing}",
+            case.name
+        );
+        let tops = trace.spans.iter().filter(|span| span.depth == 0).count();
+        assert_eq!(tops, case.tops.len(), "{}: {drawing}", case.name);
+        // A parent that is here is not called missing.
+        let missing = case.tops.iter().any(|(_, place)| *place == Place::Orphan);
+        assert_eq!(
+            drawing.contains("missing"),
+            missing,
+            "{}: {drawing}",
+            case.name
+        );
+    }
+}
