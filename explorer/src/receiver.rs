@@ -1,5 +1,4 @@
-//! The OTLP/HTTP receiver: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON, gzip or
-//! plain.
+//! The OTLP/HTTP receiver: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON.
 //!
 //! All of a request is decoded before any of it is stored, so a malformed request stores nothing.
 //! Items that are well formed but unusable (a span without an id, an item above the limits) are
@@ -13,9 +12,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
-use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
@@ -23,10 +21,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use runtime::ProcessOptions;
+use runtime::{BodyRules, ProcessOptions};
 use serde::de::DeserializeOwned;
 
-use crate::browser_guard::BrowserGuard;
 use crate::error::ExportError;
 use crate::otlp::wire::{self, Malformed, ScopeItems};
 use crate::store::logs::ReceivedLog;
@@ -34,33 +31,25 @@ use crate::store::metrics::ReceivedMetric;
 use crate::store::traces::ReceivedSpan;
 use crate::store::{Source, TelemetryStore};
 use body::Encoding;
+pub(crate) use response::refuse_export;
 
 /// Bytes of one encoded item. An empty event of two bytes becomes about 80 when it is decoded, so
 /// one item may take 10 MiB for a moment.
 const MAX_ITEM_BYTES: usize = 256 * 1024;
 
 /// The receiver's routes.
-pub(crate) fn router(
-    store: Arc<TelemetryStore>,
-    guard: BrowserGuard,
-    options: &ProcessOptions,
-) -> Router {
+pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Router {
+    let bodies = BodyRules {
+        max_bytes: body::MAX_BODY_BYTES,
+        decode: true,
+    };
     Router::new()
         .route("/v1/traces", post(traces))
         .route("/v1/metrics", post(metrics))
         .route("/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(options, response::limited))
-        .layer(middleware::from_fn_with_state(guard, check_origin))
+        .layer(runtime::limit_layer(options, bodies, refuse_export))
         .with_state(store)
-}
-
-async fn check_origin(State(guard): State<BrowserGuard>, request: Request, next: Next) -> Response {
-    if guard.admits(&request) {
-        next.run(request).await
-    } else {
-        response::failure(request.headers(), &ExportError::ForeignOrigin)
-    }
 }
 
 async fn traces(
@@ -99,8 +88,10 @@ fn read<T: Message + Default + DeserializeOwned>(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Bytes, ExportError> {
     let encoding = Encoding::of(headers).ok_or(ExportError::ContentType)?;
-    let plain = body::decompress(headers, body.map_err(ExportError::Body)?)?;
-    Ok(body::to_protobuf::<T>(encoding, plain)?)
+    Ok(body::to_protobuf::<T>(
+        encoding,
+        body.map_err(ExportError::Body)?,
+    )?)
 }
 
 // Each of these three stores a request and returns how many of its items were refused.

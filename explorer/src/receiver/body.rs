@@ -1,15 +1,11 @@
-//! From the body of a request to the protobuf bytes that the store keeps: content type, gzip, JSON.
+//! From the body of a request to the protobuf bytes that the store keeps: content type, JSON.
 
-use std::io::Read;
-
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use prost::Message;
 use serde::de::DeserializeOwned;
 
-use crate::error::ExportError;
 use crate::otlp::json;
 use crate::otlp::wire::Malformed;
 
@@ -27,7 +23,11 @@ pub(crate) enum Encoding {
 impl Encoding {
     /// From `Content-Type`, without its parameters (`; charset=utf-8`).
     pub(crate) fn of(headers: &HeaderMap) -> Option<Encoding> {
-        let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        Encoding::of_type(headers.get(CONTENT_TYPE)?)
+    }
+
+    pub(crate) fn of_type(content_type: &HeaderValue) -> Option<Encoding> {
+        let value = content_type.to_str().ok()?;
         let media_type = value.split(';').next().unwrap_or_default().trim();
         if media_type.eq_ignore_ascii_case("application/x-protobuf") {
             Some(Encoding::Protobuf)
@@ -43,30 +43,6 @@ impl Encoding {
             Encoding::Protobuf => "application/x-protobuf",
             Encoding::Json => "application/json",
         }
-    }
-}
-
-/// Undoes `Content-Encoding`. Reading stops at [`MAX_BODY_BYTES`], and a longer body is refused.
-pub(crate) fn decompress(headers: &HeaderMap, body: Bytes) -> Result<Bytes, ExportError> {
-    let Some(encoding) = headers.get(CONTENT_ENCODING) else {
-        return Ok(body);
-    };
-    let encoding = encoding.to_str().unwrap_or_default().trim();
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case("identity") {
-        return Ok(body);
-    }
-    if !encoding.eq_ignore_ascii_case("gzip") {
-        return Err(ExportError::ContentEncoding);
-    }
-    let mut plain = Vec::new();
-    let mut reader = MultiGzDecoder::new(&body[..]).take(MAX_BODY_BYTES as u64 + 1);
-    reader.read_to_end(&mut plain).map_err(ExportError::Gzip)?;
-    if plain.len() > MAX_BODY_BYTES {
-        Err(ExportError::TooLarge {
-            limit: MAX_BODY_BYTES,
-        })
-    } else {
-        Ok(plain.into())
     }
 }
 

@@ -1,14 +1,14 @@
 //! The answer to an exporter: `Export…ServiceResponse`, or `google.rpc.Status` for a request that
 //! is refused as a whole.
 
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
-use runtime::Refusal;
+use runtime::{Refusal, Refused};
 use serde_json::{Value, json};
 
 use super::body::Encoding;
@@ -43,14 +43,13 @@ pub(super) fn answer(
     }
 }
 
-/// The answer of the limit layer. It does not know the request's encoding, so it uses protobuf, the
-/// default of exporters.
-pub(super) fn limited(refusal: Refusal) -> Response {
-    let error = match refusal {
-        Refusal::TooManyRequests => ExportError::Busy,
-        Refusal::TimedOut => ExportError::TimedOut,
-    };
-    rpc_status(Encoding::Protobuf, &error)
+/// The answer to a request that did not get here.
+pub(crate) fn refuse_export(refused: &Refused, refusal: Refusal) -> Response {
+    let encoding = refused.content_type.as_ref().and_then(Encoding::of_type);
+    rpc_status(
+        encoding.unwrap_or(Encoding::Json),
+        &ExportError::Refused(refusal),
+    )
 }
 
 /// The answer to a request that is refused as a whole.
@@ -83,24 +82,13 @@ fn success(encoding: Encoding, field: &str, refused: usize) -> Response {
 fn rpc_status(encoding: Encoding, error: &ExportError) -> Response {
     let (status, code) = error.codes();
     let message = runtime::chain(error);
-    let mut response = match encoding {
+    match encoding {
         Encoding::Protobuf => {
             let body = RpcStatus { code, message }.encode_to_vec();
             respond(encoding, status, body)
         }
         Encoding::Json => respond_json(status, &json!({ "code": code, "message": message })),
-    };
-    match error {
-        ExportError::Busy => response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1")),
-        // RFC 7694: the content codings that are supported.
-        ExportError::ContentEncoding => response
-            .headers_mut()
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
-        _ => None,
-    };
-    response
+    }
 }
 
 fn respond_json(status: StatusCode, body: &Value) -> Response {

@@ -60,7 +60,7 @@ fn a_connection_made_before_the_stop_may_still_send_a_request() {
     refuses(&process);
     write!(
         made,
-        "GET /items/late HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        "GET /items/late HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     )
     .expect("a request");
     let answer = Answer::read(&mut made).expect("an answer");
@@ -83,7 +83,7 @@ fn idle_connections_do_not_delay_the_exit() {
     let process = Probe::start(&QUIET, "--drain-timeout 60s --header-timeout 60s");
     let _never_used = process.connect();
     let mut idle = process.connect();
-    write!(idle, "GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n").expect("a request");
+    write!(idle, "GET /items/1 HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
     let mut answer = [0; 12];
     idle.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -146,7 +146,7 @@ fn a_request_has_a_time_limit_and_knows_it() {
 fn a_client_that_sends_its_head_slowly_is_cut_off() {
     let process = Probe::start(&QUIET, "--header-timeout 100ms");
     let mut slow = process.connect();
-    slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n")
+    slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: localhost\r\n")
         .expect("half a head");
     let mut rest = Vec::new();
     // The time limit of this socket is far longer, so the server closes it.
