@@ -221,6 +221,7 @@ impl Server {
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_BUFFER)
+            .max_header_size(MAX_BUFFER)
             .serve_connection(
                 TokioIo::new(WriteTimeout::new(stream, self.write_timeout)),
                 service,

@@ -39,9 +39,14 @@ fn a_stop_turns_readiness_off_refuses_newcomers_and_finishes_what_is_in_flight()
 #[test]
 fn a_request_that_never_ends_is_cut_off_and_the_exit_code_is_1() {
     let process = Probe::start(&QUIET, "--drain-timeout 200ms");
-    let _socket = process.open("GET /hang", &[]);
+    let mut socket = process.open("GET /hang", &[]);
     process.wait_event("probe.hanging");
     let exit = process.stop();
+    let answer = Answer::read(&mut socket).expect("an answer and no reset");
+    assert_eq!(
+        (answer.status, &*answer.text(), answer.header("connection")),
+        (503, "draining", Some("close"))
+    );
     assert_eq!(exit.code, Some(1));
     let failed = exit.events("server.failed");
     assert!(
