@@ -83,6 +83,7 @@ impl From<Refusal> for RequestError {
             Refusal::TooManyRequests => Self::Overloaded,
             Refusal::TimedOut => Self::TimedOut,
             Refusal::BodyTooLarge(_) => Self::TooLarge,
+            Refusal::BodyUnreadable | Refusal::BodyCorrupt => Self::Unreadable,
             other => Self::Refused(other),
         }
     }

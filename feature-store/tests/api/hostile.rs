@@ -206,7 +206,7 @@ async fn overload_and_lateness_are_errors_of_feast() {
     };
     let full = Server::start_with(&["--max-in-flight", "1"]).await;
     let head =
-        "POST /push HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
+        "POST /push HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
     let mut holding = TcpStream::connect(full.address).await.unwrap();
     holding.write_all(head.as_bytes()).await.unwrap();
     let refused = async {
