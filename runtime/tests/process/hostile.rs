@@ -208,13 +208,13 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
     let mut rest = Vec::new();
     idle[0].read_to_end(&mut rest).expect("a closed connection");
     drop(idle);
-    let _busy: Vec<TcpStream> = (0..3).map(|_| process.open("GET /hang", &[])).collect();
+    let busy: Vec<TcpStream> = (0..3).map(|_| process.open("GET /hang", &[])).collect();
     for _ in 0..3 {
         process.wait_event("probe.hanging");
     }
     let refused = Answer::read(&mut process.connect()).expect("an answer at once");
     assert_eq!(refused.status, 503);
-    drop(_busy);
+    drop(busy);
     wait_until("there is room", || process.get("/items/1").status == 200);
 }
 
@@ -256,6 +256,6 @@ fn codings_are_undone_before_the_handler() {
     assert_eq!(answer.status, 415);
     assert_eq!(answer.header("accept-encoding"), Some("gzip, deflate"));
     assert_eq!(ask("gzip", b"hello").status, 400);
-    assert_eq!(ask("gzip", &gzip(&[0; 100_001])).status, 413);
+    assert_eq!(ask("gzip", &gzip(&vec![0; 100_001])).status, 413);
     assert_eq!(process.stop().code, Some(0));
 }
