@@ -11,12 +11,11 @@ mod traces;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRef, State};
+use axum::middleware;
 use axum::routing::get;
 use axum::{Json, Router};
-use runtime::{ProcessOptions, Refusal};
+use runtime::{BodyRules, ProcessOptions};
 
 pub use logs::LogEntry;
 pub use metrics::MetricSeries;
@@ -24,18 +23,19 @@ pub(crate) use query::trace_id;
 pub use services::ServiceSummary;
 pub use traces::TraceSummary;
 
-use crate::browser_guard::BrowserGuard;
-use crate::error::ReadError;
+use crate::error::{ReadError, refuse_read};
 use crate::page;
 use crate::store::{StoreStats, TelemetryStore};
 use trace_pages::PageCache;
 
+/// No route reads a body.
+const NO_BODIES: BodyRules = BodyRules {
+    max_bytes: 64 * 1024,
+    decode: true,
+};
+
 /// The routes of the page's port, without the health probes.
-pub(crate) fn router(
-    store: Arc<TelemetryStore>,
-    guard: BrowserGuard,
-    options: &ProcessOptions,
-) -> Router {
+pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Router {
     Router::new()
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
@@ -45,10 +45,7 @@ pub(crate) fn router(
         .route("/api/stats", get(stats))
         .merge(page::routes())
         .fallback(|| async { ReadError::NoRoute })
-        .layer(runtime::limit_layer(options, |refusal: Refusal| {
-            ReadError::from(refusal).into_response()
-        }))
-        .layer(middleware::from_fn_with_state(guard, check_origin))
+        .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
         .layer(middleware::map_response(page::harden))
         .with_state(ApiState {
             store,
@@ -71,14 +68,6 @@ impl FromRef<ApiState> for Arc<TelemetryStore> {
 impl FromRef<ApiState> for Arc<PageCache> {
     fn from_ref(state: &ApiState) -> Self {
         Arc::clone(&state.pages)
-    }
-}
-
-async fn check_origin(State(guard): State<BrowserGuard>, request: Request, next: Next) -> Response {
-    if guard.admits(&request) {
-        next.run(request).await
-    } else {
-        ReadError::ForeignOrigin.into_response()
     }
 }
 

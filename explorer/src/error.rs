@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use runtime::{BindError, Refusal, ServeError};
+use runtime::{BindError, Refusal, Refused, ServeError};
 use serde_json::json;
 
 use crate::otlp::wire::Malformed;
@@ -37,23 +37,15 @@ pub(crate) enum ReadError {
     Query(#[from] QueryRejection),
     #[error("no such page")]
     NoRoute,
-    #[error("only pages of this server may read here")]
-    ForeignOrigin,
     #[error("the answer cannot be encoded")]
     Encode(#[source] serde_json::Error),
-    #[error("too many requests at once")]
-    Busy,
-    #[error("the answer took too long")]
-    TimedOut,
+    #[error("{0}")]
+    Refused(Refusal),
 }
 
-impl From<Refusal> for ReadError {
-    fn from(refusal: Refusal) -> ReadError {
-        match refusal {
-            Refusal::TooManyRequests => ReadError::Busy,
-            Refusal::TimedOut => ReadError::TimedOut,
-        }
-    }
+/// The answer to a request that did not get here.
+pub(crate) fn refuse_read(_: &Refused, refusal: Refusal) -> Response {
+    ReadError::Refused(refusal).into_response()
 }
 
 impl IntoResponse for ReadError {
@@ -64,16 +56,11 @@ impl IntoResponse for ReadError {
             ReadError::Invalid(_) | ReadError::Query(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_query")
             }
-            ReadError::ForeignOrigin => (StatusCode::FORBIDDEN, "cross_origin"),
             ReadError::Encode(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
-            ReadError::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
-            ReadError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            ReadError::Refused(refusal) => (refusal.status(), refusal.code()),
         };
         let body = Json(json!({ "error": runtime::chain(&self), "code": code }));
-        match self {
-            ReadError::Busy => (status, [("retry-after", "1")], body).into_response(),
-            _ => (status, body).into_response(),
-        }
+        (status, body).into_response()
     }
 }
 
@@ -83,22 +70,12 @@ impl IntoResponse for ReadError {
 pub(crate) enum ExportError {
     #[error("the content type is neither application/x-protobuf nor application/json")]
     ContentType,
-    #[error("the content encoding is neither gzip nor identity")]
-    ContentEncoding,
-    #[error("the body is not valid gzip")]
-    Gzip(#[source] std::io::Error),
-    #[error("the body is larger than {limit} bytes")]
-    TooLarge { limit: usize },
     #[error("the body cannot be read")]
     Body(#[source] BytesRejection),
     #[error("the request is malformed")]
     Malformed(#[from] Malformed),
-    #[error("a page of another origin may not send telemetry here")]
-    ForeignOrigin,
-    #[error("too many requests at once")]
-    Busy,
-    #[error("the request took too long")]
-    TimedOut,
+    #[error("{0}")]
+    Refused(Refusal),
 }
 
 impl ExportError {
@@ -106,21 +83,33 @@ impl ExportError {
     pub(crate) fn codes(&self) -> (StatusCode, i32) {
         const INVALID_ARGUMENT: i32 = 3;
         const DEADLINE_EXCEEDED: i32 = 4;
+        const UNAVAILABLE: i32 = 14;
         const PERMISSION_DENIED: i32 = 7;
         const RESOURCE_EXHAUSTED: i32 = 8;
         match self {
-            ExportError::ContentType | ExportError::ContentEncoding => {
-                (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_ARGUMENT)
-            }
-            ExportError::TooLarge { .. } | ExportError::Malformed(Malformed::TooMany) => {
+            ExportError::ContentType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_ARGUMENT),
+            ExportError::Malformed(Malformed::TooMany) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
             }
-            ExportError::Gzip(_) | ExportError::Malformed(_) | ExportError::Body(_) => {
+            ExportError::Body(body) if body.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
+            }
+            ExportError::Malformed(_) | ExportError::Body(_) => {
                 (StatusCode::BAD_REQUEST, INVALID_ARGUMENT)
             }
-            ExportError::ForeignOrigin => (StatusCode::FORBIDDEN, PERMISSION_DENIED),
-            ExportError::Busy => (StatusCode::TOO_MANY_REQUESTS, RESOURCE_EXHAUSTED),
-            ExportError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, DEADLINE_EXCEEDED),
+            ExportError::Refused(refusal) => {
+                let code = match refusal {
+                    Refusal::ForeignOrigin | Refusal::UnknownHost => PERMISSION_DENIED,
+                    Refusal::BodyTooLarge(_) | Refusal::TooManyRequests => RESOURCE_EXHAUSTED,
+                    Refusal::BodyTimedOut | Refusal::TimedOut => DEADLINE_EXCEEDED,
+                    Refusal::Draining => UNAVAILABLE,
+                    Refusal::InvalidHost
+                    | Refusal::BodyUnreadable
+                    | Refusal::BodyCorrupt
+                    | Refusal::UnknownCoding => INVALID_ARGUMENT,
+                };
+                (refusal.status(), code)
+            }
         }
     }
 }

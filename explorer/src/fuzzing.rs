@@ -1,12 +1,10 @@
 //! The explorer without sockets, for `fuzz/` only; no part of the interface.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use runtime::ProcessOptions;
 
-use crate::browser_guard::BrowserGuard;
 use crate::store::{MemoryLimits, TelemetryStore};
 use crate::{api, receiver};
 
@@ -16,10 +14,9 @@ pub fn routers() -> (Router, Router) {
         max_bytes: 4 * 1024 * 1024,
         max_traces: 100,
     }));
-    let guard = BrowserGuard::of(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let options = ProcessOptions::default();
     (
-        receiver::router(Arc::clone(&store), guard, &options),
-        api::router(store, guard, &options),
+        receiver::router(Arc::clone(&store), &options),
+        api::router(store, &options),
     )
 }

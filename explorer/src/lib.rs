@@ -11,7 +11,6 @@
 mod api;
 mod attribute;
 mod blocking;
-mod browser_guard;
 mod config;
 mod error;
 #[doc(hidden)]
@@ -29,7 +28,7 @@ pub mod waterfall;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use runtime::{Health, PartInfo, Shutdown};
+use runtime::{App, Health, PartInfo, Shutdown};
 use tokio::net::TcpListener;
 
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
@@ -39,7 +38,6 @@ pub use place::Place;
 pub use reader::Reader;
 pub use trace::{SpanData, Trace};
 
-use browser_guard::BrowserGuard;
 use store::TelemetryStore;
 
 /// The explorer as a part of the system.
@@ -92,7 +90,6 @@ impl Explorer {
         otlp_listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
-        let page_address = page_listener.local_addr().map_err(Error::Address)?;
         let otlp_address = otlp_listener.local_addr().map_err(Error::Address)?;
         let url = format!("http://{otlp_address}");
         tracing::info!(name: "explorer.otlp_listening", url, "explorer receives OTLP/HTTP on {url}");
@@ -100,9 +97,10 @@ impl Explorer {
         let Explorer { config, store } = self;
         let options = &config.process;
         let health = Health::new();
-        let page = api::router(Arc::clone(&store), BrowserGuard::of(page_address), options)
-            .merge(health.routes());
-        let otlp = receiver::router(store, BrowserGuard::of(otlp_address), options);
+        let page = api::router(Arc::clone(&store), options).merge(health.routes());
+        let page = App::new(page, error::refuse_read, None);
+        let otlp = receiver::router(store, options);
+        let otlp = App::new(otlp, receiver::refuse_export, None);
         health.ready(true);
         tokio::try_join!(
             runtime::serve(

@@ -2,5 +2,5 @@
 //! both directions.
 
 pub(crate) mod json;
-pub(crate) mod refused;
+pub(crate) mod rejected;
 pub(crate) mod wire;

@@ -1,5 +1,4 @@
-//! The OTLP/HTTP receiver: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON, gzip or
-//! plain.
+//! The OTLP/HTTP receiver: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`, protobuf or JSON.
 //!
 //! All of a request is decoded before any of it is stored, so a malformed request stores nothing.
 //! Items that cannot be read or used (a wrong value, a span without an id, an item above the
@@ -14,9 +13,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::Response;
 use axum::routing::post;
 use bytes::Bytes;
@@ -24,19 +23,19 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::DecodeError;
-use runtime::ProcessOptions;
+use runtime::{BodyRules, ProcessOptions};
 
 use crate::blocking;
-use crate::browser_guard::BrowserGuard;
 use crate::error::ExportError;
 use crate::otlp::json::Item;
-use crate::otlp::refused::Refused;
+use crate::otlp::rejected::RejectedItems;
 use crate::otlp::wire::{self, Malformed, ScopeItems};
 use crate::store::logs::ReceivedLog;
 use crate::store::metrics::ReceivedMetric;
 use crate::store::traces::ReceivedSpan;
 use crate::store::{Source, TelemetryStore};
 use body::Encoding;
+pub(crate) use response::refuse_export;
 
 /// Bytes of one encoded item. An empty event of two bytes becomes about 80 when it is decoded, so
 /// one item may take 10 MiB for a moment.
@@ -47,27 +46,22 @@ const UNUSABLE: &str = "a span has no valid ids, or a metric has no data";
 const NO_ROOM: &str = "the item or its trace is above the limits of the store";
 
 /// The receiver's routes.
-pub(crate) fn router(
-    store: Arc<TelemetryStore>,
-    guard: BrowserGuard,
-    options: &ProcessOptions,
-) -> Router {
+pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Router {
+    let bodies = BodyRules {
+        max_bytes: body::MAX_BODY_BYTES,
+        decode: true,
+    };
     Router::new()
         .route("/v1/traces", post(traces))
         .route("/v1/metrics", post(metrics))
         .route("/v1/logs", post(logs))
         .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(options, response::limited))
-        .layer(middleware::from_fn_with_state(guard, check_origin))
+        .layer(runtime::limit_layer(options, bodies, refuse_export))
+        .layer(middleware::map_response_with_state(
+            Arc::clone(&store),
+            count_refused,
+        ))
         .with_state(store)
-}
-
-async fn check_origin(State(guard): State<BrowserGuard>, request: Request, next: Next) -> Response {
-    if guard.admits(&request) {
-        next.run(request).await
-    } else {
-        response::failure(request.headers(), &ExportError::ForeignOrigin)
-    }
 }
 
 async fn traces(
@@ -124,19 +118,27 @@ async fn logs(
     .await
 }
 
+/// Counts the requests that stored nothing, also those that were refused before a handler.
+async fn count_refused(State(store): State<Arc<TelemetryStore>>, response: Response) -> Response {
+    let status = response.status();
+    if status.is_client_error() {
+        store.count_refused_request(status == StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    response
+}
+
 /// Stores a request with `work`, and answers it. `field` is the name of the number of refused items
 /// in JSON.
 async fn receive(
     store: Arc<TelemetryStore>,
     field: &'static str,
     headers: HeaderMap,
-    work: impl FnOnce(&TelemetryStore, &HeaderMap) -> Result<Refused, ExportError> + Send + 'static,
+    work: impl FnOnce(&TelemetryStore, &HeaderMap) -> Result<RejectedItems, ExportError>
+    + Send
+    + 'static,
 ) -> Response {
     blocking::write(move || {
         let outcome = work(&store, &headers);
-        if let Err(error) = &outcome {
-            store.count_refused_request(error.codes().0 == StatusCode::PAYLOAD_TOO_LARGE);
-        }
         response::answer(&headers, field, outcome)
     })
     .await
@@ -145,7 +147,7 @@ async fn receive(
 /// A request as protobuf, and its items that are not stored.
 struct ExportRequest {
     protobuf: Bytes,
-    refused: Refused,
+    refused: RejectedItems,
 }
 
 impl ExportRequest {
@@ -154,8 +156,8 @@ impl ExportRequest {
         body: Result<Bytes, BytesRejection>,
     ) -> Result<ExportRequest, ExportError> {
         let encoding = Encoding::of(headers).ok_or(ExportError::ContentType)?;
-        let plain = body::decompress(headers, body.map_err(body::rejected)?)?;
-        let mut refused = Refused::default();
+        let plain = body.map_err(ExportError::Body)?;
+        let mut refused = RejectedItems::default();
         let protobuf = body::to_protobuf::<T>(encoding, plain, &mut refused)?;
         Ok(ExportRequest { protobuf, refused })
     }

@@ -64,6 +64,8 @@ pub(crate) enum RequestError {
     Overloaded,
     #[error("the feature store could not answer in time")]
     TimedOut,
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("the feature store cannot reach its features")]
     Backend(#[source] BackendError),
 }
@@ -80,6 +82,9 @@ impl From<Refusal> for RequestError {
         match refusal {
             Refusal::TooManyRequests => Self::Overloaded,
             Refusal::TimedOut => Self::TimedOut,
+            Refusal::BodyTooLarge(_) => Self::TooLarge,
+            Refusal::BodyUnreadable | Refusal::BodyCorrupt => Self::Unreadable,
+            other => Self::Refused(other),
         }
     }
 }
@@ -128,6 +133,10 @@ impl IntoResponse for RequestError {
                 retry_soon(exception(StatusCode::TOO_MANY_REQUESTS, "FeastError", text))
             }
             Self::TimedOut => exception(StatusCode::GATEWAY_TIMEOUT, "FeastError", text),
+            Self::Refused(refusal) if refusal.status().is_server_error() => {
+                exception(refusal.status(), "FeastError", text)
+            }
+            Self::Refused(refusal) => detail(refusal.status(), refusal.code(), text),
             // The span of the call records the error with its causes, so it is not recorded again.
             Self::Backend(error) if error.transient => retry_soon(exception(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -4,28 +4,32 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
-use runtime::Health;
+use runtime::{App, BodyRules, Health, Refusal, Refused};
 use telemetry::server;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::error::{RequestError, fault_response};
 use crate::limits::MAX_BODY_BYTES;
 use crate::store::Store;
 use crate::{Config, PART, online, write};
 
+const BODIES: BodyRules = BodyRules {
+    max_bytes: MAX_BODY_BYTES,
+    decode: true,
+};
+
 /// The whole service. Probes are outside the layers: they are not traced, and are answered when
 /// nothing else is.
-pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Router {
+pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> App {
     let traced = server::Options {
         service: PART.name,
         allow_faults: config.allow_faults,
         fault_response,
     };
     let probe = health.clone();
-    Router::new()
+    let router = Router::new()
         .route("/get-online-features", post(online::get_online_features))
         .route("/push", post(write::push))
         .route("/write-to-online-store", post(write::write_to_online_store))
@@ -33,12 +37,7 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Rou
         .method_not_allowed_fallback(|| async { RequestError::NoSuchMethod })
         .with_state(store)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        // A body of an unknown encoding passes and fails as JSON; the layer's own refusal would
-        // have an empty body.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(runtime::limit_layer(&config.process, |refusal| {
-            RequestError::from(refusal).into_response()
-        }))
+        .layer(runtime::limit_layer(&config.process, BODIES, refuse))
         .layer(server::layer(traced))
         .merge(health.routes())
         .route(
@@ -50,5 +49,10 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> Rou
                     StatusCode::SERVICE_UNAVAILABLE
                 }
             }),
-        )
+        );
+    App::new(router, refuse, Some(traced))
+}
+
+fn refuse(_: &Refused, refusal: Refusal) -> Response {
+    RequestError::from(refusal).into_response()
 }

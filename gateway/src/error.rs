@@ -33,8 +33,6 @@ pub(crate) enum ApiError {
     Body(#[source] BytesRejection),
     #[error("the body is larger than 1 MiB")]
     TooLarge,
-    #[error("the body has a content encoding other than gzip or deflate")]
-    Encoding,
     #[error("there is no model `{model}`")]
     UnknownModel { model: String },
     /// A shadow is a variant, but never answers. A name that cannot be a variant's is not repeated.
@@ -54,10 +52,8 @@ pub(crate) enum ApiError {
     Model(#[source] Arc<CallError>),
     #[error("the prediction store cannot be searched")]
     Store(#[source] StoreError),
-    #[error("as many requests as allowed are in flight")]
-    Overloaded,
-    #[error("the time for one request has passed")]
-    TimedOut,
+    #[error("{0}")]
+    Refused(Refusal),
     /// A fault that the client asked for, with the message of the telemetry layer, which also
     /// records it.
     #[error("{0}")]
@@ -77,7 +73,6 @@ impl ApiError {
             Self::NotJson(_) | Self::Body(_) => ErrorCode::BadRequest,
             Self::Shape(_) | Self::Invalid(_) => ErrorCode::InvalidRequest,
             Self::TooLarge => ErrorCode::TooLarge,
-            Self::Encoding => ErrorCode::UnsupportedEncoding,
             Self::UnknownModel { .. } => ErrorCode::UnknownModel,
             Self::UnknownVariant { .. } => ErrorCode::UnknownVariant,
             Self::UnknownPath => ErrorCode::UnknownPath,
@@ -85,8 +80,9 @@ impl ApiError {
             Self::NoneSucceeded { entries } => common_code(entries),
             Self::Model(error) => error.code(),
             Self::Store(_) => ErrorCode::StoreUnavailable,
-            Self::Overloaded => ErrorCode::Overloaded,
-            Self::TimedOut => ErrorCode::DeadlinePassed,
+            Self::Refused(refusal) => {
+                ErrorCode::parse(refusal.code()).unwrap_or(ErrorCode::Internal)
+            }
             Self::FaultInjected(_) => ErrorCode::FaultInjected,
         }
     }
@@ -94,6 +90,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoneSucceeded { entries } => common_status(entries),
+            Self::Refused(refusal) => refusal.status(),
             _ => meaning(self.code()).0,
         }
     }
@@ -153,6 +150,11 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::TooLarge => (413, "The body is too large"),
         ErrorCode::TooManyRows => (422, "The batch is too large"),
         ErrorCode::UnsupportedEncoding => (415, "The content encoding is not supported"),
+        ErrorCode::InvalidHost => (400, "The Host header is not valid"),
+        ErrorCode::UnknownHost => (421, "The gateway does not answer to this name"),
+        ErrorCode::CrossOrigin => (403, "A page of another origin sent the request"),
+        ErrorCode::BodyTimeout => (408, "The body did not arrive in time"),
+        ErrorCode::Draining => (503, "The gateway stops"),
         ErrorCode::UnknownPath => (404, "There is no such path"),
         ErrorCode::MethodNotAllowed => (405, "The path does not take this method"),
         ErrorCode::UnknownModel => (404, "There is no such model"),
@@ -279,15 +281,6 @@ impl From<serde_json::Error> for ApiError {
             Self::Shape(error)
         } else {
             Self::NotJson(error)
-        }
-    }
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::TooManyRequests => Self::Overloaded,
-            Refusal::TimedOut => Self::TimedOut,
         }
     }
 }

@@ -60,10 +60,6 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        // The decompression layer removes the header from a body that it can decompress.
-        return Err(ApiError::Encoding);
-    }
     let batch = read(&body?)?;
     let answer = answer(&predictor, batch, &headers, deadline).await?;
     Ok(respond(answer, |predictions| {

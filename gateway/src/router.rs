@@ -1,21 +1,18 @@
 //! All routes, and the layers around them.
 //!
 //! `/v1` and `/v2` are two routers with layers of their own, because refusals and faults take the
-//! form of each. From the outside: telemetry, limits, size, decompression (only `/v1`, since `/v2`
-//! passes bytes through), handler.
+//! form of each. From the outside: telemetry, limits, size, handler. Bodies of `/v2` are passed on as
+//! they are coded.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, on, post};
 use http::{StatusCode, Uri};
-use runtime::{Health, Refusal};
+use runtime::{App, BodyRules, Health, Refusal, Refused};
 use telemetry::server;
-use tower::ServiceBuilder;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::error::{ApiError, OipFailure};
 use crate::models::Models;
@@ -27,6 +24,13 @@ use crate::{Config, PART, models, openapi, predictions, search};
 /// The largest body, also after decompression.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
+const fn bodies(decode: bool) -> BodyRules {
+    BodyRules {
+        max_bytes: MAX_BODY_BYTES,
+        decode,
+    }
+}
+
 /// What the handlers use.
 pub(crate) struct Handlers {
     pub(crate) predictor: Arc<Predictor>,
@@ -36,10 +40,7 @@ pub(crate) struct Handlers {
 }
 
 /// Everything that the gateway answers.
-pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> Router {
-    let decompression = ServiceBuilder::new()
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .map_request(|request: http::Request<_>| request.map(Body::new));
+pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> App {
     let predictions = Router::new()
         .route("/v1/predictions", post(predictions::create))
         .route("/v1/predictions/{model}/{data_id}", get(predictions::one))
@@ -55,19 +56,19 @@ pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> Rou
         .merge(searches)
         .merge(models)
         .route("/openapi.json", get(openapi::document))
-        .layer(decompression)
         .fallback(unknown_path)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, refuse))
+        .layer(runtime::limit_layer(&config.process, bodies(true), refuse))
         .layer(server::layer(options(config, inject_fault)));
     let v2 = v2()
         .with_state(handlers.passthrough)
         .method_not_allowed_fallback(async || OipFailure(ApiError::Method))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, refuse_oip))
+        .layer(runtime::limit_layer(&config.process, bodies(false), refuse))
         .layer(server::layer(options(config, inject_oip_fault)));
-    v1.merge(v2).merge(health.routes())
+    let router = v1.merge(v2).merge(health.routes());
+    App::new(router, refuse, Some(options(config, inject_fault)))
 }
 
 fn v2() -> Router<Passthrough> {
@@ -92,18 +93,19 @@ fn inject_oip_fault(_: StatusCode, message: &str) -> Response {
     OipFailure(ApiError::FaultInjected(message.to_owned())).into_response()
 }
 
-fn refuse(refusal: Refusal) -> Response {
-    ApiError::from(refusal).into_response()
+fn refuse(refused: &Refused, refusal: Refusal) -> Response {
+    in_form_of(&refused.uri, ApiError::Refused(refusal))
 }
 
-fn refuse_oip(refusal: Refusal) -> Response {
-    OipFailure(refusal.into()).into_response()
-}
-
-/// The fallback of both routers: the path decides the form of the answer.
+/// The fallback of both routers.
 async fn unknown_path(uri: Uri) -> Response {
+    in_form_of(&uri, ApiError::UnknownPath)
+}
+
+/// The path decides the form of the answer.
+fn in_form_of(uri: &Uri, error: ApiError) -> Response {
     if uri.path() == "/v2" || uri.path().starts_with("/v2/") {
-        return OipFailure(ApiError::UnknownPath).into_response();
+        return OipFailure(error).into_response();
     }
-    ApiError::UnknownPath.into_response()
+    error.into_response()
 }

@@ -14,3 +14,11 @@ mod single_flight;
 mod stores;
 mod through;
 mod variants;
+
+#[test]
+fn every_refusal_has_a_code_of_the_protocol() {
+    for refusal in runtime::Refusal::ALL {
+        let code = protocol::ErrorCode::parse(refusal.code());
+        assert!(code.is_some(), "{}", refusal.code());
+    }
+}

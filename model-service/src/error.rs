@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::ErrorCode;
 use protocol::oip::{DecodeError, EncodeError, ErrorBody};
-use runtime::Refusal;
+use runtime::{Refusal, Refused};
 use telemetry::server::RequestFailure;
 
 use crate::engine::EngineError;
@@ -24,12 +24,6 @@ pub(crate) enum RequestError {
     Input(String),
     #[error("the body cannot be read")]
     Unreadable,
-    #[error("the body cannot be decompressed")]
-    Compression(#[source] std::io::Error),
-    #[error("the content encoding is not supported; gzip, deflate and identity are")]
-    Encoding,
-    #[error("the body is larger than {limit} bytes")]
-    TooLarge { limit: usize },
     #[error("the batch has {rows} rows, more than the {limit} allowed")]
     TooManyRows { rows: usize, limit: usize },
     #[error("there is nothing at this path")]
@@ -48,10 +42,8 @@ pub(crate) enum RequestError {
     Encode(#[source] EncodeError),
     #[error("the model repository cannot be read")]
     Repository(#[source] std::io::Error),
-    #[error("the service is overloaded")]
-    Overloaded,
-    #[error("the request took too long")]
-    TimedOut,
+    #[error("{0}")]
+    Refused(Refusal),
     #[error("{0}")]
     Unavailable(&'static str),
     /// A fault that the client asked for. The telemetry layer injects it and writes the message.
@@ -62,22 +54,16 @@ pub(crate) enum RequestError {
 impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Decode(_) | Self::Input(_) | Self::Unreadable => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRows { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Overloaded | Self::Engine(EngineError::QueueFull) => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::Refused(refusal) => refusal.status(),
+            Self::Engine(EngineError::QueueFull) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotServed(NotServed::NotReady { .. }) | Self::Unavailable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::UnknownPath | Self::UnknownEntities | Self::NotServed(_) => StatusCode::NOT_FOUND,
-            Self::TimedOut
-            | Self::Features(FeatureError::DeadlinePassed)
+            Self::Features(FeatureError::DeadlinePassed)
             | Self::Engine(EngineError::DeadlinePassed) => StatusCode::GATEWAY_TIMEOUT,
             Self::Features(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Compute(_) | EngineError::Panicked)
@@ -90,11 +76,10 @@ impl RequestError {
     /// For the body and for `error.type`.
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Decode(_) | Self::Input(_) | Self::Unreadable | Self::Compression(_) => {
-                ErrorCode::BadRequest
+            Self::Decode(_) | Self::Input(_) | Self::Unreadable => ErrorCode::BadRequest,
+            Self::Refused(refusal) => {
+                ErrorCode::parse(refusal.code()).unwrap_or(ErrorCode::Internal)
             }
-            Self::Encoding => ErrorCode::UnsupportedEncoding,
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
             Self::TooManyRows { .. } => ErrorCode::TooManyRows,
             Self::UnknownPath => ErrorCode::UnknownPath,
             Self::UnknownEntities => ErrorCode::UnknownEntity,
@@ -103,11 +88,10 @@ impl RequestError {
             Self::NotServed(NotServed::UnknownVersion { .. }) => ErrorCode::UnknownVersion,
             Self::NotServed(NotServed::NotReady { .. }) => ErrorCode::ModelNotReady,
             Self::Unavailable(_) => ErrorCode::NotReady,
-            Self::TimedOut
-            | Self::Features(FeatureError::DeadlinePassed)
+            Self::Features(FeatureError::DeadlinePassed)
             | Self::Engine(EngineError::DeadlinePassed) => ErrorCode::DeadlinePassed,
             Self::Features(_) => ErrorCode::FeatureStoreUnavailable,
-            Self::Overloaded | Self::Engine(EngineError::QueueFull) => ErrorCode::Overloaded,
+            Self::Engine(EngineError::QueueFull) => ErrorCode::Overloaded,
             Self::Engine(EngineError::Compute(_) | EngineError::Panicked) => {
                 ErrorCode::ComputeError
             }
@@ -153,13 +137,9 @@ impl IntoResponse for RequestError {
     }
 }
 
-/// The answer of the limit layer.
-pub(crate) fn refuse(refusal: Refusal) -> Response {
-    match refusal {
-        Refusal::TooManyRequests => RequestError::Overloaded,
-        Refusal::TimedOut => RequestError::TimedOut,
-    }
-    .into_response()
+/// The answer of the guard and of the limit layer.
+pub(crate) fn refuse(_: &Refused, refusal: Refusal) -> Response {
+    RequestError::Refused(refusal).into_response()
 }
 
 /// The answer of the telemetry layer to a request for a fault.

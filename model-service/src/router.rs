@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use runtime::Health;
+use runtime::{App, Health};
 use telemetry::server;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -34,7 +34,7 @@ pub(crate) fn build(
     health: &Health,
     features: FeatureStore,
     predictor: Predictor,
-) -> Router {
+) -> App {
     let infer_state = InferState {
         repository: Arc::clone(&repository),
         features,
@@ -45,17 +45,18 @@ pub(crate) fn build(
         allow_faults: config.allow_faults,
         fault_response: injected,
     };
-    model_reads()
+    let router = model_reads()
         .with_state(repository.clone())
         .merge(repository_reads().with_state((repository, health.clone())))
         .merge(inference_routes().with_state(Arc::new(infer_state)))
         .fallback(|| async { RequestError::UnknownPath })
         .method_not_allowed_fallback(|| async { RequestError::Method })
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
-        .layer(runtime::limit_layer(&config.process, refuse))
+        .layer(runtime::limit_layer(&config.process, body::RULES, refuse))
         .layer(server::layer(telemetry))
         .merge(reads::health_routes(health.clone()))
-        .merge(health.routes())
+        .merge(health.routes());
+    App::new(router, refuse, Some(telemetry))
 }
 
 /// Refreshes the repository and the readiness. Returns whether any version is ready.

@@ -115,7 +115,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
     let predictor = Predictor::new(engine, config.variant.clone());
-    router::build(&config, repository, &Health::new(), features, predictor)
+    router::build(&config, repository, &Health::new(), features, predictor).into_router()
 }
 
 fn infer(body: impl Into<Body>) -> Request<Body> {

@@ -58,6 +58,14 @@ codes! {
         TooManyRows = "too_many_rows",
         /// The content coding of the body is not supported.
         UnsupportedEncoding = "unsupported_encoding",
+        /// The header `Host` is missing or not valid.
+        InvalidHost = "invalid_host",
+        /// The service does not answer to the name in `Host`.
+        UnknownHost = "unknown_host",
+        /// A web page of another origin sent the request.
+        CrossOrigin = "cross_origin",
+        /// The body did not arrive in time.
+        BodyTimeout = "body_timeout",
         /// The path does not exist.
         UnknownPath = "unknown_path",
         /// The path does not take this method.
@@ -84,6 +92,8 @@ codes! {
         NoneSucceeded = "none_succeeded",
         /// The model version exists and cannot be served.
         ModelNotReady = "model_not_ready",
+        /// The service stops and cannot wait for the answer any longer.
+        Draining = "draining",
         /// The service takes no requests now.
         NotReady = "not_ready",
         /// As many requests as allowed are in flight, or waiting for the model.

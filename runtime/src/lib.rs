@@ -4,22 +4,32 @@
 //! The services hand over a router. Why this is a package of its own:
 //! docs/adr/0003-runtime-package.md.
 
+mod coding;
+mod connections;
+mod files;
+mod guard;
 mod health;
+mod held;
 mod limits;
 mod options;
 mod outage;
 mod process;
+mod receive;
+mod refusal;
 mod secret;
 mod serve;
 mod shutdown;
+mod write_timeout;
 
+pub use guard::AllowedHost;
 pub use health::Health;
-pub use limits::{Deadline, Limit, LimitLayer, Refusal, limit_layer};
+pub use limits::{BodyRules, Deadline, Limit, LimitLayer, limit_layer};
 pub use options::{ProcessOptions, duration};
 pub use outage::Outage;
 pub use process::{BindError, PartInfo, bind, run};
+pub use refusal::{Refusal, Refuse, Refused};
 pub use secret::Secret;
-pub use serve::{ServeError, serve};
+pub use serve::{App, ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::chain;
 

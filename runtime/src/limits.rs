@@ -1,4 +1,4 @@
-//! Admission and time: a bounded number of requests in flight, and a deadline for each.
+//! Admission and time: whole bodies, a bounded number of requests in flight, a deadline for each.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -6,23 +6,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::response::Response;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
+use crate::coding;
+use crate::held::held;
 use crate::options::ProcessOptions;
+use crate::receive::Receiver;
+use crate::refusal::{Refusal, Refuse, Refused};
+use crate::shutdown::Shutdown;
 
-/// Why the layer refuses a request; the service writes the answer in its own protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// As many requests as allowed are in flight: 429 with `Retry-After`.
-    TooManyRequests,
-    /// The time for one request has passed: 504.
-    TimedOut,
-}
-
-/// When the request must be answered: an extension of every request behind the limit layer.
+/// When the request must be answered: an extension of every request behind the limit layer. The
+/// time counts from the arrival of the whole body; the body itself has `body_timeout`.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
@@ -46,21 +44,42 @@ impl Deadline {
 /// A budget can come from a client, and adding a million years to the clock would panic.
 const LONGEST: Duration = Duration::from_hours(24);
 
+/// What a service takes as the body of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyRules {
+    /// The most bytes, as sent and as decompressed.
+    pub max_bytes: usize,
+    /// Whether handlers get bodies without their content codings. If not, they get the bytes and
+    /// `Content-Encoding` as sent.
+    pub decode: bool,
+}
+
+/// Completes when requests in flight must be answered at once; an extension of requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut(pub(crate) Shutdown);
+
 /// Makes the layer; put it inside the telemetry layer, so that refusals have spans.
-pub fn limit_layer(options: &ProcessOptions, refuse: fn(Refusal) -> Response) -> LimitLayer {
-    LimitLayer {
+pub fn limit_layer(options: &ProcessOptions, bodies: BodyRules, refuse: Refuse) -> LimitLayer {
+    LimitLayer(Arc::new(Limits {
         permits: Arc::new(Semaphore::new(options.max_in_flight)),
         timeout: options.request_timeout,
+        receiver: Receiver::new(options),
+        bodies,
         refuse,
-    }
+    }))
 }
 
 /// See [`limit_layer`]. Clones share the number of requests in flight.
 #[derive(Clone, Debug)]
-pub struct LimitLayer {
+pub struct LimitLayer(Arc<Limits>);
+
+#[derive(Debug)]
+struct Limits {
     permits: Arc<Semaphore>,
     timeout: Duration,
-    refuse: fn(Refusal) -> Response,
+    receiver: Receiver,
+    bodies: BodyRules,
+    refuse: Refuse,
 }
 
 impl<S> Layer<S> for LimitLayer {
@@ -69,7 +88,7 @@ impl<S> Layer<S> for LimitLayer {
     fn layer(&self, inner: S) -> Limit<S> {
         Limit {
             inner,
-            limits: self.clone(),
+            limits: Arc::clone(&self.0),
         }
     }
 }
@@ -78,7 +97,7 @@ impl<S> Layer<S> for LimitLayer {
 #[derive(Clone, Debug)]
 pub struct Limit<S> {
     inner: S,
-    limits: LimitLayer,
+    limits: Arc<Limits>,
 }
 
 impl<S> Service<Request> for Limit<S>
@@ -94,24 +113,66 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let LimitLayer {
-            permits,
-            timeout,
-            refuse,
-        } = self.limits.clone();
-        let Ok(permit) = permits.try_acquire_owned() else {
-            return Box::pin(async move { Ok(refuse(Refusal::TooManyRequests)) });
-        };
-        request.extensions_mut().insert(Deadline::after(timeout));
+    fn call(&mut self, request: Request) -> Self::Future {
+        let limits = Arc::clone(&self.limits);
         let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        Box::pin(async move {
-            let _held = permit;
-            match tokio::time::timeout(timeout, inner.call(request)).await {
-                Ok(answer) => answer,
-                Err(_) => Ok(refuse(Refusal::TimedOut)),
-            }
-        })
+        let inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move { Ok(limits.answer(inner, request).await) })
+    }
+}
+
+impl Limits {
+    async fn answer<S>(&self, inner: S, request: Request) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        let refused = Refused::of(&request);
+        let cut = request.extensions().get::<Cut>().cloned();
+        let work = self.work(inner, request);
+        let answer = match cut {
+            None => work.await,
+            Some(Cut(cut)) => tokio::select! {
+                biased;
+                answer = work => answer,
+                () = cut.wait() => Err(Refusal::Draining),
+            },
+        };
+        answer.unwrap_or_else(|refusal| refusal.finish((self.refuse)(&refused, refusal)))
+    }
+
+    async fn work<S>(&self, mut inner: S, request: Request) -> Result<Response, Refusal>
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        let limit = self.bodies.max_bytes;
+        let has_body = !request.body().is_end_stream();
+        let codings = if has_body && self.bodies.decode {
+            coding::codings(request.headers())?
+        } else {
+            Vec::new()
+        };
+        let (mut head, body) = request.into_parts();
+        let body = if has_body {
+            self.receiver.receive(body, limit).await?
+        } else {
+            bytes::Bytes::new()
+        };
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Refusal::TooManyRequests)?;
+        head.extensions.insert(Deadline::after(self.timeout));
+        let work = async move {
+            let request = if codings.is_empty() {
+                Request::from_parts(head, body.into())
+            } else {
+                let request = Request::from_parts(head, axum::body::Body::empty());
+                coding::decode(request, body, codings, limit).await?
+            };
+            inner.call(request).await.map_err(|error| match error {})
+        };
+        let response = tokio::time::timeout(self.timeout, work)
+            .await
+            .map_err(|_| Refusal::TimedOut)??;
+        Ok(response.map(|body| held(body, permit)))
     }
 }

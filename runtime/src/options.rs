@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::guard::AllowedHost;
+
 /// Options that every part has.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ProcessOptions {
@@ -10,7 +12,7 @@ pub struct ProcessOptions {
         long,
         env = "THROUGHLINE_MAX_IN_FLIGHT",
         default_value_t = 512,
-        value_parser = in_flight,
+        value_parser = number,
         value_name = "N",
     )]
     pub max_in_flight: usize,
@@ -32,6 +34,52 @@ pub struct ProcessOptions {
         value_name = "TIME",
     )]
     pub header_timeout: Duration,
+    /// Time for the body of a request to arrive; then the answer is 408
+    #[arg(
+        long,
+        env = "THROUGHLINE_BODY_TIMEOUT",
+        default_value = "10s",
+        value_parser = wait,
+        value_name = "TIME",
+    )]
+    pub body_timeout: Duration,
+    /// Bodies that may be on their way at once; with more, the oldest is answered 408
+    #[arg(
+        long,
+        env = "THROUGHLINE_MAX_SLOW_BODIES",
+        default_value_t = 256,
+        value_parser = number,
+        value_name = "N",
+    )]
+    pub max_slow_bodies: usize,
+    /// Time for a client to read its answer; then the connection is closed
+    #[arg(
+        long,
+        env = "THROUGHLINE_WRITE_TIMEOUT",
+        default_value = "30s",
+        value_parser = wait,
+        value_name = "TIME",
+    )]
+    pub write_timeout: Duration,
+    /// Connections that may be open at once, at most half of the files that the process may open;
+    /// with more, the one that has been idle for the longest time is closed
+    #[arg(
+        long,
+        env = "THROUGHLINE_MAX_CONNECTIONS",
+        default_value_t = 4096,
+        value_parser = number,
+        value_name = "N",
+    )]
+    pub max_connections: usize,
+    /// More names for the Host of requests: names, `.example.com` for all below it, or `*`. On
+    /// loopback, its own names are allowed anyway; beyond, also addresses and names without a dot
+    #[arg(
+        long,
+        env = "THROUGHLINE_ALLOWED_HOSTS",
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    pub allowed_hosts: Vec<AllowedHost>,
     /// Time for requests in flight to finish after a stop signal
     #[arg(
         long,
@@ -62,6 +110,11 @@ impl Default for ProcessOptions {
             max_in_flight: 512,
             request_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            max_slow_bodies: 256,
+            write_timeout: Duration::from_secs(30),
+            max_connections: 4096,
+            allowed_hosts: Vec::new(),
             drain_timeout: Duration::from_secs(3),
             flush_timeout: Duration::from_secs(2),
             exit_with_parent: false,
@@ -106,7 +159,7 @@ fn wait(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn in_flight(text: &str) -> Result<usize, String> {
+fn number(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|number| (1..=1_000_000).contains(number))

@@ -1,39 +1,56 @@
-//! The accept loop: HTTP/1.1 with a limit on slow heads, and a drain that ends.
+//! The accept loop: HTTP/1.1 with a guard, limits on heads, connections and unread answers, and a
+//! drain that ends.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use telemetry::server::ClientAddress;
+use telemetry::server::{self, ClientAddress};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
+use crate::connections::{Connection, Connections, InFlight};
+use crate::guard::Guard;
 use crate::health::Health;
+use crate::limits::Cut;
 use crate::options::ProcessOptions;
-use crate::shutdown::Shutdown;
+use crate::refusal::{Refusal, Refuse, Refused};
+use crate::shutdown::{Shutdown, Trigger};
+use crate::write_timeout::WriteTimeout;
 
 /// How long a drain waits for the first request of a connection, which its client opened in time.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// How long the answers to requests that are cut off may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood
 /// could hold the drain.
 const LAST_CONNECTIONS: usize = 1024;
+/// Bytes of a request's head, and of an answer in the buffer of its connection.
+const MAX_BUFFER: usize = 64 * 1024;
+/// The answer to a connection for which there is no room.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
+    connection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
 
 /// Serving ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The listener does not know its address.
+    #[error("the listener has no address")]
+    Address(#[source] std::io::Error),
     /// Requests were still in flight when the drain deadline passed; they were cut off.
     #[error("requests were still in flight after {} ms of draining", deadline.as_millis())]
     DrainTimedOut {
@@ -42,23 +59,56 @@ pub enum ServeError {
     },
 }
 
+/// What answers the requests of a listener.
+#[derive(Clone)]
+pub struct App {
+    router: Router,
+    /// Answers the requests that the guard refuses, by their extension [`Refusal`].
+    refused: Router,
+}
+
+impl App {
+    /// A router behind the guard. `refuse` writes the guard's refusals, which have spans if
+    /// `traced` is there.
+    pub fn new(router: Router, refuse: Refuse, traced: Option<server::Options>) -> Self {
+        let answer = move |request: Request| async move {
+            let refusal = request.extensions().get().copied();
+            let refusal = refusal.unwrap_or(Refusal::InvalidHost);
+            refusal.finish(refuse(&Refused::of(&request), refusal))
+        };
+        let refused = Router::new().fallback(answer);
+        let refused = match traced {
+            Some(options) => refused.layer(server::layer(options)),
+            None => refused,
+        };
+        Self { router, refused }
+    }
+
+    /// The router without the guard, for tests that have no socket.
+    pub fn into_router(self) -> Router {
+        self.router
+    }
+}
+
 /// Answers connections of `listener` until `shutdown`, then drains: readiness goes off, accepting
 /// stops, requests in flight finish within the drain timeout.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: App,
     health: Health,
     options: &ProcessOptions,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    let (connections, gone) = Connections::new(router, options, &shutdown);
+    let address = listener.local_addr().map_err(ServeError::Address)?;
+    warn_if_exposed(address);
+    let (server, gone) = Server::new(app, address, options, &shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.wait() => break,
         };
         match accepted {
-            Ok((stream, peer)) => connections.open(stream, peer),
+            Ok((stream, peer)) => server.open(stream, peer),
             // Out of file descriptors or a connection reset before it was accepted: neither ends
             // the service.
             Err(error) => {
@@ -74,10 +124,17 @@ pub async fn serve(
         let Some((stream, peer)) = waiting(&listener).await else {
             break;
         };
-        connections.open(stream, peer);
+        server.open(stream, peer);
     }
     drop(listener);
-    connections.drain(gone, options.drain_timeout).await
+    server.drain(gone, options.drain_timeout).await
+}
+
+fn warn_if_exposed(address: SocketAddr) {
+    if !address.ip().to_canonical().is_loopback() {
+        let text = "anybody who reaches this address can use it: there is no authentication";
+        tracing::warn!(name: "server.exposed", %address, "{address} is beyond loopback; {text}");
+    }
 }
 
 /// The next connection that already waits in the kernel's queue.
@@ -89,34 +146,46 @@ async fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     .await
 }
 
-/// All open connections of a listener.
-struct Connections {
-    router: Router,
+/// What the connections of a listener share.
+struct Server {
+    site: Arc<Site>,
+    connections: Arc<Connections>,
     header_timeout: Duration,
+    write_timeout: Duration,
     shutdown: Shutdown,
-    in_flight: Arc<AtomicUsize>,
+    cut: Trigger,
     /// Each connection holds a clone; the receiver ends when the last one is dropped.
     alive: mpsc::Sender<Infallible>,
 }
 
-impl Connections {
+/// What answers a request.
+struct Site {
+    app: App,
+    guard: Guard,
+    cut: Shutdown,
+}
+
+impl Server {
     fn new(
-        router: Router,
+        app: App,
+        address: SocketAddr,
         options: &ProcessOptions,
         shutdown: &Shutdown,
     ) -> (Self, mpsc::Receiver<Infallible>) {
         let (alive, gone) = mpsc::channel(1);
-        let (shutdown, in_flight) = (shutdown.clone(), Arc::default());
-        (
-            Self {
-                router,
-                header_timeout: options.header_timeout,
-                shutdown,
-                in_flight,
-                alive,
-            },
-            gone,
-        )
+        let (trigger, cut) = Shutdown::pair();
+        let guard = Guard::new(address, &options.allowed_hosts);
+        let most = crate::files::connections(options.max_connections);
+        let server = Self {
+            site: Arc::new(Site { app, guard, cut }),
+            connections: Connections::new(most),
+            header_timeout: options.header_timeout,
+            write_timeout: options.write_timeout,
+            shutdown: shutdown.clone(),
+            cut: trigger,
+            alive,
+        };
+        (server, gone)
     }
 
     #[expect(
@@ -127,48 +196,40 @@ impl Connections {
         // Small answers must not wait for the acknowledgement of earlier ones. A failure costs only
         // time.
         let _ = stream.set_nodelay(true);
+        let Some(connection) = self.connections.open() else {
+            // A new socket has room for these bytes.
+            let _ = stream.try_write(NO_ROOM);
+            return;
+        };
+        let connection = Arc::new(connection);
         let has_request = Arc::new(AtomicBool::new(false));
+        let client = ClientAddress::from(peer.ip());
         let service = {
-            let (router, in_flight, has_request) = (
-                self.router.clone(),
-                Arc::clone(&self.in_flight),
-                Arc::clone(&has_request),
-            );
-            let client = ClientAddress::from(peer.ip());
+            let (site, connection) = (Arc::clone(&self.site), Arc::clone(&connection));
+            let has_request = Arc::clone(&has_request);
             service_fn(move |request| {
                 has_request.store(true, Ordering::Release);
                 answer(
-                    router.clone(),
+                    Arc::clone(&site),
                     request,
                     client.clone(),
-                    InFlight::enter(&in_flight),
+                    connection.request(),
                 )
             })
         };
-        let connection = http1::Builder::new()
+        let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
-            .serve_connection(TokioIo::new(stream), service);
+            .max_buf_size(MAX_BUFFER)
+            .max_header_size(MAX_BUFFER)
+            .serve_connection(
+                TokioIo::new(WriteTimeout::new(stream, self.write_timeout)),
+                service,
+            );
         let (shutdown, alive) = (self.shutdown.clone(), self.alive.clone());
         tokio::spawn(async move {
             let _alive = alive;
-            let mut connection = pin!(connection);
-            // A broken connection is not logged: the span of its request has the outcome.
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = shutdown.wait() => {}
-            }
-            // hyper closes a connection without a request at once, although its first one may be on
-            // the way (https://github.com/hyperium/hyper/issues/3792).
-            if !has_request.load(Ordering::Acquire)
-                && tokio::time::timeout(FIRST_REQUEST, connection.as_mut())
-                    .await
-                    .is_ok()
-            {
-                return;
-            }
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            converse(http, &connection, &shutdown, &has_request).await;
         });
     }
 
@@ -178,43 +239,75 @@ impl Connections {
         deadline: Duration,
     ) -> Result<(), ServeError> {
         let Self {
-            alive, in_flight, ..
+            alive,
+            connections,
+            cut,
+            ..
         } = self;
         drop(alive);
-        let in_time = tokio::time::timeout(deadline, gone.recv()).await.is_ok();
+        if tokio::time::timeout(deadline, gone.recv()).await.is_ok() {
+            return Ok(());
+        }
         // A connection that waits for no answer, for example after half a request head, is cut off
         // without an error.
-        if in_time || in_flight.load(Ordering::Acquire) == 0 {
-            Ok(())
-        } else {
-            Err(ServeError::DrainTimedOut { deadline })
+        if connections.in_flight() == 0 {
+            return Ok(());
         }
+        cut.stop();
+        let _ = tokio::time::timeout(LAST_ANSWERS, gone.recv()).await;
+        Err(ServeError::DrainTimedOut { deadline })
     }
 }
 
+/// Serves a connection to its end, which comes early when the process stops or another connection
+/// needs the place.
+async fn converse<S>(
+    http: http1::Connection<TokioIo<WriteTimeout>, S>,
+    connection: &Connection,
+    shutdown: &Shutdown,
+    has_request: &AtomicBool,
+) where
+    S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
+    let mut http = pin!(http);
+    // A broken connection is not logged: the span of its request has the outcome.
+    let stops = tokio::select! {
+        _ = http.as_mut() => return,
+        () = shutdown.wait() => true,
+        () = connection.closed() => false,
+    };
+    // hyper closes a connection without a request at once, although its first one may be on the way
+    // (https://github.com/hyperium/hyper/issues/3792).
+    if stops
+        && !has_request.load(Ordering::Acquire)
+        && tokio::time::timeout(FIRST_REQUEST, http.as_mut())
+            .await
+            .is_ok()
+    {
+        return;
+    }
+    http.as_mut().graceful_shutdown();
+    let _ = http.await;
+}
+
 async fn answer(
-    router: Router,
+    site: Arc<Site>,
     request: hyper::Request<Incoming>,
     client: ClientAddress,
     _entered: InFlight,
 ) -> Result<Response, Infallible> {
+    let verdict = site.guard.check(&request);
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(client);
-    router.oneshot(request).await
-}
-
-/// Counts one request for as long as it lives, also when the client leaves or the handler panics.
-struct InFlight(Arc<AtomicUsize>);
-
-impl InFlight {
-    fn enter(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+    let extensions = request.extensions_mut();
+    extensions.insert(client);
+    match verdict {
+        Ok(()) => {
+            extensions.insert(Cut(site.cut.clone()));
+            site.app.router.clone().oneshot(request).await
+        }
+        Err(refusal) => {
+            extensions.insert(refusal);
+            site.app.refused.clone().oneshot(request).await
+        }
     }
 }

@@ -104,3 +104,15 @@ fn times_of_options_have_a_unit_and_an_end() {
         assert!(crate::duration(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn every_refusal_has_a_client_or_server_error_and_a_code() {
+    for refusal in crate::Refusal::ALL {
+        let status = refusal.status();
+        assert!(
+            status.is_client_error() || status.is_server_error(),
+            "{refusal}"
+        );
+        assert!(!refusal.code().is_empty() && !refusal.to_string().is_empty());
+    }
+}

@@ -547,13 +547,8 @@ fn a_callers_trace_goes_on_in_both_languages() -> Result<()> {
             ("baggage", "ml.variant=canary"),
         ];
         system.predict_with(&[&format!("wine-102{digit}")], &headers)?;
-<<<<<<< HEAD
-        // The caller's own span is not here, so the parent of our first span is missing.
-        let expected = CANARY_MISS.replace("SERVER gateway", "SERVER gateway (orphan)");
-=======
         // The caller's own span is not here, so our root has a remote parent.
         let expected = CANARY_MISS.replace("SERVER gateway", "SERVER gateway (remote parent)");
->>>>>>> ef1cfd6 (throughline: up keeps and bounds its logs, notices a dead part at once, and shares no secrets)
         eventually("the whole trace arrives", || {
             Ok(system
                 .trace(&trace_id)?

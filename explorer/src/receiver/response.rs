@@ -1,19 +1,19 @@
 //! The answer to an exporter: `Export…ServiceResponse`, or `google.rpc.Status` for a request that
 //! is refused as a whole.
 
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
 use prost::Message;
-use runtime::Refusal;
+use runtime::{Refusal, Refused};
 use serde_json::{Value, json};
 
 use super::body::Encoding;
 use crate::error::ExportError;
-use crate::otlp::refused::Refused;
+use crate::otlp::rejected::RejectedItems;
 
 /// `google.rpc.Status` without details.
 #[derive(Clone, PartialEq, Message)]
@@ -29,7 +29,7 @@ struct RpcStatus {
 pub(super) fn answer(
     headers: &HeaderMap,
     field: &str,
-    outcome: Result<Refused, ExportError>,
+    outcome: Result<RejectedItems, ExportError>,
 ) -> Response {
     match outcome {
         Ok(refused) => success(
@@ -41,14 +41,13 @@ pub(super) fn answer(
     }
 }
 
-/// The answer of the limit layer. It does not know the request's encoding, so it uses protobuf, the
-/// default of exporters.
-pub(super) fn limited(refusal: Refusal) -> Response {
-    let error = match refusal {
-        Refusal::TooManyRequests => ExportError::Busy,
-        Refusal::TimedOut => ExportError::TimedOut,
-    };
-    rpc_status(Encoding::Protobuf, &error)
+/// The answer to a request that did not get here.
+pub(crate) fn refuse_export(refused: &Refused, refusal: Refusal) -> Response {
+    let encoding = refused.content_type.as_ref().and_then(Encoding::of_type);
+    rpc_status(
+        encoding.unwrap_or(Encoding::Json),
+        &ExportError::Refused(refusal),
+    )
 }
 
 /// The answer to a request that is refused as a whole.
@@ -56,7 +55,7 @@ pub(super) fn failure(headers: &HeaderMap, error: &ExportError) -> Response {
     rpc_status(Encoding::of(headers).unwrap_or(Encoding::Json), error)
 }
 
-fn success(encoding: Encoding, field: &str, refused: &Refused) -> Response {
+fn success(encoding: Encoding, field: &str, refused: &RejectedItems) -> Response {
     let items = refused.items();
     let message = format!("{}; see /api/stats of the explorer", refused.reason());
     match encoding {
@@ -83,24 +82,13 @@ fn success(encoding: Encoding, field: &str, refused: &Refused) -> Response {
 fn rpc_status(encoding: Encoding, error: &ExportError) -> Response {
     let (status, code) = error.codes();
     let message = runtime::chain(error);
-    let mut response = match encoding {
+    match encoding {
         Encoding::Protobuf => {
             let body = RpcStatus { code, message }.encode_to_vec();
             respond(encoding, status, body)
         }
         Encoding::Json => respond_json(status, &json!({ "code": code, "message": message })),
-    };
-    match error {
-        ExportError::Busy => response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1")),
-        // RFC 7694: the content codings that are supported.
-        ExportError::ContentEncoding => response
-            .headers_mut()
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
-        _ => None,
-    };
-    response
+    }
 }
 
 fn respond_json(status: StatusCode, body: &Value) -> Response {

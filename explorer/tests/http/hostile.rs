@@ -76,7 +76,7 @@ fn other_types_encodings_and_methods() {
     let answer = explorer.post("/v1/traces", &[PROTOBUF, ("content-encoding", "br")], b"x");
     assert_eq!(
         (answer.status, answer.header("accept-encoding")),
-        (415, Some("gzip"))
+        (415, Some("gzip, deflate"))
     );
     assert_eq!(
         explorer
@@ -146,7 +146,7 @@ fn pages_of_other_origins_neither_write_nor_read() {
     let answer = send("GET", &reads, &[foreign], b"").unwrap();
     assert_eq!(answer.status, 403);
     let rebound = send("GET", &reads, &[("host", "evil.example")], b"").unwrap();
-    assert_eq!(rebound.status, 403);
+    assert_eq!(rebound.status, 421);
 }
 
 /// One explorer for all cases, so that damage by one case fails the next.

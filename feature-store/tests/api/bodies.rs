@@ -99,8 +99,9 @@ async fn compressed_bodies_are_read() {
         .post_with("/get-online-features", "content-encoding: br\r\n", body)
         .await;
     assert_eq!(
-        unknown.status, 200,
-        "an encoding that is not known is left to the reader of JSON"
+        (unknown.status, &unknown.json()["detail"][0]["type"]),
+        (415, &json!("unsupported_encoding")),
+        "an unknown coding is never taken as plain"
     );
 }
 

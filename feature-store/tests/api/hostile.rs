@@ -8,8 +8,6 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use crate::server::{NOW, Server};
 
@@ -205,31 +203,45 @@ async fn overload_and_lateness_are_errors_of_feast() {
         serde_json::from_str::<Value>(reply.json().as_str().unwrap()).unwrap()["class"].clone()
     };
     let full = Server::start_with(&["--max-in-flight", "1"]).await;
-    let head =
-        "POST /push HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
-    let mut holding = TcpStream::connect(full.address).await.unwrap();
-    holding.write_all(head.as_bytes()).await.unwrap();
     let refused = async {
         loop {
-            let reply = full.post(VALID[0].0, VALID[0].1.as_bytes()).await;
-            if reply.status != 200 {
+            let posts = (0..20).map(|_| full.post(VALID[0].0, VALID[0].1.as_bytes()));
+            let replies = futures_util::future::join_all(posts).await;
+            if let Some(reply) = replies.into_iter().find(|reply| reply.status != 200) {
                 return reply;
             }
         }
     };
-    let reply = tokio::time::timeout(Duration::from_secs(10), refused)
+    let reply = tokio::time::timeout(Duration::from_secs(30), refused)
         .await
-        .expect("the one place is taken");
+        .expect("two requests meet");
     assert_eq!(
         (reply.status, reply.header("retry-after"), class(&reply)),
         (429, Some("1"), json!("FeastError"))
     );
-    // The body never comes, so the request cannot be answered in time.
-    let late = Server::start_with(&["--request-timeout", "50ms"]).await;
-    let reply = tokio::time::timeout(Duration::from_secs(10), late.send(head, b"{"))
-        .await
-        .expect("no request hangs");
+    let late = Server::start_with(&["--request-timeout", "0ms"]).await;
+    let reply = late.post(VALID[0].0, VALID[0].1.as_bytes()).await;
     assert_eq!((reply.status, class(&reply)), (504, json!("FeastError")));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_holds_no_place_and_ends_with_408() {
+    let options = ["--max-in-flight", "1", "--body-timeout", "1s"];
+    let server = Server::start_with(&options).await;
+    let head =
+        "POST /push HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 10\r\n\r\n";
+    let slow = server.send(head, b"{");
+    let honest = async {
+        for _ in 0..20 {
+            let reply = server.post(VALID[0].0, VALID[0].1.as_bytes()).await;
+            assert_eq!(reply.status, 200);
+        }
+    };
+    let (slow, ()) = tokio::join!(slow, honest);
+    assert_eq!(
+        (slow.status, &slow.json()["detail"][0]["type"]),
+        (408, &json!("body_timeout"))
+    );
 }
 
 #[tokio::test]

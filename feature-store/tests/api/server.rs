@@ -124,7 +124,7 @@ impl Server {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(
-            &format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"),
+            &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"),
             b"",
         )
         .await
@@ -139,7 +139,7 @@ impl Server {
     pub(crate) async fn post_with(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length = body.len();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
         );
         self.send(&head, body).await
     }

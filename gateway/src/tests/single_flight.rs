@@ -102,7 +102,7 @@ async fn a_call_goes_on_when_its_client_leaves() {
     let mut leaving = TcpStream::connect(address).await.unwrap();
     let body = r#"{"model":"wine_quality","data_ids":["a"]}"#;
     let request = format!(
-        "POST /v1/predictions HTTP/1.1\r\nhost: gateway\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/predictions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     leaving.write_all(request.as_bytes()).await.unwrap();

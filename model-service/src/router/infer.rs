@@ -109,7 +109,7 @@ fn decode(
         .get(&HEADER_LENGTH_NAME)
         .map(|value| parse_header_length(value.as_bytes()));
     let length = length.transpose().map_err(RequestError::Decode)?;
-    let body = body::decoded(headers, body)?;
+    let body = body::whole(body)?;
     let request = InferRequest::decode(&body, length).map_err(RequestError::Decode)?;
     let outputs = [LABEL, CONFIDENCE, PROBABILITIES, ERROR];
     request

@@ -8,7 +8,6 @@ use axum::extract::{Path, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::HeaderMap;
 use protocol::oip::{
     Datatype, Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry,
     RepositoryIndexRequest, ServerMetadata, TensorMetadata,
@@ -145,10 +144,9 @@ pub(super) async fn config(
 /// Refreshes the repository and lists its versions.
 pub(super) async fn index(
     State((repository, health)): State<(Arc<ModelRepository>, Health)>,
-    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Vec<RepositoryIndexEntry>>, RequestError> {
-    let body = body::decoded(&headers, body)?;
+    let body = body::whole(body)?;
     let request: RepositoryIndexRequest = match &body[..] {
         b"" => RepositoryIndexRequest::default(),
         body => protocol::object(body).map_err(|_| {

@@ -39,9 +39,14 @@ fn a_stop_turns_readiness_off_refuses_newcomers_and_finishes_what_is_in_flight()
 #[test]
 fn a_request_that_never_ends_is_cut_off_and_the_exit_code_is_1() {
     let process = Probe::start(&QUIET, "--drain-timeout 200ms");
-    let _socket = process.open("GET /hang", &[]);
+    let mut socket = process.open("GET /hang", &[]);
     process.wait_event("probe.hanging");
     let exit = process.stop();
+    let answer = Answer::read(&mut socket).expect("an answer and no reset");
+    assert_eq!(
+        (answer.status, &*answer.text(), answer.header("connection")),
+        (503, "draining", Some("close"))
+    );
     assert_eq!(exit.code, Some(1));
     let failed = exit.events("server.failed");
     assert!(
@@ -60,7 +65,7 @@ fn a_connection_made_before_the_stop_may_still_send_a_request() {
     refuses(&process);
     write!(
         made,
-        "GET /items/late HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        "GET /items/late HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     )
     .expect("a request");
     let answer = Answer::read(&mut made).expect("an answer");
@@ -83,7 +88,7 @@ fn idle_connections_do_not_delay_the_exit() {
     let process = Probe::start(&QUIET, "--drain-timeout 60s --header-timeout 60s");
     let _never_used = process.connect();
     let mut idle = process.connect();
-    write!(idle, "GET /items/1 HTTP/1.1\r\nhost: x\r\n\r\n").expect("a request");
+    write!(idle, "GET /items/1 HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
     let mut answer = [0; 12];
     idle.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -146,7 +151,7 @@ fn a_request_has_a_time_limit_and_knows_it() {
 fn a_client_that_sends_its_head_slowly_is_cut_off() {
     let process = Probe::start(&QUIET, "--header-timeout 100ms");
     let mut slow = process.connect();
-    slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: x\r\n")
+    slow.write_all(b"GET /items/1 HTTP/1.1\r\nhost: localhost\r\n")
         .expect("half a head");
     let mut rest = Vec::new();
     // The time limit of this socket is far longer, so the server closes it.

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use bytes::Bytes;
 use clap::Parser;
 use http::{HeaderMap, Request, StatusCode};
-use runtime::{Deadline, Health, PartInfo, ProcessOptions, Refusal, ServeError, Shutdown};
+use runtime::{
+    App, BodyRules, Deadline, Health, PartInfo, ProcessOptions, Refusal, Refused, ServeError,
+    Shutdown,
+};
 use serde_json::{Value, json};
 use telemetry::client::HttpClient;
 use telemetry::server::{Options, RequestFailure};
@@ -27,6 +30,13 @@ const PART: PartInfo = PartInfo {
     listen_flag: "--listen",
     traced: true,
 };
+
+const BODIES: BodyRules = BodyRules {
+    max_bytes: 100_000,
+    decode: true,
+};
+/// More than the kernel's buffers of a connection take.
+const LARGE: usize = 32 << 20;
 
 #[derive(Parser, Debug)]
 struct Config {
@@ -74,6 +84,11 @@ async fn run(
     let health = Health::new();
     let http = HttpClient::new().expect("a client");
     let address = listener.local_addr().expect("an address");
+    let traced = Options {
+        service: PART.name,
+        allow_faults,
+        fault_response: plain,
+    };
     let (stop, seen) = (shutdown.clone(), health.clone());
     let routes = Router::new()
         .route(
@@ -83,6 +98,8 @@ async fn run(
         .route("/work", get(work))
         .route("/twice", get(twice))
         .route("/echo", get(echo))
+        .route("/body", post(|body: Bytes| async move { body }))
+        .route("/large", get(|| async { vec![b'x'; LARGE] }))
         .route(
             "/call",
             get(move |query, headers| call(http.clone(), query, headers)),
@@ -105,16 +122,12 @@ async fn run(
             "/until-refused",
             get(move || until_refused(stop.clone(), seen.clone(), address)),
         )
-        .layer(runtime::limit_layer(&options, refuse))
-        .layer(telemetry::server::layer(Options {
-            service: PART.name,
-            allow_faults,
-            fault_response: plain,
-        }));
+        .layer(runtime::limit_layer(&options, BODIES, refuse))
+        .layer(telemetry::server::layer(traced));
     health.ready(true);
     runtime::serve(
         listener,
-        health.routes().merge(routes),
+        App::new(health.routes().merge(routes), refuse, Some(traced)),
         health,
         &options,
         shutdown,
@@ -126,12 +139,8 @@ fn plain(status: StatusCode, text: &str) -> Response {
     (status, text.to_owned()).into_response()
 }
 
-fn refuse(refusal: Refusal) -> Response {
-    let status = match refusal {
-        Refusal::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-    };
-    plain(status, "refused")
+fn refuse(_: &Refused, refusal: Refusal) -> Response {
+    plain(refusal.status(), refusal.code())
 }
 
 /// A span, a task, blocking work in a database span, and a log line in each.

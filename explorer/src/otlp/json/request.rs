@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::normalize::field_name;
 use super::value::JsonValue;
-use crate::otlp::refused::Refused;
+use crate::otlp::rejected::RejectedItems;
 
 /// Values in one item.
 const MAX_VALUES: usize = 65_536;
@@ -32,7 +32,7 @@ pub(crate) trait Item: Message + Default + DeserializeOwned {
     const ITEMS: &'static str;
 
     /// The item, as far as it can be read.
-    fn read(value: &mut JsonValue, refused: &mut Refused) -> Option<Self> {
+    fn read(value: &mut JsonValue, refused: &mut RejectedItems) -> Option<Self> {
         match Self::deserialize(&*value) {
             Ok(item) => Some(item),
             Err(error) => {
@@ -61,7 +61,7 @@ impl Item for Metric {
     const ITEMS: &'static str = "metrics";
 
     /// A metric without the data points that cannot be read.
-    fn read(value: &mut JsonValue, refused: &mut Refused) -> Option<Metric> {
+    fn read(value: &mut JsonValue, refused: &mut RejectedItems) -> Option<Metric> {
         let mut has_data = false;
         let (mut readable, mut wrong) = (0, 0);
         for (kind, check) in [
@@ -118,7 +118,10 @@ fn point<T: DeserializeOwned>(value: &JsonValue) -> Result<(), Error> {
 }
 
 /// The protobuf form of a request. An error means that the document is not a request at all.
-pub(crate) fn to_protobuf<T: Item>(body: &[u8], refused: &mut Refused) -> Result<Vec<u8>, Error> {
+pub(crate) fn to_protobuf<T: Item>(
+    body: &[u8],
+    refused: &mut RejectedItems,
+) -> Result<Vec<u8>, Error> {
     let request = Fields::parse(serde_json::from_slice(body)?)?;
     let mut protobuf = Vec::new();
     for resource in request.list(T::RESOURCES)? {
@@ -143,7 +146,7 @@ pub(crate) fn to_protobuf<T: Item>(body: &[u8], refused: &mut Refused) -> Result
 fn scope_items<T: Item>(
     fields: &Fields<'_>,
     unknown_resource: Option<&Error>,
-    refused: &mut Refused,
+    refused: &mut RejectedItems,
 ) -> Result<Vec<u8>, Error> {
     let mut encoded = Vec::new();
     let items = fields.list(T::ITEMS)?;

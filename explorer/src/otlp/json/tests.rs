@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{decode, to_protobuf};
 use crate::attribute::plain_map;
-use crate::otlp::refused::Refused;
+use crate::otlp::rejected::RejectedItems;
 
 fn span(json: &str) -> Span {
     let document = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{json}]}}]}}]}}"#);
@@ -339,7 +339,7 @@ fn one_wrong_item_leaves_the_others() {
         let document = format!(
             r#"{{"resourceSpans":[null,{{"scopeSpans":[null,{{"spans":[{{"name":"a"}},{wrong},{{"name":"b"}}]}}]}}]}}"#
         );
-        let mut refused = Refused::default();
+        let mut refused = RejectedItems::default();
         let protobuf = to_protobuf::<Span>(document.as_bytes(), &mut refused).unwrap();
         let request = ExportTraceServiceRequest::decode(&protobuf[..]).unwrap();
         let spans = &request.resource_spans[1].scope_spans[1].spans;
@@ -361,7 +361,7 @@ fn one_wrong_data_point_leaves_the_others() {
         let document = format!(
             r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"m","{kind}":{{"dataPoints":[{{}},{data},{{}}]}}}}]}}]}}]}}"#
         );
-        let mut refused = Refused::default();
+        let mut refused = RejectedItems::default();
         let protobuf = to_protobuf::<Metric>(document.as_bytes(), &mut refused).unwrap();
         let request = ExportMetricsServiceRequest::decode(&protobuf[..]).unwrap();
         let metric = request.resource_metrics[0].scope_metrics[0].metrics[0].encode_to_vec();
@@ -377,7 +377,7 @@ fn items_of_a_resource_or_scope_that_cannot_be_read_are_refused() {
         r#"{{"resourceSpans":[{{"resource":{wrong},"scopeSpans":[{{"spans":[{{}},{{}}]}}]}},
         {{"scopeSpans":[{{"scope":{wrong},"spans":[{{}}]}},{{"scope":null,"spans":[{{"name":"kept"}}]}}]}}]}}"#
     );
-    let mut refused = Refused::default();
+    let mut refused = RejectedItems::default();
     let protobuf = to_protobuf::<Span>(document.as_bytes(), &mut refused).unwrap();
     let request = ExportTraceServiceRequest::decode(&protobuf[..]).unwrap();
     let scopes: Vec<_> = request

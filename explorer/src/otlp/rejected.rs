@@ -7,12 +7,12 @@ const LONGEST_REASON: usize = 300;
 
 /// How many items were refused, and why the first of them.
 #[derive(Debug, Default)]
-pub(crate) struct Refused {
+pub(crate) struct RejectedItems {
     items: usize,
     first_reason: Option<String>,
 }
 
-impl Refused {
+impl RejectedItems {
     pub(crate) fn add(&mut self, items: usize, reason: impl Display) {
         if items > 0 && self.first_reason.is_none() {
             let reason = reason.to_string().chars().take(LONGEST_REASON).collect();
