@@ -14,3 +14,4 @@ mod process;
 mod propagation;
 mod server;
 mod variables;
+mod w3c;

@@ -131,6 +131,15 @@ impl Process {
         socket
     }
 
+    /// Memory of the process (Linux).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the state of the process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().split(' ').next());
+        kilobytes.expect("a size").parse::<u64>().expect("a number") << 10
+    }
+
     /// Ends the lifeline, so that the probe drains, and waits for its end.
     pub(crate) fn stop(mut self) -> Exit {
         self.cut_lifeline();

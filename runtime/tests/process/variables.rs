@@ -262,9 +262,92 @@ fn the_sdk_and_its_transport_export_nothing_about_themselves() {
 }
 
 #[test]
-fn a_value_that_cannot_be_followed_stops_the_start() {
-    let process = Process::launch(&[("OTEL_TRACES_EXPORTER", "jaeger")], "");
-    let exit = process.wait();
-    assert_eq!(exit.code, Some(1));
-    assert_eq!(exit.events("server.listening").len(), 0);
+fn a_value_that_cannot_be_followed_is_logged_and_ignored() {
+    let collector = Collector::start();
+    let wrong = [
+        ("OTEL_PROPAGATORS", "tracecontext,baggage,b3"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "often"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "-1"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=%"),
+    ];
+    let exit = run(&collector, &wrong);
+    let ignored = exit.events("telemetry.setting_ignored");
+    let variables: std::collections::BTreeSet<_> = ignored
+        .iter()
+        .map(|line| line["variable"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(variables, wrong.map(|(name, _)| name).into());
+    assert_eq!(collector.spans().len(), 3);
+    assert!(!collector.logs().is_empty() && !collector.points("process.cpu.time").is_empty());
+
+    let sampled = Collector::start();
+    let ratio = [
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "ten"),
+    ];
+    let exit = run(&sampled, &ratio);
+    assert_eq!(exit.events("telemetry.setting_ignored").len(), 1);
+    assert_eq!(sampled.spans().len(), 3);
+}
+
+#[test]
+fn a_timeout_of_zero_has_no_limit_and_the_resource_is_decoded() {
+    let collector = Collector::start();
+    let exit = run(
+        &collector,
+        &[
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "c=d%20e"),
+        ],
+    );
+    assert!(exit.events("telemetry.lost").is_empty());
+    assert_eq!(collector.span("work").resource["c"], "d e");
+}
+
+#[test]
+fn a_wrong_endpoint_loses_telemetry_loudly_and_stops_nothing() {
+    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")], "");
+    assert_eq!(process.get("/work").status, 200);
+    let exit = process.stop();
+    assert_eq!(exit.code, Some(0));
+    assert_eq!(exit.events("telemetry.setting_ignored").len(), 1);
+    assert_eq!(exit.events("telemetry.lost")[0]["spans"], 3);
+    let failed = exit.events("telemetry.export_failed");
+    assert!(
+        failed.iter().any(|line| line["signal"] == "spans"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn credentials_of_the_endpoint_are_sent_and_never_shown() {
+    let collector = Collector::start();
+    let endpoint = collector.url().replace("http://", "http://m:SECRET@");
+    let exit = run(&collector, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let authorized =
+        |export: &crate::collector::Export| export.headers["authorization"] == "Basic bTpTRUNSRVQ=";
+    assert!(collector.exports().iter().all(authorized));
+    assert!(!exit.lines.iter().any(|line| line.contains("SECRET")));
+}
+
+#[test]
+fn texts_are_cut_by_default() {
+    let collector = Collector::start();
+    let process = Process::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())], "");
+    let agent = "a".repeat(20_000);
+    assert_eq!(
+        process
+            .send("GET /items/1", &[("user-agent", &agent)])
+            .status,
+        200
+    );
+    process.stop();
+    let span = collector.served("/items/1");
+    assert_eq!(span.attributes["user_agent.original"].len(), 4096);
 }
