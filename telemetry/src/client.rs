@@ -7,11 +7,12 @@ mod call;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use opentelemetry::context::FutureExt;
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderInjector;
 
+use crate::credentials;
 use address::ServerAddress;
 use call::ClientCall;
 
@@ -102,11 +103,18 @@ impl HttpClient {
 
     /// Sends one request and reads the whole answer, all within `timeout`, in a span named after
     /// the method. The span also has the [`SpanAttributes`] of the request's extensions.
+    ///
+    /// Credentials in the address are sent as `Authorization: Basic`, unless the request has that
+    /// header already, and appear in no span and no error.
     pub async fn send(
         &self,
         mut request: Request<Bytes>,
         timeout: Duration,
     ) -> Result<Response<Bytes>, ClientError> {
+        if let Some(basic) = credentials::take_basic(request.uri_mut()) {
+            let headers = request.headers_mut();
+            headers.entry(header::AUTHORIZATION).or_insert(basic);
+        }
         let address = ServerAddress::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
         let SpanAttributes(more) = request.extensions_mut().remove().unwrap_or_default();
         let call = ClientCall::start(request.method(), &address, more);
@@ -135,7 +143,7 @@ impl HttpClient {
         address: &ServerAddress,
     ) -> Result<Response<Bytes>, ClientError> {
         let request = reqwest::Request::try_from(request)
-            .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
+            .map_err(|error| ClientError::InvalidRequest(Some(error.without_url())))?;
         let mut answer = self
             .inner
             .execute(request)
@@ -171,6 +179,8 @@ async fn read(
 }
 
 fn broken_off(source: reqwest::Error, address: &ServerAddress) -> ClientError {
+    // Its text would repeat the whole address, with the values of its query.
+    let source = source.without_url();
     let address = address.to_string();
     if source.is_connect() {
         ClientError::Connect { address, source }

@@ -1,19 +1,26 @@
-//! How telemetry leaves the process: the export of span batches, the transport of all three
-//! signals, and the counts of what was lost on the way.
+//! How telemetry leaves the process: the queues, the exporters of the three signals, their
+//! transport, and the counts of what was lost on the way.
 
 mod counts;
+mod limits;
+mod log_batch;
+mod metric_batch;
 mod normalize;
 mod protobuf;
+mod queue;
 mod retry;
+mod sender;
 mod span_batch;
 mod transport;
 mod wire;
 
-pub(crate) use counts::{CountingLogExporter, CountingProcessor, ExportCounts};
+pub(crate) use counts::ExportCounts;
+pub(crate) use limits::Shortening;
+pub(crate) use log_batch::LogBatchExporter;
+pub(crate) use metric_batch::MetricBatchExporter;
 pub(crate) use normalize::Normalizing;
+pub(crate) use queue::{QueueLimit, Queued};
 pub(crate) use span_batch::SpanBatchExporter;
-pub(crate) use transport::Transport;
-pub(crate) use transport::TransportError;
 
 #[cfg(test)]
 mod tests;

@@ -23,8 +23,10 @@ pub mod metrics;
 mod process_metrics;
 mod propagation;
 
+mod credentials;
 mod error;
 mod error_chain;
+mod exceptions;
 mod export;
 mod guard;
 mod logs;
@@ -55,14 +57,27 @@ pub fn init(settings: &Settings) -> Result<Guard, Error> {
     global::set_text_map_propagator(providers::propagator(settings));
     if settings.disabled {
         logs::init(settings, None)?;
+        log_ignored(settings);
         return Ok(Guard::new(None));
     }
-    let providers = providers::build(settings)?;
+    let providers = providers::build(settings);
     logs::init(settings, Some(&providers.logger))?;
     global::set_tracer_provider(providers.tracer.clone());
     if !tracer::install(&providers.tracer) {
         return Err(Error::Twice);
     }
+    log_ignored(settings);
     process_metrics::observe();
     Ok(Guard::new(Some(providers)))
+}
+
+/// Logs the variables that are not followed, which could not be done while they were read.
+fn log_ignored(settings: &Settings) {
+    for ignored in &settings.ignored {
+        tracing::warn!(
+            name: "telemetry.setting_ignored",
+            { variable = ignored.variable },
+            "{ignored}"
+        );
+    }
 }

@@ -26,13 +26,6 @@ use crate::span_ref::SpanRef;
 
 /// Log records of the SDK and of the HTTP libraries, which exporting would only multiply.
 const INTERNALS: [&str; 6] = ["opentelemetry", "hyper", "reqwest", "h2", "rustls", "tower"];
-/// The SDK's own records that are shown on stdout. Export errors are not among them:
-/// `export/counts.rs` logs them once.
-const SDK_LINES: [&str; 3] = [
-    "BatchSpanProcessor.SpanDroppingStarted",
-    "BatchSpanProcessor.SpansDropped",
-    "BatchLogProcessor.LogsDropped",
-];
 
 /// Installs the subscriber of this process.
 pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> Result<(), Error> {
@@ -44,9 +37,8 @@ pub(crate) fn init(settings: &Settings, logger: Option<&SdkLoggerProvider>) -> R
             json: !io::stdout().is_terminal(),
         })
         .with_filter(filter_fn(move |metadata| {
-            shows_sdk
-                || !metadata.target().starts_with("opentelemetry")
-                || SDK_LINES.contains(&metadata.name())
+            // What exports and queues lose is logged by `export/counts.rs`.
+            shows_sdk || !metadata.target().starts_with("opentelemetry")
         }));
     let bridge = logger.map(|provider| {
         OpenTelemetryTracingBridge::new(provider).with_filter(filter_fn(is_exported))

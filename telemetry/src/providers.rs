@@ -5,29 +5,22 @@ use std::sync::Arc;
 
 use opentelemetry::global;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
-use opentelemetry_otlp::{LogExporter, MetricExporter, Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{BatchLogProcessor, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{self, BatchLogProcessor, SdkLoggerProvider};
 use opentelemetry_sdk::metrics::{
-    Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream,
+    Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream,
 };
-use opentelemetry_sdk::propagation::BaggagePropagator;
 use opentelemetry_sdk::trace::{
-    BatchConfig, BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor,
-    TracerProviderBuilder,
+    self, BatchSpanProcessor, SdkTracerProvider, SimpleSpanProcessor, TracerProviderBuilder,
 };
 
-use crate::error::Error;
 use crate::export::{
-    CountingLogExporter, CountingProcessor, ExportCounts, Normalizing, SpanBatchExporter, Transport,
+    ExportCounts, LogBatchExporter, MetricBatchExporter, Normalizing, QueueLimit, Queued,
+    Shortening, SpanBatchExporter,
 };
-use crate::propagation::TraceContext;
+use crate::propagation::{Baggage, TraceContext};
 use crate::resource::resource;
-use crate::settings::{Exporter, Otlp, Propagator, Settings, SpanLimits};
-
-/// Spans that may wait for export. Under load a gateway fills the 2,048 places of the SDK while one
-/// batch is being sent again.
-const SPAN_QUEUE: usize = 16_384;
+use crate::settings::{Exporter, Propagator, Settings};
 
 /// The three providers, and the counts of what their exporters lost.
 #[derive(Debug)]
@@ -40,17 +33,17 @@ pub(crate) struct Providers {
 
 /// Builds all providers. The meter provider becomes the global one first: the batch processors take
 /// their own counters from the global meter while they are built.
-pub(crate) fn build(settings: &Settings) -> Result<Providers, Error> {
+pub(crate) fn build(settings: &Settings) -> Providers {
     let resource = resource(settings);
     let counts = Arc::new(ExportCounts::default());
-    let meter = meter_provider(settings, resource.clone())?;
+    let meter = meter_provider(settings, resource.clone(), &counts);
     global::set_meter_provider(meter.clone());
-    Ok(Providers {
-        tracer: tracer_provider(settings, resource.clone(), &counts)?,
-        logger: logger_provider(settings, resource, &counts)?,
+    Providers {
+        tracer: tracer_provider(settings, resource.clone(), &counts),
+        logger: logger_provider(settings, resource, &counts),
         meter,
         counts,
-    })
+    }
 }
 
 /// The propagator of the settings; without any, context neither enters nor leaves.
@@ -59,7 +52,7 @@ pub(crate) fn propagator(settings: &Settings) -> TextMapCompositePropagator {
     for propagator in &settings.propagators {
         propagators.push(match propagator {
             Propagator::TraceContext => Box::<TraceContext>::default(),
-            Propagator::Baggage => Box::new(BaggagePropagator::new()),
+            Propagator::Baggage => Box::<Baggage>::default(),
         });
     }
     TextMapCompositePropagator::new(propagators)
@@ -69,83 +62,87 @@ fn tracer_provider(
     settings: &Settings,
     resource: Resource,
     counts: &Arc<ExportCounts>,
-) -> Result<SdkTracerProvider, Error> {
+) -> SdkTracerProvider {
     let value_length = settings.limits.value_length;
-    let builder = with_limits(
-        SdkTracerProvider::builder().with_resource(resource),
-        settings.limits,
-    );
-    Ok(match settings.traces {
-        Exporter::Otlp => {
-            let exporter = Normalizing {
-                inner: SpanBatchExporter::new(&settings.otlp.traces, counts)?,
+    let mut builder = with_limits(settings).with_resource(resource);
+    for exporter in &settings.traces {
+        builder = match exporter {
+            Exporter::Otlp => builder.with_span_processor(Shortening {
+                inner: span_queue(settings, counts),
                 value_length,
-            };
-            let inner = BatchSpanProcessor::builder(exporter)
-                .with_batch_config(span_queue())
-                .build();
-            let counts = Arc::clone(counts);
-            builder
-                .with_span_processor(CountingProcessor { inner, counts })
-                .build()
-        }
-        Exporter::Console => {
-            let exporter = Normalizing {
-                inner: opentelemetry_stdout::SpanExporter::default(),
+            }),
+            Exporter::Console => builder.with_span_processor(Shortening {
+                inner: SimpleSpanProcessor::new(Normalizing {
+                    inner: opentelemetry_stdout::SpanExporter::default(),
+                }),
                 value_length,
-            };
-            builder
-                .with_span_processor(SimpleSpanProcessor::new(exporter))
-                .build()
-        }
-        Exporter::None => builder.build(),
-    })
+            }),
+        };
+    }
+    builder.build()
 }
 
-fn with_limits(mut builder: TracerProviderBuilder, limits: SpanLimits) -> TracerProviderBuilder {
-    if let Some(most) = limits.span_attributes {
-        builder = builder.with_max_attributes_per_span(most);
-    }
-    if let Some(most) = limits.event_attributes {
-        builder = builder.with_max_attributes_per_event(most);
-    }
-    if let Some(most) = limits.link_attributes {
-        builder = builder.with_max_attributes_per_link(most);
-    }
-    builder
+fn with_limits(settings: &Settings) -> TracerProviderBuilder {
+    let limits = settings.limits;
+    SdkTracerProvider::builder()
+        .with_sampler(settings.sampler.clone())
+        .with_max_attributes_per_span(limits.span_attributes)
+        .with_max_attributes_per_event(limits.event_attributes)
+        .with_max_attributes_per_link(limits.link_attributes)
+        .with_max_events_per_span(limits.events)
+        .with_max_links_per_span(limits.links)
 }
 
-fn span_queue() -> BatchConfig {
-    let queue = BatchConfigBuilder::default();
-    if std::env::var_os("OTEL_BSP_MAX_QUEUE_SIZE").is_some() {
-        // The SDK has read it.
-        return queue.build();
+fn span_queue(settings: &Settings, counts: &Arc<ExportCounts>) -> Queued<BatchSpanProcessor> {
+    let batch = settings.span_batch;
+    let limit = QueueLimit::of_spans(batch.queue);
+    let exporter = Queued {
+        inner: Normalizing {
+            inner: SpanBatchExporter::new(&settings.otlp.traces, counts),
+        },
+        limit: Arc::clone(&limit),
+        counts: Arc::clone(counts),
+    };
+    let config = trace::BatchConfigBuilder::default()
+        .with_max_queue_size(batch.queue)
+        .with_max_export_batch_size(batch.size)
+        .with_scheduled_delay(batch.delay);
+    let inner = BatchSpanProcessor::builder(exporter)
+        .with_batch_config(config.build())
+        .build();
+    Queued {
+        inner,
+        limit,
+        counts: Arc::clone(counts),
     }
-    queue.with_max_queue_size(SPAN_QUEUE).build()
 }
 
-fn meter_provider(settings: &Settings, resource: Resource) -> Result<SdkMeterProvider, Error> {
+fn meter_provider(
+    settings: &Settings,
+    resource: Resource,
+    counts: &Arc<ExportCounts>,
+) -> SdkMeterProvider {
     let mut builder = SdkMeterProvider::builder().with_resource(resource);
     if settings.exponential_histograms {
         builder = builder.with_view(exponential);
     }
-    let otlp = &settings.otlp.metrics;
-    Ok(match settings.metrics {
-        Exporter::Otlp => builder
-            .with_periodic_exporter(
-                MetricExporter::builder()
-                    .with_http()
-                    .with_protocol(protocol(otlp))
-                    .with_endpoint(otlp.endpoint.to_string())
-                    .with_http_client(Transport::new(otlp)?)
-                    .build()?,
-            )
-            .build(),
-        Exporter::Console => builder
-            .with_periodic_exporter(opentelemetry_stdout::MetricExporter::default())
-            .build(),
-        Exporter::None => builder.build(),
-    })
+    let interval = settings.metric_interval;
+    for exporter in &settings.metrics {
+        builder = match exporter {
+            Exporter::Otlp => {
+                let otlp = &settings.otlp.metrics;
+                let exporter = MetricBatchExporter::new(otlp, settings.temporality, counts);
+                let reader = PeriodicReader::builder(exporter).with_interval(interval);
+                builder.with_reader(reader.build())
+            }
+            Exporter::Console => {
+                let exporter = opentelemetry_stdout::MetricExporter::default();
+                let reader = PeriodicReader::builder(exporter).with_interval(interval);
+                builder.with_reader(reader.build())
+            }
+        };
+    }
+    builder.build()
 }
 
 /// The view that turns every histogram into an exponential one, with the sizes that the
@@ -166,38 +163,37 @@ fn logger_provider(
     settings: &Settings,
     resource: Resource,
     counts: &Arc<ExportCounts>,
-) -> Result<SdkLoggerProvider, Error> {
-    let builder = SdkLoggerProvider::builder().with_resource(resource);
-    let otlp = &settings.otlp.logs;
-    Ok(match settings.logs {
-        Exporter::Otlp => {
-            let exporter = CountingLogExporter {
-                inner: LogExporter::builder()
-                    .with_http()
-                    .with_protocol(protocol(otlp))
-                    .with_endpoint(otlp.endpoint.to_string())
-                    .with_http_client(Transport::new(otlp)?)
-                    .build()?,
-                counts: Arc::clone(counts),
-            };
-            builder
-                .with_log_processor(CountingProcessor {
-                    inner: BatchLogProcessor::builder(exporter).build(),
-                    counts: Arc::clone(counts),
-                })
-                .build()
-        }
-        Exporter::Console => builder
-            .with_simple_exporter(opentelemetry_stdout::LogExporter::default())
-            .build(),
-        Exporter::None => builder.build(),
-    })
+) -> SdkLoggerProvider {
+    let mut builder = SdkLoggerProvider::builder().with_resource(resource);
+    for exporter in &settings.logs {
+        builder = match exporter {
+            Exporter::Otlp => builder.with_log_processor(log_queue(settings, counts)),
+            Exporter::Console => {
+                builder.with_simple_exporter(opentelemetry_stdout::LogExporter::default())
+            }
+        };
+    }
+    builder.build()
 }
 
-fn protocol(otlp: &Otlp) -> Protocol {
-    if otlp.json {
-        Protocol::HttpJson
-    } else {
-        Protocol::HttpBinary
+fn log_queue(settings: &Settings, counts: &Arc<ExportCounts>) -> Queued<BatchLogProcessor> {
+    let batch = settings.log_batch;
+    let limit = QueueLimit::of_log_records(batch.queue);
+    let exporter = Queued {
+        inner: LogBatchExporter::new(&settings.otlp.logs, settings.log_limits, counts),
+        limit: Arc::clone(&limit),
+        counts: Arc::clone(counts),
+    };
+    let config = logs::BatchConfigBuilder::default()
+        .with_max_queue_size(batch.queue)
+        .with_max_export_batch_size(batch.size)
+        .with_scheduled_delay(batch.delay);
+    let inner = BatchLogProcessor::builder(exporter)
+        .with_batch_config(config.build())
+        .build();
+    Queued {
+        inner,
+        limit,
+        counts: Arc::clone(counts),
     }
 }

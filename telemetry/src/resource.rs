@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_semantic_conventions::attribute as semconv;
 
 use crate::settings::Settings;
@@ -39,12 +39,14 @@ pub(crate) fn resource(settings: &Settings) -> Resource {
     if let Some(revision) = revision() {
         defaults.push(KeyValue::new(semconv::VCS_REF_HEAD_REVISION, revision));
     }
+    let from_variable = settings
+        .resource_attributes
+        .iter()
+        .map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     Resource::builder_empty()
         .with_attributes(defaults)
-        .with_detectors(&[
-            Box::new(TelemetryResourceDetector),
-            Box::new(EnvResourceDetector::new()),
-        ])
+        .with_detectors(&[Box::new(TelemetryResourceDetector)])
+        .with_attributes(from_variable)
         // The settings know whether `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` named the
         // service.
         .with_service_name(settings.service_name.clone())

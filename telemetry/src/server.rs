@@ -26,12 +26,11 @@ use http::{HeaderValue, Request, StatusCode};
 use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, global};
-use opentelemetry_http::HeaderExtractor;
 use tower::{Layer, Service};
 
 use crate::attr;
 use crate::fault::{self, Fault};
-use crate::propagation;
+use crate::propagation::{self, HeaderLines};
 use crate::span::{Span, builder, fail};
 use faults::Unanswered;
 use metrics::{RequestOutcome, count_active, record_duration, scheme};
@@ -278,7 +277,7 @@ fn span_name(method: &'static str, route: Option<&str>) -> Cow<'static, str> {
 /// The context of the caller, from the headers of the request.
 fn remote_parent(request: &Request<Body>) -> Context {
     global::get_text_map_propagator(|propagator| {
-        propagator.extract_with_context(&Context::new(), &HeaderExtractor(request.headers()))
+        propagator.extract_with_context(&Context::new(), &HeaderLines(request.headers()))
     })
 }
 

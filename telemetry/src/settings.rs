@@ -1,19 +1,29 @@
 //! The standard `OTEL_*` variables, read once and typed.
 //!
-//! The Rust SDK reads samplers, batch sizes and much of the metrics and log exporters by itself.
-//! Those values are only checked here, since the SDK would warn before there is a log and continue
-//! with a default. What it does not honour
-//! (<https://github.com/open-telemetry/opentelemetry-rust/issues/3374>) is read here:
-//! `OTEL_SDK_DISABLED`, `OTEL_PROPAGATORS`, `OTEL_{TRACES,METRICS,LOGS}_EXPORTER`,
-//! `OTEL_LOG_LEVEL`, the limits on attributes, the default histogram, and the certificates of OTLP;
-//! and so is all that our own exporter of spans needs.
+//! The SDK is given every value explicitly: it does not honour all variables
+//! (<https://github.com/open-telemetry/opentelemetry-rust/issues/3374>), and it reports a wrong one
+//! before there is a log. A wrong value never stops a process: by the specification
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>) it is
+//! reported and ignored. `docs/telemetry-variables.md` lists what becomes of each variable.
 
+mod batch;
+mod limits;
 mod otlp;
-mod span_limits;
-mod words;
+mod reader;
+mod resource;
+mod sampling;
 
+use std::time::Duration;
+
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::trace::Sampler;
+
+pub use batch::Batch;
+pub use limits::{LogLimits, SpanLimits};
 pub use otlp::{Otlp, PerSignal};
-pub use span_limits::SpanLimits;
+pub use reader::Ignored;
+
+use reader::Reader;
 
 /// Everything that set-up depends on; see [`Settings::from_env`].
 #[derive(Clone, Debug)]
@@ -23,16 +33,20 @@ pub struct Settings {
     pub service_name: String,
     /// `service.version`.
     pub service_version: &'static str,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, decoded.
+    pub resource_attributes: Vec<(String, String)>,
     /// `OTEL_SDK_DISABLED=true`: no telemetry, but trace context still travels through.
     pub disabled: bool,
     /// Where spans go: `OTEL_TRACES_EXPORTER`.
-    pub traces: Exporter,
+    pub traces: Vec<Exporter>,
     /// Where metrics go: `OTEL_METRICS_EXPORTER`.
-    pub metrics: Exporter,
+    pub metrics: Vec<Exporter>,
     /// Where log records go beside stdout: `OTEL_LOGS_EXPORTER`.
-    pub logs: Exporter,
+    pub logs: Vec<Exporter>,
     /// `OTEL_PROPAGATORS`, in order.
     pub propagators: Vec<Propagator>,
+    /// `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
+    pub sampler: Sampler,
     /// `OTEL_LOG_LEVEL`: how much the SDK logs about itself; a level of `tracing`.
     pub sdk_log_level: Option<String>,
     /// `RUST_LOG`, or `info`.
@@ -41,8 +55,20 @@ pub struct Settings {
     pub otlp: PerSignal<Otlp>,
     /// How much one span may hold.
     pub limits: SpanLimits,
+    /// How much one log record may hold.
+    pub log_limits: LogLimits,
+    /// How spans are gathered: `OTEL_BSP_*`.
+    pub span_batch: Batch,
+    /// How log records are gathered: `OTEL_BLRP_*`.
+    pub log_batch: Batch,
+    /// `OTEL_METRIC_EXPORT_INTERVAL`.
+    pub metric_interval: Duration,
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+    pub temporality: Temporality,
     /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION=base2_exponential_bucket_histogram`.
     pub exponential_histograms: bool,
+    /// Variables whose value cannot be followed. [`crate::init`] logs them.
+    pub ignored: Vec<Ignored>,
 }
 
 /// One of the exporters that the specification names for `OTEL_*_EXPORTER`.
@@ -52,8 +78,6 @@ pub enum Exporter {
     Otlp,
     /// Readable text on stdout, for debugging.
     Console,
-    /// Nothing is exported.
-    None,
 }
 
 /// One of the propagators that the specification names for `OTEL_PROPAGATORS`.
@@ -65,26 +89,9 @@ pub enum Propagator {
     Baggage,
 }
 
-/// A variable has a value that cannot be followed. Start-up stops: ignoring it would look like lost
-/// telemetry.
-#[derive(Debug, thiserror::Error)]
-#[error("{variable} is `{value}`; it takes {takes}")]
-pub struct SettingsError {
-    variable: String,
-    value: String,
-    takes: &'static str,
-}
-
-/// Reads one variable; trimmed, and `None` for an empty value, which counts as unset by the
-/// specification.
-type Get<'a> = dyn Fn(&str) -> Option<String> + 'a;
-
 impl Settings {
     /// Reads the process environment.
-    pub fn from_env(
-        service_name: &str,
-        service_version: &'static str,
-    ) -> Result<Self, SettingsError> {
+    pub fn from_env(service_name: &str, service_version: &'static str) -> Self {
         Self::from_lookup(service_name, service_version, |name| {
             std::env::var(name).ok()
         })
@@ -95,139 +102,112 @@ impl Settings {
         service_name: &str,
         service_version: &'static str,
         lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsError> {
-        let given = |name: &str| {
-            lookup(name)
-                .map(|value| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
-        };
-        // Only the word "true" disables; the specification wants every other value read as false.
-        let disabled =
-            given("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        // With the SDK off nothing is exported, so an exporter setting that cannot be followed must
-        // not stop the start.
-        let get = |name: &str| given(name).filter(|_| !disabled || ALWAYS_READ.contains(&name));
-        words::check(&get)?;
-        Ok(Self {
-            service_name: get("OTEL_SERVICE_NAME")
-                .or_else(|| named_resource(&get))
+    ) -> Self {
+        let from = Reader::new(&lookup);
+        let resource_attributes = resource::read(&from);
+        let named = resource_attributes
+            .iter()
+            .rfind(|(key, value)| key == "service.name" && !value.is_empty())
+            .map(|(_, value)| value.clone());
+        let settings = Self {
+            service_name: from
+                .get("OTEL_SERVICE_NAME")
+                .or(named)
                 .unwrap_or_else(|| service_name.to_owned()),
             service_version,
-            disabled,
-            traces: exporter("OTEL_TRACES_EXPORTER", &get)?,
-            metrics: exporter("OTEL_METRICS_EXPORTER", &get)?,
-            logs: exporter("OTEL_LOGS_EXPORTER", &get)?,
-            propagators: propagators(get("OTEL_PROPAGATORS"))?,
-            sdk_log_level: sdk_log_level(get("OTEL_LOG_LEVEL"))?,
-            log_filter: get("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
-            otlp: otlp::read(&get)?,
-            limits: span_limits::read(&get)?,
-            exponential_histograms: get(words::HISTOGRAM).as_deref() == Some(words::EXPONENTIAL),
-        })
+            resource_attributes,
+            disabled: from.is_disabled(),
+            traces: exporters("OTEL_TRACES_EXPORTER", &from),
+            metrics: exporters("OTEL_METRICS_EXPORTER", &from),
+            logs: exporters("OTEL_LOGS_EXPORTER", &from),
+            propagators: propagators(&from),
+            sampler: sampling::read(&from),
+            sdk_log_level: from.word("OTEL_LOG_LEVEL", &LOG_LEVELS).map(str::to_owned),
+            log_filter: from.get("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
+            otlp: otlp::read(&from),
+            limits: limits::of_spans(&from),
+            log_limits: limits::of_log_records(&from),
+            span_batch: batch::of_spans(&from),
+            log_batch: batch::of_log_records(&from),
+            metric_interval: from
+                .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", 1)
+                .unwrap_or(Duration::from_mins(1)),
+            temporality: from
+                .word(
+                    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+                    &TEMPORALITIES,
+                )
+                .unwrap_or(Temporality::Cumulative),
+            exponential_histograms: from
+                .word(
+                    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+                    &HISTOGRAMS,
+                )
+                .unwrap_or(false),
+            ignored: Vec::new(),
+        };
+        from.ignore_the_rest();
+        let ignored = from.into_ignored();
+        Self {
+            ignored,
+            ..settings
+        }
     }
 
     /// The same settings without any exporter, for a process that must not emit telemetry.
     #[must_use]
     pub fn without_exporters(self) -> Self {
         Self {
-            traces: Exporter::None,
-            metrics: Exporter::None,
-            logs: Exporter::None,
+            traces: Vec::new(),
+            metrics: Vec::new(),
+            logs: Vec::new(),
             ..self
         }
     }
 }
 
-const ALWAYS_READ: [&str; 5] = [
-    "OTEL_SERVICE_NAME",
-    "OTEL_RESOURCE_ATTRIBUTES",
-    "OTEL_PROPAGATORS",
-    "OTEL_LOG_LEVEL",
-    "RUST_LOG",
+const EXPORTERS: [(&str, Exporter); 3] = [
+    ("otlp", Exporter::Otlp),
+    ("console", Exporter::Console),
+    // The older word for the same exporter.
+    ("logging", Exporter::Console),
+];
+const PROPAGATORS: [(&str, Propagator); 2] = [
+    ("tracecontext", Propagator::TraceContext),
+    ("baggage", Propagator::Baggage),
+];
+/// The words of the specification, and those of other SDKs, as levels of `tracing`.
+const LOG_LEVELS: [(&str, &str); 11] = [
+    ("none", "off"),
+    ("off", "off"),
+    ("fatal", "error"),
+    ("error", "error"),
+    ("warn", "warn"),
+    ("warning", "warn"),
+    ("info", "info"),
+    ("debug", "debug"),
+    ("trace", "trace"),
+    ("verbose", "trace"),
+    ("all", "trace"),
+];
+const TEMPORALITIES: [(&str, Temporality); 3] = [
+    ("cumulative", Temporality::Cumulative),
+    ("delta", Temporality::Delta),
+    ("lowmemory", Temporality::LowMemory),
+];
+const HISTOGRAMS: [(&str, bool); 2] = [
+    ("explicit_bucket_histogram", false),
+    ("base2_exponential_bucket_histogram", true),
 ];
 
-fn exporter(variable: &str, get: &Get<'_>) -> Result<Exporter, SettingsError> {
-    match get(variable).as_deref() {
-        None | Some("otlp") => Ok(Exporter::Otlp),
-        Some("console") => Ok(Exporter::Console),
-        Some("none") => Ok(Exporter::None),
-        Some(value) => Err(refuse(variable, value, "otlp, console or none")),
-    }
+fn exporters(variable: &str, from: &Reader<'_>) -> Vec<Exporter> {
+    from.list(variable, &EXPORTERS)
+        .unwrap_or_else(|| vec![Exporter::Otlp])
 }
 
-fn propagators(value: Option<String>) -> Result<Vec<Propagator>, SettingsError> {
-    let Some(value) = value else {
-        return Ok(vec![Propagator::TraceContext, Propagator::Baggage]);
-    };
-    let mut found = Vec::new();
-    for word in value.split(',').map(str::trim) {
-        let propagator = match word {
-            "tracecontext" => Propagator::TraceContext,
-            "baggage" => Propagator::Baggage,
-            "none" => continue,
-            _ => {
-                return Err(refuse(
-                    "OTEL_PROPAGATORS",
-                    &value,
-                    "a list of tracecontext and baggage, or none",
-                ));
-            }
-        };
-        if !found.contains(&propagator) {
-            found.push(propagator);
-        }
-    }
-    Ok(found)
-}
-
-/// The words of the specification, and those of other SDKs, as levels of `tracing`.
-fn sdk_log_level(value: Option<String>) -> Result<Option<String>, SettingsError> {
-    let Some(value) = value else { return Ok(None) };
-    let level = match value.to_ascii_lowercase().as_str() {
-        "none" | "off" => "off",
-        "fatal" | "error" => "error",
-        "warn" | "warning" => "warn",
-        "info" => "info",
-        "debug" => "debug",
-        "trace" | "verbose" | "all" => "trace",
-        _ => {
-            return Err(refuse(
-                "OTEL_LOG_LEVEL",
-                &value,
-                "none, error, warn, info, debug or trace",
-            ));
-        }
-    };
-    Ok(Some(level.to_owned()))
-}
-
-fn named_resource(get: &Get<'_>) -> Option<String> {
-    let attributes = get("OTEL_RESOURCE_ATTRIBUTES")?;
-    let named = attributes
-        .split(',')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| key.trim() == "service.name");
-    named
-        .map(|(_, value)| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
-}
-
-fn number<T: std::str::FromStr>(variable: &str, get: &Get<'_>) -> Result<Option<T>, SettingsError> {
-    let Some(value) = get(variable) else {
-        return Ok(None);
-    };
-    value
-        .parse()
-        .map(Some)
-        .map_err(|_| refuse(variable, &value, "a whole number"))
-}
-
-fn refuse(variable: &str, value: &str, takes: &'static str) -> SettingsError {
-    SettingsError {
-        variable: variable.to_owned(),
-        value: value.to_owned(),
-        takes,
-    }
+fn propagators(from: &Reader<'_>) -> Vec<Propagator> {
+    from.list("OTEL_PROPAGATORS", &PROPAGATORS)
+        .unwrap_or_else(|| vec![Propagator::TraceContext, Propagator::Baggage])
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::panic::Location;
 use std::time::SystemTime;
 
@@ -13,9 +12,8 @@ use opentelemetry::context::{FutureExt, WithContext};
 use opentelemetry::trace::{Link, SpanBuilder, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
-use crate::error_chain::causes;
 use crate::span_ref::SpanRef;
-use crate::{attr, tracer};
+use crate::{attr, exceptions, tracer};
 
 /// A span of this process that is under way; it ends on drop.
 #[must_use = "a span ends when it is dropped"]
@@ -202,7 +200,7 @@ pub(crate) fn builder(
 /// Sets status and `error.type` on the span of `context`, and logs the exception.
 ///
 /// The exception is a log event and not a span event, as the conventions now ask; Elastic counts
-/// errors by it.
+/// errors by it. Equal exceptions are logged a few times in an interval and then counted.
 pub(crate) fn fail(
     context: &Context,
     error: &dyn Error,
@@ -210,31 +208,8 @@ pub(crate) fn fail(
     at: &Location<'_>,
 ) {
     let span = context.span();
-    span.set_status(Status::error(error.to_string()));
+    let message = error.to_string();
+    span.set_status(Status::error(message.clone()));
     span.set_attribute(KeyValue::new(attr::ERROR_TYPE, error_type));
-    with_context(context, || {
-        tracing::error!(
-            name: "exception",
-            {
-                "exception.type" = error_type,
-                "exception.message" = %error,
-                "exception.stacktrace" = stack_trace(error, at)
-            },
-            "{error}"
-        );
-    });
-}
-
-/// Where the error was recorded and what caused it. The frames follow when `RUST_BACKTRACE` asks
-/// for them: walking the stack of every failed request would make an outage slower.
-fn stack_trace(error: &dyn Error, at: &Location<'_>) -> String {
-    let mut text = format!("{error}\n    at {}:{}", at.file(), at.line());
-    for cause in causes(error) {
-        let _ = write!(text, "\nCaused by: {cause}");
-    }
-    let frames = std::backtrace::Backtrace::capture();
-    if frames.status() == std::backtrace::BacktraceStatus::Captured {
-        let _ = write!(text, "\n{frames}");
-    }
-    text
+    exceptions::log(context, error, &message, error_type, at);
 }

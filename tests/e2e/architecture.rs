@@ -101,7 +101,6 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
             ],
         ),
         ("opentelemetry_sdk", &["telemetry/"]),
-        ("opentelemetry_otlp", &["telemetry/"]),
         ("reqwest", &["telemetry/", "tests/bans/"]),
     ];
     for (name, allowed) in places {

@@ -23,7 +23,7 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
     let telemetry = telemetry::init(&telemetry::Settings::from_env(
         "model-training",
         env!("CARGO_PKG_VERSION"),
-    )?)?;
+    ))?;
     let outcome = train(args);
     telemetry.shutdown(Duration::from_secs(2));
     screen::say(outcome?);

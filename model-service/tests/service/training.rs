@@ -13,7 +13,7 @@ use crate::trace::{events, named};
 #[test]
 #[ignore = "started by the test below"]
 fn child() {
-    let telemetry = telemetry::init(&Settings::from_env("throughline", "0.0.0").unwrap()).unwrap();
+    let telemetry = telemetry::init(&Settings::from_env("throughline", "0.0.0")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut options = TrainOptions::new(DATA, folder.path());
     options.hyperparameters.hidden = vec![4, 4];

@@ -176,3 +176,44 @@ fn a_call_whose_caller_gave_up_ends_as_cancelled() {
         "cancelled"
     );
 }
+
+#[test]
+fn credentials_of_an_address_are_sent_and_never_shown() {
+    let (sender, head) = std::sync::mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).expect("a request head");
+            head.push(byte[0]);
+        }
+        sender
+            .send(String::from_utf8(head).expect("text"))
+            .expect("a test");
+        // Without an answer the exchange breaks off, and its error names the address.
+    });
+    let collector = Collector::start();
+    let process = Probe::exporting(&collector, "");
+    let to = format!("http://m:SECRET@{address}/a?key=HIDDEN");
+    let answer = process.get(&format!("/call?to={to}"));
+    assert_eq!(answer.body, "transport_error");
+    let exit = process.stop();
+    let head = head.recv().expect("a request");
+    assert!(
+        head.contains("authorization: Basic bTpTRUNSRVQ=\r\n"),
+        "{head}"
+    );
+    assert!(!head.contains("SECRET"), "{head}");
+    let telemetry = format!(
+        "{:?}{:?}{:?}",
+        collector.spans(),
+        collector.logs(),
+        exit.lines
+    );
+    for secret in ["SECRET", "HIDDEN", "bTpTRUNSRVQ="] {
+        assert!(!telemetry.contains(secret), "{telemetry}");
+    }
+}

@@ -109,14 +109,12 @@ fn a_full_queue_is_counted_by_reason() {
     let exported = collector.metric("otel.sdk.exporter.span.exported");
     assert!(exported.is_empty(), "nothing came through: {exported:?}");
     let processed = collector.metric("otel.sdk.processor.span.processed");
-    let full = processed.iter().find(|series| {
-        series
-            .attributes
-            .get("error.type")
-            .is_some_and(|reason| reason == "queue_full")
+    let full = processed.iter().filter(|series| {
+        let reason = series.attributes.get("error.type");
+        reason.is_some_and(|reason| reason == "queue_full")
     });
-    let count = full.and_then(|series| series.value.as_f64());
-    assert!(count.is_some_and(|count| count >= 10.0), "{processed:?}");
+    let count: f64 = full.filter_map(|series| series.value.as_f64()).sum();
+    assert!(count >= 10.0, "{processed:?}");
 }
 
 #[test]
@@ -161,4 +159,63 @@ fn a_process_that_panics_still_flushes() {
     assert_eq!(collector.spans().len(), 1);
     let span = collector.span("GET /items/{id}");
     assert_eq!(span.attributes["url.path"], "/items/1");
+}
+
+#[test]
+fn a_silent_collector_takes_no_more_memory_than_the_queue_has() {
+    let black_hole = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", black_hole.local_addr().expect("an address"));
+    let process = Probe::start(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+            // Without this limit 4,000 spans of 40 KB would wait, 160 MB.
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1000000"),
+        ],
+        "--flush-timeout 100ms",
+    );
+    let agent = "a".repeat(40_000);
+    let before = process.resident_bytes();
+    for _ in 0..4000 {
+        process.send("GET /items/1", &[("user-agent", &agent)]);
+    }
+    let grown = process.resident_bytes().saturating_sub(before);
+    assert!(grown < 110 << 20, "grew by {} MiB", grown >> 20);
+    let exit = process.stop();
+    assert_eq!(exit.events("telemetry.queue_full").len(), 1);
+    assert_eq!(exit.events("telemetry.lost")[0]["spans"], 4000);
+}
+
+#[test]
+fn equal_exceptions_are_counted_and_not_repeated() {
+    let collector = Collector::start();
+    let process = Probe::exporting(&collector, "");
+    for _ in 0..300 {
+        assert_eq!(process.get("/fail").status, 503);
+    }
+    let exit = process.stop();
+    let failed: Vec<_> = collector.spans();
+    assert_eq!(failed.len(), 300, "each failure has its span");
+    assert!(
+        failed
+            .iter()
+            .all(|span| span.attributes["error.type"] == "shelf_empty")
+    );
+    let logged = exit.events("exception");
+    let exported = collector
+        .logs()
+        .into_iter()
+        .filter(|log| log.event_name.as_deref() == Some("exception"));
+    assert_eq!(exported.count(), logged.len());
+    // Ten in ten seconds, on however slow a machine.
+    assert!(
+        (10..100).contains(&logged.len()),
+        "{} records",
+        logged.len()
+    );
+    for record in logged.iter().skip(10) {
+        assert!(
+            record["suppressed"].is_u64() || logged.len() > 10,
+            "{record}"
+        );
+    }
 }

@@ -15,3 +15,4 @@ mod propagation;
 mod recorder;
 mod server;
 mod variables;
+mod w3c;

@@ -64,6 +64,15 @@ impl Probe {
         self.process.wait_event(name).expect("the event");
     }
 
+    /// Memory of the process (Linux).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.pid());
+        let status = std::fs::read_to_string(path).expect("the state of the process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().split(' ').next());
+        kilobytes.expect("a size").parse::<u64>().expect("a number") << 10
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name).expect("the process is there");
     }

@@ -5,68 +5,80 @@ use serde_json::Value;
 
 use crate::process::{Probe, traceresponse};
 use crate::recorder::Recorder;
+use crate::w3c;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
 
 #[test]
-fn every_form_of_traceparent_continues_or_starts_a_trace() {
+fn every_case_of_the_w3c_is_continued_or_starts_a_trace() {
     let collector = Collector::start();
     let process = Probe::exporting(&collector, "");
-    // What comes in, whether it continues that trace, and the flags that go out.
-    let cases = [
-        (format!("00-{TRACE}-{SPAN}-01"), true, "01"),
-        (format!("00-{TRACE}-{SPAN}-03"), true, "01"),
-        (format!("00-{TRACE}-{SPAN}-00"), true, "00"),
-        (format!("00-{TRACE}-{SPAN}-02"), true, "00"),
-        (format!("cc-{TRACE}-{SPAN}-01"), true, "01"),
-        (format!("cc-{TRACE}-{SPAN}-01-later"), true, "01"),
-        (format!("ff-{TRACE}-{SPAN}-01"), false, "01"),
-        (format!("00-{TRACE}-{SPAN}-01-more"), false, "01"),
-        (
-            format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
-            false,
-            "01",
-        ),
-        (format!("00-{}-{SPAN}-01", "0".repeat(32)), false, "01"),
-        (format!("00-{TRACE}-{}-01", "0".repeat(16)), false, "01"),
-        ("00-abc-def-01".to_owned(), false, "01"),
-        ("nonsense".to_owned(), false, "01"),
-    ];
-    for (index, (header, continues, flags)) in cases.iter().enumerate() {
-        let answer = process.send(&format!("GET /items/{index}"), &[("traceparent", header)]);
-        let (trace, span, seen) = traceresponse(&answer);
-        assert_eq!(
-            (trace == TRACE, seen.as_str()),
-            (*continues, *flags),
-            "{header}"
+    let cases = w3c::cases();
+    for (index, case) in cases.iter().enumerate() {
+        let headers: Vec<_> = case
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let call = format!("GET /call?to=http://{}/echo&case={index}", process.address);
+        let answer = process.send(&call, &headers);
+        let (trace, span, flags) = traceresponse(&answer);
+        let continued = (trace == w3c::TRACE).then_some(flags.as_str());
+        assert_eq!(continued, case.continues, "{}: {answer:?}", case.name);
+        assert_ne!(span, w3c::PARENT, "the SERVER span has an id of its own");
+        let sent = answer.json();
+        let parent = sent["traceparent"].as_str().expect("a traceparent");
+        assert!(
+            parent.starts_with(&format!("00-{trace}-")) && parent.ends_with(&flags),
+            "{}: {parent}",
+            case.name
         );
-        assert_ne!(span, SPAN, "the SERVER span has an id of its own");
+        assert_eq!(
+            sent["tracestate"].as_str(),
+            case.state.as_deref(),
+            "{}",
+            case.name
+        );
     }
     process.stop();
-    let spans = collector.spans();
-    for (index, (header, continues, flags)) in cases.iter().enumerate() {
-        let path = format!("/items/{index}");
-        let spans: Vec<_> = spans
-            .iter()
-            .filter(|span| span.attributes["url.path"] == path)
-            .collect();
-        assert_eq!(
-            spans.len(),
-            usize::from(*flags == "01"),
-            "{header}: an unsampled request exports nothing"
-        );
-        for span in spans {
-            assert_eq!(
-                span.parent.as_deref(),
-                continues.then_some(SPAN),
-                "{header}"
-            );
-        }
+    let sampled = cases.iter().filter(|case| {
+        let sampled = ["01", "03"];
+        case.continues.is_none_or(|flags| sampled.contains(&flags))
+    });
+    let calls: Vec<_> = collector
+        .spans()
+        .into_iter()
+        .filter(|span| span.name == "GET /call")
+        .collect();
+    assert_eq!(
+        calls.len(),
+        sampled.count(),
+        "an unsampled request exports nothing"
+    );
+    for span in calls {
+        let parent = (span.trace_id == w3c::TRACE).then_some(w3c::PARENT);
+        assert_eq!(span.parent.as_deref(), parent);
     }
 }
 
-/// One call through the probe to its own `/echo`, which answers the headers that arrived.
+#[test]
+fn baggage_of_several_lines_is_one_list() {
+    let seen = through(
+        &[("OTEL_SDK_DISABLED", "true")],
+        &[
+            ("baggage", "a=1,b (=2"),
+            ("baggage", ""),
+            ("baggage", "c=3;p=x"),
+        ],
+    );
+    let baggage = seen["baggage"].as_str().expect("baggage");
+    let mut members: Vec<_> = baggage.split(',').collect();
+    members.sort_unstable();
+    assert_eq!(members, ["a=1", "c=3;p=x"]);
+}
+
+/// One call through the probe to its own `/echo`, which returns the headers that arrived.
 fn through(environment: &[(&str, &str)], headers: &[(&str, &str)]) -> Value {
     let process = Probe::start(environment, "");
     let answer = process.send(

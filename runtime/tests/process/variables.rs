@@ -3,7 +3,7 @@
 use harness::Exit;
 use serde_json::{Value, json};
 
-use crate::process::{Probe, launch};
+use crate::process::Probe;
 use crate::recorder::Recorder;
 
 /// One request to `/work` with these variables, and all that arrived.
@@ -263,9 +263,93 @@ fn the_sdk_and_its_transport_do_not_export_their_own_logs() {
 }
 
 #[test]
-fn an_unknown_value_of_a_variable_stops_the_start() {
-    let mut process = launch(&[("OTEL_TRACES_EXPORTER", "jaeger")], "");
-    let exit = process.wait().unwrap();
-    assert_eq!(exit.code, Some(1));
-    assert_eq!(exit.events("server.listening").len(), 0);
+fn a_value_that_cannot_be_followed_is_logged_and_ignored() {
+    let collector = Recorder::start();
+    let wrong = [
+        ("OTEL_PROPAGATORS", "tracecontext,baggage,b3"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999"),
+        ("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "often"),
+        ("OTEL_SPAN_EVENT_COUNT_LIMIT", "-1"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=%"),
+    ];
+    let exit = run(&collector, &wrong);
+    let ignored = exit.events("telemetry.setting_ignored");
+    let variables: std::collections::BTreeSet<_> = ignored
+        .iter()
+        .map(|line| line["variable"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(variables, wrong.map(|(name, _)| name).into());
+    assert_eq!(collector.spans().len(), 3);
+    assert!(!collector.logs().is_empty() && !collector.metric("process.cpu.time").is_empty());
+
+    let sampled = Recorder::start();
+    let ratio = [
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "ten"),
+    ];
+    let exit = run(&sampled, &ratio);
+    assert_eq!(exit.events("telemetry.setting_ignored").len(), 1);
+    assert_eq!(sampled.spans().len(), 3);
+}
+
+#[test]
+fn a_timeout_of_zero_has_no_limit_and_the_resource_is_decoded() {
+    let collector = Recorder::start();
+    let exit = run(
+        &collector,
+        &[
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "c=d%20e"),
+        ],
+    );
+    assert!(exit.events("telemetry.lost").is_empty());
+    assert_eq!(collector.span("work").resource["c"], "d e");
+}
+
+#[test]
+fn a_wrong_endpoint_loses_telemetry_loudly_and_stops_nothing() {
+    let process = Probe::start(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")], "");
+    assert_eq!(process.get("/work").status, 200);
+    let exit = process.stop();
+    assert_eq!(exit.code, Some(0));
+    assert_eq!(exit.events("telemetry.setting_ignored").len(), 1);
+    assert_eq!(exit.events("telemetry.lost")[0]["spans"], 3);
+    let failed = exit.events("telemetry.export_failed");
+    assert!(
+        failed.iter().any(|line| line["signal"] == "spans"),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn credentials_of_the_endpoint_are_sent_and_never_shown() {
+    let collector = Recorder::start();
+    let endpoint = collector.endpoint().replace("http://", "http://m:SECRET@");
+    let exit = run(&collector, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]);
+    let authorized =
+        |export: &crate::recorder::Export| export.headers["authorization"] == "Basic bTpTRUNSRVQ=";
+    assert!(collector.exports().iter().all(authorized));
+    assert!(!exit.lines.iter().any(|line| line.contains("SECRET")));
+}
+
+#[test]
+fn texts_are_cut_by_default() {
+    let collector = Recorder::start();
+    let process = Probe::exporting(&collector, "");
+    let agent = "a".repeat(20_000);
+    assert_eq!(
+        process
+            .send("GET /items/1", &[("user-agent", &agent)])
+            .status,
+        200
+    );
+    process.stop();
+    let span = collector.span("GET /items/{id}");
+    let agent = span.attributes["user_agent.original"].as_str();
+    assert_eq!(agent.map(str::len), Some(4096));
 }

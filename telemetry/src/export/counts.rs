@@ -6,16 +6,10 @@
 //! export failed, or the last flush did not end in time.
 
 use std::fmt::Display;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
-use opentelemetry::logs::Severity;
-use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::logs::{LogBatch, LogExporter, LogProcessor, SdkLogRecord};
-use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+use opentelemetry::KeyValue;
 
 use crate::attr;
 use crate::metrics::{Counter, counter};
@@ -25,13 +19,16 @@ use crate::metrics::{Counter, counter};
 pub(crate) struct ExportCounts {
     pub(crate) spans: SignalCounts,
     pub(crate) logs: SignalCounts,
+    /// Metrics have no count of their own, but an outage is logged as for the others.
+    pub(crate) metrics: SignalCounts,
 }
 
 impl Default for ExportCounts {
     fn default() -> Self {
         Self {
-            spans: SignalCounts::new("spans", &SPANS),
-            logs: SignalCounts::new("log records", &LOGS),
+            spans: SignalCounts::new("spans", Some(&SPANS)),
+            logs: SignalCounts::new("log records", Some(&LOGS)),
+            metrics: SignalCounts::new("metrics", None),
         }
     }
 }
@@ -40,15 +37,16 @@ impl Default for ExportCounts {
 #[derive(Debug)]
 pub(crate) struct SignalCounts {
     signal: &'static str,
-    metric: &'static LazyLock<Counter<u64>>,
+    metric: Option<&'static LazyLock<Counter<u64>>>,
     offered: AtomicU64,
     exported: AtomicU64,
     failed: AtomicU64,
     failing: AtomicBool,
+    is_full: AtomicBool,
 }
 
 impl SignalCounts {
-    pub(super) fn new(signal: &'static str, metric: &'static LazyLock<Counter<u64>>) -> Self {
+    fn new(signal: &'static str, metric: Option<&'static LazyLock<Counter<u64>>>) -> Self {
         Self {
             signal,
             metric,
@@ -56,7 +54,12 @@ impl SignalCounts {
             exported: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             failing: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn signal(&self) -> &'static str {
+        self.signal
     }
 
     /// What was offered and has not been exported; final once the process has flushed or given up.
@@ -74,15 +77,18 @@ impl SignalCounts {
     /// Counts items that the collector took.
     pub(super) fn exported(&self, items: u64) {
         self.exported.fetch_add(items, Ordering::Relaxed);
-        self.metric.add(items, &[]);
+        if let Some(metric) = self.metric {
+            metric.add(items, &[]);
+        }
     }
 
     /// Counts items that the collector did not take. The first loss of an outage is logged: a dead
     /// collector must not fill the log as well.
     pub(super) fn failed(&self, items: u64, error_type: &'static str, error: &dyn Display) {
         self.failed.fetch_add(items, Ordering::Relaxed);
-        self.metric
-            .add(items, &[KeyValue::new(attr::ERROR_TYPE, error_type)]);
+        if let Some(metric) = self.metric {
+            metric.add(items, &[KeyValue::new(attr::ERROR_TYPE, error_type)]);
+        }
         let signal = self.signal;
         if !self.failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -94,9 +100,22 @@ impl SignalCounts {
         }
     }
 
+    /// Logs that a queue is full, once until an export succeeds.
+    pub(super) fn queue_full(&self) {
+        let signal = self.signal;
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                name: "telemetry.queue_full",
+                signal,
+                "{signal} are lost: the queue for their export is full"
+            );
+        }
+    }
+
     /// Records that an export lost nothing, which ends an outage.
     pub(super) fn succeeded(&self) {
         let signal = self.signal;
+        self.is_full.store(false, Ordering::Relaxed);
         if self.failing.swap(false, Ordering::Relaxed) {
             tracing::info!(
                 name: "telemetry.export_recovered",
@@ -122,91 +141,6 @@ static LOGS: LazyLock<Counter<u64>> = LazyLock::new(|| {
         "Log records whose export ended; those with error.type were lost",
     )
 });
-
-/// A processor that counts the items that it is offered.
-#[derive(Debug)]
-pub(crate) struct CountingProcessor<P> {
-    pub(crate) inner: P,
-    pub(crate) counts: Arc<ExportCounts>,
-}
-
-impl<P: SpanProcessor> SpanProcessor for CountingProcessor<P> {
-    fn on_start(&self, span: &mut Span, context: &Context) {
-        self.inner.on_start(span, context);
-    }
-
-    fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() {
-            self.counts.spans.offer();
-        }
-        self.inner.on_end(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
-    }
-}
-
-impl<P: LogProcessor> LogProcessor for CountingProcessor<P> {
-    fn emit(&self, record: &mut SdkLogRecord, scope: &InstrumentationScope) {
-        self.counts.logs.offer();
-        self.inner.emit(record, scope);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn event_enabled(&self, level: Severity, target: &str, name: Option<&str>) -> bool {
-        self.inner.event_enabled(level, target, name)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
-    }
-}
-
-/// An exporter of log records whose outcomes are counted. Spans are counted by their own exporter.
-#[derive(Debug)]
-pub(crate) struct CountingLogExporter<E> {
-    pub(crate) inner: E,
-    pub(crate) counts: Arc<ExportCounts>,
-}
-
-impl<E: LogExporter> LogExporter for CountingLogExporter<E> {
-    async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        let records = batch.iter().count() as u64;
-        let result = self.inner.export(batch).await;
-        match &result {
-            Ok(()) => {
-                self.counts.logs.exported(records);
-                self.counts.logs.succeeded();
-            }
-            Err(error) => self.counts.logs.failed(records, "export_failed", error),
-        }
-        result
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
-    }
-}
 
 #[cfg(test)]
 mod tests;

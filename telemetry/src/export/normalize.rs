@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use opentelemetry::{Array, KeyValue, StringValue, Value};
+use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
@@ -11,25 +11,16 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 /// An exporter that normalizes the attributes of spans before `inner` exports them.
 ///
 /// The SDK appends an attribute that is set twice, where the specification keeps the later value
-/// alone (<https://github.com/open-telemetry/opentelemetry-rust/issues/1300>). It also ignores
-/// `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`
-/// (<https://github.com/open-telemetry/opentelemetry-rust/issues/3374>).
+/// alone (<https://github.com/open-telemetry/opentelemetry-rust/issues/1300>).
 #[derive(Debug)]
 pub(crate) struct Normalizing<E> {
     pub(crate) inner: E,
-    /// Characters that a text value may have.
-    pub(crate) value_length: Option<usize>,
 }
 
 impl<E: SpanExporter> SpanExporter for Normalizing<E> {
     async fn export(&self, mut batch: Vec<SpanData>) -> OTelSdkResult {
         for span in &mut batch {
             keep_last(&mut span.attributes);
-            if let Some(length) = self.value_length {
-                for attribute in &mut span.attributes {
-                    shorten(&mut attribute.value, length);
-                }
-            }
         }
         self.inner.export(batch).await
     }
@@ -59,24 +50,6 @@ fn keep_last(attributes: &mut Vec<KeyValue>) {
         } else {
             index += 1;
         }
-    }
-}
-
-fn shorten(value: &mut Value, length: usize) {
-    match value {
-        Value::String(text) => shorten_text(text, length),
-        Value::Array(Array::String(texts)) => {
-            for text in texts {
-                shorten_text(text, length);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn shorten_text(text: &mut StringValue, length: usize) {
-    if let Some((end, _)) = text.as_str().char_indices().nth(length) {
-        *text = text.as_str()[..end].to_owned().into();
     }
 }
 

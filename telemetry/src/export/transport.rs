@@ -9,10 +9,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use opentelemetry_http::{HttpClient, HttpError};
 
 use crate::settings::Otlp;
 
@@ -22,14 +20,13 @@ const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
 /// Sends one encoded batch and waits for the answer, in the exporter's thread.
 #[derive(Clone, Debug)]
-pub(crate) struct Transport {
+pub(super) struct Transport {
     client: reqwest::blocking::Client,
-    timeout: Duration,
 }
 
 /// The transport could not be built.
 #[derive(Debug, thiserror::Error)]
-pub enum TransportError {
+pub(super) enum TransportError {
     /// A PEM file of the settings cannot be read.
     #[error("cannot read {}", path.display())]
     File {
@@ -58,9 +55,11 @@ impl Transport {
         clippy::disallowed_methods,
         reason = "OTLP is sent outside the traced client, or it would trace itself"
     )]
-    pub(crate) fn new(otlp: &Otlp) -> Result<Self, TransportError> {
-        let mut builder =
-            reqwest::blocking::Client::builder().redirect(reqwest::redirect::Policy::none());
+    pub(super) fn new(otlp: &Otlp) -> Result<Self, TransportError> {
+        let mut builder = reqwest::blocking::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            // Each request has its own limit.
+            .timeout(None);
         if let Some(path) = &otlp.certificate {
             let authority =
                 reqwest::Certificate::from_pem(&read(path)?).map_err(TransportError::Client)?;
@@ -73,20 +72,20 @@ impl Transport {
         }
         Ok(Self {
             client: builder.build().map_err(TransportError::Client)?,
-            timeout: otlp.timeout,
         })
     }
 
-    /// Sends `request` and returns the answer, whatever its status, or gives up after `timeout`.
+    /// Sends `request` and returns the answer, whatever its status, or gives up after `timeout`,
+    /// if there is one.
     pub(super) fn send(
         &self,
         request: Request<Bytes>,
-        timeout: Duration,
+        timeout: Option<Duration>,
     ) -> Result<Response<Bytes>, NoAnswer> {
         // The address can hold credentials, so errors are reported without it.
         let failed = |error: reqwest::Error| NoAnswer::Exchange(error.without_url());
         let mut request = reqwest::blocking::Request::try_from(request).map_err(failed)?;
-        *request.timeout_mut() = Some(timeout);
+        *request.timeout_mut() = timeout;
         let mut answer = self.client.execute(request).map_err(failed)?;
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
@@ -97,14 +96,6 @@ impl Transport {
             .read_to_end(&mut body)
             .map_err(|error| NoAnswer::Body(error.kind()))?;
         Ok(response.map(|()| body.into()))
-    }
-}
-
-/// The exporters of `opentelemetry-otlp` send metrics and log records through this.
-#[async_trait]
-impl HttpClient for Transport {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        Ok(self.send(request, self.timeout)?)
     }
 }
 

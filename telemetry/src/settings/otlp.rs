@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use percent_encoding::percent_decode_str;
 
-use super::{Get, SettingsError, number, refuse};
+use super::Reader;
+use super::resource::decode;
 
 /// The same setting for each of the three signals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,87 +25,131 @@ pub struct PerSignal<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Otlp {
     /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` as it is, or `OTEL_EXPORTER_OTLP_ENDPOINT` with the
-    /// path of the signal.
-    pub endpoint: Uri,
-    /// `OTEL_EXPORTER_OTLP_HEADERS`, for spans; the SDK's exporters read it for the other signals.
+    /// path of the signal. `None` when the value is no `http` or `https` address: then nothing is
+    /// exported, since a default could be somebody else's collector.
+    pub endpoint: Option<Uri>,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`.
     pub headers: HeaderMap,
     /// `http/json` instead of `http/protobuf`: `OTEL_EXPORTER_OTLP_PROTOCOL`.
     pub json: bool,
-    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`, for spans; the SDK's exporters read it for the other
-    /// signals.
+    /// `OTEL_EXPORTER_OTLP_COMPRESSION=gzip`.
     pub gzip: bool,
     /// For one batch: `OTEL_EXPORTER_OTLP_TIMEOUT`, and no longer than the signal's export timeout
     /// (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`, `OTEL_BLRP_EXPORT_TIMEOUT`).
-    pub timeout: Duration,
+    /// `None` has no limit, which is what zero stands for.
+    pub timeout: Option<Duration>,
     /// `OTEL_EXPORTER_OTLP_CERTIFICATE`: PEM file with the trusted certificate authority.
     pub certificate: Option<PathBuf>,
     /// `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `OTEL_EXPORTER_OTLP_CLIENT_KEY`: PEM files.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-pub(super) fn read(get: &Get<'_>) -> Result<PerSignal<Otlp>, SettingsError> {
-    Ok(PerSignal {
-        traces: signal("TRACES", "OTEL_BSP_EXPORT_TIMEOUT", get)?,
-        metrics: signal("METRICS", "OTEL_METRIC_EXPORT_TIMEOUT", get)?,
-        logs: signal("LOGS", "OTEL_BLRP_EXPORT_TIMEOUT", get)?,
-    })
+const PROTOCOLS: [(&str, bool); 2] = [("http/protobuf", false), ("http/json", true)];
+const COMPRESSIONS: [(&str, bool); 2] = [("gzip", true), ("none", false)];
+
+pub(super) fn read(from: &Reader<'_>) -> PerSignal<Otlp> {
+    PerSignal {
+        traces: signal("TRACES", "OTEL_BSP_EXPORT_TIMEOUT", from),
+        metrics: signal("METRICS", "OTEL_METRIC_EXPORT_TIMEOUT", from),
+        logs: signal("LOGS", "OTEL_BLRP_EXPORT_TIMEOUT", from),
+    }
 }
 
-fn signal(signal: &str, export_timeout: &str, get: &Get<'_>) -> Result<Otlp, SettingsError> {
+fn signal(signal: &str, export_timeout: &str, from: &Reader<'_>) -> Otlp {
     let variable = |suffix: &str| {
         let own = format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}");
-        if get(&own).is_some() {
+        if from.get(&own).is_some() {
             own
         } else {
             format!("OTEL_EXPORTER_OTLP_{suffix}")
         }
     };
-    let file = |suffix: &str| get(&variable(suffix)).map(PathBuf::from);
-    let request = number(&variable("TIMEOUT"), get)?.unwrap_or(10_000);
-    let export = number(export_timeout, get)?.unwrap_or(30_000);
-    Ok(Otlp {
-        endpoint: endpoint(signal, get)?,
-        headers: headers(&get(&variable("HEADERS")).unwrap_or_default()),
-        json: is_json(&variable("PROTOCOL"), get)?,
-        gzip: get(&variable("COMPRESSION")).as_deref() == Some("gzip"),
-        timeout: Duration::from_millis(u64::min(request, export)),
+    let file = |suffix: &str| from.get(&variable(suffix)).map(PathBuf::from);
+    let limits = [
+        (variable("TIMEOUT"), 10_000),
+        (export_timeout.to_owned(), 30_000),
+    ];
+    let timeout = limits
+        .into_iter()
+        .map(|(variable, default)| {
+            from.milliseconds(&variable, 0)
+                .unwrap_or(Duration::from_millis(default))
+        })
+        .filter(|limit| !limit.is_zero())
+        .min();
+    Otlp {
+        endpoint: endpoint(signal, from),
+        headers: headers(&variable("HEADERS"), from),
+        json: from
+            .word(&variable("PROTOCOL"), &PROTOCOLS)
+            .unwrap_or(false),
+        gzip: from
+            .word(&variable("COMPRESSION"), &COMPRESSIONS)
+            .unwrap_or(false),
+        timeout,
         certificate: file("CERTIFICATE"),
-        client: file("CLIENT_CERTIFICATE").zip(file("CLIENT_KEY")),
-    })
+        client: client(
+            &variable("CLIENT_CERTIFICATE"),
+            &variable("CLIENT_KEY"),
+            from,
+        ),
+    }
 }
 
 /// The address of one signal. The general variable is a base address, to which the path of the
 /// signal is appended.
-fn endpoint(signal: &str, get: &Get<'_>) -> Result<Uri, SettingsError> {
+fn endpoint(signal: &str, from: &Reader<'_>) -> Option<Uri> {
     let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-    if let Some(address) = get(&own) {
-        return parse_endpoint(&address).ok_or_else(|| refuse(&own, &address, ENDPOINT));
+    if let Some(address) = from.get(&own) {
+        return http_address(&own, &address, from);
     }
     let general = "OTEL_EXPORTER_OTLP_ENDPOINT";
-    let base = get(general).unwrap_or_else(|| "http://localhost:4318".to_owned());
+    let base = from
+        .get(general)
+        .unwrap_or_else(|| "http://localhost:4318".to_owned());
     let path = signal.to_lowercase();
     let address = format!("{}/v1/{path}", base.strip_suffix('/').unwrap_or(&base));
-    parse_endpoint(&address).ok_or_else(|| refuse(general, &base, ENDPOINT))
+    http_address(general, &address, from)
 }
 
-const ENDPOINT: &str = "an http or https address such as http://localhost:4318";
-
-fn parse_endpoint(address: &str) -> Option<Uri> {
-    let address: Uri = address.parse().ok()?;
-    let is_http = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&address.scheme());
-    is_http.then_some(address)
+/// The address, which is not shown when it is wrong: it can hold credentials.
+fn http_address(variable: &str, address: &str, from: &Reader<'_>) -> Option<Uri> {
+    let uri = address.parse::<Uri>().ok();
+    let uri = uri.filter(|uri| {
+        [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme())
+            && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if uri.is_none() {
+        from.ignore(
+            variable,
+            "is no address like http://collector:4318, so nothing is exported there",
+        );
+    }
+    uri
 }
 
-/// Reads `name=value,name=value`, the values percent-encoded. A pair that is no header is skipped,
-/// as the SDK's exporters do: start-up cannot show it, since it may hold a key.
-fn headers(list: &str) -> HeaderMap {
-    list.split(',').filter_map(header).collect()
+/// Reads `name=value,name=value`, the values percent-encoded. A pair that is no header is skipped
+/// and not shown, since it can hold a key.
+fn headers(variable: &str, from: &Reader<'_>) -> HeaderMap {
+    let list = from.get(variable).unwrap_or_default();
+    let pairs = list.split(',').filter(|pair| !pair.trim().is_empty());
+    let read = |pair| {
+        let header = header(pair);
+        if header.is_none() {
+            from.ignore(
+                variable,
+                "has a pair that is no header; it takes name=value pairs between commas",
+            );
+        }
+        header
+    };
+    pairs.filter_map(read).collect()
 }
 
 fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = pair.split_once('=')?;
     let value = value.trim();
-    let decoded = percent_decode_str(value).decode_utf8();
+    let decoded = decode(value);
     let mut value = HeaderValue::from_str(decoded.as_deref().unwrap_or(value)).ok()?;
     if value.is_empty() {
         return None;
@@ -115,14 +159,18 @@ fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     Some((name.trim().parse().ok()?, value))
 }
 
-fn is_json(variable: &str, get: &Get<'_>) -> Result<bool, SettingsError> {
-    match get(variable).as_deref() {
-        None | Some("http/protobuf") => Ok(false),
-        Some("http/json") => Ok(true),
-        Some(value) => Err(refuse(
-            variable,
-            value,
-            "http/protobuf or http/json (gRPC is not built in)",
-        )),
+/// The two files of a client certificate; one without the other is of no use.
+fn client(certificate: &str, key: &str, from: &Reader<'_>) -> Option<(PathBuf, PathBuf)> {
+    match (from.get(certificate), from.get(key)) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (Some(_), None) => {
+            from.ignore(certificate, format!("is ignored without {key}"));
+            None
+        }
+        (None, Some(_)) => {
+            from.ignore(key, format!("is ignored without {certificate}"));
+            None
+        }
+        (None, None) => None,
     }
 }

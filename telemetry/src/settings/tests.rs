@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Exporter, Propagator, Settings, SettingsError};
+use super::{Exporter, Propagator, Settings};
 
-fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+mod table;
+
+/// Settings of these variables, some of which may be ignored.
+fn read(variables: &[(&str, &str)]) -> Settings {
     Settings::from_lookup("gateway", "1.2.3", |name| {
         variables
             .iter()
@@ -14,7 +17,9 @@ fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
 }
 
 fn good(variables: &[(&str, &str)]) -> Settings {
-    read(variables).expect("readable settings")
+    let settings = read(variables);
+    assert_eq!(settings.ignored, []);
+    settings
 }
 
 #[test]
@@ -23,7 +28,11 @@ fn without_variables_everything_goes_to_otlp() {
     assert!(!settings.disabled);
     assert_eq!(
         (settings.traces, settings.metrics, settings.logs),
-        (Exporter::Otlp, Exporter::Otlp, Exporter::Otlp)
+        (
+            vec![Exporter::Otlp],
+            vec![Exporter::Otlp],
+            vec![Exporter::Otlp]
+        )
     );
     assert_eq!(
         settings.propagators,
@@ -34,9 +43,15 @@ fn without_variables_everything_goes_to_otlp() {
         ("gateway", "info")
     );
     assert_eq!(settings.sdk_log_level, None);
-    assert_eq!(settings.otlp.traces.timeout, Duration::from_secs(10));
+    assert_eq!(settings.otlp.traces.timeout, Some(Duration::from_secs(10)));
     assert!(!settings.otlp.traces.json && !settings.exponential_histograms);
-    assert_eq!(settings.limits, super::SpanLimits::default());
+    assert_eq!(
+        (
+            settings.limits.value_length,
+            settings.log_limits.value_length
+        ),
+        (4096, 4096)
+    );
 }
 
 #[test]
@@ -51,24 +66,31 @@ fn only_true_disables_and_an_empty_value_is_no_value() {
         ("", false),
     ] {
         assert_eq!(
-            good(&[("OTEL_SDK_DISABLED", value)]).disabled,
+            read(&[("OTEL_SDK_DISABLED", value)]).disabled,
             disabled,
             "{value:?}"
         );
     }
-    assert_eq!(good(&[("OTEL_TRACES_EXPORTER", "")]).traces, Exporter::Otlp);
+    assert_eq!(
+        good(&[("OTEL_TRACES_EXPORTER", "")]).traces,
+        [Exporter::Otlp]
+    );
 }
 
 #[test]
 fn each_signal_has_its_exporter() {
     let settings = good(&[
-        ("OTEL_TRACES_EXPORTER", "none"),
-        ("OTEL_METRICS_EXPORTER", "console"),
+        ("OTEL_TRACES_EXPORTER", "None"),
+        ("OTEL_METRICS_EXPORTER", "console, OTLP,otlp"),
         ("OTEL_LOGS_EXPORTER", "otlp"),
     ]);
     assert_eq!(
         (settings.traces, settings.metrics, settings.logs),
-        (Exporter::None, Exporter::Console, Exporter::Otlp)
+        (
+            vec![],
+            vec![Exporter::Console, Exporter::Otlp],
+            vec![Exporter::Otlp]
+        )
     );
 }
 
@@ -126,11 +148,10 @@ fn a_variable_of_the_signal_wins_over_the_general_one() {
     ]);
     let otlp = settings.otlp;
     assert!(otlp.traces.json && otlp.metrics.json && !otlp.logs.json);
-    let timeouts =
-        [&otlp.traces, &otlp.metrics, &otlp.logs].map(|signal| signal.timeout.as_millis());
+    let timeouts = [&otlp.traces, &otlp.metrics, &otlp.logs].map(|signal| signal.timeout);
     assert_eq!(
         timeouts,
-        [3000, 1500, 700],
+        [3000, 1500, 700].map(|limit| Some(Duration::from_millis(limit))),
         "the export timeout bounds that of a request"
     );
     assert_eq!(
@@ -148,7 +169,8 @@ fn a_variable_of_the_signal_wins_over_the_general_one() {
 fn the_general_endpoint_is_a_base_and_that_of_a_signal_is_whole() {
     let endpoints = |variables: &[(&str, &str)]| {
         let otlp = good(variables).otlp;
-        [otlp.traces, otlp.metrics, otlp.logs].map(|signal| signal.endpoint.to_string())
+        [otlp.traces, otlp.metrics, otlp.logs]
+            .map(|signal| signal.endpoint.expect("an address").to_string())
     };
     assert_eq!(
         endpoints(&[]),
@@ -171,19 +193,20 @@ fn the_general_endpoint_is_a_base_and_that_of_a_signal_is_whole() {
 
 #[test]
 fn headers_are_a_list_of_percent_encoded_pairs_that_debug_output_hides() {
-    let otlp = good(&[
+    let settings = read(&[
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=7"),
         (
             "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
             " authorization = ApiKey%20secret ,empty=,no pair,x-b=%zz, bad name=1",
         ),
-    ])
-    .otlp;
+    ]);
+    assert_eq!(settings.ignored.len(), 1, "{:?}", settings.ignored);
+    assert!(!format!("{settings:?}").contains("secret"));
+    let otlp = settings.otlp;
     assert_eq!(otlp.traces.headers.len(), 2);
     assert_eq!(otlp.traces.headers["authorization"], "ApiKey secret");
     assert_eq!(otlp.traces.headers["x-b"], "%zz");
     assert_eq!(otlp.logs.headers["x-tenant"], "7");
-    assert!(!format!("{otlp:?}").contains("secret"));
 }
 
 #[test]
@@ -201,9 +224,9 @@ fn limits_have_general_and_own_variables() {
             limits.event_attributes,
             limits.link_attributes
         ),
-        (Some(20), Some(10), Some(5))
+        (20, 10, 5)
     );
-    assert_eq!(limits.value_length, Some(100));
+    assert_eq!(limits.value_length, 100);
     assert_eq!(
         good(&[
             ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"),
@@ -211,7 +234,7 @@ fn limits_have_general_and_own_variables() {
         ])
         .limits
         .value_length,
-        Some(7)
+        7
     );
 }
 
@@ -232,42 +255,86 @@ fn log_levels_of_the_sdk_are_those_of_tracing() {
 }
 
 #[test]
-fn a_value_that_cannot_be_followed_is_refused_unless_the_sdk_is_off() {
-    let bad = [
-        ("OTEL_TRACES_EXPORTER", "jaeger"),
-        ("OTEL_LOGS_EXPORTER", "otlp,console"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "localhost:4318"),
-        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "not an address"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
-        (
-            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-            "deltas",
-        ),
-        (
-            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
-            "exponential",
-        ),
-        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
-        ("OTEL_TRACES_SAMPLER_ARG", "10%"),
-        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
-        ("OTEL_ATTRIBUTE_COUNT_LIMIT", "-1"),
+fn a_timeout_of_zero_is_no_limit() {
+    let timeout = |variables: &[_]| good(variables).otlp.traces.timeout;
+    let request = ("OTEL_EXPORTER_OTLP_TIMEOUT", "0");
+    let batch = ("OTEL_BSP_EXPORT_TIMEOUT", "0");
+    assert_eq!(timeout(&[request]), Some(Duration::from_secs(30)));
+    assert_eq!(timeout(&[batch]), Some(Duration::from_secs(10)));
+    assert_eq!(timeout(&[request, batch]), None);
+}
+
+#[test]
+fn resource_attributes_are_decoded_or_discarded_as_a_whole() {
+    let of = |value| {
+        let settings = read(&[("OTEL_RESOURCE_ATTRIBUTES", value)]);
+        (settings.resource_attributes, settings.ignored.len())
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let cases = [
+        ("c=d%20e", vec![pair("c", "d e")]),
+        ("a=1, b = 2 ,", vec![pair("a", "1"), pair("b", "2")]),
+        ("a%2Cb=%C3%A4%3D", vec![pair("a,b", "ä=")]),
+        ("a=b=c", vec![pair("a", "b=c")]),
+        ("a=", vec![pair("a", "")]),
     ];
-    for (variable, value) in bad {
-        let error = read(&[(variable, value)]).expect_err(variable).to_string();
-        assert!(
-            error.starts_with(&format!("{variable} is `{value}`; it takes ")),
-            "{error}"
-        );
-        assert!(good(&[(variable, value), ("OTEL_SDK_DISABLED", "true")]).disabled);
+    for (value, expected) in cases {
+        assert_eq!(of(value), (expected, 0), "{value}");
     }
-    let always = read(&[("OTEL_PROPAGATORS", "b3"), ("OTEL_SDK_DISABLED", "true")]);
-    assert!(
-        always.is_err(),
-        "propagation works without the SDK, so its setting must be readable"
-    );
+    for bad in [
+        "a=1,b",
+        "a=1,=2",
+        "a=1,b=%",
+        "a=1,b=%2",
+        "a=1,b=%zz",
+        "a=1,b=%ff",
+    ] {
+        assert_eq!(of(bad), (Vec::new(), 1), "{bad}");
+    }
+}
+
+#[test]
+fn unknown_members_of_a_list_are_skipped() {
+    let settings = read(&[
+        ("OTEL_PROPAGATORS", "tracecontext,baggage,b3"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_LOGS_EXPORTER", "console,kafka"),
+    ]);
+    use Propagator::{Baggage, TraceContext};
+    assert_eq!(settings.propagators, [TraceContext, Baggage]);
+    assert_eq!(settings.traces, [Exporter::Otlp]);
+    assert_eq!(settings.logs, [Exporter::Console]);
+    let texts: Vec<_> = settings.ignored.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(texts.contains(&"OTEL_PROPAGATORS is `b3`; it takes tracecontext, baggage".to_owned()));
+}
+
+#[test]
+fn a_wrong_endpoint_is_not_replaced_and_not_shown() {
+    for wrong in [
+        "localhost:4318",
+        "ftp://user:secret@host/",
+        "not an address",
+        "http://",
+    ] {
+        let settings = read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", wrong)]);
+        assert_eq!(settings.otlp.traces.endpoint, None, "{wrong}");
+        assert!(settings.otlp.logs.endpoint.is_some());
+        assert_eq!(settings.ignored.len(), 1);
+        assert!(!settings.ignored[0].to_string().contains("secret"));
+    }
+}
+
+#[test]
+fn with_the_sdk_off_only_the_variables_of_propagation_are_read() {
+    let settings = read(&[
+        ("OTEL_SDK_DISABLED", "true"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_PROPAGATORS", "b3"),
+    ]);
+    let ignored = settings
+        .ignored
+        .iter()
+        .map(|ignored| ignored.variable.as_str());
+    assert_eq!(ignored.collect::<Vec<_>>(), ["OTEL_PROPAGATORS"]);
 }

@@ -1,8 +1,8 @@
-//! Duplicate attributes and long values.
+//! Duplicate attributes.
 
-use opentelemetry::{Array, KeyValue, Value};
+use opentelemetry::KeyValue;
 
-use super::{keep_last, shorten};
+use super::keep_last;
 
 #[test]
 fn the_last_of_equal_keys_stays_in_its_place() {
@@ -21,21 +21,5 @@ fn the_last_of_equal_keys_stays_in_its_place() {
             KeyValue::new("c", 1),
             KeyValue::new("a", 3)
         ]
-    );
-}
-
-#[test]
-fn values_are_cut_by_characters_and_not_by_bytes() {
-    let cut = |mut value: Value| {
-        shorten(&mut value, 3);
-        value
-    };
-    assert_eq!(cut("äöüß".into()), "äöü".into());
-    assert_eq!(cut("abc".into()), "abc".into());
-    assert_eq!(cut(Value::I64(123_456)), Value::I64(123_456));
-    let texts = Value::Array(Array::String(vec!["abcd".into(), "a".into()]));
-    assert_eq!(
-        cut(texts),
-        Value::Array(Array::String(vec!["abc".into(), "a".into()]))
     );
 }

@@ -76,6 +76,100 @@ fn a_delay_beyond_the_deadline_ends_the_export() {
 }
 
 #[test]
+fn a_batch_that_is_too_large_is_split_until_its_parts_fit() {
+    let refused = || StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    let taken = || StatusCode::OK.into_response();
+    // Five are refused, two are taken, three are refused, one is taken, two are refused, one is
+    // refused, one is taken.
+    let answers = [
+        refused(),
+        taken(),
+        refused(),
+        taken(),
+        refused(),
+        refused(),
+        taken(),
+    ];
+    let collector = Collector::start(answers);
+    let (result, lost) = collector.export(&[]);
+    assert!(result.is_err(), "one span has no halves");
+    assert_eq!(lost, 1);
+    let sizes = collector.requests().into_iter().map(|request| {
+        let spans = &decode(&request).resource_spans[0].scope_spans[0].spans;
+        spans.iter().map(|span| span.span_id[7]).collect::<Vec<_>>()
+    });
+    let expected = [
+        vec![1, 2, 3, 4, 5],
+        vec![1, 2],
+        vec![3, 4, 5],
+        vec![3],
+        vec![4, 5],
+        vec![4],
+        vec![5],
+    ];
+    assert_eq!(sizes.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_request_is_smaller_than_receivers_take() {
+    for protocol in ["http/protobuf", "http/json"] {
+        let collector = Collector::start([StatusCode::OK; 9].map(IntoResponse::into_response));
+        let counts = Arc::new(ExportCounts::default());
+        let variables = [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+        let exporter = SpanBatchExporter::new(&collector.otlp(&variables), &counts);
+        let large = |id| SpanData {
+            name: "n".repeat(1 << 20).into(),
+            ..span(id)
+        };
+        let result = export_spans(&exporter, (1..=SPANS).map(large).collect());
+        assert!(result.is_ok(), "{result:?}");
+        let requests = collector.requests();
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.body().len() < 3 << 20)
+        );
+        let spans = requests
+            .iter()
+            .map(|request| decode(request).resource_spans[0].scope_spans[0].spans.len() as u64);
+        assert_eq!(spans.sum::<u64>(), SPANS);
+    }
+}
+
+#[test]
+fn nothing_is_sent_without_an_address_or_a_certificate() {
+    for (variable, value, reason) in [
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "localhost:4318",
+            "no http or https address",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "/does/not/exist",
+            "cannot read /does/not/exist",
+        ),
+    ] {
+        let collector = Collector::start([StatusCode::OK.into_response()]);
+        let (result, lost) = collector.export(&[(variable, value)]);
+        let text = result.expect_err(variable).to_string();
+        assert!(text.contains(reason), "{text}");
+        assert_eq!((lost, collector.requests().len()), (SPANS, 0));
+    }
+}
+
+#[test]
+fn a_timeout_of_zero_is_no_limit() {
+    let collector = Collector::start([StatusCode::OK.into_response()]);
+    let (result, lost) = collector.export(&[
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
+    ]);
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(lost, 0);
+}
+
+#[test]
 fn rejected_spans_of_a_taken_batch_are_lost() {
     let partial = ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess {
@@ -172,7 +266,7 @@ fn headers_of_the_settings_are_sent_but_describe_no_body() {
 #[test]
 fn nothing_is_exported_after_the_shutdown() {
     let collector = Collector::start([StatusCode::OK.into_response()]);
-    let exporter = SpanBatchExporter::new(&collector.otlp(&[]), &Arc::default()).expect("settings");
+    let exporter = SpanBatchExporter::new(&collector.otlp(&[]), &Arc::default());
     exporter.shutdown().expect("the first shutdown");
     let result = export_batch(&exporter);
     assert!(matches!(result, Err(OTelSdkError::AlreadyShutdown)));
@@ -227,7 +321,7 @@ impl Collector {
             let (_, value) = variables.iter().find(|(variable, _)| *variable == name)?;
             Some((*value).to_owned())
         });
-        settings.expect("readable settings").otlp.traces
+        settings.otlp.traces
     }
 
     /// Exports one batch; the result, and how many spans count as lost.
@@ -236,7 +330,7 @@ impl Collector {
         for _ in 0..SPANS {
             counts.spans.offer();
         }
-        let exporter = SpanBatchExporter::new(&self.otlp(variables), &counts).expect("settings");
+        let exporter = SpanBatchExporter::new(&self.otlp(variables), &counts);
         let result = export_batch(&exporter);
         (result, counts.spans.lost())
     }
@@ -256,8 +350,11 @@ async fn receive(State(script): State<Script>, headers: HeaderMap, body: Bytes) 
 
 /// The export is ready at its first poll, since it blocks.
 fn export_batch(exporter: &SpanBatchExporter) -> OTelSdkResult {
+    export_spans(exporter, (1..=SPANS).map(span).collect())
+}
+
+fn export_spans(exporter: &SpanBatchExporter, batch: Vec<SpanData>) -> OTelSdkResult {
     use futures_util::FutureExt as _;
-    let batch = (1..=SPANS).map(span).collect();
     exporter
         .export(batch)
         .now_or_never()
