@@ -77,7 +77,11 @@ impl Directives {
                 "no-cache" => this.no_cache = true,
                 "no-store" => this.no_store = true,
                 "only-if-cached" => this.only_if_cached = true,
-                "max-age" => this.max_age = Some(seconds(value)),
+                // The strictest of several counts (RFC 9111, 4.2.1).
+                "max-age" => {
+                    let seconds = seconds(value);
+                    this.max_age = Some(this.max_age.map_or(seconds, |other| other.min(seconds)));
+                }
                 _ => {}
             }
         }
@@ -187,5 +191,30 @@ impl Display for CacheStatus {
             Some(false) => out.write_str("; detail=store-failed"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn max_age(lines: &[&'static str]) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::CACHE_CONTROL, http::HeaderValue::from_static(line));
+        }
+        Directives::read(&headers).max_age
+    }
+
+    #[test]
+    fn the_strictest_of_several_ages_counts() {
+        assert_eq!(max_age(&["max-age=0, max-age=60"]), Some(0));
+        assert_eq!(max_age(&["max-age=60, max-age=0"]), Some(0));
+        assert_eq!(
+            max_age(&["max-age=60", "max-age=10, no-store", "MAX-AGE=30"]),
+            Some(10)
+        );
+        assert_eq!(max_age(&["max-age=60, max-age=soon"]), Some(0));
+        assert_eq!(max_age(&["no-store"]), None);
     }
 }

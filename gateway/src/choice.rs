@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub(crate) use baggage::Wish;
 use protocol::ErrorCode;
 
+use crate::dispatch::Breakers;
 use crate::error::ApiError;
 use crate::names::is_variant_name;
 use crate::traffic::{Mode, Split, VariantIndex};
@@ -24,6 +25,7 @@ pub(crate) struct Choice {
     pub(crate) model: String,
     pub(crate) split: Arc<Split>,
     policy: Policy,
+    breakers: Breakers,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,14 @@ impl Choice {
             model,
             split,
             policy,
+            breakers: Breakers::default(),
         })
+    }
+
+    /// The same, and its events say which variants are not waited for.
+    pub(crate) fn with_breakers(mut self, breakers: &Breakers) -> Self {
+        self.breakers = breakers.clone();
+        self
     }
 
     /// Whether the id of each item decides, rather than the request as a whole.

@@ -58,6 +58,10 @@ pub struct Config {
     /// How often the model services are asked for their models and versions
     #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = positive_time, value_name = "TIME")]
     pub model_refresh: Duration,
+    /// Requests for predictions that may wait for a model at once; more are refused with 429, and what
+    /// is stored is still answered. Without it, half of `--max-in-flight`
+    #[arg(long, env = "GATEWAY_MAX_WAITING", value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub max_waiting: Option<u32>,
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
@@ -67,6 +71,16 @@ pub struct Config {
     /// Options that every part has
     #[command(flatten)]
     pub process: runtime::ProcessOptions,
+}
+
+impl Config {
+    /// How many requests may wait for a model: fewer than may be in flight, where there is room for
+    /// a difference.
+    pub(crate) fn waiting_limit(&self) -> usize {
+        let half = (self.process.max_in_flight / 2).max(1);
+        let chosen = self.max_waiting.and_then(|most| usize::try_from(most).ok());
+        chosen.unwrap_or(half)
+    }
 }
 
 /// The engine of the prediction store and its address.

@@ -5,14 +5,17 @@
 //! spans are in the trace of the request and may end after the answer. The number of shadow calls
 //! is bounded, so a slow shadow loses calls and costs no memory.
 
+mod breaker;
+
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use runtime::Deadline;
 use telemetry::metrics::{Counter, counter};
 use telemetry::{KeyValue, attr};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub(crate) use self::breaker::{BreakerState, Breakers};
 use crate::choice::{Assignment, Choice};
 use crate::discovery::Discovery;
 use crate::model_client::{CallError, InferenceCall, ModelClient};
@@ -37,24 +40,40 @@ pub(crate) struct Dispatcher {
     discovery: Discovery,
     statistics: Arc<Statistics>,
     shadow_permits: Arc<Semaphore>,
+    waiting_permits: Arc<Semaphore>,
+    breakers: Breakers,
 }
+
+/// A place among the requests that wait for a model; the clone that goes last gives it back.
+pub(crate) type WaitingPermit = Arc<OwnedSemaphorePermit>;
 
 impl Dispatcher {
     pub(crate) fn new(
         client: ModelClient,
         discovery: Discovery,
         statistics: Arc<Statistics>,
+        max_waiting: usize,
+        breakers: Breakers,
     ) -> Self {
         Self {
             client,
             discovery,
             statistics,
             shadow_permits: Arc::new(Semaphore::new(MAX_SHADOW_CALLS)),
+            waiting_permits: Arc::new(Semaphore::new(max_waiting)),
+            breakers,
         }
     }
 
+    /// A place to wait for a model. There are fewer than requests in flight, so that a model service
+    /// that hangs leaves room for what is stored.
+    pub(crate) fn wait(&self) -> Result<WaitingPermit, CallError> {
+        let permit = Arc::clone(&self.waiting_permits).try_acquire_owned();
+        permit.map(Arc::new).map_err(|_| CallError::Busy)
+    }
+
     /// Sends a call to a variant, and counts it in the statistics if the model is known, so that
-    /// clients cannot add names.
+    /// clients cannot add names. A variant that timed out repeatedly is not asked.
     pub(crate) async fn call<C: InferenceCall>(
         &self,
         model: &str,
@@ -62,8 +81,12 @@ impl Dispatcher {
         call: C,
         time: Duration,
     ) -> Result<C::Reply, CallError> {
+        let Some(admitted) = self.breakers.admit(variant) else {
+            return Err(CallError::NotWaitedFor);
+        };
         let started = Instant::now();
         let reply = call.send(&self.client, model, variant, time).await;
+        admitted.record(reply.as_ref().err());
         if self.discovery.knows(model) {
             let end = match &reply {
                 Err(error) => CallEnd::of_error(error),

@@ -171,6 +171,7 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::NoneSucceeded => (422, "Nothing that was asked for has a prediction"),
         ErrorCode::NotCached => (504, "No stored prediction answers this request"),
         ErrorCode::Overloaded => (429, "Too many requests are in flight"),
+        ErrorCode::ModelBusy => (429, "Too many requests wait for the model"),
         ErrorCode::DeadlinePassed => (504, "The request took too long"),
         ErrorCode::StoreUnavailable => (503, "The prediction store is unavailable"),
         ErrorCode::FeatureStoreUnavailable => (503, "The feature store is unavailable"),

@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::Clock;
 use crate::background::untraced;
 use crate::store::watched::WatchedStore;
+
+/// How far ahead of this gateway's clock a prediction may have been computed: gateways that share a
+/// store do not agree to the second. What is further in the future comes from a clock that was
+/// wrong, and is stale.
+const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// The time to live of stored predictions, by the gateway's clock; cloning shares the clock.
 #[derive(Clone)]
@@ -50,6 +55,9 @@ impl Lifetime {
         max_age: Option<u64>,
     ) -> Freshness {
         let age = now.duration_since(computed_at);
+        if age < -FUTURE_TOLERANCE {
+            return Freshness::Stale;
+        }
         let age = Duration::try_from(age).unwrap_or(Duration::ZERO);
         if max_age.is_some_and(|most| age > Duration::from_secs(most)) {
             return Freshness::Stale;

@@ -53,7 +53,7 @@ use telemetry::client::{ClientError, HttpClient};
 use tokio::net::TcpListener;
 
 use crate::discovery::Discovery;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Breakers, Dispatcher};
 use crate::freshness::Lifetime;
 use crate::model_client::ModelClient;
 use crate::models::Models;
@@ -155,6 +155,7 @@ pub(crate) async fn run_with(
         discovery: discovery.clone(),
         statistics,
         lifetime: lifetime.clone(),
+        breakers: Breakers::new(health.clone()),
     };
     let app = router::build(&config, shared.handlers(&config), &health);
     // Models are known before the first request. A service that does not answer delays the start by
@@ -184,6 +185,7 @@ struct Shared {
     discovery: Discovery,
     statistics: Arc<Statistics>,
     lifetime: Lifetime,
+    breakers: Breakers,
 }
 
 impl Shared {
@@ -196,12 +198,20 @@ impl Shared {
             discovery,
             statistics,
             lifetime,
+            breakers,
         } = self;
-        let dispatcher =
-            Dispatcher::new(client.clone(), discovery.clone(), Arc::clone(&statistics));
+        let dispatcher = Dispatcher::new(
+            client.clone(),
+            discovery.clone(),
+            Arc::clone(&statistics),
+            config.waiting_limit(),
+            breakers.clone(),
+        );
         let predictor = Predictor {
             traffic: traffic.clone(),
+            breakers: breakers.clone(),
             look_up: LookUp {
+                dispatcher: dispatcher.clone(),
                 discovery: discovery.clone(),
                 store: store.clone(),
                 statistics: Arc::clone(&statistics),
@@ -228,12 +238,14 @@ impl Shared {
                 discovery: discovery.clone(),
                 traffic: traffic.clone(),
                 statistics,
+                breakers: breakers.clone(),
             },
             passthrough: Passthrough {
                 traffic,
                 discovery,
                 dispatcher,
                 client,
+                breakers,
             },
         }
     }

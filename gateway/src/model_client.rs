@@ -82,6 +82,11 @@ pub(crate) enum CallError {
     /// It did not answer when it was last asked for its models.
     #[error("the model service is down")]
     Down,
+    /// Its last calls all timed out or did not reach it.
+    #[error("the model service is not waited for, since its last calls had no answer")]
+    NotWaitedFor,
+    #[error("as many requests as allowed wait for the model")]
+    Busy,
     #[error("the computation was given up before it ended")]
     Abandoned,
 }
@@ -267,7 +272,7 @@ impl CallError {
             Self::Answered { status, .. } => {
                 status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT
             }
-            Self::Request(_) | Self::Address(_) | Self::Abandoned => false,
+            Self::Request(_) | Self::Address(_) | Self::Busy | Self::Abandoned => false,
             _ => true,
         }
     }
@@ -275,7 +280,8 @@ impl CallError {
     /// The code for clients and for `error.type`.
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
-            Self::Unreachable(_) | Self::Down => ErrorCode::ModelUnavailable,
+            Self::Unreachable(_) | Self::Down | Self::NotWaitedFor => ErrorCode::ModelUnavailable,
+            Self::Busy => ErrorCode::ModelBusy,
             Self::TimedOut(_) => ErrorCode::ModelTimeout,
             Self::Broken(_)
             | Self::Malformed(_)

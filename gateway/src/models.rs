@@ -13,6 +13,7 @@ use crate::api::{
     VariantHealth, VariantMode, VariantStatistics,
 };
 use crate::discovery::{Discovery, KnownVariant, Takes};
+use crate::dispatch::{BreakerState, Breakers};
 use crate::error::ApiError;
 use crate::model_client::CallError;
 use crate::predictions::json;
@@ -46,14 +47,13 @@ pub(crate) async fn list(State(models): State<Models>) -> Result<Response, ApiEr
     }
     let traffic = models.traffic.load();
     let names: BTreeSet<&String> = known.keys().chain(traffic.models().keys()).collect();
-    let statistics = &models.statistics;
     let entries = names.into_iter().map(|name| {
         let known = known.get(name).map(Vec::as_slice).unwrap_or_default();
-        entry(name, known, traffic.of(name), statistics)
+        entry(name, known, traffic.of(name), &models)
     });
     Ok(json(&ModelsResponse {
         models: entries.collect(),
-        since: statistics.since().to_string(),
+        since: models.statistics.since().to_string(),
     }))
 }
 
@@ -63,21 +63,23 @@ pub(crate) struct Models {
     pub(crate) discovery: Discovery,
     pub(crate) traffic: SharedTraffic,
     pub(crate) statistics: Arc<Statistics>,
+    pub(crate) breakers: Breakers,
 }
 
-fn entry(
-    name: &str,
-    known: &[Arc<KnownVariant>],
-    split: &Split,
-    statistics: &Statistics,
-) -> ModelEntry {
+fn entry(name: &str, known: &[Arc<KnownVariant>], split: &Split, models: &Models) -> ModelEntry {
     let reference = &split[split.first()];
     let variants = split.variants.iter().filter_map(|variant| {
         let known = known.iter().find(|known| known.variant.is_at(variant));
         // A service that gets no traffic of this model is listed only if it has the model.
         let listed = variant.answers() || !split.implied || known.is_some();
-        let summary = || statistics.summary(name, &variant.name, &reference.name);
-        listed.then(|| variant_entry(variant, known, summary(), &reference.name))
+        let summary = || {
+            models
+                .statistics
+                .summary(name, &variant.name, &reference.name)
+        };
+        let waited_for = models.breakers.state(variant) == BreakerState::Closed;
+        let ready = waited_for && known.is_some_and(|known| known.ready);
+        listed.then(|| variant_entry(variant, known, ready, summary(), &reference.name))
     });
     let takes = Takes::any(known.iter());
     let inputs = [("data_ids", takes.data_ids), ("texts", takes.texts)];
@@ -95,6 +97,7 @@ fn entry(
 fn variant_entry(
     variant: &Variant,
     known: Option<&Arc<KnownVariant>>,
+    ready: bool,
     summary: VariantSummary,
     reference: &str,
 ) -> VariantEntry {
@@ -109,9 +112,10 @@ fn variant_entry(
         versions: known
             .map(|known| known.versions.clone())
             .unwrap_or_default(),
-        health: match known {
-            Some(known) if known.ready => VariantHealth::Ready,
-            _ => VariantHealth::Unavailable,
+        health: if ready {
+            VariantHealth::Ready
+        } else {
+            VariantHealth::Unavailable
         },
         statistics: variant_statistics(summary, reference),
     }

@@ -19,7 +19,7 @@ use protocol::oip::HEADER_LENGTH;
 use runtime::Deadline;
 
 use crate::discovery::Discovery;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Breakers, Dispatcher};
 use crate::error::{ApiError, OipFailure};
 use crate::model_client::{CallError, InferenceCall, ModelClient};
 use crate::timing::SERVER_TIMING;
@@ -102,6 +102,7 @@ pub(crate) struct Passthrough {
     pub(crate) discovery: Discovery,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) client: ModelClient,
+    pub(crate) breakers: Breakers,
 }
 
 /// A request as it came.

@@ -30,7 +30,7 @@ pub(crate) use worker::Worker;
 use crate::cache::Directives;
 use crate::choice::{Assignment, Choice, Wish};
 use crate::discovery::KnownVariant;
-use crate::dispatch::budget;
+use crate::dispatch::{Breakers, WaitingPermit, budget};
 use crate::error::ApiError;
 use crate::timing::Timing;
 use crate::traffic::VariantIndex;
@@ -39,6 +39,7 @@ use crate::traffic::watch::SharedTraffic;
 /// Answers requests for predictions.
 pub(crate) struct Predictor {
     pub(crate) traffic: SharedTraffic,
+    pub(crate) breakers: Breakers,
     pub(crate) look_up: LookUp,
     pub(crate) compute: Compute,
 }
@@ -55,6 +56,8 @@ struct Request {
     /// The time of the last lookup.
     looked_up_at: Instant,
     timing: Timing,
+    /// Held as soon as the request has to wait for a model.
+    waiting: Option<WaitingPermit>,
 }
 
 /// Items that go to the same variant.
@@ -89,7 +92,7 @@ impl Predictor {
     /// Chooses the variant of each instance.
     fn choose(&self, batch: Batch, wish: Wish) -> Result<Request, ApiError> {
         let split = Arc::clone(self.traffic.load().of(&batch.model));
-        let choice = Choice::new(split, batch.model, wish)?;
+        let choice = Choice::new(split, batch.model, wish)?.with_breakers(&self.breakers);
         let items = batch.instances.into_iter().map(|instance| Item {
             assignment: choice.assign(&instance.id),
             instance,
@@ -105,6 +108,7 @@ impl Predictor {
             known: Vec::new(),
             looked_up_at: Instant::now(),
             timing: Timing::default(),
+            waiting: None,
         })
     }
 }

@@ -98,6 +98,8 @@ codes! {
         NotReady = "not_ready",
         /// As many requests as allowed are in flight, or waiting for the model.
         Overloaded = "overloaded",
+        /// As many requests as allowed wait for the model; stored predictions are still answered.
+        ModelBusy = "model_busy",
         /// The deadline of the request has passed.
         DeadlinePassed = "deadline_passed",
         /// The feature store cannot be reached.

@@ -18,6 +18,7 @@ const GATEWAY_ONLY: &[ErrorCode] = &[
     ErrorCode::StoreUnavailable,
     ErrorCode::ModelUnavailable,
     ErrorCode::ModelTimeout,
+    ErrorCode::ModelBusy,
     ErrorCode::ModelFailed,
     ErrorCode::ModelRefused,
 ];

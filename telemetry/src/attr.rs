@@ -23,6 +23,8 @@ pub const ML_RUN_ID: &str = "ml.run_id";
 pub const ML_VARIANT: &str = "ml.variant";
 /// The variant that was chosen first and failed, when another one answers in its place (string).
 pub const ML_VARIANT_FAILED: &str = "ml.variant.failed";
+/// Whether a variant that timed out repeatedly is waited for: `open` or `half_open` (string).
+pub const ML_VARIANT_BREAKER: &str = "ml.variant.breaker";
 /// The outcome of a shadow's call: `answered`, `failed` or `dropped` (string).
 pub const ML_SHADOW_RESULT: &str = "ml.shadow.result";
 /// The requested entity; only on spans of single lookups (string).
@@ -83,6 +85,8 @@ pub mod metric {
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
     /// Predictions that failed over to another variant (counter, `{prediction}`).
     pub const ML_VARIANT_FAIL_OVERS: &str = "ml.variant.fail_overs";
+    /// 1 while a variant is not waited for, because it timed out repeatedly (gauge, `1`).
+    pub const ML_VARIANT_BREAKER_OPEN: &str = "ml.variant.breaker.open";
     /// Calls of shadow variants, by result (counter, `{call}`).
     pub const ML_SHADOW_CALLS: &str = "ml.shadow.calls";
     /// Feature values looked up, by view and status (counter, `{value}`).

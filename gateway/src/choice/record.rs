@@ -121,6 +121,7 @@ impl Choice {
         error: Option<ErrorCode>,
     ) {
         let (split, model) = (&self.split, &self.model);
+        let breaker = self.breakers.state(&split[variant]).as_attribute();
         let (variant, reason) = (&*split[variant].name, reason.as_str());
         tracing::info!(
             name: "feature_flag.evaluation",
@@ -132,6 +133,7 @@ impl Choice {
                 "feature_flag.set.id" = &*split.set,
                 "feature_flag.version" = split.version,
                 "feature_flag.context.id" = context,
+                "ml.variant.breaker" = breaker,
                 "error.type" = error.map(ErrorCode::as_str)
             },
             "variant {variant} of {model} was chosen ({reason})"

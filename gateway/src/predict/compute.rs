@@ -54,12 +54,27 @@ impl Compute {
             }
             return;
         }
+        if let Err(error) = self.wait(request) {
+            let error = Arc::new(error);
+            for item in request.items.iter_mut().filter(|item| item.is_open()) {
+                item.state = State::Broken(Arc::clone(&error));
+            }
+            return;
+        }
         let time = time_for_call(request, deadline);
         let mut waiting = Vec::new();
         for group in groups {
             waiting.extend(self.start(request, group, directives, time));
         }
         collect(request, waiting, time).await;
+    }
+
+    /// Takes a place among the requests that wait, if this one has none yet.
+    fn wait(&self, request: &mut Request) -> Result<(), CallError> {
+        if request.waiting.is_none() {
+            request.waiting = Some(self.dispatcher.wait()?);
+        }
+        Ok(())
     }
 
     /// Joins the calls that compute items for another request, and starts one call for the rest.
@@ -94,7 +109,8 @@ impl Compute {
             if !request.has_failed() {
                 self.call_shadows(&computation);
             }
-            self.worker.start(computation, leader);
+            self.worker
+                .start(computation, leader, request.waiting.clone());
         }
         waiting
     }

@@ -14,6 +14,7 @@ use super::{Group, Request};
 use crate::cache::{CacheResult, Directives};
 use crate::choice::Choice;
 use crate::discovery::{Discovery, KnownVariant, Takes};
+use crate::dispatch::Dispatcher;
 use crate::error::ApiError;
 use crate::freshness::{Freshness, Lifetime};
 use crate::model_client::CallError;
@@ -33,6 +34,7 @@ static CACHE_REQUESTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
 /// Finds stored predictions.
 pub(crate) struct LookUp {
     pub(crate) discovery: Discovery,
+    pub(crate) dispatcher: Dispatcher,
     pub(crate) store: WatchedStore,
     pub(crate) statistics: Arc<Statistics>,
     pub(crate) lifetime: Lifetime,
@@ -128,6 +130,10 @@ impl LookUp {
             return Ok(Arc::clone(known));
         }
         let Choice { model, split, .. } = &request.choice;
+        if request.waiting.is_none() && self.discovery.get(model, &split[variant]).is_none() {
+            // The model service is asked, which may hang.
+            request.waiting = Some(self.dispatcher.wait()?);
+        }
         let known = self.discovery.resolve(model, &split[variant]).await?;
         request.known.push((variant, Arc::clone(&known)));
         Ok(known)

@@ -8,7 +8,7 @@ use protocol::ErrorCode;
 use telemetry::SpanRef;
 
 use crate::discovery::Discovery;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, WaitingPermit};
 use crate::freshness::Lifetime;
 use crate::model_client::{CallError, Inference, Instance, Rows};
 use crate::single_flight::Leader;
@@ -90,14 +90,21 @@ impl Computed {
 
 impl Worker {
     /// Computes in a task of its own, within the trace of this request: when its client leaves, the
-    /// computation goes on for other requests and for the store.
-    pub(super) fn start(&self, computation: Computation, leader: Leader<Arc<Computed>>) {
+    /// computation goes on for other requests and for the store, and keeps its place among those that
+    /// wait.
+    pub(super) fn start(
+        &self,
+        computation: Computation,
+        leader: Leader<Arc<Computed>>,
+        waiting: Option<WaitingPermit>,
+    ) {
         let this = self.clone();
         drop(telemetry::task::spawn(async move {
             let computed = this.compute(computation).await;
             // What could not be stored is not remembered either, so that the next request tries
             // again.
             let remembering = computed.is_ok() && computed.stored != Some(false);
+            drop(waiting);
             leader.finish(Arc::new(computed), remembering);
         }));
     }

@@ -285,3 +285,29 @@ async fn server_timing_has_the_time_of_each_part() {
         "{timing}"
     );
 }
+
+#[tokio::test]
+async fn what_was_computed_in_the_future_is_stale_and_replaced() {
+    let gateway = Gateway::start().await;
+    gateway.pass(86_400);
+    gateway.predict(&["a"]).await;
+    gateway.pass(-86_400);
+    // The clock is right again: another prediction takes the place of the one from the future.
+    *gateway.fake.shared.label.lock().unwrap() = "low";
+    let reply = gateway.predict(&["a"]).await;
+    assert_eq!(
+        (reply.cache_status(), reply.each("label")),
+        ("throughline; fwd=stale; stored", vec![json!("low")])
+    );
+    let reply = gateway.predict(&["a"]).await;
+    assert_eq!(
+        (reply.cache_status(), reply.each("label")),
+        ("throughline; hit", vec![json!("low")])
+    );
+    // A small difference between two clocks is none.
+    gateway.pass(-30);
+    assert_eq!(
+        gateway.predict(&["a"]).await.cache_status(),
+        "throughline; hit"
+    );
+}

@@ -306,3 +306,98 @@ async fn too_many_requests_are_refused_in_the_form_of_each_api() {
     });
     assert_eq!(reply.status, 200);
 }
+
+#[tokio::test]
+async fn misses_that_wait_for_a_hung_model_leave_room_for_hits() {
+    let process = ProcessOptions {
+        max_in_flight: 8,
+        request_timeout: Duration::from_secs(3),
+        ..ProcessOptions::default()
+    };
+    let gateway = Gateway::with(Setup {
+        process,
+        ..Setup::default()
+    })
+    .await;
+    gateway.predict(&["a"]).await;
+    gateway.fake.close_gate();
+    let misses = async {
+        let misses = (0..4).map(async |n| gateway.predict(&[&format!("miss-{n}")]).await);
+        for reply in futures_util::future::join_all(misses).await {
+            assert_eq!(reply.problem(504), "model_timeout");
+        }
+    };
+    let hits = async {
+        gateway.until_called(5).await;
+        for n in 0..20 {
+            let reply = gateway.predict(&[&format!("more-{n}")]).await;
+            assert_eq!(
+                (reply.problem(429), reply.header("retry-after")),
+                ("model_busy".to_owned(), "1")
+            );
+            assert_eq!(gateway.predict(&["a"]).await.status, 200);
+            let reply = gateway.predict(&["a", "b"]).await;
+            assert_eq!(reply.each("cached")[0], true);
+            assert_eq!(reply.each("error")[1]["code"], "model_busy");
+        }
+        assert_eq!(gateway.fake.calls().len(), 5);
+    };
+    tokio::join!(misses, hits);
+}
+
+#[tokio::test]
+async fn a_variant_that_times_out_repeatedly_is_not_waited_for() {
+    let process = ProcessOptions {
+        request_timeout: Duration::from_millis(200),
+        ..ProcessOptions::default()
+    };
+    let gateway = Gateway::with(Setup {
+        process,
+        ..Setup::default()
+    })
+    .await;
+    gateway.predict(&["a"]).await;
+    gateway.fake.close_gate();
+    for n in 0..5 {
+        let reply = gateway.predict(&[&format!("miss-{n}")]).await;
+        assert_eq!(reply.problem(504), "model_timeout");
+    }
+    let calls = gateway.fake.calls().len();
+    let reply = gateway.predict(&["b"]).await;
+    assert_eq!(
+        (reply.problem(503), reply.header("retry-after")),
+        ("model_unavailable".to_owned(), "1")
+    );
+    assert_eq!(gateway.fake.calls().len(), calls);
+    assert_eq!(gateway.predict(&["a"]).await.status, 200);
+    let ready = gateway.get("/readyz").await.json();
+    assert_eq!(
+        ready["detail"]["variant_breakers"],
+        "primary is not waited for (model_timeout)"
+    );
+    let models = gateway.get("/v1/models").await.json();
+    let health = &models["models"][0]["variants"][0]["health"];
+    assert_eq!(health, "unavailable", "{models}");
+
+    // One probe finds out whether it answers; until then nothing else is sent.
+    gateway
+        .eventually("a probe is sent", async || {
+            gateway.predict(&["c"]).await;
+            gateway.fake.calls().len() > calls
+        })
+        .await;
+    assert_eq!(
+        gateway.predict(&["d"]).await.problem(503),
+        "model_unavailable"
+    );
+    assert_eq!(gateway.fake.calls().len(), calls + 1);
+
+    gateway.fake.open_gate();
+    gateway
+        .eventually("it is waited for again", async || {
+            gateway.predict(&["e"]).await.status == 200
+        })
+        .await;
+    assert_eq!(gateway.get("/readyz").await.json()["detail"], json!({}));
+    assert_eq!(gateway.predict(&["f"]).await.status, 200);
+}

@@ -103,6 +103,7 @@ impl Gateway {
             prediction_ttl: setup.ttl,
             prediction_store_timeout: setup.store_timeout,
             model_refresh: Duration::from_millis(20),
+            max_waiting: None,
             allow_faults: false,
             elasticsearch,
             process: setup.process,

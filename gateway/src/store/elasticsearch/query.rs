@@ -192,11 +192,26 @@ fn hits<'a, H: Deserialize<'a>>(body: &'a [u8]) -> Result<Vec<H>, StoreError> {
     #[derive(Deserialize)]
     struct SearchAnswer<H> {
         hits: Hits<H>,
+        #[serde(default)]
+        timed_out: bool,
+        #[serde(default, rename = "_shards")]
+        shards: Shards,
+    }
+    #[derive(Default, Deserialize)]
+    struct Shards {
+        #[serde(default)]
+        failed: u64,
     }
     #[derive(Deserialize)]
     struct Hits<H> {
         hits: Vec<H>,
     }
     let answer: SearchAnswer<H> = serde_json::from_slice(body).map_err(CallError::Unreadable)?;
+    if answer.timed_out || answer.shards.failed > 0 {
+        // The hits are only a part of what is stored, and nobody could tell.
+        return Err(StoreError::Unreadable {
+            what: "a search that not every shard answered",
+        });
+    }
     Ok(answer.hits.hits)
 }

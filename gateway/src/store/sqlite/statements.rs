@@ -13,13 +13,15 @@ const COLUMNS: &str = "model, variant, version, data_id, label, confidence, prob
 const GET: &str =
     "SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id
     FROM predictions WHERE model = ?1 AND variant = ?2 AND version = ?3 AND data_id = ?4";
-/// For [`insert`]; an older computation changes nothing.
+/// For [`insert`]; an older computation changes nothing. What is stored with a time more than a
+/// minute ahead of the new computation comes from a clock that was wrong, and is replaced.
 pub(super) const PUT: &str = "
     INSERT INTO predictions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT DO UPDATE SET label = excluded.label, confidence = excluded.confidence,
         probabilities = excluded.probabilities, computed_at = excluded.computed_at, trace_id = excluded.trace_id,
         span_id = excluded.span_id, run_id = excluded.run_id
-    WHERE excluded.computed_at >= predictions.computed_at";
+    WHERE excluded.computed_at >= predictions.computed_at
+        OR predictions.computed_at > excluded.computed_at + 60000000";
 
 /// All predictions of a lookup in one transaction, which shows them as of one moment and locks the
 /// file only once.

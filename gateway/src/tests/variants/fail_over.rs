@@ -244,3 +244,28 @@ async fn a_variant_that_was_never_reached_is_skipped() {
             .starts_with("gone is down")
     );
 }
+
+#[tokio::test]
+async fn while_a_variant_is_not_waited_for_the_next_one_is_asked_at_once() {
+    let process = runtime::ProcessOptions {
+        request_timeout: std::time::Duration::from_millis(400),
+        ..runtime::ProcessOptions::default()
+    };
+    let options = Options {
+        fail_over: true,
+        setup: Setup {
+            process,
+            ..Setup::default()
+        },
+    };
+    let variants = VariantGateway::start(&[("primary", "1000000"), ("canary", "1")], options).await;
+    variants.gateway.fake.close_gate();
+    for n in 0..5 {
+        let reply = variants.predict(&[&format!("miss-{n}")], "").await;
+        assert_eq!(reply.each("variant"), ["canary"]);
+    }
+    let calls = variants.gateway.fake.calls().len();
+    let reply = variants.predict(&["at-once"], "").await;
+    assert_eq!(reply.each("variant"), ["canary"]);
+    assert_eq!(variants.gateway.fake.calls().len(), calls);
+}

@@ -280,3 +280,25 @@ async fn answers_that_cannot_be_parsed_are_errors() {
         "no_shard_available_action_exception"
     );
 }
+
+#[tokio::test]
+async fn a_search_that_not_every_shard_answered_is_an_error() {
+    let stub = Stub::start().await;
+    let store = stub.store(&options());
+    for body in [
+        r#"{"timed_out":false,"_shards":{"total":3,"successful":1,"failed":2},"hits":{"hits":[]}}"#,
+        r#"{"timed_out":true,"_shards":{"total":3,"successful":3,"failed":0},"hits":{"hits":[]}}"#,
+    ] {
+        stub.answer(200, body);
+        let search = Search {
+            limit: 10,
+            ..Search::default()
+        };
+        assert!(store.search(search).await.is_err(), "{body}");
+        stub.answer(200, body);
+        assert!(
+            store.latest_version("m", "primary").await.is_err(),
+            "{body}"
+        );
+    }
+}
