@@ -160,13 +160,13 @@ impl<'a> Reader<'a> {
     /// A whole number of at least `least` and at most `most`.
     pub(super) fn number<T>(&self, variable: &str, least: T, most: T) -> Option<T>
     where
-        T: FromStr + PartialOrd + fmt::Display,
+        T: Copy + FromStr + PartialOrd + fmt::Display,
     {
         let value = self.get(variable)?;
         let number = value
             .parse()
             .ok()
-            .filter(|number| (&least..=&most).contains(&number));
+            .filter(|number| (least..=most).contains(number));
         if number.is_none() {
             let reason = format!("is `{value}`; it takes a whole number from {least} to {most}");
             self.ignore(variable, reason);

@@ -300,8 +300,10 @@ fn unknown_members_of_a_list_are_skipped() {
         ("OTEL_TRACES_EXPORTER", "zipkin"),
         ("OTEL_LOGS_EXPORTER", "console,kafka"),
     ]);
-    use Propagator::{Baggage, TraceContext};
-    assert_eq!(settings.propagators, [TraceContext, Baggage]);
+    assert_eq!(
+        settings.propagators,
+        [Propagator::TraceContext, Propagator::Baggage]
+    );
     assert_eq!(settings.traces, [Exporter::Otlp]);
     assert_eq!(settings.logs, [Exporter::Console]);
     let texts: Vec<_> = settings.ignored.iter().map(ToString::to_string).collect();

@@ -44,7 +44,8 @@ fn through(lines: &[&str]) -> Option<String> {
 
 #[test]
 fn all_lines_are_one_list() {
-    let cases: [(&[&str], &[(&str, &str)]); 8] = [
+    type Members = &'static [(&'static str, &'static str)];
+    let cases: [(&[&str], Members); 8] = [
         (&["a=1", "b=2,c=3"], &[("a", "1"), ("b", "2"), ("c", "3")]),
         (&["a=1", "", " , b=2 ,"], &[("a", "1"), ("b", "2")]),
         (&["a=1,a=2"], &[("a", "2")]),
