@@ -182,6 +182,10 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
             Status::UNPROCESSABLE_ENTITY,
             "This entity lacks features that the model needs",
         ),
+        ErrorCode::OutOfRange => (
+            Status::UNPROCESSABLE_ENTITY,
+            "The model cannot compute this entity: a feature is too large",
+        ),
         ErrorCode::PredictionFailed => (
             Status::UNPROCESSABLE_ENTITY,
             "The model could not predict this entity",
