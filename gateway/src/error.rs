@@ -167,6 +167,10 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
         ),
         ErrorCode::OutsideMaxAge => (422, "The features of this entity are too old"),
         ErrorCode::MissingFeatures => (422, "This entity lacks features that the model needs"),
+        ErrorCode::OutOfRange => (
+            422,
+            "The model cannot compute this entity: a feature is too large",
+        ),
         ErrorCode::PredictionFailed => (422, "The model could not predict this entity"),
         ErrorCode::NoneSucceeded => (422, "Nothing that was asked for has a prediction"),
         ErrorCode::NotCached => (504, "No stored prediction answers this request"),

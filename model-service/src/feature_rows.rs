@@ -74,8 +74,4 @@ impl FeatureRows {
             .iter()
             .all(|error| *error == Some(RowErrorCode::UnknownEntity))
     }
-
-    pub(crate) fn has_errors(&self) -> bool {
-        self.errors.iter().any(Option::is_some)
-    }
 }

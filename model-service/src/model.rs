@@ -5,6 +5,9 @@
 /// Implementations create the `layer …` spans themselves, as children of the current span.
 pub trait Model: Send + Sync {
     /// One row of probabilities (they add up to 1) per row of `rows`, in the same order.
+    ///
+    /// A row that cannot be computed, because a number of it overflows, is NaN. It is no error: the
+    /// other rows are good.
     fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError>;
 }
 
@@ -74,6 +77,22 @@ impl Probabilities {
             values: logits,
             classes,
         }
+    }
+
+    /// The same with NaN in every row whose flag is false.
+    #[must_use]
+    pub fn without(mut self, computable: &[bool]) -> Self {
+        for (row, computable) in self.values.chunks_exact_mut(self.classes).zip(computable) {
+            if !computable {
+                row.fill(f32::NAN);
+            }
+        }
+        self
+    }
+
+    /// Whether every row was computed.
+    pub fn is_complete(&self) -> bool {
+        self.values.iter().all(|value| value.is_finite())
     }
 
     /// The rows as slices of `classes` values.

@@ -4,6 +4,7 @@ mod instruments;
 
 use std::time::Duration;
 
+use protocol::RowErrorCode;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
@@ -23,6 +24,8 @@ pub(crate) struct Predictor {
 /// The predictions for the rows of a request, in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BatchPrediction {
+    /// Why a row has no prediction; `None` for rows with one.
+    pub(crate) errors: Vec<Option<RowErrorCode>>,
     /// Class per row; `None` for rows with an error.
     pub(crate) classes: Vec<Option<usize>>,
     /// Probability of the class per row; 0 for rows with an error.
@@ -56,10 +59,8 @@ impl Predictor {
         let call = ModelCall::begin(&loaded.manifest, &self.variant);
         call.record_missing(&features.missing);
         if features.values.is_empty() {
-            return Ok(BatchPrediction::without_result(
-                features.len(),
-                loaded.manifest.classes.len(),
-            ));
+            let classes = loaded.manifest.classes.len();
+            return Ok(BatchPrediction::without_result(features, classes));
         }
         let span = start_span(loaded, &self.variant, &features, data_id);
         let values = std::mem::take(&mut features.values);
@@ -140,15 +141,18 @@ fn start_span(
 }
 
 impl BatchPrediction {
-    /// Assigns the computed rows to the good rows of the request.
+    /// Assigns the computed rows to the good rows of the request. A row whose computation
+    /// overflowed has an error, too, and costs the other rows nothing.
     fn collect(features: &FeatureRows, probabilities: &Probabilities, classes: usize) -> Self {
         let mut computed = probabilities.rows();
         let mut prediction = Self::with_capacity(features.len(), classes);
         for error in &features.errors {
-            let row = if error.is_none() {
-                computed.next()
-            } else {
-                None
+            let row = match error {
+                Some(error) => Err(*error),
+                None => computed
+                    .next()
+                    .filter(|row| row.iter().all(|value| value.is_finite()))
+                    .ok_or(RowErrorCode::OutOfRange),
             };
             prediction.push(row, classes);
         }
@@ -156,16 +160,21 @@ impl BatchPrediction {
     }
 
     /// For a request without a good row, which the model is not asked for.
-    fn without_result(rows: usize, classes: usize) -> Self {
-        let mut prediction = Self::with_capacity(rows, classes);
-        for _ in 0..rows {
-            prediction.push(None, classes);
+    fn without_result(features: FeatureRows, classes: usize) -> Self {
+        let rows = features.len();
+        Self {
+            errors: features.errors,
+            classes: vec![None; rows],
+            confidences: vec![0.0; rows],
+            probabilities: vec![0.0; rows * classes],
+            traceparent: None,
+            timing: None,
         }
-        prediction
     }
 
     fn with_capacity(rows: usize, classes: usize) -> Self {
         Self {
+            errors: Vec::with_capacity(rows),
             classes: Vec::with_capacity(rows),
             confidences: Vec::with_capacity(rows),
             probabilities: Vec::with_capacity(rows * classes),
@@ -174,8 +183,9 @@ impl BatchPrediction {
         }
     }
 
-    fn push(&mut self, row: Option<&[f32]>, classes: usize) {
-        if let Some(row) = row {
+    fn push(&mut self, row: Result<&[f32], RowErrorCode>, classes: usize) {
+        self.errors.push(row.err());
+        if let Ok(row) = row {
             let (class, confidence) = most_likely(row);
             self.classes.push(Some(class));
             self.confidences.push(confidence);

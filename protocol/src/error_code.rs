@@ -82,6 +82,8 @@ codes! {
         OutsideMaxAge = "outside_max_age",
         /// The entity lacks features that the model needs.
         MissingFeatures = "missing_features",
+        /// A feature of the entity is too large for the model to compute with.
+        OutOfRange = "out_of_range",
         /// No stored prediction answers, and the client allows only stored ones.
         NotCached = "not_cached",
         /// No prediction of this text is stored, and its id is not enough to compute one.

@@ -9,22 +9,11 @@
 
 mod error_code;
 pub mod feast;
+mod json;
 pub mod oip;
 mod row_error_code;
 
 pub use error_code::ErrorCode;
 pub use row_error_code::RowErrorCode;
 
-/// Reads a body that must be a JSON object.
-///
-/// serde reads a struct from a list of its fields, too. No protocol has that form, and a new field
-/// would break it.
-pub fn object<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(serde::de::Error::invalid_type(
-            serde::de::Unexpected::Seq,
-            &"an object",
-        ));
-    }
-    serde_json::from_slice(body)
-}
+pub use json::object;

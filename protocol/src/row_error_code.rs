@@ -13,6 +13,8 @@ codes! {
         OutsideMaxAge = "outside_max_age",
         /// At least one feature is null or not a number.
         MissingFeatures = "missing_features",
+        /// A feature, a step of the computation or a result is beyond the finite f32 numbers.
+        OutOfRange = "out_of_range",
     }
 }
 
@@ -22,6 +24,7 @@ impl From<RowErrorCode> for ErrorCode {
             RowErrorCode::UnknownEntity => Self::UnknownEntity,
             RowErrorCode::OutsideMaxAge => Self::OutsideMaxAge,
             RowErrorCode::MissingFeatures => Self::MissingFeatures,
+            RowErrorCode::OutOfRange => Self::OutOfRange,
         }
     }
 }

@@ -11,6 +11,7 @@ const GATEWAY_ONLY: &[ErrorCode] = &[
     ErrorCode::UnknownVariant,
     ErrorCode::OutsideMaxAge,
     ErrorCode::MissingFeatures,
+    ErrorCode::OutOfRange,
     ErrorCode::NotCached,
     ErrorCode::TextNotStored,
     ErrorCode::PredictionFailed,

@@ -5,6 +5,7 @@
 //! of [`Expectations`] and a line of docs/model-services.md.
 
 mod binary;
+mod bodies;
 mod data;
 mod encodings;
 mod entities;
@@ -27,6 +28,7 @@ fn check(target: &Target<'_>) -> Result<()> {
     let all: Vec<(&str, Case)> = [
         metadata::CASES,
         json::CASES,
+        bodies::CASES,
         binary::CASES,
         encodings::CASES,
         entities::CASES,

@@ -30,6 +30,16 @@ impl Dense {
     }
 }
 
+/// Clears the flag of every row of `y` \[rows, outputs\] that holds NaN or an infinity.
+pub(super) fn mark_overflows(y: &Tensor, computable: &mut [bool]) -> Result<()> {
+    let outputs = y.dim(1)?;
+    with_slices([y], |[y]| {
+        for (row, computable) in y.chunks_exact(outputs).zip(computable) {
+            *computable &= row.iter().all(|value| value.is_finite());
+        }
+    })
+}
+
 impl CustomOp3 for Dense {
     fn name(&self) -> &'static str {
         "dense"

@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use telemetry::Span;
 
-use super::dense::Dense;
+use super::dense::{Dense, mark_overflows};
 use crate::model::{ComputeError, Model, Probabilities, Rows};
 
 /// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias`
@@ -70,9 +70,9 @@ impl Mlp {
 
 impl Model for Mlp {
     fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
-        self.forward(rows, |layer, x| {
+        self.forward(rows, |layer, x, computable| {
             let _span = Span::start(layer.span.clone(), Vec::new());
-            layer.apply(x)
+            layer.apply(x, computable)
         })
     }
 }
@@ -87,7 +87,7 @@ impl Mlp {
     fn forward(
         &self,
         rows: &Rows,
-        apply: impl Fn(&Layer, &Tensor) -> candle_core::Result<Tensor>,
+        apply: impl Fn(&Layer, &Tensor, &mut [bool]) -> candle_core::Result<Tensor>,
     ) -> Result<Probabilities, ComputeError> {
         if rows.width() != self.inputs {
             return Err(ComputeError::Width {
@@ -97,27 +97,23 @@ impl Mlp {
         }
         let shape = (rows.len(), rows.width());
         let mut x = Tensor::from_slice(rows.values(), shape, &Device::Cpu).map_err(compute)?;
+        let mut computable = vec![true; rows.len()];
         for layer in &self.layers {
-            x = apply(layer, &x).map_err(compute)?;
+            x = apply(layer, &x, &mut computable).map_err(compute)?;
         }
         let logits = x.flatten_all().and_then(|logits| logits.to_vec1());
         let probabilities =
             Probabilities::from_logits(logits.map_err(compute)?, self.classes.max(1));
-        if probabilities
-            .rows()
-            .flatten()
-            .all(|value| value.is_finite())
-        {
-            Ok(probabilities)
-        } else {
-            Err(ComputeError::NotFinite)
-        }
+        Ok(probabilities.without(&computable))
     }
 }
 
 impl Layer {
-    fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+    /// Computes the layer. A row that overflows is no longer `computable`; `ReLU` would turn NaN and
+    /// -∞ into 0 and the row into a prediction of nothing.
+    fn apply(&self, x: &Tensor, computable: &mut [bool]) -> candle_core::Result<Tensor> {
         let y = Dense::plain(x, &self.weight, &self.bias)?;
+        mark_overflows(&y, computable)?;
         if self.is_last { Ok(y) } else { y.relu() }
     }
 }

@@ -123,3 +123,28 @@ fn rows_of_another_width_are_refused() {
         })
     ));
 }
+
+/// A huge value overflows in the first layer; without the check, `ReLU` would make 0 of NaN and -∞.
+#[test]
+fn a_row_that_overflows_in_any_layer_is_no_number_and_the_others_stay() {
+    let model = fit(&[2, 8, 8, 2]).model().unwrap();
+    let alone = Rows::new(vec![1.0, 2.0], 2).unwrap();
+    let expected = model.probabilities(&alone).unwrap().into_values();
+    let huge = [
+        [f32::MAX, f32::MAX],
+        [f32::INFINITY, 1.0],
+        [1.0, f32::NEG_INFINITY],
+        [f32::NAN, 0.0],
+    ];
+    for row in huge {
+        let values = [&[1.0, 2.0][..], &row, &[1.0, 2.0]].concat();
+        let rows = Rows::new(values, 2).unwrap();
+        let found = model.probabilities(&rows).unwrap();
+        let found: Vec<_> = found.rows().collect();
+        assert_eq!(found[0], expected);
+        assert!(found[1].iter().all(|value| value.is_nan()), "{row:?}");
+        assert_eq!(found[2], expected);
+    }
+    let tiny = Rows::new(vec![f32::from_bits(1), -f32::from_bits(1)], 2).unwrap();
+    assert!(model.probabilities(&tiny).unwrap().is_complete());
+}

@@ -91,14 +91,13 @@ pub(super) async fn infer(
             (rows, single)
         }
     };
-    let errors = error_output(&rows);
     let prediction = state
         .predictor
         .predict(&loaded, rows, data_id.as_deref(), deadline)
         .await
         .map_err(RequestError::Engine)?;
     let timing = server_timing(features_ms, &prediction);
-    respond(request, &loaded, prediction, errors, timing)
+    respond(request, &loaded, prediction, timing)
 }
 
 fn decode(
@@ -167,21 +166,21 @@ fn numbers(data: TensorData) -> Option<Vec<f32>> {
     })
 }
 
-fn error_output(rows: &FeatureRows) -> Option<Tensor> {
-    let words = rows
-        .errors
+fn error_output(errors: &[Option<RowErrorCode>]) -> Option<Tensor> {
+    let words = errors
         .iter()
         .map(|error| error.map_or("", RowErrorCode::as_str));
-    rows.has_errors().then(|| Tensor::from_texts(ERROR, words))
+    let any = errors.iter().any(Option::is_some);
+    any.then(|| Tensor::from_texts(ERROR, words))
 }
 
 fn respond(
     mut request: InferRequest,
     loaded: &Loaded,
     prediction: BatchPrediction,
-    errors: Option<Tensor>,
     timing: Option<HeaderValue>,
 ) -> Result<Response, RequestError> {
+    let errors = error_output(&prediction.errors);
     // A client that chose its outputs without `error` must not take failed rows for predictions.
     if errors.is_some() && !request.wants_output(ERROR) {
         request.outputs.push(RequestedOutput {

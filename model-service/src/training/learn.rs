@@ -84,6 +84,9 @@ pub(crate) fn accuracy(
     normalisation: &Normalisation,
 ) -> Result<f64, ComputeError> {
     let probabilities = model.probabilities_untraced(&rows(examples.iter(), normalisation))?;
+    if !probabilities.is_complete() {
+        return Err(ComputeError::NotFinite);
+    }
     let right = probabilities.rows().zip(examples);
     let right = right.filter(|(row, example)| most_likely(row).0 == example.class as usize);
     Ok(right.count() as f64 / examples.len().max(1) as f64)

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// Type of the elements of a tensor.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub enum Datatype {
@@ -79,6 +80,28 @@ impl Datatype {
             Self::Fp64 => "FP64",
             Self::Bytes => "BYTES",
         }
+    }
+}
+
+// No derive, because that one also reads `{"FP32": null}`.
+impl<'de> Deserialize<'de> for Datatype {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(DatatypeVisitor)
+    }
+}
+
+struct DatatypeVisitor;
+
+impl Visitor<'_> for DatatypeVisitor {
+    type Value = Datatype;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the name of a datatype")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Datatype, E> {
+        let found = Datatype::ALL.into_iter().find(|one| one.as_str() == name);
+        found.ok_or_else(|| de::Error::custom("unknown datatype"))
     }
 }
 

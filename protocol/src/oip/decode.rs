@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json::Object;
+
 use super::{
     Datatype, DecodeError, InferInput, InferOutput, InferRequest, InferResponse, Parameters,
     RequestedOutput, Tensor, TensorMetadata, binary, json, parameter,
@@ -29,7 +31,12 @@ impl InferRequest {
                 .into_iter()
                 .map(|(tensor, parameters)| InferInput { tensor, parameters })
                 .collect(),
-            outputs: wire.outputs.unwrap_or_default(),
+            outputs: wire
+                .outputs
+                .unwrap_or_default()
+                .into_iter()
+                .map(|Object(output)| output)
+                .collect(),
         })
     }
 
@@ -92,9 +99,9 @@ struct WireRequest<'a> {
     #[serde(default, deserialize_with = "parameter::null_as_empty")]
     parameters: Parameters,
     #[serde(borrow)]
-    inputs: Vec<WireTensor<'a>>,
+    inputs: Vec<Object<WireTensor<'a>>>,
     #[serde(default)]
-    outputs: Option<Vec<RequestedOutput>>,
+    outputs: Option<Vec<Object<RequestedOutput>>>,
 }
 
 #[derive(Deserialize)]
@@ -107,7 +114,7 @@ struct WireResponse<'a> {
     #[serde(default, deserialize_with = "parameter::null_as_empty")]
     parameters: Parameters,
     #[serde(borrow)]
-    outputs: Vec<WireTensor<'a>>,
+    outputs: Vec<Object<WireTensor<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -133,12 +140,12 @@ fn split(body: &Bytes, header_length: Option<usize>) -> Result<(Bytes, Bytes), D
 }
 
 fn tensors(
-    wire: Vec<WireTensor<'_>>,
+    wire: Vec<Object<WireTensor<'_>>>,
     head: &Bytes,
     mut tail: Bytes,
 ) -> Result<Vec<(Tensor, Parameters)>, DecodeError> {
     let mut tensors: Vec<(Tensor, Parameters)> = Vec::with_capacity(wire.len());
-    for wire in wire {
+    for Object(wire) in wire {
         if tensors.iter().any(|(tensor, _)| tensor.name == wire.name) {
             return Err(DecodeError::Duplicate { tensor: wire.name });
         }

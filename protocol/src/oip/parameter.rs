@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
-use serde::{Deserialize as DeriveDeserialize, Serialize};
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 /// One value; the protocol allows no lists, objects or null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ pub enum Parameter {
 }
 
 /// Parameters by name.
-#[derive(Clone, Debug, Default, DeriveDeserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Parameters(BTreeMap<String, Parameter>);
 
@@ -172,6 +172,32 @@ impl Visitor<'_> for ParameterVisitor {
 
     fn visit_string<E: de::Error>(self, value: String) -> Result<Parameter, E> {
         Ok(Parameter::String(value))
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameters {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ParametersVisitor)
+    }
+}
+
+struct ParametersVisitor;
+
+impl<'de> Visitor<'de> for ParametersVisitor {
+    type Value = Parameters;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object of parameters")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameters, A::Error> {
+        let mut parameters = Parameters::default();
+        while let Some((name, value)) = map.next_entry::<String, Parameter>()? {
+            if parameters.insert(name, value).is_some() {
+                return Err(de::Error::custom("a parameter is given twice"));
+            }
+        }
+        Ok(parameters)
     }
 }
 

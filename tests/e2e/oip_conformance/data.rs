@@ -13,6 +13,9 @@ pub(super) const HOLE: &str = "wine-with-a-hole";
 /// A wine whose features are older than the view allows.
 pub(super) const STALE: &str = "wine-of-another-century";
 
+/// A wine with the largest finite FP32 in two features, a common sentinel for a missing value.
+pub(super) const HUGE: &str = "wine-of-the-largest-numbers";
+
 /// A row of the data set.
 #[derive(Debug)]
 pub(super) struct Wine {
@@ -73,7 +76,16 @@ pub(super) fn data_ids(ids: &[&str]) -> Value {
     json!({"name": "data_id", "shape": [ids.len()], "datatype": "BYTES", "data": ids})
 }
 
-/// Writes [`HOLE`] and [`STALE`] into the feature store, once.
+/// A wine whose features of these indices have these values, which JSON can write.
+pub(super) fn changed(wine: &Wine, values: &[(usize, f64)]) -> Vec<f64> {
+    let mut numbers: Vec<f64> = wine.floats().into_iter().map(f64::from).collect();
+    for (index, value) in values {
+        numbers[*index] = *value;
+    }
+    numbers
+}
+
+/// Writes [`HOLE`], [`STALE`] and [`HUGE`] into the feature store, once.
 pub(super) fn add_unusable_wines(site: &Site) -> Result<()> {
     static ADDED: OnceLock<()> = OnceLock::new();
     if ADDED.get().is_some() {
@@ -84,12 +96,13 @@ pub(super) fn add_unusable_wines(site: &Site) -> Result<()> {
         .next()
         .unwrap_or_default();
     let names: Vec<&str> = header.split(',').skip(1).take(11).collect();
-    let mut rows = json!({"wine_id": [HOLE, STALE], "event_timestamp": ["2026-01-01T00:00:00", "1999-01-01T00:00:00"]});
+    let now = "2026-01-01T00:00:00";
+    let mut rows = json!({"wine_id": [HOLE, STALE, HUGE], "event_timestamp": [now, "1999-01-01T00:00:00", now]});
     for name in names {
-        rows[name] = if name == "alcohol" {
-            json!([null, 9.5])
-        } else {
-            json!([1.0, 1.0])
+        rows[name] = match name {
+            "alcohol" => json!([null, 9.5, 9.5]),
+            "volatile_acidity" | "density" => json!([1.0, 1.0, f32::MAX]),
+            _ => json!([1.0, 1.0, 1.0]),
         };
     }
     let body = json!({"feature_view_name": "wine_features", "df": rows}).to_string();

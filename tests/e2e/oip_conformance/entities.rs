@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::Case;
-use super::data::{HOLE, STALE, data_ids};
+use super::data::{HOLE, HUGE, STALE, changed, data_ids, features, wines};
 use super::json::numbers;
 use super::target::{Target, output, output_names, same};
 
@@ -18,6 +18,10 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ),
     ("no row can be predicted", no_good_row),
     ("no entity is known", all_unknown),
+    ("one row overflows", overflows),
+    ("one of a thousand rows overflows", one_of_a_thousand),
+    ("no row can be computed", only_overflows),
+    ("an entity whose features overflow", overflowing_entity),
     ("a failing feature store", failing_feature_store),
     (
         "a slow feature store and a short timeout",
@@ -118,6 +122,103 @@ fn all_unknown(target: &Target<'_>) -> Result<()> {
         reply.refused(404, "unknown_entity")?;
     }
     Ok(())
+}
+
+/// The largest finite FP32.
+const LARGEST: f64 = f32::MAX as f64;
+
+fn overflows(target: &Target<'_>) -> Result<()> {
+    let good = &wines()[..1];
+    let alone = target.infer_json(&json!({"inputs": [features(good)]}))?;
+    let label = output(&alone, "label")?["data"][0].clone();
+    let bad = [
+        vec![(1, LARGEST), (7, LARGEST)],
+        vec![(1, -LARGEST)],
+        vec![(7, 3.4e38)],
+        vec![(4, LARGEST), (1, -LARGEST)],
+    ];
+    for values in bad {
+        let (plain, bad) = (changed(&good[0], &[]), changed(&good[0], &values));
+        for (rows, error) in [
+            ([&plain, &bad, &plain], json!(["", "out_of_range", ""])),
+            (
+                [&bad, &plain, &bad],
+                json!(["out_of_range", "", "out_of_range"]),
+            ),
+        ] {
+            for datatype in ["FP32", "FP64"] {
+                let input = json!({"name": "features", "shape": [3, 11], "datatype": datatype, "data": rows});
+                let answer = target.infer_json(&json!({"inputs": [input]}))?;
+                same("error", &output(&answer, "error")?["data"], &error)?;
+                let expected: Vec<_> = (0..3)
+                    .map(|at| {
+                        if error[at] == "" {
+                            label.clone()
+                        } else {
+                            json!("")
+                        }
+                    })
+                    .collect();
+                same(
+                    "label",
+                    &output(&answer, "label")?["data"],
+                    &json!(expected),
+                )?;
+            }
+        }
+    }
+    // A subnormal number is a number like any other.
+    let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": changed(&good[0], &[(2, 1e-45)])});
+    let answer = target.infer_json(&json!({"inputs": [input]}))?;
+    ensure!(output(&answer, "error").is_err(), "{answer}");
+    Ok(())
+}
+
+fn one_of_a_thousand(target: &Target<'_>) -> Result<()> {
+    let mut rows: Vec<_> = wines()[..1000]
+        .iter()
+        .map(|wine| changed(wine, &[]))
+        .collect();
+    rows[500] = changed(&wines()[500], &[(1, LARGEST)]);
+    let input = json!({"name": "features", "shape": [1000, 11], "datatype": "FP32", "data": rows});
+    let answer = target.infer_json(&json!({"inputs": [input]}))?;
+    let all = target.infer_json(&json!({"inputs": [features(&wines()[..1000])]}))?;
+    let mut labels = output(&all, "label")?["data"].clone();
+    labels[500] = json!("");
+    same("label", &output(&answer, "label")?["data"], &labels)?;
+    let errors = output(&answer, "error")?["data"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let failed: Vec<_> = errors
+        .iter()
+        .enumerate()
+        .filter(|(_, error)| **error != "")
+        .collect();
+    same("errors", &failed, &vec![(500, &json!("out_of_range"))])
+}
+
+fn only_overflows(target: &Target<'_>) -> Result<()> {
+    let row = changed(&wines()[0], &[(7, LARGEST)]);
+    let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": row});
+    let answer = target.infer_json(&json!({"inputs": [input]}))?;
+    same(
+        "error",
+        &output(&answer, "error")?["data"],
+        &json!(["out_of_range"]),
+    )?;
+    same("label", &output(&answer, "label")?["data"], &json!([""]))
+}
+
+fn overflowing_entity(target: &Target<'_>) -> Result<()> {
+    let answer = target
+        .infer_json(&json!({"inputs": [data_ids(&["wine-0001", HUGE, HOLE, "wine-0002"])]}))?;
+    let expected = json!(["", "out_of_range", "missing_features", ""]);
+    same("error", &output(&answer, "error")?["data"], &expected)?;
+    let good = target.infer_json(&json!({"inputs": [data_ids(&["wine-0001", "wine-0002"])]}))?;
+    let labels = &output(&good, "label")?["data"];
+    let expected = json!([labels[0], "", "", labels[1]]);
+    same("label", &output(&answer, "label")?["data"], &expected)
 }
 
 fn failing_feature_store(target: &Target<'_>) -> Result<()> {

@@ -41,3 +41,4 @@ class RowErrorCode(str, Enum):
     UNKNOWN_ENTITY = "unknown_entity"
     OUTSIDE_MAX_AGE = "outside_max_age"
     MISSING_FEATURES = "missing_features"
+    OUT_OF_RANGE = "out_of_range"

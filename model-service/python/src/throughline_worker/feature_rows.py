@@ -48,11 +48,6 @@ class FeatureRows:
         """Whether the feature store knows no entity of the request."""
         return all(error is RowErrorCode.UNKNOWN_ENTITY for error in self.errors)
 
-    @property
-    def has_errors(self) -> bool:
-        """Whether at least one row has no prediction."""
-        return any(error is not None for error in self.errors)
-
 
 def _no_errors(rows: int) -> list[RowErrorCode | None]:
     return [None] * rows

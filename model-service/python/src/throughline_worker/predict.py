@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.trace import Span
@@ -10,6 +12,7 @@ from opentelemetry.util.types import AttributeValue
 from throughline_worker import telemetry
 from throughline_worker.deadline import Deadline
 from throughline_worker.engine import ComputeOutput, Engine
+from throughline_worker.error_codes import RowErrorCode
 from throughline_worker.errors import ComputeError, WorkerError
 from throughline_worker.feature_rows import FeatureRows
 from throughline_worker.instruments import ModelCall
@@ -39,16 +42,14 @@ class Predictor:
             prepared = _preprocess(loaded, rows.values, call)
             output = await self._infer(loaded, prepared, deadline, call, span)
             prediction = _postprocess(loaded, rows, output.result, call)
-            if len(prediction.labels) == 1:
+            if len(prediction.labels) == 1 and not prediction.has_errors:
                 span.set_attribute(telemetry.ML_OUTPUT_LABEL, prediction.labels[0])
                 span.set_attribute(telemetry.ML_OUTPUT_CONFIDENCE, float(prediction.confidences[0]))
             context = telemetry.recorded(span)
-            return BatchPrediction(
-                prediction.labels,
-                prediction.confidences,
-                prediction.probabilities,
-                telemetry.traceparent(context) if context else None,
-                (output.queue, output.compute),
+            return replace(
+                prediction,
+                traceparent=telemetry.traceparent(context) if context else None,
+                timing=(output.queue, output.compute),
             )
 
     async def _infer(
@@ -88,20 +89,20 @@ def _preprocess(loaded: Loaded, values: Array, call: ModelCall) -> Array:
 
 
 def _compute(loaded: Loaded, prepared: Array) -> Array:
-    """Runs on a compute thread."""
+    """Runs on a compute thread. A row that overflows is NaN; scikit-learn would refuse them all."""
     with telemetry.span("model_inference") as span:
+        computable = np.isfinite(prepared).all(axis=1)
+        probabilities = np.full((len(prepared), len(loaded.manifest.classes)), np.nan, np.float32)
         try:
-            probabilities = loaded.probabilities(prepared)
+            if computable.any():
+                probabilities[computable] = loaded.probabilities(prepared[computable])
         except Exception as error:  # noqa: BLE001 # a model may raise anything, which fails one request only
             failure = ComputeError("the model failed")
             failure.__cause__ = error
-        else:
-            if np.isfinite(probabilities).all():
-                span.add_event("inference_completed", {telemetry.ML_BATCH_SIZE: len(prepared)})
-                return probabilities
-            failure = ComputeError("the computation gave a value that is not a number")
-        telemetry.fail(span, failure, failure.error_type)
-        raise failure
+            telemetry.fail(span, failure, failure.error_type)
+            raise failure from error
+        span.add_event("inference_completed", {telemetry.ML_BATCH_SIZE: len(prepared)})
+        return probabilities
 
 
 def _postprocess(
@@ -114,12 +115,20 @@ def _postprocess(
 
 
 def _collect(loaded: Loaded, rows: FeatureRows, computed: Array) -> BatchPrediction:
-    """Assigns the computed rows to the good rows of the request."""
-    good = [index for index, error in enumerate(rows.errors) if error is None]
+    """Assigns the computed rows to the good rows of the request.
+
+    A row whose computation overflowed has an error, too, and costs the other rows nothing.
+    """
+    good = np.flatnonzero([error is None for error in rows.errors])
+    finite = np.isfinite(computed).all(axis=1)
+    errors = list(rows.errors)
+    for index in good[~finite]:
+        errors[index] = RowErrorCode.OUT_OF_RANGE
     probabilities = np.zeros((len(rows), computed.shape[1]), np.float32)
-    probabilities[good] = computed
+    probabilities[good[finite]] = computed[finite]
     labels = [""] * len(rows)
     # Of equal probabilities `argmax` takes the first, as the Rust service does.
-    for index, best in zip(good, computed.argmax(axis=1) if len(computed) else (), strict=True):
-        labels[index] = loaded.manifest.classes[best]
-    return BatchPrediction(labels, probabilities.max(axis=1, initial=0.0), probabilities)
+    for index in good[finite]:
+        labels[index] = loaded.manifest.classes[probabilities[index].argmax()]
+    confidences = probabilities.max(axis=1, initial=0.0)
+    return BatchPrediction(errors, labels, confidences, probabilities)

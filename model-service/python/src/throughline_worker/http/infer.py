@@ -74,7 +74,7 @@ class InferHandler:
             data_id = ids[0] if len(ids) == 1 else None
         prediction = await self._predictor.predict(loaded, rows, data_id, deadline)
         return _respond(
-            _encode(inference, loaded, rows, prediction), _server_timing(features_ms, prediction)
+            _encode(inference, loaded, prediction), _server_timing(features_ms, prediction)
         )
 
 
@@ -118,17 +118,16 @@ def _feature_rows(tensor: Tensor, loaded: Loaded) -> FeatureRows:
 
 
 def _encode(
-    request: InferRequest, loaded: Loaded, rows: FeatureRows, prediction: BatchPrediction
+    request: InferRequest, loaded: Loaded, prediction: BatchPrediction
 ) -> Encoded:
     outputs = [
         Tensor.of_texts(LABEL, prediction.labels),
         Tensor.of_floats(CONFIDENCE, prediction.confidences),
         Tensor.of_floats(PROBABILITIES, prediction.probabilities),
     ]
-    if rows.has_errors:
-        outputs.append(
-            Tensor.of_texts(ERROR, ["" if error is None else error.value for error in rows.errors])
-        )
+    if prediction.has_errors:
+        words = ["" if error is None else error.value for error in prediction.errors]
+        outputs.append(Tensor.of_texts(ERROR, words))
         if not request.wants_output(ERROR):
             # A client that chose its outputs without `error` must not take failed rows for
             # predictions.

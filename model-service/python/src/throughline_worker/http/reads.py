@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import anyio.to_thread
@@ -10,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from throughline_worker import __version__
-from throughline_worker.errors import InputError, RepositoryError
+from throughline_worker.errors import DecodeError, InputError, RepositoryError
 from throughline_worker.http import body
 from throughline_worker.http.health import Health
 from throughline_worker.http.paths import find, model_name
+from throughline_worker.oip.json_text import Members, has_text_names, parse
 from throughline_worker.repository import Loaded, ModelRepository, ModelVersions
 
 PLATFORM = "sklearn_skops"
@@ -107,11 +107,11 @@ async def refresh(repository: ModelRepository, health: Health) -> bool:
 def _asks_for_ready(sent: bytes) -> bool:
     wrong = InputError('the body is not {"ready": true|false}')
     try:
-        request = json.loads(sent) if sent else {}
-    except (ValueError, RecursionError) as error:
+        request = parse(sent) if sent else Members([])
+    except DecodeError as error:
         raise wrong from error
-    ready = request.get("ready", False) if isinstance(request, dict) else None
-    if not isinstance(ready, bool):
+    ready = request.get("ready", False) if isinstance(request, Members) else None
+    if not isinstance(ready, bool) or "ready" in request.repeated or not has_text_names(request):
         raise wrong
     return ready
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, NoReturn
+from typing import Any
 
 from throughline_worker.errors import DecodeError
 from throughline_worker.oip import binary, values
 from throughline_worker.oip.datatypes import Datatype
+from throughline_worker.oip.json_text import (
+    Members,
+    has_text_names,
+    is_parameter,
+    is_text,
+    malformed,
+    parse,
+)
 from throughline_worker.oip.message import InferRequest, Parameters, RequestedOutput
 from throughline_worker.oip.tensor import Tensor
+
+# The members that are read. Others are skipped, also when they are given twice.
+_MESSAGE = frozenset({"id", "parameters", "inputs", "outputs"})
+_TENSOR = frozenset({"name", "shape", "datatype", "parameters", "data"})
+_OUTPUT = frozenset({"name", "parameters"})
 
 _LENGTH = re.compile(r"\s*(\d{1,20})\s*", re.ASCII)
 
@@ -24,7 +36,7 @@ def decode(body: bytes, header_length: int | None) -> InferRequest:
         raise DecodeError(
             f"Inference-Header-Content-Length is {length}, but the body has {len(body)} bytes"
         )
-    message = _Fields(_parse(body[:length]), "the message")
+    message = _Fields(parse(body[:length]), "the message", _MESSAGE)
     return InferRequest(
         inputs=_inputs(message, _Tail(memoryview(body)[length:])),
         id=message.text("id") if message.has("id") else None,
@@ -40,28 +52,6 @@ def parse_header_length(value: str) -> int:
     if not 0 <= number < 2**64:
         raise DecodeError("Inference-Header-Content-Length is not a number")
     return number
-
-
-def _parse(head: bytes) -> Any:
-    try:
-        return json.loads(head.decode(), parse_constant=_refuse)
-    except RecursionError as error:
-        raise _malformed("it is nested too deeply") from error
-    except UnicodeDecodeError as error:
-        raise _malformed("it is not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise _malformed(f"{error.msg} at line {error.lineno} column {error.colno}") from error
-    except ValueError as error:
-        # A number with thousands of digits.
-        raise _malformed("it holds a number that is too long") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise _malformed(f"{constant} is no JSON")
-
-
-def _malformed(detail: str) -> DecodeError:
-    return DecodeError(f"the body is not an Open Inference Protocol message: {detail}")
 
 
 class _Tail:
@@ -80,60 +70,58 @@ class _Tail:
 class _Fields:
     """The members of a JSON object. Unknown ones are ignored: the kserve client sends some."""
 
-    def __init__(self, value: Any, what: str) -> None:
-        if not isinstance(value, dict):
-            raise _malformed(f"{what} is not an object")
-        self._members: dict[str, Any] = value
+    def __init__(self, value: Any, what: str, known: frozenset[str]) -> None:
+        if not isinstance(value, Members):
+            raise malformed(f"{what} is not an object")
+        if not has_text_names(value):
+            raise malformed(f"a name in {what} is not UTF-8")
+        for name in known & value.repeated:
+            raise malformed(f"`{name}` of {what} is given twice")
+        self._members = value
         self._what = what
 
     def has(self, name: str) -> bool:
-        return self._members.get(name) is not None
+        return self.get(name) is not None
 
     def get(self, name: str) -> Any:
         return self._members.get(name)
 
     def text(self, name: str) -> str:
-        value = self._members.get(name)
-        if not isinstance(value, str) or not _is_text(value):
-            raise _malformed(f"`{name}` of {self._what} is not a string")
+        value = self.get(name)
+        if not isinstance(value, str) or not is_text(value):
+            raise malformed(f"`{name}` of {self._what} is not a string")
         return value
 
-    def objects(self, name: str, what: str) -> list[_Fields]:
-        value = self._members.get(name)
+    def objects(self, name: str, what: str, known: frozenset[str]) -> list[_Fields]:
+        value = self.get(name)
         if not isinstance(value, list):
-            raise _malformed(f"`{name}` of {self._what} is not a list")
-        return [_Fields(item, what) for item in value]
+            raise malformed(f"`{name}` of {self._what} is not a list")
+        return [_Fields(item, what, known) for item in value]
 
     def shape(self) -> tuple[int, ...]:
-        value = self._members.get("shape")
+        value = self.get("shape")
         sizes = value if isinstance(value, list) else [None]
         if any(
             isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 2**64
             for size in sizes
         ):
-            raise _malformed(f"`shape` of {self._what} is not a list of sizes")
+            raise malformed(f"`shape` of {self._what} is not a list of sizes")
         return tuple(sizes)
 
     def parameters(self) -> Parameters:
-        value = self._members.get("parameters")
+        value = self.get("parameters")
         if value is None:
             return {}
-        scalar = isinstance(value, dict) and all(
-            isinstance(item, (str, int, float)) for item in value.values()
-        )
-        if not scalar:
-            raise _malformed(f"`parameters` of {self._what} are not strings, numbers and booleans")
+        if not isinstance(value, Members) or not all(map(is_parameter, value.values())):
+            raise malformed(f"`parameters` of {self._what} are not strings, numbers and booleans")
+        if value.repeated or not has_text_names(value):
+            raise malformed(f"a name in `parameters` of {self._what} is given twice or not UTF-8")
         return dict(value)
-
-
-def _is_text(value: str) -> bool:
-    """Whether UTF-8 can encode it; half of a surrogate pair is valid in JSON only."""
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _inputs(message: _Fields, tail: _Tail) -> list[Tensor]:
     tensors: dict[str, Tensor] = {}
-    for fields in message.objects("inputs", "an input"):
+    for fields in message.objects("inputs", "an input", _TENSOR):
         tensor = _tensor(fields, tail)
         if tensor.name in tensors:
             raise DecodeError(f"tensor `{tensor.name}` is given twice")
@@ -148,7 +136,7 @@ def _tensor(fields: _Fields, tail: _Tail) -> Tensor:
     try:
         datatype = Datatype(fields.text("datatype"))
     except ValueError as error:
-        raise _malformed(f"the datatype of tensor `{name}` is not known") from error
+        raise malformed(f"the datatype of tensor `{name}` is not known") from error
     size = fields.parameters().get("binary_data_size")
     if size is None:
         if not fields.has("data"):
@@ -164,5 +152,5 @@ def _tensor(fields: _Fields, tail: _Tail) -> Tensor:
 def _outputs(message: _Fields) -> list[RequestedOutput]:
     if not message.has("outputs"):
         return []
-    asked = message.objects("outputs", "an output")
+    asked = message.objects("outputs", "an output", _OUTPUT)
     return [RequestedOutput(fields.text("name"), fields.parameters()) for fields in asked]

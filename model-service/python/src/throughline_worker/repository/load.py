@@ -51,13 +51,17 @@ class Loaded:
     model: Model
 
     def normalised(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Raw rows [n, width], normalised for the model."""
-        normalisation = self.manifest.normalisation
-        mean, std = (
-            np.array(normalisation.mean, np.float32),
-            np.array(normalisation.std, np.float32),
-        )
-        scaled: NDArray[np.float32] = (rows - mean) / std
+        """Raw rows [n, width], normalised for the model; NaN where a value is out of range.
+
+        That is a value that overflows when measured in deviations of the training part. A tree
+        would answer for any finite value; to the service in Rust, which computes with the value,
+        and to us one like this is a sentinel and no feature.
+        """
+        normalisation, profiles = self.manifest.normalisation, self.manifest.reference.features
+        deviations = [profile.std or 1.0 for profile in profiles]
+        scaled = _scaled(rows, normalisation.mean, normalisation.std)
+        measured = _scaled(rows, [profile.mean for profile in profiles], deviations)
+        scaled[~(np.isfinite(scaled) & np.isfinite(measured))] = np.nan
         return scaled
 
     def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -80,6 +84,16 @@ def load(name: str, version: int, place: Path) -> Loaded:
     loaded = Loaded(manifest, _model(weights, manifest))
     _try_out(loaded)
     return loaded
+
+
+def _scaled(
+    rows: NDArray[np.float32], mean: list[float], std: list[float]
+) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        scaled: NDArray[np.float32] = (rows - np.array(mean, np.float32)) / np.array(
+            std, np.float32
+        )
+    return scaled
 
 
 def _bytes(place: Path, file: str) -> bytes:
