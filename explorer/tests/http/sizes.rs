@@ -18,11 +18,13 @@ fn pages(explorer: &Explorer, trace: &str) -> Vec<Value> {
 }
 
 fn spans(page: &Value) -> Vec<&str> {
-    let resources = page["resourceSpans"].as_array().unwrap().iter();
-    resources
-        .flat_map(|resource| resource["scopeSpans"].as_array().unwrap())
-        .flat_map(|scope| scope["spans"].as_array().unwrap())
-        .map(|span| span["spanId"].as_str().unwrap())
+    page["resourceSpans"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|resource| resource["scopeSpans"].as_array().into_iter().flatten())
+        .flat_map(|scope| scope["spans"].as_array().into_iter().flatten())
+        .map(|span| span["spanId"].as_str().expect("an id"))
         .collect()
 }
 

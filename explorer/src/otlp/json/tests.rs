@@ -313,7 +313,7 @@ fn names_of_enums_and_original_names_of_fields() {
     );
 }
 
-/// Values that ProtoJSON does not allow, as spans.
+/// Values that `ProtoJSON` does not allow, as spans.
 const WRONG_SPANS: [&str; 16] = [
     r#"{"traceId":"xyz"}"#,
     r#"{"startTimeUnixNano":"-1"}"#,
