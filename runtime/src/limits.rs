@@ -160,7 +160,11 @@ impl Limits {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| Refusal::TooManyRequests)?;
-        head.extensions.insert(Deadline::after(self.timeout));
+        let deadline = Deadline::after(self.timeout);
+        if deadline.remaining().is_zero() {
+            return Err(Refusal::TimedOut);
+        }
+        head.extensions.insert(deadline);
         let work = async move {
             let request = if codings.is_empty() {
                 Request::from_parts(head, body.into())

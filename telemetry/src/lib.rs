@@ -26,7 +26,6 @@ mod propagation;
 mod credentials;
 mod error;
 mod error_chain;
-mod exceptions;
 mod export;
 mod guard;
 mod logs;

@@ -3,6 +3,8 @@
 //! Spans go through the OpenTelemetry API and not through `tracing` (docs/adr/0001). A [`Span`]
 //! ends when it is dropped, so an early return or a cancelled future still ends it.
 
+mod exceptions;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::panic::Location;
@@ -13,7 +15,7 @@ use opentelemetry::trace::{Link, SpanBuilder, SpanKind, Status, TraceContextExt}
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::span_ref::SpanRef;
-use crate::{attr, exceptions, tracer};
+use crate::{attr, tracer};
 
 /// A span of this process that is under way; it ends on drop.
 #[must_use = "a span ends when it is dropped"]

@@ -88,6 +88,7 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
                 "gateway/src/store/sqlite",
                 "gateway/src/store/tests",
                 "feature-store/src/backend/sqlite",
+                "feature-store/tests/",
             ],
         ),
         // The two that are no folder name the module `redis` beside them.

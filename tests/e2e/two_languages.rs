@@ -339,7 +339,11 @@ fn failed(system: &PythonSystem, answer: &JsonAnswer) -> Result<Trace> {
                     && span.kind == SpanKind::Server
                     && span.is_error()
             };
-            tree::problems(trace).is_empty() && trace.spans.iter().any(failed)
+            // Without the gateway's root the worker's parent counts as remote, and nothing is missing.
+            let root = |span: &SpanData| span.service == "gateway" && span.parent.is_none();
+            trace.spans.iter().any(root)
+                && tree::problems(trace).is_empty()
+                && trace.spans.iter().any(failed)
         };
         Ok(system.trace(&trace_id)?.filter(whole))
     })

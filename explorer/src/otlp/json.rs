@@ -2,7 +2,6 @@
 //! and [`decode`] reads that again.
 
 mod encode;
-mod normalize;
 mod request;
 mod value;
 

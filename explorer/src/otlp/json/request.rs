@@ -17,8 +17,8 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde_json::Error;
 use serde_json::value::RawValue;
 
-use super::normalize::field_name;
 use super::value::JsonValue;
+use super::value::field_name;
 use crate::otlp::rejected::RejectedItems;
 
 /// Values in one item.

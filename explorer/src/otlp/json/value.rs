@@ -1,5 +1,7 @@
 //! A JSON document as a tree of values, with normalized fields.
 
+mod normalize;
+
 use std::cell::Cell;
 use std::fmt;
 
@@ -8,7 +10,8 @@ use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAcc
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::Error;
 
-use super::normalize::{field_name, normalize};
+pub(super) use normalize::field_name;
+use normalize::normalize;
 
 /// Messages of `opentelemetry-proto` are deserialized from a reference to it.
 pub(crate) enum JsonValue {

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use opentelemetry::Context;
 use parking_lot::Mutex;
 
+use super::with_context;
 use crate::error_chain::causes;
-use crate::span::with_context;
 
 /// Equal exceptions that are logged in one [`INTERVAL`].
 const MAX_RECORDS: u32 = 10;

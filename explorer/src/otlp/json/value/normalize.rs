@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 
-use super::value::JsonValue;
+use super::JsonValue;
 
 /// Padding is optional, and so are zeros in the bits that the last byte leaves over.
 const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -30,7 +30,7 @@ const LENIENT_BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// `startTimeUnixNano` for `start_time_unix_nano`: a parser has to accept both.
-pub(super) fn field_name(name: String) -> String {
+pub(in crate::otlp::json) fn field_name(name: String) -> String {
     if !name.contains('_') {
         return name;
     }
