@@ -42,6 +42,7 @@ fn case(name: &str, headers: &[(&'static str, &str)], continues: Option<&'static
 }
 
 /// One `traceparent` line each.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn traceparents() -> Vec<Case> {
     let ids = format!("{TRACE}-{PARENT}");
     let zeros = "0".repeat(32);
