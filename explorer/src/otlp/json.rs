@@ -1,4 +1,4 @@
-//! OTLP/JSON: [`to_protobuf`] reads what exporters send, [`encode`] writes what the read API returns
+//! OTLP/JSON: [`to_protobuf`] reads what exporters send, [`mod@encode`] writes what the read API returns
 //! and [`decode`] reads that again.
 
 mod encode;

@@ -96,7 +96,7 @@ def _compute(loaded: Loaded, prepared: Array) -> Array:
         try:
             if computable.any():
                 probabilities[computable] = loaded.probabilities(prepared[computable])
-        except Exception as error:  # noqa: BLE001 # a model may raise anything, which fails one request only
+        except Exception as error:  # a model may raise anything, which fails one request only
             failure = ComputeError("the model failed")
             failure.__cause__ = error
             telemetry.fail(span, failure, failure.error_type)

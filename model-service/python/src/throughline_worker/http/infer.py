@@ -117,9 +117,7 @@ def _feature_rows(tensor: Tensor, loaded: Loaded) -> FeatureRows:
     return FeatureRows.of(values.reshape(-1, len(loaded.manifest.features)))
 
 
-def _encode(
-    request: InferRequest, loaded: Loaded, prediction: BatchPrediction
-) -> Encoded:
+def _encode(request: InferRequest, loaded: Loaded, prediction: BatchPrediction) -> Encoded:
     outputs = [
         Tensor.of_texts(LABEL, prediction.labels),
         Tensor.of_floats(CONFIDENCE, prediction.confidences),

@@ -86,9 +86,7 @@ def load(name: str, version: int, place: Path) -> Loaded:
     return loaded
 
 
-def _scaled(
-    rows: NDArray[np.float32], mean: list[float], std: list[float]
-) -> NDArray[np.float32]:
+def _scaled(rows: NDArray[np.float32], mean: list[float], std: list[float]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         scaled: NDArray[np.float32] = (rows - np.array(mean, np.float32)) / np.array(
             std, np.float32
