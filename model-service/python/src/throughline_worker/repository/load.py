@@ -91,35 +91,6 @@ def _scaled(rows: NDArray[np.float32], mean: list[float], std: list[float]) -> N
         centred = rows - np.array(mean, np.float32)
         return np.asarray(centred / np.array(std, np.float32), dtype=np.float32)
 
-    def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities [n, classes] of normalised rows [n, width]."""
-        return self.model.predict_proba(rows).astype(np.float32)
-
-
-def load(name: str, version: int, place: Path) -> Loaded:
-    """Reads the version in `place`; manifest and weights must be those of this folder."""
-    try:
-        manifest = Manifest.parse(_bytes(place, MANIFEST))
-    except ManifestError as error:
-        raise LoadError(str(error)) from error
-    if (manifest.name, manifest.version) != (name, str(version)):
-        found = f"{manifest.name} version {manifest.version}"
-        raise LoadError(f"the manifest is of {found}, which belongs in another folder")
-    weights = _bytes(place, MODEL)
-    if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
-        raise LoadError(f"{MODEL} is not the file that the manifest was written for")
-    loaded = Loaded(manifest, _model(weights, manifest))
-    _try_out(loaded)
-    return loaded
-
-
-def _scaled(rows: NDArray[np.float32], mean: list[float], std: list[float]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        scaled: NDArray[np.float32] = (rows - np.array(mean, np.float32)) / np.array(
-            std, np.float32
-        )
-    return scaled
-
 
 def _bytes(place: Path, file: str) -> bytes:
     try:
