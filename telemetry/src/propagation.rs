@@ -153,3 +153,6 @@ fn push_hex<const N: usize>(text: &mut String, bytes: &[u8; N]) {
         text.extend(digits.iter().map(|digit| char::from(*digit)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use harness::eventually;
 use http::StatusCode;
 
 use crate::system::System;
+use crate::w3c;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319";
 const PARENT: &str = "b7ad6b7169203331";
@@ -77,6 +78,39 @@ fn malformed_context_starts_a_new_trace() -> Result<()> {
         let answer = system.predict_with(&["wine-0300"], &[("traceparent", &parent)])?;
         assert_eq!(answer.status, StatusCode::OK, "{parent}");
         assert_ne!(answer.span().trace_id, format!("{TRACE}a"), "{parent}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_service_reads_the_cases_of_the_w3c_alike() -> Result<()> {
+    let system = System::start()?;
+    let services = [
+        ("gateway", &system.urls.gateway),
+        ("model-service", &system.urls.model_service),
+        ("feature-store", &system.urls.feature_store),
+    ];
+    for case in w3c::cases() {
+        let headers: Vec<_> = case
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        for (service, url) in services {
+            let answer = harness::send("GET", &format!("{url}/no/such/path"), &headers, b"")?;
+            let what = format!("{service}, {}: {answer:?}", case.name);
+            let parts: Vec<_> = answer
+                .header("traceresponse")
+                .unwrap_or_default()
+                .split('-')
+                .collect();
+            let ["00", trace, span, flags] = parts[..] else {
+                panic!("{what}");
+            };
+            let continued = (trace == w3c::TRACE).then_some(flags);
+            assert_eq!(continued, case.continues, "{what}");
+            assert_ne!(span, w3c::PARENT, "{what}");
+        }
     }
     Ok(())
 }
