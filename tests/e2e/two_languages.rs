@@ -489,7 +489,10 @@ fn an_unknown_id_is_no_error_of_the_worker() -> Result<()> {
     let trace_id = answer.span().trace_id;
     let trace = eventually("the trace of the unknown id arrives", || {
         let whole = |trace: &Trace| {
-            tree::problems(trace).is_empty() && trace.span("SELECT wine_features").is_some()
+            let root = |span: &SpanData| span.service == "gateway" && span.parent.is_none();
+            trace.spans.iter().any(root)
+                && tree::problems(trace).is_empty()
+                && trace.span("SELECT wine_features").is_some()
         };
         let there = |trace: &Trace| {
             span(
