@@ -425,6 +425,9 @@ fn omits_outputs_that_were_not_requested() {
         matches!(&unknown, DecodeError::UnknownOutput { output } if output == "label"),
         "{unknown}"
     );
+    let form = r#"{"inputs":[],"outputs":[{"name":"label","parameters":{"classification":2}}]}"#;
+    let refused = decode(form).unwrap().check_outputs(&["label"]).unwrap_err();
+    assert!(matches!(refused, DecodeError::Classification), "{refused}");
 }
 
 #[test]
@@ -485,8 +488,9 @@ fn timeouts_are_whole_microseconds() {
     );
     request.set_timeout(Duration::ZERO);
     assert_eq!(request.timeout().unwrap(), Some(Duration::from_micros(1)));
+    request.parameters.insert("timeout", 0_i64);
+    assert_eq!(request.timeout().unwrap(), None, "as in Triton");
     for wrong in [
-        Parameter::from(0_i64),
         Parameter::from(-1_i64),
         Parameter::from(1.5),
         Parameter::from("5"),

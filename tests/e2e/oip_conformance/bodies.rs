@@ -83,6 +83,10 @@ const REFUSED: &[&[u8]] = &[
     br#"{"inputs":[@],"parameters":{"timeout":1,"timeout":5000000}}"#,
     br#"{"inputs":[{#,"data":~,"parameters":{"a":1,"a":1}}]}"#,
     br#"{"inputs":[@],"outputs":[{"name":"label","parameters":{"binary_data":true,"binary_data":false}}]}"#,
+    // A minus makes a zero a fraction.
+    br#"{"inputs":[@],"parameters":{"timeout":-0}}"#,
+    br#"{"inputs":[{"name":"features","shape":[-0,11],"datatype":"FP32","data":~}]}"#,
+    br#"{"inputs":[{"name":"features","shape":[1,11],"datatype":"INT64","data":[7,1,-0,2,0,11,34,1,4,1,9]}]}"#,
     // Halves of surrogate pairs in what is read.
     br#"{"inputs":[@],"parameters":{"a":"\ud800"}}"#,
     br#"{"inputs":[@],"parameters":{"a":"\udc00\ud800"}}"#,

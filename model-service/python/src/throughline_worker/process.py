@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from throughline_worker import features, logs
 from throughline_worker.config import Config
 from throughline_worker.engine import Engine
 from throughline_worker.features import FeatureStore
+from throughline_worker.guard import Guard, is_loopback
 from throughline_worker.http import Health, Services, build
 from throughline_worker.http.connection import Connection
 from throughline_worker.http.reads import refresh
@@ -67,10 +69,12 @@ def _bind(config: Config) -> socket.socket:
 async def _serve(config: Config, listener: socket.socket) -> bool:
     """Serves on `listener`, then drains; returns whether every request in flight was answered."""
     async with _services(config) as services:
-        server = _Server(config, services)
-        server.stop_on_signals()
         host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        server = _Server(config, services, Guard(host, config.allowed_hosts))
+        server.stop_on_signals()
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        _warn_if_exposed(host, address)
+        url = f"http://{address}"
         logs.event(
             _log,
             logging.INFO,
@@ -96,6 +100,13 @@ async def _serve(config: Config, listener: socket.socket) -> bool:
         return server.drained
 
 
+def _warn_if_exposed(host: str, address: str) -> None:
+    if not is_loopback(host):
+        text = "anybody who reaches this address can use it: there is no authentication"
+        message = f"{address} is beyond loopback; {text}"
+        logs.event(_log, logging.WARNING, "server.exposed", message, {"address": address})
+
+
 @contextlib.asynccontextmanager
 async def _services(config: Config) -> AsyncIterator[Services]:
     health, repository = Health(), ModelRepository(config.model_repository)
@@ -105,8 +116,9 @@ async def _services(config: Config) -> AsyncIterator[Services]:
     engine = Engine(config.compute_threads, config.queue_capacity)
     watching = asyncio.create_task(_watch(repository, health))
     try:
-        async with features.client(config.max_in_flight) as client:
-            store = FeatureStore(client, config.feature_store, config.feature_timeout)
+        address = config.feature_store
+        async with features.client(config.max_in_flight, address.credentials) as client:
+            store = FeatureStore(client, address.url, config.feature_timeout)
             yield Services(repository, health, store, Predictor(engine, config.variant))
     finally:
         watching.cancel()
@@ -128,10 +140,10 @@ async def _watch(repository: ModelRepository, health: Health) -> None:
 class _Server(uvicorn.Server):
     """A server of uvicorn with our handling of signals and our drain."""
 
-    def __init__(self, config: Config, services: Services) -> None:
+    def __init__(self, config: Config, services: Services, guard: Guard) -> None:
         settings = uvicorn.Config(
-            build(config, services),
-            http=Connection,
+            build(config, services, guard),
+            http=functools.partial(Connection, write_timeout=config.write_timeout),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             loop="asyncio",

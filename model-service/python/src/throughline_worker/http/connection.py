@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
+import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from throughline_worker import logs
 from throughline_worker.error_codes import ErrorCode
+from throughline_worker.guard import TARGET
 from throughline_worker.http.layers import ABORT
 
 # The most bytes of a request's head; hyper, which serves the Rust parts, allows somewhat more.
@@ -17,12 +23,16 @@ MAX_HEAD = 64 * 1024
 # time.
 FIRST_REQUEST = 0.5
 
+_log = logging.getLogger(__name__)
+
 
 class Connection(HttpToolsProtocol):
     """One connection, with the methods that asyncio and the parser call."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, write_timeout: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._write_timeout = write_timeout
+        self._unread: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -31,11 +41,14 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected and must send a head."""
         super().connection_made(transport)
+        # So that the methods below hear of every answer that does not leave at once.
+        transport.set_write_buffer_limits(high=0)
         self._expect_head(float(self.timeout_keep_alive))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has disconnected."""
         self._cancel_timer()
+        self._all_read()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -45,6 +58,20 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
             self._refuse(431, "the head of the request is too large")
+
+    def pause_writing(self) -> None:
+        """The client does not read what was written.
+
+        The time counts until everything has left, so a client that reads a byte now and then gains
+        nothing.
+        """
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._write_timeout, self._give_up)
+
+    def resume_writing(self) -> None:
+        """Everything has left."""
+        super().resume_writing()
+        self._all_read()
 
     def on_message_begin(self) -> None:
         """The first byte of a request has arrived."""
@@ -58,6 +85,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._cancel_timer()
         self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
+        self.scope[TARGET] = self.url  # type: ignore[literal-required]
         super().on_headers_complete()
         if self._draining:
             self.cycle.keep_alive = False
@@ -82,6 +110,20 @@ class Connection(HttpToolsProtocol):
         head = f"content-type: application/json\r\n{length}\r\nconnection: close\r\n\r\n"
         self.transport.write(b"".join([STATUS_LINE[status], head.encode(), body]))
         self.transport.close()
+
+    def _give_up(self) -> None:
+        text = "a client does not read its answer; its connection is closed"
+        logs.event(_log, logging.WARNING, "server.answer_unread", text)
+        if os.name == "posix":
+            # What the kernel still holds is thrown away, too.
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _all_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _expect_head(self, seconds: float) -> None:
         self._cancel_timer()
