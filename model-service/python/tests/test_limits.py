@@ -46,6 +46,7 @@ class StubStore:
     def __init__(self) -> None:
         self.reply: Callable[[list[str]], tuple[int, bytes]] = lambda ids: (200, good(ids))
         self.asked = 0
+        self.authorization: str | None = None
         # While it is cleared, all answers wait.
         self.released = threading.Event()
         self.released.set()
@@ -54,6 +55,7 @@ class StubStore:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                store.authorization = self.headers["authorization"]
                 store.asked += 1
                 assert store.released.wait(DEADLINE)
                 status, content = store.reply(body["entities"]["wine_id"])
