@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -161,6 +162,31 @@ def test_a_body_that_was_not_sent_ends_the_connection(single: Client) -> None:
         answer = connection.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"connection: close" not in answer
+
+
+def test_idle_connections_make_room_and_busy_ones_do_not(trained: tuple[Path, Manifest]) -> None:
+    options = ["--max-connections", "3", "--header-timeout", "60s", "--body-timeout", "60s"]
+    with running(worker_command(trained[0], NOWHERE, *options)) as process:
+        client = Client(process)
+        with contextlib.ExitStack() as idle:
+            first, *_ = [idle.enter_context(connect(client)) for _ in range(50)]
+            assert client.get("/v2").status_code == 200
+            assert first.recv(1) == b"", "all but the last ones are closed"
+        with contextlib.ExitStack() as busy:
+            # `100 Continue` says that the request is being served.
+            for connection in [busy.enter_context(connect(client)) for _ in range(3)]:
+                connection.sendall(head(1)[:-2] + b"Expect: 100-continue\r\n\r\n")
+                assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            with connect(client) as refused:
+                assert read_all(refused).startswith(b"HTTP/1.1 503 ")
+
+        def has_room() -> bool:
+            try:
+                return client.get("/v2").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(has_room, "room for a connection")
 
 
 def test_an_answer_that_nobody_reads_is_given_up(trained: tuple[Path, Manifest]) -> None:

@@ -171,8 +171,11 @@ fn expectations(target: &Target<'_>) -> Result<()> {
     };
     let answer = sent(target, &head((1 << 20) + 1, ""))?;
     check("too large", &answer, 413, "too_large")?;
-    let answer = sent(target, &head(100, "Content-Encoding: br\r\n"))?;
-    check("unknown coding", &answer, 415, "unsupported_encoding")?;
+    // The gateway passes codings on, so it has to read the body first.
+    if !target.is_gateway() {
+        let answer = sent(target, &head(100, "Content-Encoding: br\r\n"))?;
+        check("unknown coding", &answer, 415, "unsupported_encoding")?;
+    }
     // The others may go on.
     let mut socket = target.connect()?;
     socket.write_all(head(1, "").as_bytes())?;

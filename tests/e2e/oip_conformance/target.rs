@@ -104,6 +104,10 @@ impl<'a> Target<'a> {
         }
     }
 
+    pub(super) fn is_gateway(&self) -> bool {
+        self.variant.is_some()
+    }
+
     /// A connection of its own, for what no client would send.
     pub(super) fn connect(&self) -> Result<TcpStream> {
         harness::connect(self.url)

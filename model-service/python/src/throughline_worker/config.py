@@ -45,6 +45,7 @@ class Config:
     body_timeout: float = 10.0
     max_slow_bodies: int = 256
     write_timeout: float = 30.0
+    max_connections: int = 4096
     allowed_hosts: tuple[str, ...] = ()
     drain_timeout: float = 3.0
     flush_timeout: float = 2.0
@@ -251,6 +252,17 @@ def _process_options(options: _Options) -> None:
     value("--max-slow-bodies", "THROUGHLINE_MAX_SLOW_BODIES", "256", positive(1_000_000), slow)
     write = "time for a client to read its answer; then the connection is closed"
     value("--write-timeout", "THROUGHLINE_WRITE_TIMEOUT", "30s", duration, write)
+    connections = (
+        "connections that may be open at once, at most half of the files that the process may open;"
+        " with more, the one that has been idle for the longest time is closed"
+    )
+    value(
+        "--max-connections",
+        "THROUGHLINE_MAX_CONNECTIONS",
+        "4096",
+        positive(1_000_000),
+        connections,
+    )
     value(
         "--allowed-hosts",
         "THROUGHLINE_ALLOWED_HOSTS",

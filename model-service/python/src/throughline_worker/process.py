@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 
-from throughline_worker import features, logs
+from throughline_worker import features, files, logs
 from throughline_worker.config import Config
 from throughline_worker.engine import Engine
 from throughline_worker.features import FeatureStore
 from throughline_worker.guard import Guard, is_loopback
 from throughline_worker.http import Health, Services, build
-from throughline_worker.http.connection import Connection
+from throughline_worker.http.connection import Connection, ConnectionLimits
 from throughline_worker.http.reads import refresh
 from throughline_worker.leave import leave
 from throughline_worker.predict import Predictor
@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 def run(config: Config) -> int:
     """Serves until a signal or the parent's end, and returns the exit code."""
+    files.raise_limit()
     try:
         listener = _bind(config)
     except OSError as error:
@@ -141,9 +142,10 @@ class _Server(uvicorn.Server):
     """A server of uvicorn with our handling of signals and our drain."""
 
     def __init__(self, config: Config, services: Services, guard: Guard) -> None:
+        limits = ConnectionLimits(files.connections(config.max_connections), config.write_timeout)
         settings = uvicorn.Config(
             build(config, services, guard),
-            http=functools.partial(Connection, write_timeout=config.write_timeout),  # type: ignore[arg-type]
+            http=functools.partial(Connection, limits=limits),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             loop="asyncio",

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -23,15 +24,32 @@ MAX_HEAD = 64 * 1024
 # time.
 FIRST_REQUEST = 0.5
 
+# The answer to a connection for which there is no room.
+NO_ROOM = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"connection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+)
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits of the connections of a listener."""
+
+    # Open at once; with more, the one that has been idle for the longest time is closed.
+    most: int
+    # Seconds for a client to read its answer.
+    write_timeout: float
 
 
 class Connection(HttpToolsProtocol):
     """One connection, with the methods that asyncio and the parser call."""
 
-    def __init__(self, *args: Any, write_timeout: float, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._write_timeout = write_timeout
+        self._limits = limits
+        self._idle_since = self.loop.time()
         self._unread: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
@@ -43,6 +61,11 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         # So that the methods below hear of every answer that does not leave at once.
         transport.set_write_buffer_limits(high=0)
+        if len(self.connections) > self._limits.most and not self._make_room():
+            self.connections.discard(self)
+            transport.write(NO_ROOM)
+            transport.close()
+            return
         self._expect_head(float(self.timeout_keep_alive))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -66,7 +89,7 @@ class Connection(HttpToolsProtocol):
         nothing.
         """
         super().pause_writing()
-        self._unread = self.loop.call_later(self._write_timeout, self._give_up)
+        self._unread = self.loop.call_later(self._limits.write_timeout, self._give_up)
 
     def resume_writing(self) -> None:
         """Everything has left."""
@@ -90,6 +113,11 @@ class Connection(HttpToolsProtocol):
         if self._draining:
             self.cycle.keep_alive = False
 
+    def on_response_complete(self) -> None:
+        """The answer has been written."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
     def shutdown(self) -> None:
         """Closes the connection: at once when idle, after the answer when busy."""
         self._draining = True
@@ -110,6 +138,23 @@ class Connection(HttpToolsProtocol):
         head = f"content-type: application/json\r\n{length}\r\nconnection: close\r\n\r\n"
         self.transport.write(b"".join([STATUS_LINE[status], head.encode(), body]))
         self.transport.close()
+
+    @property
+    def _is_idle(self) -> bool:
+        cycle = getattr(self, "cycle", None)
+        return cycle is None or cycle.response_complete
+
+    def _make_room(self) -> bool:
+        """Closes the connection that has been idle for the longest time, if there is one."""
+        others = (one for one in self.connections if isinstance(one, Connection))
+        idle = [one for one in others if one is not self and one._is_idle]  # noqa: SLF001
+        if not idle:
+            return False
+        oldest = min(idle, key=lambda one: one._idle_since)  # noqa: SLF001
+        # At once, because its end is noticed in a later turn of the loop.
+        self.connections.discard(oldest)
+        oldest.transport.close()
+        return True
 
     def _give_up(self) -> None:
         text = "a client does not read its answer; its connection is closed"

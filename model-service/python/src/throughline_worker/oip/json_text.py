@@ -18,6 +18,9 @@ from throughline_worker.errors import DecodeError
 # RFC 8259 section 9 allows a limit; this one is serde_json's.
 MAX_DEPTH = 127
 
+# `-0`: for serde_json a fraction, except among whole numbers that may have a sign.
+MINUS_ZERO = float("-0")
+
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -92,12 +95,9 @@ def has_text_names(members: Mapping[str, Any]) -> bool:
 
 
 def _integer(digits: str) -> int | float:
-    """An integer; an infinity for one that no type of the protocol can hold.
-
-    With a minus, zero is a fraction, as for serde_json.
-    """
+    """An integer; an infinity for one that no type of the protocol can hold."""
     if digits == "-0":
-        return -0.0
+        return MINUS_ZERO
     return int(digits) if len(digits) < 1000 else math.inf
 
 
