@@ -41,7 +41,7 @@ def codings(lines: Sequence[str]) -> list[int]:
 
 async def decode(body: bytes, forms: Sequence[int], limit: int) -> bytes:
     """Undoes all codings; no step may be longer than `limit`."""
-    if len(body) <= SHORT:
+    if not forms or len(body) <= SHORT:
         return inflate_all(body, forms, limit)
     return await anyio.to_thread.run_sync(inflate_all, body, forms, limit)
 
