@@ -12,7 +12,7 @@ use harness::{DEADLINE, Process};
 use serde_json::json;
 
 use crate::propagation::reads_the_cases_of_the_w3c;
-use crate::system::{PROGRAM, PythonSystem, path, python_environment, start};
+use crate::system::{PythonSystem, path, python_environment, start};
 use crate::w3c;
 
 /// Lists that `opentelemetry` for Python drops, because it reads keys by level 1 and takes none
@@ -64,10 +64,6 @@ struct Recorder {
 }
 
 impl Recorder {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a thread of the test, without a trace"
-    )]
     fn start() -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -212,7 +208,6 @@ fn the_worker_reads_the_cases_of_the_w3c_as_the_other_services_do() -> Result<()
 
 #[test]
 fn both_pass_the_same_trace_context_on() -> Result<()> {
-    ensure!(Path::new(PROGRAM).exists());
     for service in both()? {
         for case in w3c::cases() {
             let headers: Vec<_> = case
