@@ -1,6 +1,6 @@
 //! Clients that send bodies slowly, read no answer, hold connections, or belong to another page.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -216,6 +216,30 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
     assert_eq!(refused.status, 503);
     drop(busy);
     wait_until("there is room", || process.get("/items/1").status == 200);
+}
+
+#[test]
+fn connections_with_half_a_head_make_room_at_once() {
+    let process = Probe::start(&QUIET, "--max-connections 3 --header-timeout 60s");
+    let half = "GET /items/1 HTTP/1.1\r\nHost: loc";
+    // The second half head comes after an answer.
+    let answered = format!("GET /items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n{half}");
+    for bytes in [half, &answered] {
+        let mut halves: Vec<TcpStream> = (0..20).map(|_| raw(&process, bytes)).collect();
+        let last = halves.split_off(17);
+        for mut socket in halves {
+            let limit = Some(Duration::from_secs(20));
+            socket.set_read_timeout(limit).expect("a limit");
+            let mut rest = Vec::new();
+            let end = socket.read_to_end(&mut rest).map_err(|error| error.kind());
+            assert!(
+                matches!(end, Ok(_) | Err(ErrorKind::ConnectionReset)),
+                "{end:?}"
+            );
+        }
+        drop(last);
+    }
+    assert_eq!(process.get("/items/1").status, 200);
 }
 
 #[test]
