@@ -1,7 +1,7 @@
 //! Answers in which single elements are no values: such an element is read as NaN or as an empty
 //! text, so that one row of a batch takes no others with it.
 //!
-//! KServe's server writes `null` for a number that is not finite, Triton the bare words `NaN` and
+//! The server of `KServe` writes `null` for a number that is not finite, Triton the bare words `NaN` and
 //! `Infinity` (triton-inference-server/server, pull request 3870), and a number may be larger than
 //! its type.
 
