@@ -13,5 +13,5 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    explorer::main(Cli::parse().config)
+    explorer::main(runtime::arguments::<Cli>().config)
 }

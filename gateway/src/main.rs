@@ -13,5 +13,5 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    gateway::main(Arguments::parse().config)
+    gateway::main(runtime::arguments::<Arguments>().config)
 }

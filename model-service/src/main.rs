@@ -13,5 +13,5 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    model_service::main(Arguments::parse().config)
+    model_service::main(runtime::arguments::<Arguments>().config)
 }

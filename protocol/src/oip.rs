@@ -11,6 +11,7 @@ mod error;
 mod json;
 mod metadata;
 mod parameter;
+mod salvage;
 mod tensor;
 
 use std::time::Duration;

@@ -150,6 +150,19 @@ def test_columns_in_any_order_and_failed_rows(limited: Client, store: StubStore)
     assert found["label"] == ["low", "", "", "", ""]
 
 
+def test_a_cell_that_cannot_be_read_fails_its_row_only(limited: Client, store: StubStore) -> None:
+    for cell in ("1e400", "-1e999", "9" * 400, r'"\ud800"', '{"a": 1}'):
+
+        def reply(ids: list[str], cell: str = cell) -> tuple[int, bytes]:
+            alcohol = {"values": [9.4, "CELL", 9.4]}
+            return 200, good(ids, alcohol=alcohol).replace(b'"CELL"', cell.encode())
+
+        store.reply = reply
+        found = outputs(limited.infer(by_ids(*"abc")))
+        assert found["error"] == ["", "missing_features", ""], cell
+        assert found["label"] == ["low", "", "low"], cell
+
+
 BAD_ANSWERS: list[tuple[int, bytes]] = [
     (200, b"{"),
     (200, b"[]"),

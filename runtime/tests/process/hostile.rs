@@ -176,7 +176,8 @@ fn of_too_many_slow_bodies_the_oldest_ends() {
 
 #[test]
 fn an_answer_that_nobody_reads_holds_its_permit_and_is_given_up() {
-    let process = Probe::start(&QUIET, "--max-in-flight 1 --write-timeout 1s");
+    let collector = Collector::start();
+    let process = Probe::exporting(&collector, "--max-in-flight 1 --write-timeout 1s");
     let start = Instant::now();
     let mut unread = raw(
         &process,
@@ -197,6 +198,9 @@ fn an_answer_that_nobody_reads_holds_its_permit_and_is_given_up() {
     // Who reads gets all of it.
     assert_eq!(process.get("/large").text().len(), 32 << 20);
     assert_eq!(process.stop().code, Some(0));
+    let counted = collector.metric("ml.server.unread_answers");
+    let counts: Vec<_> = counted.iter().map(|series| series.value.as_u64()).collect();
+    assert_eq!(counts, [Some(1)]);
 }
 
 #[test]

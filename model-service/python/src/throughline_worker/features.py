@@ -110,7 +110,11 @@ def _number(value: Any) -> float:
     Protobuf's JSON writes numbers that are not finite as strings.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            # An integer beyond FP64, which Python's JSON reads exactly.
+            return np.inf
     return float(value) if isinstance(value, str) and value in NOT_FINITE else np.nan
 
 
