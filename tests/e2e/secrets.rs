@@ -87,6 +87,9 @@ fn usage_errors_show_no_password() -> Result<()> {
             said.contains("error") && !said.contains(SECRET),
             "{args:?}: {said}"
         );
+        // The rest of the message is still there.
+        let flag = args.get(1).filter(|flag| flag.starts_with("--"));
+        assert!(flag.is_none_or(|flag| said.contains(flag)), "{said}");
     }
     // Nor does the help, which shows the values of variables.
     for (part, variable) in [
