@@ -66,6 +66,7 @@ fn children(parent: u32) -> Result<Vec<u32>> {
 fn usage_errors_show_no_password() -> Result<()> {
     let address = format!("redis://user:{SECRET}@host");
     let model = format!("http://m:{SECRET}@host:port");
+    let store = format!("ftp://m:{SECRET}@host");
     let ftp = format!("canary=ftp://m:{SECRET}@host");
     for args in [
         &["feature-store", &address][..],
@@ -74,7 +75,7 @@ fn usage_errors_show_no_password() -> Result<()> {
         &["gateway", "--model-service", &model],
         &["gateway", "--model-service", &ftp],
         &["gateway", "--model-servce", &model],
-        &["model-service", "--feature-store", &model],
+        &["model-service", "--feature-store", &store],
         &["model-service", &address],
         &["explorer", &address],
         &[&*address],
