@@ -9,6 +9,7 @@ mod connections;
 mod files;
 mod guard;
 mod health;
+mod healthcheck;
 mod held;
 mod limits;
 mod options;
@@ -23,6 +24,7 @@ mod write_timeout;
 
 pub use guard::AllowedHost;
 pub use health::Health;
+pub use healthcheck::{HealthcheckOptions, PartCommand, healthcheck};
 pub use limits::{BodyRules, Deadline, Limit, LimitLayer, limit_layer};
 pub use options::{ProcessOptions, duration};
 pub use outage::Outage;
