@@ -18,8 +18,7 @@ use crate::process::PartInfo;
 /// Options of the subcommand.
 #[derive(Clone, Debug, clap::Args)]
 pub struct HealthcheckOptions {
-    /// Base address of the part, such as <http://127.0.0.1:8080> [default: where it listens, by its
-    /// own variable or default]
+    /// Base address of the part [default: where it listens, by its own variable or default]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// Time for the answer
