@@ -58,9 +58,8 @@ def _arguments() -> argparse.Namespace:
     )
     where = "base address of the service [default: where it listens, by MODEL_SERVICE_LISTEN]"
     parser.add_argument("--url", type=base_url, help=where)
-    parser.add_argument(
-        "--timeout", type=duration, default=TIMEOUT_SECONDS, help="time for the answer [default: 3s]"
-    )
+    time = "time for the answer [default: 3s]"
+    parser.add_argument("--timeout", type=duration, default=TIMEOUT_SECONDS, help=time)
     return parser.parse_args()
 
 
