@@ -7,10 +7,11 @@ use url::Url;
 /// Parses an `http` or `https` address. Its path gets a slash at the end, which joining paths to it
 /// needs.
 pub(crate) fn http_url(text: &str) -> Result<Url, String> {
+    let shown = || runtime::without_secrets(text);
     let mut url =
-        Url::parse(text).map_err(|error| format!("`{text}` is not an address: {error}"))?;
+        Url::parse(text).map_err(|error| format!("`{}` is not an address: {error}", shown()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{text}` is not an http or https address"));
+        return Err(format!("`{}` is not an http or https address", shown()));
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));

@@ -276,6 +276,10 @@ async fn converse<S>(
         () = shutdown.wait() => true,
         () = connection.closed() => false,
     };
+    // hyper would wait for the rest of a head, and the connection would hold its file meanwhile.
+    if !stops && connection.is_idle() {
+        return;
+    }
     // hyper closes a connection without a request at once, although its first one may be on the way
     // (https://github.com/hyperium/hyper/issues/3792).
     if stops

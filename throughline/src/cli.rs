@@ -250,6 +250,12 @@ impl UpArgs {
     pub(crate) fn environment(&self) -> PathBuf {
         environment(self.worker.python_environment.as_deref(), &self.data_dir)
     }
+
+    /// Where telemetry goes instead of to the explorer. An empty standard variable counts as unset.
+    pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
+        let url = self.otlp_endpoint.as_deref();
+        url.filter(|url| !url.trim().is_empty())
+    }
 }
 
 impl PythonSetupArgs {
@@ -342,4 +348,26 @@ pub(crate) struct BenchArgs {
     /// How often each measurement is repeated; the median is printed
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) rounds: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(endpoint: &str) -> UpArgs {
+        let parsed = Cli::parse_from(["throughline", "up", "--otlp-endpoint", endpoint]);
+        match parsed.command {
+            Some(Command::Up(args)) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_endpoint_is_none() {
+        assert_eq!(up(" ").otlp_endpoint(), None);
+        assert_eq!(
+            up("http://collector:4318").otlp_endpoint(),
+            Some("http://collector:4318")
+        );
+    }
 }

@@ -18,7 +18,6 @@ mod wine_data;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use runtime::PartCommand;
 
 use crate::cli::{Cli, Command, FeatureStoreCommand};
@@ -29,7 +28,7 @@ pub fn main() -> ExitCode {
     if !revision.is_empty() {
         telemetry::set_revision(revision);
     }
-    match Cli::parse().command.unwrap_or_default() {
+    match runtime::arguments::<Cli>().command.unwrap_or_default() {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
