@@ -223,6 +223,9 @@ pub(crate) struct SampleArgs {
     /// Print no traces: the telemetry goes elsewhere
     #[arg(long, env = "THROUGHLINE_NO_EXPLORER")]
     pub(crate) no_explorer: bool,
+    /// Wait for the variant `canary` too; without this it is part of the sample if it is there
+    #[arg(long)]
+    pub(crate) canary: bool,
     /// Time for the gateway and every variant of the model to be ready
     #[arg(long, env = "THROUGHLINE_SAMPLE_WAIT", default_value = "10s", value_parser = runtime::duration, value_name = "TIME")]
     pub(crate) wait: Duration,
