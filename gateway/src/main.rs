@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use runtime::PartCommand;
 
 /// Throughline's gateway: answers predictions from its store, or from a model service.
 #[derive(Debug, Parser)]
@@ -10,8 +11,16 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     config: gateway::Config,
+    #[command(subcommand)]
+    command: Option<PartCommand>,
 }
 
 fn main() -> ExitCode {
-    gateway::main(runtime::arguments::<Arguments>().config)
+    let Arguments { config, command } = runtime::arguments::<Arguments>();
+    match command {
+        Some(PartCommand::Healthcheck(options)) => {
+            runtime::healthcheck(&gateway::PART, config.listen, &options)
+        }
+        None => gateway::main(config),
+    }
 }

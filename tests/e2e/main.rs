@@ -7,6 +7,7 @@ mod collector;
 mod command_line;
 mod components;
 mod degraded;
+mod deployment;
 mod documents;
 mod elasticsearch_store;
 mod malformed;

@@ -51,7 +51,8 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(gateway: &str) -> anyhow::Result<Value> {
+/// The gateway's `GET /v1/models`.
+pub(crate) async fn read(gateway: &str) -> anyhow::Result<Value> {
     let url = format!("{}/v1/models", gateway.trim_end_matches('/'));
     let request = Request::get(&url).body(Bytes::new())?;
     let answer = HttpClient::new()?.send(request, TIMEOUT).await.with_context(|| {
