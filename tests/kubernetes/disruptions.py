@@ -1,0 +1,93 @@
+"""Restarts and kills every part of a running system under load, and counts what its clients noticed.
+
+    disruptions.py GATEWAY FEATURE_STORE NAMESPACE WORKLOAD...
+
+GATEWAY and FEATURE_STORE are addresses (host:port) of their Services. A WORKLOAD is `deployment/NAME` or `statefulset/NAME`; with `=down`
+behind it, requests may fail while it restarts, since it is the only one of its kind. The exit status is 0 if no acknowledged write was lost
+and no rollout of another workload failed a request. Kills are counted and printed only: nobody can promise anything for them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from traffic import Client, Traffic, lost_features, lost_predictions
+
+# A rollout that is over sooner is followed by more requests, so that each row stands for at least as many.
+LEAST_REQUESTS = 1_000
+
+
+def kubectl(*arguments: str) -> str:
+    """Runs kubectl in the namespace and returns its output."""
+    command = ["kubectl", "--namespace", namespace, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def restart(workload: str) -> None:
+    """Replaces every pod of a workload, as its strategy says."""
+    kubectl("rollout", "restart", workload)
+    kubectl("rollout", "status", workload, "--timeout=300s")
+
+
+def kill(workload: str) -> None:
+    """Deletes one pod of a workload and waits until the workload is whole again."""
+    name = workload.partition("/")[2]
+    pods = kubectl("get", "pods", f"--selector=app.kubernetes.io/name={name}", "--output=name")
+    kubectl("delete", pods.splitlines()[0], "--wait=true")
+    kubectl("rollout", "status", workload, "--timeout=300s")
+
+
+def wait_for_answers(gateway: str) -> None:
+    """Returns when predictions are computed again: whatever comes next must not be blamed for the last disruption."""
+    deadline = time.monotonic() + 120
+    body = {"model": "wine_quality", "data_ids": ["wine-0001"]}
+    for _ in range(5):
+        while True:
+            try:
+                Client(gateway).call("POST", "/v1/predictions", body, cache_control="no-cache")
+                break
+            except Exception:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+def main(gateway: str, feature_store: str, workloads: list[str]) -> int:
+    """Disrupts everything in turn; returns the exit status."""
+    broken = False
+    lost: list[str] = []
+    print(f"{'disruption':<44}{'s':>7}{'requests':>10}{'failed':>8}{'stored':>8}{'pushed':>8}{'lost':>6}")
+    for action in (restart, kill):
+        for entry in workloads:
+            workload, _, down = entry.partition("=")
+            wait_for_answers(gateway)
+            begun = time.monotonic()
+            with Traffic(gateway, feature_store) as traffic:
+                record = traffic.record
+                action(workload)
+                took = time.monotonic() - begun
+                while record.requests < LEAST_REQUESTS:
+                    time.sleep(0.1)
+            wait_for_answers(gateway)
+            lost_now = lost_predictions(gateway, record) + lost_features(feature_store, record)
+            lost += lost_now
+            print(
+                f"{action.__name__ + ' ' + workload:<44}{took:>7.1f}{record.requests:>10}{record.failed():>8}"
+                f"{len(record.predictions):>8}{len(record.features):>8}{len(lost_now):>6}",
+                flush=True,
+            )
+            for error, times in record.failures.most_common(4):
+                print(f"    {times} x {error}", flush=True)
+            broken |= action is restart and not down and record.failed() > 0
+    for line in lost[:20]:
+        print(f"lost: {line}")
+    if broken:
+        print("a rollout failed requests, although its workload has pods that stay")
+    return 1 if lost or broken else 0
+
+
+if __name__ == "__main__":
+    namespace = sys.argv[3]
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[4:]))

@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# Shared by the tests of this folder. KUBECONFIG and PATH are those of the cluster; NODE_PID is the process whose network it is in.
+set -euo pipefail
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+REPOSITORY=$(cd "$HERE/../.." && pwd)
+NAMESPACE=throughline
+
+step() { printf '\n--- %s (%s s)\n' "$*" "$SECONDS"; }
+die() { printf '%s\n' "$*" >&2; exit 1; }
+k() { kubectl --namespace "$NAMESPACE" "$@"; }
+
+# Waits until everything of the namespace is as it should be; without a change for ten minutes something is wrong.
+everything_ready() {
+    local workload job
+    for workload in $(k get deployments,statefulsets --output=name); do
+        k rollout status "$workload" --timeout=600s
+    done
+    for job in $(k get jobs --output=name); do
+        k wait --for=condition=Complete "$job" --timeout=300s
+    done
+    # What has finished is not counted as unready.
+    k wait --for=condition=Ready pods --field-selector=status.phase=Running --all --timeout=60s >/dev/null
+    k get pods --output=wide
+}
+
+# service NAME: the address of a Service, for clients in the network of the node.
+service() {
+    k get service "$1" --output='jsonpath={.spec.clusterIP}:{.spec.ports[0].port}'
+}
+
+# in_node COMMAND...: a client in the network of the node, so that its requests take the way of Services.
+in_node() { nsenter --target "$NODE_PID" --net "$@"; }
+
+# From inside, the API server has another port than from outside.
+disrupt() {
+    local gateway features inside
+    gateway=$(service gateway)
+    features=$(service feature-store)
+    inside=$(mktemp)
+    sed 's|server: .*127\.0\.0\.1:[0-9]*|server: "https://127.0.0.1:6443|' "$KUBECONFIG" >"$inside"
+    in_node env KUBECONFIG="$inside" python3 "$HERE/disruptions.py" "$gateway" "$features" "$NAMESPACE" "$@"
+    rm -f "$inside"
+}
+
+# forward NAME PORT: prints the local address of a port-forward, which ends with this shell.
+forward() {
+    local log
+    log=$(mktemp)
+    k port-forward "service/$1" ":$2" >"$log" 2>&1 &
+    FORWARDS+=" $!"
+    for _ in $(seq 100); do
+        FORWARDED=$(sed -n 's/Forwarding from \(127[^ ]*\).*/\1/p' "$log")
+        if [[ -n $FORWARDED ]]; then return; fi
+        sleep 0.1
+    done
+    die "no port-forward to $1: $(cat "$log")"
+}
+FORWARDS=
+end_forwards() {
+    # shellcheck disable=SC2086  # several ids
+    [[ -z $FORWARDS ]] || kill $FORWARDS 2>/dev/null || true
+    FORWARDS=
+}
