@@ -1,10 +1,10 @@
-"""Restarts and kills every part of a running system under load, and counts what its clients noticed.
+"""Restarts and deletes every part of a running system under load, and counts what its clients noticed.
 
     disruptions.py GATEWAY FEATURE_STORE NAMESPACE WORKLOAD...
 
 GATEWAY and FEATURE_STORE are addresses (host:port) of their Services. A WORKLOAD is `deployment/NAME` or `statefulset/NAME`; with `=down`
 behind it, requests may fail while it restarts, since it is the only one of its kind. The exit status is 0 if no acknowledged write was lost
-and no rollout of another workload failed a request. Kills are counted and printed only: nobody can promise anything for them.
+and no rollout of another workload failed a request. Deletions are counted and printed only: nobody can promise anything for them.
 """
 
 from __future__ import annotations
@@ -25,17 +25,35 @@ def kubectl(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def pods(workload: str) -> list[str]:
+    """The pods of a workload, those on their way out included."""
+    name = workload.partition("/")[2]
+    return kubectl("get", "pods", f"--selector=app.kubernetes.io/name={name}", "--output=name").splitlines()
+
+
 def restart(workload: str) -> None:
-    """Replaces every pod of a workload, as its strategy says."""
+    """Replaces every pod of a workload, as its strategy says, and waits until the last old one has gone."""
+    old = {uid(pod) for pod in pods(workload)}
     kubectl("rollout", "restart", workload)
+    kubectl("rollout", "status", workload, "--timeout=300s")
+    while any(uid(pod) in old for pod in pods(workload)):
+        time.sleep(0.2)
+
+
+def uid(pod: str) -> str:
+    """Which pod it is: the pods of a StatefulSet keep their names. Empty if it has gone meanwhile."""
+    return kubectl("get", pod, "--ignore-not-found", "--output=jsonpath={.metadata.uid}")
+
+
+def delete(workload: str) -> None:
+    """Deletes one pod of a workload and waits until the workload is whole again."""
+    kubectl("delete", pods(workload)[0], "--wait=true")
     kubectl("rollout", "status", workload, "--timeout=300s")
 
 
-def kill(workload: str) -> None:
-    """Deletes one pod of a workload and waits until the workload is whole again."""
-    name = workload.partition("/")[2]
-    pods = kubectl("get", "pods", f"--selector=app.kubernetes.io/name={name}", "--output=name")
-    kubectl("delete", pods.splitlines()[0], "--wait=true")
+def crash(workload: str) -> None:
+    """Deletes one pod without time to end, and waits until the workload is whole again."""
+    kubectl("delete", pods(workload)[0], "--force", "--grace-period=0")
     kubectl("rollout", "status", workload, "--timeout=300s")
 
 
@@ -59,7 +77,7 @@ def main(gateway: str, feature_store: str, workloads: list[str]) -> int:
     broken = False
     lost: list[str] = []
     print(f"{'disruption':<44}{'s':>7}{'requests':>10}{'failed':>8}{'stored':>8}{'pushed':>8}{'lost':>6}")
-    for action in (restart, kill):
+    for action in (restart, delete, crash):
         for entry in workloads:
             workload, _, down = entry.partition("=")
             wait_for_answers(gateway)

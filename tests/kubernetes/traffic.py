@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import select
 import threading
 import time
 from collections import Counter
@@ -41,6 +42,8 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[Any, str]:
         """Returns the JSON of a 200 and its `Cache-Status`; everything else raises."""
+        if self._connection is not None and _is_closed_by_server(self._connection):
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT)
         try:
@@ -63,6 +66,11 @@ class Client:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def _is_closed_by_server(connection: http.client.HTTPConnection) -> bool:
+    """Whether there is something to read although nothing was asked: the end. Clients with a pool look before they reuse a connection."""
+    return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
 
 
 class RefusedError(Exception):
