@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Shared by the tests of this folder. KUBECONFIG and PATH are those of the cluster; NODE_PID is the process whose network it is in.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -60,4 +60,48 @@ end_forwards() {
     # shellcheck disable=SC2086  # several ids
     [[ -z $FORWARDS ]] || kill $FORWARDS 2>/dev/null || true
     FORWARDS=
+}
+
+# pod_addresses NAME: the address of each pod of a part.
+pod_addresses() {
+    k get pods --selector "app.kubernetes.io/name=$1" --field-selector=status.phase=Running \
+        --output='jsonpath={range .items[*]}{.status.podIP}{"\n"}{end}'
+}
+
+# What one gateway stored, every other answers.
+every_gateway_has_it() {
+    local address answer cached=false header='cache-control: no-cache'
+    for address in $(pod_addresses gateway); do
+        answer=$(in_node curl -sf "http://$address:8080/v1/predictions" -H "$header" \
+            -H 'content-type: application/json' -d '{"model":"wine_quality","data_ids":["wine-0042"]}')
+        printf '%s %s\n' "$address" "$(jq -c '.predictions[0] | {cached, computed_at, computed_by}' <<<"$answer")"
+        jq -e ".predictions[0].cached == $cached" <<<"$answer" >/dev/null ||
+            die "the gateway at $address should have answered from the store"
+        cached=true header='accept: application/json'
+    done
+}
+
+# Trains another version; every gateway must serve it a few seconds later.
+new_version() {
+    local before address began
+    before=$(newest "$(pod_addresses gateway | head -n 1)")
+    # shellcheck disable=SC2016  # variables of jq
+    k get job train-wine-quality --output=json | jq '{apiVersion, kind, metadata: {name: "train-again"}, spec: {template: .spec.template}}
+        | del(.spec.template.metadata.labels["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"])
+        | .spec.template.spec.containers[0].args = ["train", "wine_quality", "--seed=7"]' | k create --filename=-
+    k wait --for=condition=Complete job/train-again --timeout=120s
+    began=$SECONDS
+    for address in $(pod_addresses gateway); do
+        until [[ $(newest "$address") != "$before" ]]; do
+            ((SECONDS < began + 15)) || die "the gateway at $address does not see the new version"
+            sleep 0.5
+        done
+        printf '%s serves version %s, %s s after the training\n' "$address" "$(newest "$address")" $((SECONDS - began))
+    done
+    k delete job train-again
+}
+
+# The version that a gateway answers with, by the address of its pod.
+newest() {
+    in_node curl -sf "http://$1:8080/v1/models" | jq -r '.models[] | select(.name == "wine_quality").variants[0].version'
 }
