@@ -1,8 +1,8 @@
 """Restarts and deletes every part of a running system under load, and counts what its clients noticed.
 
-    disruptions.py GATEWAY FEATURE_STORE NAMESPACE WORKLOAD...
+    disruptions.py GATEWAY FEATURE_STORE NAMESPACE ACTIONS WORKLOAD...
 
-GATEWAY and FEATURE_STORE are addresses (host:port) of their Services. A WORKLOAD is `deployment/NAME` or `statefulset/NAME`; with `=down`
+GATEWAY and FEATURE_STORE are addresses (host:port) of their Services. ACTIONS are restart, delete and crash, separated by commas. A WORKLOAD is `deployment/NAME` or `statefulset/NAME`; with `=down`
 behind it, requests may fail while it restarts, since it is the only one of its kind. The exit status is 0 if no acknowledged write was lost
 and no rollout of another workload failed a request. Deletions are counted and printed only: nobody can promise anything for them.
 """
@@ -35,7 +35,7 @@ def restart(workload: str) -> None:
     """Replaces every pod of a workload, as its strategy says, and waits until the last old one has gone."""
     old = {uid(pod) for pod in pods(workload)}
     kubectl("rollout", "restart", workload)
-    kubectl("rollout", "status", workload, "--timeout=300s")
+    kubectl("rollout", "status", workload, "--timeout=900s")
     while any(uid(pod) in old for pod in pods(workload)):
         time.sleep(0.2)
 
@@ -48,13 +48,16 @@ def uid(pod: str) -> str:
 def delete(workload: str) -> None:
     """Deletes one pod of a workload and waits until the workload is whole again."""
     kubectl("delete", pods(workload)[0], "--wait=true")
-    kubectl("rollout", "status", workload, "--timeout=300s")
+    kubectl("rollout", "status", workload, "--timeout=900s")
 
 
 def crash(workload: str) -> None:
     """Deletes one pod without time to end, and waits until the workload is whole again."""
     kubectl("delete", pods(workload)[0], "--force", "--grace-period=0")
-    kubectl("rollout", "status", workload, "--timeout=300s")
+    kubectl("rollout", "status", workload, "--timeout=900s")
+
+
+ACTIONS = {"restart": restart, "delete": delete, "crash": crash}
 
 
 def wait_for_answers(gateway: str) -> None:
@@ -72,12 +75,12 @@ def wait_for_answers(gateway: str) -> None:
                 time.sleep(0.2)
 
 
-def main(gateway: str, feature_store: str, workloads: list[str]) -> int:
+def main(gateway: str, feature_store: str, actions: list[str], workloads: list[str]) -> int:
     """Disrupts everything in turn; returns the exit status."""
     broken = False
     lost: list[str] = []
     print(f"{'disruption':<44}{'s':>7}{'requests':>10}{'failed':>8}{'stored':>8}{'pushed':>8}{'lost':>6}")
-    for action in (restart, delete, crash):
+    for action in (ACTIONS[name] for name in actions):
         for entry in workloads:
             workload, _, down = entry.partition("=")
             wait_for_answers(gateway)
@@ -108,4 +111,4 @@ def main(gateway: str, feature_store: str, workloads: list[str]) -> int:
 
 if __name__ == "__main__":
     namespace = sys.argv[3]
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[4:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[4].split(","), sys.argv[5:]))

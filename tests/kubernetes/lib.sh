@@ -31,7 +31,7 @@ service() {
 # in_node COMMAND...: a client in the network of the node, so that its requests take the way of Services.
 in_node() { nsenter --target "$NODE_PID" --net "$@"; }
 
-# From inside, the API server has another port than from outside.
+# disrupt ACTIONS WORKLOAD...: see disruptions.py. From inside, the API server has another port than from outside.
 disrupt() {
     local gateway features inside
     gateway=$(service gateway)
