@@ -282,7 +282,11 @@ async fn converse<S>(
     };
     // hyper closes an idle connection at once (https://github.com/hyperium/hyper/issues/3792). The
     // answer to a request that still comes closes it: see `answer`.
-    if stops && tokio::time::timeout(NEXT_REQUEST, http.as_mut()).await.is_ok() {
+    if stops
+        && tokio::time::timeout(NEXT_REQUEST, http.as_mut())
+            .await
+            .is_ok()
+    {
         return;
     }
     http.as_mut().graceful_shutdown();

@@ -1,10 +1,14 @@
-"""Restarts and deletes every part of a running system under load, and counts what its clients noticed.
+"""Restarts and deletes every part of a running system under load; counts what clients noticed.
 
     disruptions.py GATEWAY FEATURE_STORE NAMESPACE ACTIONS WORKLOAD...
 
-GATEWAY and FEATURE_STORE are addresses (host:port) of their Services. ACTIONS are restart, delete and crash, separated by commas. A WORKLOAD is `deployment/NAME` or `statefulset/NAME`; with `=down`
-behind it, requests may fail while it restarts, since it is the only one of its kind. The exit status is 0 if no acknowledged write was lost
-and no rollout of another workload failed a request. Deletions are counted and printed only: nobody can promise anything for them.
+GATEWAY and FEATURE_STORE are addresses (host:port) of their Services. ACTIONS are restart, delete
+and crash, separated by commas. A WORKLOAD is `deployment/NAME` or `statefulset/NAME`; with `=down`
+behind it, requests may fail while it restarts, since nothing takes its place meanwhile.
+
+The exit status is 0 if no acknowledged write was lost and no rollout of another workload failed a
+request. After a deletion failed requests are counted and printed only: a client whose connection
+ends with the pod has no answer.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import time
 
 from traffic import Client, Traffic, lost_features, lost_predictions
 
-# A rollout that is over sooner is followed by more requests, so that each row stands for at least as many.
+# Each row stands for at least as many requests, also if the rollout is over sooner.
 LEAST_REQUESTS = 1_000
 
 
@@ -28,11 +32,13 @@ def kubectl(*arguments: str) -> str:
 def pods(workload: str) -> list[str]:
     """The pods of a workload, those on their way out included."""
     name = workload.partition("/")[2]
-    return kubectl("get", "pods", f"--selector=app.kubernetes.io/name={name}", "--output=name").splitlines()
+    return kubectl(
+        "get", "pods", f"--selector=app.kubernetes.io/name={name}", "--output=name"
+    ).splitlines()
 
 
 def restart(workload: str) -> None:
-    """Replaces every pod of a workload, as its strategy says, and waits until the last old one has gone."""
+    """Replaces every pod of a workload, as its strategy says; returns when the old ones have gone."""
     old = {uid(pod) for pod in pods(workload)}
     kubectl("rollout", "restart", workload)
     kubectl("rollout", "status", workload, "--timeout=900s")
@@ -41,7 +47,7 @@ def restart(workload: str) -> None:
 
 
 def uid(pod: str) -> str:
-    """Which pod it is: the pods of a StatefulSet keep their names. Empty if it has gone meanwhile."""
+    """Which pod it is, for those of a StatefulSet keep their names. Empty if it has gone."""
     return kubectl("get", pod, "--ignore-not-found", "--output=jsonpath={.metadata.uid}")
 
 
@@ -61,7 +67,7 @@ ACTIONS = {"restart": restart, "delete": delete, "crash": crash}
 
 
 def wait_for_answers(gateway: str) -> None:
-    """Returns when predictions are computed again: whatever comes next must not be blamed for the last disruption."""
+    """Returns when predictions are computed again: a disruption is not blamed for the last one."""
     deadline = time.monotonic() + 120
     body = {"model": "wine_quality", "data_ids": ["wine-0001"]}
     for _ in range(5):
@@ -79,7 +85,9 @@ def main(gateway: str, feature_store: str, actions: list[str], workloads: list[s
     """Disrupts everything in turn; returns the exit status."""
     broken = False
     lost: list[str] = []
-    print(f"{'disruption':<44}{'s':>7}{'requests':>10}{'failed':>8}{'stored':>8}{'pushed':>8}{'lost':>6}")
+    print(
+        f"{'disruption':<44}{'s':>7}{'requests':>10}{'failed':>8}{'stored':>8}{'pushed':>8}{'lost':>6}"
+    )
     for action in (ACTIONS[name] for name in actions):
         for entry in workloads:
             workload, _, down = entry.partition("=")
@@ -95,8 +103,8 @@ def main(gateway: str, feature_store: str, actions: list[str], workloads: list[s
             lost_now = lost_predictions(gateway, record) + lost_features(feature_store, record)
             lost += lost_now
             print(
-                f"{action.__name__ + ' ' + workload:<44}{took:>7.1f}{record.requests:>10}{record.failed():>8}"
-                f"{len(record.predictions):>8}{len(record.features):>8}{len(lost_now):>6}",
+                f"{action.__name__ + ' ' + workload:<44}{took:>7.1f}{record.requests:>10}"
+                f"{record.failed():>8}{len(record.predictions):>8}{len(record.features):>8}{len(lost_now):>6}",
                 flush=True,
             )
             for error, times in record.failures.most_common(4):

@@ -1,4 +1,4 @@
-"""Requests that never stop while pods do: what failed, and whether any acknowledged write was lost."""
+"""Requests that go on while pods stop: what failed, and which acknowledged writes were lost."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import select
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from typing import Any
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Self
 
 WINES = 1_599
 # Slower than any answer of a healthy system, faster than the patience of whoever runs this.
 TIMEOUT = 15.0
-# A client waits a moment before it tries again, or an outage would be counted at the speed of refused connections.
+# A client waits before it tries again: else an outage counts at the speed of refused connections.
 PAUSE_AFTER_FAILURE = 0.1
 FEATURES = (
     "fixed_acidity",
@@ -69,7 +71,7 @@ class Client:
 
 
 def _is_closed_by_server(connection: http.client.HTTPConnection) -> bool:
-    """Whether there is something to read although nothing was asked: the end. Clients with a pool look before they reuse a connection."""
+    """Whether the end is there to be read. Clients with a pool look before they reuse a connection."""
     return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
 
 
@@ -107,7 +109,7 @@ class Traffic:
             threading.Thread(target=self._send, args=(number,)) for number in range(threads)
         ]
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -123,16 +125,17 @@ class Traffic:
         while not self._ends.is_set():
             count += 1
             if count % 4 == 0:
-                self._try("push", lambda: self._push(features, f"pushed-{self._run}-{number}-{count}"))
+                entity = f"pushed-{self._run}-{number}-{count}"
+                self._try("push", partial(self._push, features, entity))
             else:
-                # Half of them are computed anew and stored.
-                self._try("predict", lambda: self._predict(gateway, anew=count % 2 == 0))
-            # Open enough for about 200 requests a second in all.
+                # Every third one is computed anew and stored.
+                self._try("predict", partial(self._predict, gateway, anew=count % 4 == 1))
+            # About 200 requests a second in all.
             time.sleep(0.02)
         gateway.close()
         features.close()
 
-    def _try(self, kind: str, request: Any) -> None:
+    def _try(self, kind: str, request: Callable[[], None]) -> None:
         error = None
         try:
             request()
@@ -166,9 +169,11 @@ class Traffic:
         columns |= {
             "wine_id": [entity],
             "alcohol": [value],
-            "event_timestamp": [datetime.now(timezone.utc).isoformat()],
+            "event_timestamp": [datetime.now(UTC).isoformat()],
         }
-        client.call("POST", "/push", {"push_source_name": "wine_push", "df": columns, "to": "online"})
+        client.call(
+            "POST", "/push", {"push_source_name": "wine_push", "df": columns, "to": "online"}
+        )
         with self.record.lock:
             self.record.features[entity] = value
 
