@@ -38,7 +38,7 @@ def pods(workload: str) -> list[str]:
 
 
 def restart(workload: str) -> None:
-    """Replaces every pod of a workload, as its strategy says; returns when the old ones have gone."""
+    """Replaces every pod of a workload, as its strategy says, until the old ones have gone."""
     old = {uid(pod) for pod in pods(workload)}
     kubectl("rollout", "restart", workload)
     kubectl("rollout", "status", workload, "--timeout=900s")

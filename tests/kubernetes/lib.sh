@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034
-# Shared by the tests of this folder. KUBECONFIG and PATH are those of the cluster; NODE_PID is the process whose network it is in.
+# Shared by the tests of this folder. KUBECONFIG and PATH are those of the cluster; NODE_PID is the
+# process whose network it is in, THROUGHLINE_BIN the program.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPOSITORY=$(cd "$HERE/../.." && pwd)
@@ -54,6 +55,15 @@ forward() {
         sleep 0.1
     done
     die "no port-forward to $1: $(cat "$log")"
+}
+# check_passes SERVICE PORT FLAG: `throughline check` through port-forwards, with that service as the place to look.
+check_passes() {
+    local gateway
+    forward gateway 8080
+    gateway=$FORWARDED
+    forward "$1" "$2"
+    "$THROUGHLINE_BIN" check --gateway "http://$gateway" "--$3" "http://$FORWARDED"
+    end_forwards
 }
 FORWARDS=
 end_forwards() {

@@ -71,7 +71,7 @@ class Client:
 
 
 def _is_closed_by_server(connection: http.client.HTTPConnection) -> bool:
-    """Whether the end is there to be read. Clients with a pool look before they reuse a connection."""
+    """Whether the end is there to be read. Clients with a pool look before they send."""
     return connection.sock is None or bool(select.select([connection.sock], [], [], 0)[0])
 
 
