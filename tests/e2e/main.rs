@@ -3,12 +3,14 @@
 
 mod alert_rules;
 mod architecture;
+mod check;
 mod collector;
 mod command_line;
 mod components;
 mod degraded;
 mod documents;
 mod elasticsearch_store;
+mod load;
 mod malformed;
 mod module_circles;
 mod names;

@@ -4,11 +4,14 @@
 //! every part has its own pid, `service.name` and resource.
 
 mod bench;
+mod check;
 mod cli;
 mod explorer_client;
+mod load;
 mod model_files;
 mod python;
 mod screen;
+mod synthetic;
 mod traces;
 mod train;
 mod up;
@@ -33,6 +36,8 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
+        Command::Check(args) => screen::exit_code(check::main(&args)),
+        Command::Load(args) => screen::exit_code(load::main(&args)),
         Command::Gateway(config) => gateway::main(*config),
         Command::ModelService(config) => model_service::main(*config),
         Command::FeatureStore {
