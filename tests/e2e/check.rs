@@ -1,6 +1,8 @@
 //! `throughline check` against real deployments, whole and broken, in each place where telemetry can
 //! be looked for.
 
+mod kibana;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 
@@ -252,6 +254,44 @@ fn a_whole_system_passes_with_elasticsearch_and_its_rules_match() -> Result<()> 
     checked.all("rule.fires", "skipped");
     let rules: Vec<&str> = checked.outcomes("rule.matches").into_keys().collect();
     assert_eq!(rules, ["confidence", "errors", "latency"]);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs servers: set THROUGHLINE_TEST_COLLECTOR and THROUGHLINE_TEST_ELASTICSEARCH_URL, as .ci/components/with does"]
+fn alerts_of_the_connector_are_found_and_a_missing_rule_is_named() -> Result<()> {
+    let url = elasticsearch()?;
+    deploy_script("elasticsearch-templates.sh", &url)?;
+    let kibana = kibana::start(&url)?;
+    let settings = [("ELASTICSEARCH_URL", url.as_str())];
+    let collector = Component::start("collector", &["elastic.yaml"], &settings)?;
+    let system = sending_to(collector.setting("COLLECTOR_OTLP_HTTP")?)?;
+    let gateway = &system.urls.gateway;
+    let place = ["--gateway", gateway, "--elasticsearch", &url];
+    let checked = check(&[&place[..], &["--rules", "--kibana", &kibana]].concat())?;
+    assert!(!checked.passed);
+    assert_eq!(
+        checked.failed(),
+        ["rule.fires"].into(),
+        "{}",
+        checked.output
+    );
+    let expected = [
+        ("confidence", "passed"),
+        ("errors", "passed"),
+        ("latency", "failed"),
+    ];
+    assert_eq!(
+        checked.outcomes("rule.fires"),
+        expected.into(),
+        "{}",
+        checked.output
+    );
+    assert!(
+        checked.output.contains("deploy/elastic/apply.sh"),
+        "{}",
+        checked.output
+    );
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! `throughline up` runs each part as a process of its own: this same program with a subcommand. So
 //! every part has its own pid, `service.name` and resource.
 
+mod address;
 mod bench;
 mod check;
 mod cli;

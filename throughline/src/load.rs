@@ -14,6 +14,8 @@ mod sender;
 mod writes;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::Request;
 use serde_json::Value;
 
 pub(crate) use args::LoadArgs;
@@ -28,7 +30,7 @@ use sender::Sender;
 /// The weight of writes that `--verify-writes` adds to a mix without them.
 const WRITES: f64 = 20.0;
 /// Requests before the load that are in flight at once.
-const WARM_UP_AT_ONCE: u32 = 8;
+const WARM_UP_AT_ONCE: usize = 8;
 
 /// Runs the load and prints what it found; an error if too many requests failed or a write was lost.
 pub(crate) fn main(args: &LoadArgs) -> anyhow::Result<()> {
@@ -88,44 +90,50 @@ async fn prepare(
     sender: &Sender,
 ) -> anyhow::Result<()> {
     if mix.has(Kind::Text) {
-        let models =
-            http::Request::get(format!("{}/v1/models", args.gateway.trim_end_matches('/')));
-        let answer = sender.send(models.body(bytes::Bytes::new())?).await;
-        let models: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let mut models = models["models"].as_array().into_iter().flatten();
-        if !models.any(|model| model["name"] == "text_sentiment") {
-            bail!(
-                "the gateway at {} has no model text_sentiment; leave text out of --mix",
-                args.gateway
-            );
-        }
+        find_text_model(args, sender).await?;
     }
     if mix.has(Kind::Hit) {
-        store_hits(args, requests, sender).await?;
+        store_hits(requests, sender).await?;
     }
     Ok(())
 }
 
-/// Each wine of the hits once; without users and routes the same variant answers each time.
-async fn store_hits(args: &LoadArgs, requests: &Requests, sender: &Sender) -> anyhow::Result<()> {
-    for first in (1..=STORED).step_by(WARM_UP_AT_ONCE as usize) {
+async fn find_text_model(args: &LoadArgs, sender: &Sender) -> anyhow::Result<()> {
+    let request = Request::get(format!("{}/v1/models", args.gateway));
+    let answer = sender.send(request.body(Bytes::new())?).await;
+    answered(&answer.outcome)?;
+    let models: Value = serde_json::from_slice(&answer.body)?;
+    let mut models = models["models"].as_array().into_iter().flatten();
+    if !models.any(|model| model["name"] == "text_sentiment") {
+        bail!("the gateway has no model text_sentiment; leave text out of --mix");
+    }
+    Ok(())
+}
+
+/// Asks for each wine of the hits once.
+async fn store_hits(requests: &Requests, sender: &Sender) -> anyhow::Result<()> {
+    let wines: Vec<u32> = (1..=STORED).collect();
+    for wines in wines.chunks(WARM_UP_AT_ONCE) {
         let mut asked = Vec::new();
-        for wine in first..(first + WARM_UP_AT_ONCE).min(STORED + 1) {
-            let (sender, request) = (sender.clone(), requests.build(&Plan::hit(wine))?);
-            asked.push(telemetry::task::spawn(
-                async move { sender.send(request).await },
-            ));
+        for wine in wines {
+            let (sender, request) = (sender.clone(), requests.build(&Plan::hit(*wine))?);
+            asked.push(telemetry::task::spawn(async move {
+                sender.send(request).await.outcome
+            }));
         }
-        for answer in asked {
-            let outcome = answer.await?.outcome;
-            if outcome != Outcome::Status(200) {
-                bail!(
-                    "the gateway at {} does not answer before the load: {}; name another with --gateway",
-                    args.gateway,
-                    outcome.name()
-                );
-            }
+        for outcome in asked {
+            answered(&outcome.await?)?;
         }
+    }
+    Ok(())
+}
+
+fn answered(outcome: &Outcome) -> anyhow::Result<()> {
+    if *outcome != Outcome::Status(200) {
+        bail!(
+            "the gateway does not answer before the load ({}); is it ready, and is --gateway its address?",
+            outcome.name()
+        );
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::address;
+
 /// Where the gateway is, and where its telemetry ends up.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckArgs {
@@ -12,6 +14,7 @@ pub(crate) struct CheckArgs {
         long,
         env = "GATEWAY_URL",
         default_value = "http://127.0.0.1:8080",
+        value_parser = address::http,
         value_name = "URL"
     )]
     pub(crate) gateway: String,
@@ -23,7 +26,7 @@ pub(crate) struct CheckArgs {
     pub(crate) rules: bool,
     /// Kibana that has the rules of deploy/elastic, to see with --rules that they fire; its key is
     /// in KIBANA_API_KEY
-    #[arg(long, env = "KIBANA_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "KIBANA_URL", hide_env_values = true, value_parser = address::http, value_name = "URL")]
     pub(crate) kibana: Option<String>,
     /// Predictions to compute, so that each stage has durations
     #[arg(long, default_value_t = 20, value_name = "N")]
@@ -43,13 +46,13 @@ pub(crate) struct CheckArgs {
 pub(crate) struct PlaceArgs {
     /// Look in an explorer: traces, metrics and logs [env: EXPLORER_URL] [default:
     /// http://127.0.0.1:8090]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) explorer: Option<String>,
     /// Look in Elasticsearch: traces, metrics and logs; its key is in ELASTICSEARCH_API_KEY [env:
     /// ELASTICSEARCH_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) elasticsearch: Option<String>,
     /// Look in Jaeger: traces, since it keeps nothing else [env: JAEGER_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) jaeger: Option<String>,
 }

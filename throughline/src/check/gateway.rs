@@ -95,7 +95,7 @@ impl Gateway {
             .http
             .send(request, TIMEOUT)
             .await
-            .with_context(|| format!("the gateway does not answer at {}", self.url))?;
+            .context("the gateway does not answer")?;
         Ok(Answer {
             status: answer.status(),
             trace_id: trace_id(answer.headers()),

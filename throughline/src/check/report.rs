@@ -128,7 +128,7 @@ fn line(row: &Row) -> String {
         Outcome::Skipped => ("33", "skipped"),
     };
     let mut line = format!(
-        "{}  {:<20} {:<22} {}",
+        "{}  {:<20} {:<35} {}",
         screen::paint(code, word),
         row.check,
         row.subject,

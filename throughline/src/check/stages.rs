@@ -57,7 +57,7 @@ impl Checklist {
             let row = match nearest_rank(&mut values, 95) {
                 Some(p95) => Row::passed(
                     CHECK,
-                    format!("{:.3} ms, {} times", p95 as f64 / 1e6, values.len()),
+                    format!("{:.3} ms (n = {})", p95 as f64 / 1e6, values.len()),
                 ),
                 None => Row::failed(
                     CHECK,

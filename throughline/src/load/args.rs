@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::mix::Mix;
+use crate::address;
 
 /// What is sent, how often, and for how long.
 #[derive(Clone, Debug, Args)]
@@ -15,6 +16,7 @@ pub(crate) struct LoadArgs {
         long,
         env = "GATEWAY_URL",
         default_value = "http://127.0.0.1:8080",
+        value_parser = address::http,
         value_name = "URL"
     )]
     pub(crate) gateway: String,
@@ -60,6 +62,7 @@ pub(crate) struct LoadArgs {
         long,
         env = "FEATURE_STORE_URL",
         hide_env_values = true,
+        value_parser = address::http,
         value_name = "URL"
     )]
     pub(crate) feature_store: Option<String>,

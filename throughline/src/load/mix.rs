@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     Text,
     /// A wine that nobody knows: 404.
     Unknown,
-    /// Features of which one is missing.
+    /// Features of which one is missing: 200 with a row error.
     Missing,
     /// Features far from those of the training.
     Shifted,

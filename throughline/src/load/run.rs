@@ -9,6 +9,8 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::Request;
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -148,7 +150,7 @@ impl Load {
         kind: Kind,
         plan: &Plan,
         due: Duration,
-        request: impl FnOnce() -> anyhow::Result<http::Request<bytes::Bytes>>,
+        request: impl FnOnce() -> anyhow::Result<Request<Bytes>>,
     ) -> anyhow::Result<Answer> {
         let request = request()?;
         let sent = self.start.elapsed();
