@@ -12,6 +12,7 @@ use super::Checklist;
 use super::gateway::{Answer, Ask};
 use super::place::{LogQuery, Signal};
 use super::report::Row;
+use super::system::shape_faults;
 use super::wait::{Look, until};
 
 /// Fails at the part that is farthest from the gateway, so that the error crosses all of them.
@@ -70,7 +71,7 @@ impl Checklist {
             let Some(trace) = place.trace(&failure.trace_id).await? else {
                 return Ok(Look::Missing("the trace has not arrived".to_owned()));
             };
-            let mut problems = explorer::tree::problems(&trace);
+            let mut problems = shape_faults(&trace);
             let Some(span) = deepest_error(&trace) else {
                 return Ok(Look::Missing("no span has the status ERROR".to_owned()));
             };

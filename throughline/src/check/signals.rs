@@ -66,7 +66,7 @@ impl Checklist {
         let place = &self.place;
         let found = until(deadline, async || {
             let metrics = place.metrics(service).await?;
-            Ok(judge_metrics(metrics, has_model))
+            Ok(judge_metrics(&metrics, has_model))
         })
         .await;
         match found {
@@ -98,7 +98,7 @@ impl Checklist {
     }
 }
 
-fn judge_metrics(metrics: ServiceMetrics, has_model: bool) -> Look<String> {
+fn judge_metrics(metrics: &ServiceMetrics, has_model: bool) -> Look<String> {
     let wanted = [REQUESTS]
         .into_iter()
         .chain(INFERENCE.into_iter().filter(|_| has_model));

@@ -13,6 +13,9 @@ use super::gateway::{Answer, Ask, MODEL};
 use super::report::Row;
 use super::wait::{Look, until};
 
+/// How problems with clocks begin.
+const CLOCK: &str = "clock: ";
+
 /// One computed prediction.
 pub(super) struct Sample {
     /// `None` if the gateway chose.
@@ -241,7 +244,7 @@ fn judge_answer(
 
 /// What a trace lacks to be the whole way of a computed prediction.
 fn faults(trace: &Trace) -> Vec<String> {
-    let mut faults = explorer::tree::problems(trace);
+    let mut faults = shape_faults(trace);
     let serves = |service: &str| {
         let mut spans = trace.spans.iter();
         spans.any(|span| span.service == service && span.kind == SpanKind::Server)
@@ -264,12 +267,24 @@ fn faults(trace: &Trace) -> Vec<String> {
     faults
 }
 
+/// Roots too many, orphans, cycles. Clocks of different machines may differ by milliseconds, which is
+/// for the operator to judge and makes no trace incomplete.
+pub(super) fn shape_faults(trace: &Trace) -> Vec<String> {
+    let mut problems = explorer::tree::problems(trace);
+    problems.retain(|problem| !problem.starts_with(CLOCK));
+    problems
+}
+
 fn summary(trace: &Trace) -> String {
-    format!(
-        "{} spans, one root, no orphan: {}",
-        trace.spans.len(),
-        trace.services().join(", ")
-    )
+    let spans = trace.spans.len();
+    let services = trace.services().join(", ");
+    let mut summary = format!("{spans} spans, one root, no orphan: {services}");
+    let problems = explorer::tree::problems(trace);
+    for clock in problems.iter().filter(|problem| problem.starts_with(CLOCK)) {
+        summary.push_str("; ");
+        summary.push_str(clock);
+    }
+    summary
 }
 
 fn milliseconds(answer: &Answer) -> String {
