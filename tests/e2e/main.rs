@@ -3,6 +3,7 @@
 
 mod alert_rules;
 mod architecture;
+mod check;
 mod collector;
 mod command_line;
 mod components;
@@ -10,6 +11,7 @@ mod degraded;
 mod deployment;
 mod documents;
 mod elasticsearch_store;
+mod load;
 mod malformed;
 mod module_circles;
 mod names;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use runtime::PartCommand;
 
+use crate::check::CheckArgs;
+use crate::load::LoadArgs;
+
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
 #[derive(Debug, Parser)]
 #[command(name = "throughline", version, about)]
@@ -32,6 +35,10 @@ pub(crate) enum Command {
     Traces(TracesArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
     Bench(BenchArgs),
+    /// Check a deployment: its answers, and its telemetry where that ends up
+    Check(Box<CheckArgs>),
+    /// Send requests at a given rate, and measure
+    Load(Box<LoadArgs>),
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]

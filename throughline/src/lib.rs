@@ -3,13 +3,17 @@
 //! `throughline up` runs each part as a process of its own: this same program with a subcommand. So
 //! every part has its own pid, `service.name` and resource.
 
+mod address;
 mod bench;
+mod check;
 mod cli;
 mod explorer_client;
+mod load;
 mod model_files;
 mod python;
 mod sample;
 mod screen;
+mod synthetic;
 mod traces;
 mod train;
 mod up;
@@ -37,6 +41,8 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
+        Command::Check(args) => screen::exit_code(check::main(&args)),
+        Command::Load(args) => screen::exit_code(load::main(&args)),
         Command::Gateway { config, command } => match command {
             Some(PartCommand::Healthcheck(options)) => {
                 runtime::healthcheck(&gateway::PART, config.listen, &options)
