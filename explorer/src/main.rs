@@ -16,7 +16,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let Cli { config, command } = Cli::parse();
+    let Cli { config, command } = runtime::arguments::<Cli>();
     match command {
         Some(PartCommand::Healthcheck(options)) => {
             runtime::healthcheck(&explorer::PART, config.listen, &options)

@@ -11,7 +11,6 @@ use runtime::Health;
 
 use crate::backend::BackendError;
 use crate::outage_log::OutageLog;
-use crate::secrets::without_secrets;
 use crate::views::{FeatureView, Views};
 
 /// A kind of access to a view. Each fails alone: on a full disk only writes do.
@@ -89,8 +88,9 @@ impl Faults {
     fn record_failure(&self, view: &FeatureView, access: Access, error: &BackendError) {
         let fault = &self.views[view.id][access as usize];
         let first = !fault.ongoing.swap(true, Ordering::Relaxed);
-        let reason =
-            || without_secrets(&format!("{}: {}", error.error_type, runtime::chain(error)));
+        let reason = || {
+            runtime::without_secrets(&format!("{}: {}", error.error_type, runtime::chain(error)))
+        };
         if first {
             let reason = format!("{}: {}", view.name, reason());
             let key = (Arc::clone(&view.name), access);

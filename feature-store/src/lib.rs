@@ -21,7 +21,6 @@ mod online;
 mod outage_log;
 mod plan;
 mod router;
-mod secrets;
 mod store;
 pub mod time;
 pub mod value;
@@ -30,7 +29,6 @@ mod write;
 
 pub use config::{Config, StorageOptions};
 pub use error::Error;
-pub use secrets::without_secrets;
 
 use std::process::ExitCode;
 use std::sync::Arc;

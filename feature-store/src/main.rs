@@ -1,6 +1,5 @@
 //! The program `feature-store`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -34,7 +33,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| usage_error(&error));
+    let arguments: Arguments = runtime::arguments();
     match arguments.command {
         Some(Command::Materialize(config)) => feature_store::materialize_main(&config),
         Some(Command::Delete(config)) => feature_store::delete_main(&config),
@@ -43,15 +42,4 @@ fn main() -> ExitCode {
         }
         None => feature_store::main(arguments.config),
     }
-}
-
-/// The parser repeats arguments that it does not expect, such as an address without its flag.
-fn usage_error(error: &clap::Error) -> ! {
-    let text = error.to_string();
-    let shown = feature_store::without_secrets(&text);
-    if !error.use_stderr() || shown == text {
-        error.exit();
-    }
-    let _ = std::io::stderr().write_all(shown.as_bytes());
-    std::process::exit(error.exit_code());
 }

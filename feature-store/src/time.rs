@@ -43,6 +43,9 @@ struct Hands {
 const EARLIEST: i64 = -62_135_596_800_000_000;
 const LATEST: i64 = 253_402_300_799_999_999;
 
+/// Seconds; an offset of a day or more is not RFC 3339 (§5.6), and Python cannot read it.
+const DAY: i32 = 24 * 60 * 60;
+
 /// The calendar computes with civil times in UTC, since jiff's `Timestamp` ends 26 hours before the
 /// year 9999 does.
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
@@ -65,7 +68,7 @@ impl EventTime {
         let pieces = PARSER.parse_pieces(text.trim()).ok()?;
         let time = pieces.time().unwrap_or(Time::midnight());
         let offset = match pieces.to_numeric_offset() {
-            Some(offset) => offset.seconds(),
+            Some(offset) => Some(offset.seconds()).filter(|offset| offset.abs() < DAY)?,
             // A time zone without an offset is not RFC 3339, and is not UTC.
             None if pieces.time_zone_annotation().is_some() => return None,
             None => 0,

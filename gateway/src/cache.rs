@@ -11,6 +11,8 @@ use std::fmt::{Display, Formatter};
 use http::{HeaderMap, HeaderName, header};
 use protocol::ErrorCode;
 
+use crate::store::watched::WriteEnd;
+
 /// The `http` crate has no constant for this header.
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -58,8 +60,8 @@ pub(crate) struct CacheStatus {
     pub(crate) left_out: Option<LeftOut>,
     /// Computed by the call of another request.
     pub(crate) shared: usize,
-    /// Whether what was computed is stored; `None` when nothing was to be stored.
-    pub(crate) stored: Option<bool>,
+    /// What became of what was computed; `None` when nothing was to be stored.
+    pub(crate) stored: Option<WriteEnd>,
     /// Seconds until the first of the hits is too old, if they age.
     pub(crate) ttl: Option<i64>,
 }
@@ -187,8 +189,9 @@ impl Display for CacheStatus {
             // A store that cannot be read is not said to have stored, even if the write went
             // through.
             _ if self.errors > 0 => Ok(()),
-            Some(true) => out.write_str("; stored"),
-            Some(false) => out.write_str("; detail=store-failed"),
+            Some(WriteEnd::Stored) => out.write_str("; stored"),
+            Some(WriteEnd::Superseded) => out.write_str("; detail=superseded"),
+            Some(WriteEnd::Failed) => out.write_str("; detail=store-failed"),
             None => Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::Error;
 use crate::names::{PRIMARY, is_variant_name};
 use crate::parse::{http_url, positive_time};
 use crate::store::elasticsearch::{Addresses, ElasticsearchOptions};
@@ -33,11 +34,13 @@ pub struct Config {
         value_name = "STORE"
     )]
     pub prediction_store: StoreAddress,
-    /// Base address of a model service, several times or separated by commas for several variants;
-    /// a URL alone is variant `primary`, which has all the traffic unless `--routes` says otherwise
+    /// Base address of a model service, several times or separated by commas for several variants; a
+    /// URL alone is variant `primary`, which has all the traffic unless `--routes` says otherwise.
+    /// A user and password in a URL are sent as Basic authorization and never shown
     #[arg(
         long,
         env = "GATEWAY_MODEL_SERVICE",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8000",
         value_delimiter = ',',
         value_name = "[NAME=]URL"
@@ -59,7 +62,7 @@ pub struct Config {
     #[arg(long, env = "GATEWAY_MODEL_REFRESH", default_value = "2s", value_parser = positive_time, value_name = "TIME")]
     pub model_refresh: Duration,
     /// Requests for predictions that may wait for a model at once; more are refused with 429, and what
-    /// is stored is still answered. Without it, half of `--max-in-flight`
+    /// is stored is still answered. It must be less than `--max-in-flight`; without it, half of that
     #[arg(long, env = "GATEWAY_MAX_WAITING", value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     pub max_waiting: Option<u32>,
     /// Inject the faults that requests ask for in their baggage
@@ -75,11 +78,16 @@ pub struct Config {
 
 impl Config {
     /// How many requests may wait for a model: fewer than may be in flight, where there is room for
-    /// a difference.
-    pub(crate) fn waiting_limit(&self) -> usize {
-        let half = (self.process.max_in_flight / 2).max(1);
-        let chosen = self.max_waiting.and_then(|most| usize::try_from(most).ok());
-        chosen.unwrap_or(half)
+    /// a difference. The error is a chosen number that leaves no room.
+    pub(crate) fn waiting_limit(&self) -> Result<usize, Error> {
+        let in_flight = self.process.max_in_flight;
+        let Some(waiting) = self.max_waiting else {
+            return Ok((in_flight / 2).max(1));
+        };
+        match usize::try_from(waiting) {
+            Ok(waiting) if waiting < in_flight => Ok(waiting),
+            _ => Err(Error::Waiting { waiting, in_flight }),
+        }
     }
 }
 
@@ -139,7 +147,8 @@ impl FromStr for ServiceAddress {
         };
         if !is_variant_name(name) {
             return Err(format!(
-                "`{name}` is not the name of a variant: it has 1 to 64 letters, digits, `_`, `-` and `.`"
+                "`{name}` is not the name of a variant: it has 1 to 64 letters, digits, `_`, `-` and `.`",
+                name = runtime::without_secrets(name)
             ));
         }
         Ok(Self {

@@ -3,16 +3,12 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::Clock;
 use crate::background::untraced;
+use crate::store::CLOCK_TOLERANCE;
 use crate::store::watched::WatchedStore;
-
-/// How far ahead of this gateway's clock a prediction may have been computed: gateways that share a
-/// store do not agree to the second. What is further in the future comes from a clock that was
-/// wrong, and is stale.
-const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// The time to live of stored predictions, by the gateway's clock; cloning shares the clock.
 #[derive(Clone)]
@@ -55,7 +51,7 @@ impl Lifetime {
         max_age: Option<u64>,
     ) -> Freshness {
         let age = now.duration_since(computed_at);
-        if age < -FUTURE_TOLERANCE {
+        if age < -CLOCK_TOLERANCE {
             return Freshness::Stale;
         }
         let age = Duration::try_from(age).unwrap_or(Duration::ZERO);

@@ -40,6 +40,7 @@ pub use store::elasticsearch::{Addresses, ElasticsearchOptions, SetupError};
 pub use store::sqlite::OpenError;
 pub use store::{
     Key, Lookup, LookupPart, Page, Position, PredictionStore, Search, StoreError, StoredPrediction,
+    Written,
 };
 pub use traffic::RoutesError;
 
@@ -102,6 +103,16 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Requests that wait for a model would leave no room for what is stored.
+    #[error(
+        "--max-waiting ({waiting}) must be less than --max-in-flight ({in_flight}), so that requests that wait for a model leave room for stored predictions; lower the one or raise the other"
+    )]
+    Waiting {
+        /// `--max-waiting`.
+        waiting: u32,
+        /// `--max-in-flight`.
+        in_flight: usize,
+    },
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[from] ClientError),
@@ -135,6 +146,7 @@ pub(crate) async fn run_with(
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
+    let max_waiting = config.waiting_limit()?;
     let health = Health::new();
     let watcher = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
     let client = ModelClient::new(HttpClient::new()?);
@@ -157,7 +169,7 @@ pub(crate) async fn run_with(
         lifetime: lifetime.clone(),
         breakers: Breakers::new(health.clone()),
     };
-    let app = router::build(&config, shared.handlers(&config), &health);
+    let app = router::build(&config, shared.handlers(&config, max_waiting), &health);
     // Models are known before the first request. A service that does not answer delays the start by
     // the time limit of one read at most.
     discovery.refresh().await;
@@ -190,7 +202,7 @@ struct Shared {
 
 impl Shared {
     /// Gives each handler what it uses.
-    fn handlers(self, config: &Config) -> Handlers {
+    fn handlers(self, config: &Config, max_waiting: usize) -> Handlers {
         let Self {
             client,
             traffic,
@@ -204,7 +216,7 @@ impl Shared {
             client.clone(),
             discovery.clone(),
             Arc::clone(&statistics),
-            config.waiting_limit(),
+            max_waiting,
             breakers.clone(),
         );
         let predictor = Predictor {

@@ -16,7 +16,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let Arguments { config, command } = Arguments::parse();
+    let Arguments { config, command } = runtime::arguments::<Arguments>();
     match command {
         Some(PartCommand::Healthcheck(options)) => {
             runtime::healthcheck(&gateway::PART, config.listen, &options)

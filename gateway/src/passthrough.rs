@@ -86,9 +86,11 @@ const REQUEST_HEADERS: [HeaderName; 6] = [
     HeaderName::from_static(HEADER_LENGTH),
 ];
 /// The headers of an answer that reach the client.
-const RESPONSE_HEADERS: [HeaderName; 6] = [
+const RESPONSE_HEADERS: [HeaderName; 7] = [
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
+    // With 415: the codings that are understood.
+    header::ACCEPT_ENCODING,
     header::VARY,
     header::RETRY_AFTER,
     SERVER_TIMING,

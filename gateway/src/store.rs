@@ -15,8 +15,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use telemetry::SpanRef;
+
+/// How far the clocks of gateways that share a store may differ. A prediction that is stored with a
+/// time further in the future comes from a clock that was wrong: it is stale, and a computation of
+/// now replaces it.
+pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Stores predictions and finds them again. A prediction that is not stored is `None`, never an
 /// error.
@@ -28,12 +33,13 @@ pub trait PredictionStore: Debug + Send + Sync {
     async fn get_many(&self, lookup: Lookup) -> Result<Vec<Option<StoredPrediction>>, StoreError>;
 
     /// Stores predictions and returns one result for each, in the same order. An older computation
-    /// does not replace a newer one of the same key; that is not an error. After an outer error,
-    /// any of them may or may not be stored.
+    /// does not replace a newer one of the same key; that is [`Written::Superseded`] and not an
+    /// error. One that is more than a minute newer comes from a clock that was wrong, and is
+    /// replaced. After an outer error, any of them may or may not be stored.
     async fn put_many(
         &self,
         predictions: Vec<StoredPrediction>,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError>;
+    ) -> Result<Vec<Result<Written, StoreError>>, StoreError>;
 
     /// One page of stored predictions, newest first. The latest writes may take a moment to appear.
     async fn search(&self, search: Search) -> Result<Page, StoreError>;
@@ -80,6 +86,15 @@ pub struct StoredPrediction {
     pub computed_by: Option<SpanRef>,
     /// The training run of the model, 32 hex digits.
     pub run_id: Option<String>,
+}
+
+/// What became of a prediction that was to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Stored,
+    /// A newer one of the same key was stored before, and stays.
+    Superseded,
 }
 
 /// A lookup of several predictions of one model.
@@ -186,6 +201,27 @@ impl StoreError {
             Self::Closed => "closed",
         }
     }
+
+    /// What an operator has to repair, where the engine's code tells it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self.error_type() {
+            "SQLITE_FULL" => Some("the disk is full"),
+            "SQLITE_READONLY" => Some("the file or its folder is read-only"),
+            // The statements are fixed, so an error in one of them is an error of the file.
+            "SQLITE_ERROR" | "unreadable" => Some(
+                "the table of predictions is missing or has other columns than this program writes",
+            ),
+            "cluster_block_exception" => {
+                Some("the index is read-only, as Elasticsearch makes it when a disk is full")
+            }
+            "strict_dynamic_mapping_exception"
+            | "document_parsing_exception"
+            | "mapper_parsing_exception" => {
+                Some("the index has other fields than this program writes")
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Lookup {
@@ -222,6 +258,12 @@ impl StoredPrediction {
             key: self.key.clone(),
         }
     }
+}
+
+/// Whether a computation at `new` replaces the stored one of the same key: it is not older, or what
+/// is stored comes from a clock that was wrong.
+pub(crate) fn replaces(new: Timestamp, stored: Timestamp) -> bool {
+    new >= stored || stored.duration_since(new) > CLOCK_TOLERANCE
 }
 
 /// Truncates a time to microseconds, which every engine can store.

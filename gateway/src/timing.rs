@@ -77,7 +77,12 @@ pub(crate) fn upstream(headers: &HeaderMap) -> UpstreamTiming {
         let mut parts = metric.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default();
         let duration = parts
-            .find_map(|part| part.strip_prefix("dur=")?.parse::<f64>().ok())
+            .find_map(|part| {
+                // The name of a parameter has no case (W3C Server Timing, 3.2).
+                let (name, value) = part.split_once('=')?;
+                let is_duration = name.trim().eq_ignore_ascii_case("dur");
+                is_duration.then(|| value.trim().parse::<f64>().ok())?
+            })
             .filter(|dur| dur.is_finite() && *dur >= 0.0);
         match name {
             "features" => timing.features = duration,

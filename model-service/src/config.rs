@@ -29,7 +29,7 @@ pub struct Config {
     )]
     pub model_repository: PathBuf,
     /// Address of the feature store
-    #[arg(long, env = "FEATURE_STORE_URL", default_value = "http://127.0.0.1:6566", value_name = "URL", value_parser = base_url)]
+    #[arg(long, env = "FEATURE_STORE_URL", hide_env_values = true, default_value = "http://127.0.0.1:6566", value_name = "URL", value_parser = base_url)]
     pub feature_store: Uri,
     /// Time for one feature lookup, such as 500ms or 2s
     #[arg(long, env = "MODEL_SERVICE_FEATURE_TIMEOUT", default_value = "2s", value_name = "TIME", value_parser = runtime::duration)]

@@ -69,7 +69,7 @@ impl FeatureStore {
         if !answer.status().is_success() {
             return Err(FeatureError::Status(answer.status().as_u16()));
         }
-        let answer = serde_json::from_slice(answer.body()).map_err(FeatureError::Answer)?;
+        let answer = OnlineResponse::decode(answer.body()).map_err(FeatureError::Answer)?;
         rows(manifest, ids.len(), &answer)
     }
 

@@ -1,6 +1,7 @@
 //! Feast's online protocol over HTTP, as in `feast serve` and the remote online store of Feast 0.58
 //! to 0.67.
 
+mod cells;
 mod columns;
 mod error;
 mod request;

@@ -11,6 +11,7 @@ mod error;
 mod json;
 mod metadata;
 mod parameter;
+mod salvage;
 mod tensor;
 
 use std::time::Duration;
@@ -109,14 +110,16 @@ impl InferRequest {
             .find(|tensor| tensor.name == name)
     }
 
-    /// The reserved parameter `timeout`, which is in microseconds; an error if it is not a positive
-    /// whole number.
+    /// The reserved parameter `timeout`, which is in microseconds; an error if it is no whole
+    /// number. 0 is no timeout, as in Triton
+    /// (`TRITONSERVER_InferenceRequestSetTimeoutMicroseconds`), so the server's own counts.
     pub fn timeout(&self) -> Result<Option<Duration>, DecodeError> {
         match self.parameters.get("timeout") {
             None => Ok(None),
             Some(value) => match value.as_u64() {
-                Some(micros) if micros > 0 => Ok(Some(Duration::from_micros(micros))),
-                _ => Err(DecodeError::Parameter { name: "timeout" }),
+                Some(0) => Ok(None),
+                Some(micros) => Ok(Some(Duration::from_micros(micros))),
+                None => Err(DecodeError::Parameter { name: "timeout" }),
             },
         }
     }
@@ -149,13 +152,17 @@ impl InferRequest {
         }
     }
 
-    /// An error if the request asks for an output that the model does not have.
+    /// An error if the request asks for an output that the model does not have, or for one in the
+    /// form of Triton's classification extension.
     pub fn check_outputs<S: AsRef<str>>(&self, available: &[S]) -> Result<(), DecodeError> {
         for output in &self.outputs {
             if !available.iter().any(|name| name.as_ref() == output.name) {
                 return Err(DecodeError::UnknownOutput {
                     output: output.name.clone(),
                 });
+            }
+            if output.parameters.get("classification").is_some() {
+                return Err(DecodeError::Classification);
             }
         }
         Ok(())

@@ -99,6 +99,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Whether no request is being answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.idle_since.load(Ordering::Relaxed) != BUSY
+    }
+
     /// Completes when this connection must make room for another.
     pub(crate) async fn closed(&self) {
         self.state.close.notified().await;

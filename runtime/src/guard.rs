@@ -131,23 +131,29 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 }
 
 /// `Host = uri-host [ ":" port ]` (RFC 9110 §7.2). [`Authority`] would admit a user name and a port
-/// that is not a number.
+/// that is not a number, and a parsed number may have a sign.
 fn is_uri_host_and_port(authority: &Authority) -> bool {
     let (host, text) = (authority.host(), authority.as_str());
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let valid_port = match text.strip_prefix(host) {
         Some("" | ":") => true,
-        Some(port) => port.starts_with(':') && authority.port_u16().is_some(),
+        Some(rest) => rest.strip_prefix(':').is_some_and(is_port),
         None => false,
     };
     !host.is_empty() && valid_port
 }
 
-/// The scheme is not compared, since a proxy may add TLS.
+/// Whether the page came from here. A proxy may add TLS, so both schemes do; the pages of an
+/// application with a scheme of its own, such as `app://localhost`, are somebody else's.
 fn is_origin_of(origin: &str, host: Option<&Authority>) -> bool {
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    authority.is_some_and(|authority| {
-        host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(authority))
-    })
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let is_web = ["http", "https"]
+        .iter()
+        .any(|web| scheme.eq_ignore_ascii_case(web));
+    is_web && host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(authority))
 }
 
 /// A link that a person followed to here. The page that has the link cannot read the answer.

@@ -4,6 +4,7 @@
 //! The services hand over a router. Why this is a package of its own:
 //! docs/adr/0003-runtime-package.md.
 
+mod arguments;
 mod coding;
 mod connections;
 mod files;
@@ -20,8 +21,10 @@ mod refusal;
 mod secret;
 mod serve;
 mod shutdown;
+mod without_secrets;
 mod write_timeout;
 
+pub use arguments::arguments;
 pub use guard::AllowedHost;
 pub use health::Health;
 pub use healthcheck::{HealthcheckOptions, PartCommand, healthcheck};
@@ -34,6 +37,7 @@ pub use secret::Secret;
 pub use serve::{App, ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::chain;
+pub use without_secrets::without_secrets;
 
 #[cfg(test)]
 mod tests;

@@ -280,6 +280,10 @@ async fn converse<S>(
         () = shutdown.wait() => true,
         () = connection.closed() => false,
     };
+    // hyper would wait for the rest of a head, and the connection would hold its file meanwhile.
+    if !stops && connection.is_idle() {
+        return;
+    }
     // hyper closes an idle connection at once (https://github.com/hyperium/hyper/issues/3792). The
     // answer to a request that still comes closes it: see `answer`.
     if stops

@@ -2,12 +2,23 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use telemetry::attr;
+use telemetry::metrics::{Counter, counter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+static UNREAD: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter(
+        attr::metric::ML_SERVER_UNREAD_ANSWERS,
+        "{connection}",
+        "Connections closed because the client did not read its answer",
+    )
+});
 
 /// A stream that fails when what was written is not taken within a time.
 ///
@@ -43,6 +54,7 @@ impl WriteTimeout {
         if waiting.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
+        UNREAD.add(1, &[]);
         tracing::warn!(name: "server.answer_unread", "a client does not read its answer; its connection is closed");
         // What the kernel still holds is thrown away, too.
         let _ = self.stream.set_zero_linger();

@@ -57,6 +57,8 @@ pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
 pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
 /// What a cache answered: `hit`, `miss`, or another word listed in the registry (string).
 pub const CACHE_RESULT: &str = "ml.cache.result";
+/// What became of a prediction that was to be stored: `stored`, `superseded` or `failed` (string).
+pub const PREDICTION_STORE_RESULT: &str = "ml.prediction_store.result";
 /// Model name on metrics, as dashboards of inference servers group by it (string).
 pub const MODEL_NAME: &str = "model.name";
 /// Whether an inference succeeded, on metrics (boolean).
@@ -83,6 +85,10 @@ pub mod metric {
     pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
     /// Predictions requested from the prediction store, by result (counter, `{prediction}`).
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
+    /// Predictions that were to be stored, by result (counter, `{prediction}`).
+    pub const ML_PREDICTION_STORE_WRITES: &str = "ml.prediction_store.writes";
+    /// Connections closed because the client did not read its answer (counter, `{connection}`).
+    pub const ML_SERVER_UNREAD_ANSWERS: &str = "ml.server.unread_answers";
     /// Predictions that failed over to another variant (counter, `{prediction}`).
     pub const ML_VARIANT_FAIL_OVERS: &str = "ml.variant.fail_overs";
     /// 1 while a variant is not waited for, because it timed out repeatedly (gauge, `1`).

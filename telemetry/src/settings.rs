@@ -90,10 +90,10 @@ pub enum Propagator {
 }
 
 impl Settings {
-    /// Reads the process environment.
+    /// Reads the process environment. A value that is not Unicode is wrong, and not unset.
     pub fn from_env(service_name: &str, service_version: &'static str) -> Self {
         Self::from_lookup(service_name, service_version, |name| {
-            std::env::var(name).ok()
+            std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
         })
     }
 
@@ -166,12 +166,8 @@ impl Settings {
     }
 }
 
-const EXPORTERS: [(&str, Exporter); 3] = [
-    ("otlp", Exporter::Otlp),
-    ("console", Exporter::Console),
-    // The older word for the same exporter.
-    ("logging", Exporter::Console),
-];
+/// Without `logging`, the deprecated word for `console`, which new implementations should not take.
+const EXPORTERS: [(&str, Exporter); 2] = [("otlp", Exporter::Otlp), ("console", Exporter::Console)];
 const PROPAGATORS: [(&str, Propagator); 2] = [
     ("tracecontext", Propagator::TraceContext),
     ("baggage", Propagator::Baggage),

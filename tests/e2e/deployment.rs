@@ -104,7 +104,19 @@ fn sample_prints_both_traces_of_any_deployment() -> Result<()> {
 }
 
 #[test]
-fn sample_waits_for_a_deployment_and_says_what_is_missing() -> Result<()> {
+fn sample_says_what_a_deployment_lacks() -> Result<()> {
+    let system = System::start()?;
+    let wanted = [
+        "sample",
+        "--gateway",
+        &system.urls.gateway,
+        "--canary",
+        "--wait",
+        "1ms",
+    ];
+    let (complete, said) = run(&wanted, &[])?;
+    assert!(!complete && said.contains("no variant canary"), "{said}");
+
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let gateway = format!("http://{nowhere}");
     let (complete, said) = run(&["sample", "--gateway", &gateway, "--wait", "1ms"], &[])?;

@@ -3,6 +3,7 @@
 
 mod alert_rules;
 mod architecture;
+mod check;
 mod collector;
 mod command_line;
 mod components;
@@ -10,15 +11,18 @@ mod degraded;
 mod deployment;
 mod documents;
 mod elasticsearch_store;
+mod load;
 mod malformed;
 mod module_circles;
 mod names;
 mod oip_conformance;
+mod overflow;
 mod propagation;
+mod secrets;
 mod system;
 mod trace_contract;
 mod two_languages;
+mod two_languages_headers;
 mod variants;
-#[expect(dead_code, reason = "what goes out is seen by the probe of `runtime`")]
 #[path = "../../runtime/tests/process/w3c.rs"]
 mod w3c;

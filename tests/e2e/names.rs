@@ -248,6 +248,7 @@ fn elsewhere(name: &str) -> bool {
         "suppressed",
         "ml.variant.breaker",
         "ml.variant.breaker.open",
+        "ml.server.unread_answers",
     ];
     let start = ["address", "current", "variable"];
     let elasticsearch = [

@@ -9,6 +9,7 @@ mod bodies;
 mod data;
 mod encodings;
 mod entities;
+mod heads;
 mod json;
 mod metadata;
 mod refusals;
@@ -32,6 +33,7 @@ fn check(target: &Target<'_>) -> Result<()> {
         binary::CASES,
         encodings::CASES,
         entities::CASES,
+        heads::CASES,
         refusals::CASES,
     ]
     .concat();

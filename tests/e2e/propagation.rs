@@ -90,27 +90,33 @@ fn every_service_reads_the_cases_of_the_w3c_alike() -> Result<()> {
         ("model-service", &system.urls.model_service),
         ("feature-store", &system.urls.feature_store),
     ];
+    for (service, url) in services {
+        reads_the_cases_of_the_w3c(service, url)?;
+    }
+    Ok(())
+}
+
+/// The answers of a service name the trace that each case wants.
+pub(crate) fn reads_the_cases_of_the_w3c(service: &str, url: &str) -> Result<()> {
     for case in w3c::cases() {
         let headers: Vec<_> = case
             .headers
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
-        for (service, url) in services {
-            let answer = harness::send("GET", &format!("{url}/no/such/path"), &headers, b"")?;
-            let what = format!("{service}, {}: {answer:?}", case.name);
-            let parts: Vec<_> = answer
-                .header("traceresponse")
-                .unwrap_or_default()
-                .split('-')
-                .collect();
-            let ["00", trace, span, flags] = parts[..] else {
-                panic!("{what}");
-            };
-            let continued = (trace == w3c::TRACE).then_some(flags);
-            assert_eq!(continued, case.continues, "{what}");
-            assert_ne!(span, w3c::PARENT, "{what}");
-        }
+        let answer = harness::send("GET", &format!("{url}/no/such/path"), &headers, b"")?;
+        let what = format!("{service}, {}: {answer:?}", case.name);
+        let parts: Vec<_> = answer
+            .header("traceresponse")
+            .unwrap_or_default()
+            .split('-')
+            .collect();
+        let ["00", trace, span, flags] = parts[..] else {
+            panic!("{what}");
+        };
+        let continued = (trace == w3c::TRACE).then_some(flags);
+        assert_eq!(continued, case.continues, "{what}");
+        assert_ne!(span, w3c::PARENT, "{what}");
     }
     Ok(())
 }

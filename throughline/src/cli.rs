@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use runtime::PartCommand;
 
+use crate::check::CheckArgs;
+use crate::load::LoadArgs;
+
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
 #[derive(Debug, Parser)]
 #[command(name = "throughline", version, about)]
@@ -32,6 +35,10 @@ pub(crate) enum Command {
     Traces(TracesArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
     Bench(BenchArgs),
+    /// Check a deployment: its answers, and its telemetry where that ends up
+    Check(Box<CheckArgs>),
+    /// Send requests at a given rate, and measure
+    Load(Box<LoadArgs>),
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]
@@ -223,6 +230,9 @@ pub(crate) struct SampleArgs {
     /// Print no traces: the telemetry goes elsewhere
     #[arg(long, env = "THROUGHLINE_NO_EXPLORER")]
     pub(crate) no_explorer: bool,
+    /// Wait for the variant `canary` too; without this it is part of the sample if it is there
+    #[arg(long)]
+    pub(crate) canary: bool,
     /// Time for the gateway and every variant of the model to be ready
     #[arg(long, env = "THROUGHLINE_SAMPLE_WAIT", default_value = "10s", value_parser = runtime::duration, value_name = "TIME")]
     pub(crate) wait: Duration,
@@ -249,6 +259,12 @@ impl UpArgs {
     /// The folder of the Python worker's environment.
     pub(crate) fn environment(&self) -> PathBuf {
         environment(self.worker.python_environment.as_deref(), &self.data_dir)
+    }
+
+    /// Where telemetry goes instead of to the explorer. An empty standard variable counts as unset.
+    pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
+        let url = self.otlp_endpoint.as_deref();
+        url.filter(|url| !url.trim().is_empty())
     }
 }
 
@@ -342,4 +358,26 @@ pub(crate) struct BenchArgs {
     /// How often each measurement is repeated; the median is printed
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) rounds: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(endpoint: &str) -> UpArgs {
+        let parsed = Cli::parse_from(["throughline", "up", "--otlp-endpoint", endpoint]);
+        match parsed.command {
+            Some(Command::Up(args)) => *args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_empty_endpoint_is_none() {
+        assert_eq!(up(" ").otlp_endpoint(), None);
+        assert_eq!(
+            up("http://collector:4318").otlp_endpoint(),
+            Some("http://collector:4318")
+        );
+    }
 }

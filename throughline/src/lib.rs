@@ -3,13 +3,17 @@
 //! `throughline up` runs each part as a process of its own: this same program with a subcommand. So
 //! every part has its own pid, `service.name` and resource.
 
+mod address;
 mod bench;
+mod check;
 mod cli;
 mod explorer_client;
+mod load;
 mod model_files;
 mod python;
 mod sample;
 mod screen;
+mod synthetic;
 mod traces;
 mod train;
 mod up;
@@ -18,7 +22,6 @@ mod wine_data;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use runtime::PartCommand;
 
 use crate::cli::{Cli, Command, FeatureStoreCommand};
@@ -29,7 +32,7 @@ pub fn main() -> ExitCode {
     if !revision.is_empty() {
         telemetry::set_revision(revision);
     }
-    match Cli::parse().command.unwrap_or_default() {
+    match runtime::arguments::<Cli>().command.unwrap_or_default() {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
@@ -38,6 +41,8 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
+        Command::Check(args) => screen::exit_code(check::main(&args)),
+        Command::Load(args) => screen::exit_code(load::main(&args)),
         Command::Gateway { config, command } => match command {
             Some(PartCommand::Healthcheck(options)) => {
                 runtime::healthcheck(&gateway::PART, config.listen, &options)

@@ -54,6 +54,11 @@ impl PythonEnvironment {
         Ok(EnvironmentState::Ready(environment))
     }
 
+    /// The folder, as an absolute path.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The program that instruments Python code, and its arguments to run `module`.
     pub(crate) fn instrumented(&self, module: &str) -> (PathBuf, Vec<String>) {
         let python = self.program("python").display().to_string();

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use explorer::Trace;
 use http::{Request, StatusCode};
@@ -57,7 +57,7 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?
         .block_on(async {
-            let names = wait_for_variants(&args.gateway, args.wait).await?;
+            let names = wait_for_variants(args).await?;
             let target = Target {
                 gateway: args.gateway.trim_end_matches('/').to_owned(),
                 explorer: (!args.no_explorer).then(|| args.explorer.explorer.clone()),
@@ -72,14 +72,16 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
 }
 
 /// The variants of the sample's model, once all of them are healthy.
-async fn wait_for_variants(gateway: &str, patience: Duration) -> anyhow::Result<Vec<String>> {
-    let deadline = Instant::now() + patience;
+async fn wait_for_variants(args: &SampleArgs) -> anyhow::Result<Vec<String>> {
+    let deadline = Instant::now() + args.wait;
     loop {
-        let problem = match variants::read(gateway).await {
-            Ok(answer) => match healthy_variants(&answer) {
-                Ok(names) => return Ok(names),
-                Err(problem) => problem,
-            },
+        let answer = variants::read(&args.gateway).await;
+        let names = answer.and_then(|answer| healthy_variants(&answer));
+        let problem = match names {
+            Ok(names) if args.canary && !names.iter().any(|name| name == CANARY) => {
+                anyhow!("{MODEL} has no variant {CANARY}; see docs/variants.md")
+            }
+            Ok(names) => return Ok(names),
             Err(error) => error,
         };
         if Instant::now() > deadline {

@@ -11,6 +11,7 @@ fn reads_iso_times_with_and_without_offset() {
         "2026-06-01 12:00:00",
         "2026-06-01T14:00:00+02:00",
         " 2026-06-01T12:00:00.000000 ",
+        "2026-06-02T11:59:00+23:59",
         "2026-06-01T12:00:00.000000999Z",
     ] {
         assert_eq!(EventTime::parse(text), Some(noon), "{text}");
@@ -18,6 +19,11 @@ fn reads_iso_times_with_and_without_offset() {
     assert_eq!(
         EventTime::parse("2026-06-01"),
         EventTime::parse("2026-06-01T00:00:00Z")
+    );
+    // A leap second is the second before it.
+    assert_eq!(
+        EventTime::parse("2016-12-31T23:59:60Z"),
+        EventTime::parse("2016-12-31T23:59:59Z")
     );
     for text in [
         "",
@@ -27,6 +33,8 @@ fn reads_iso_times_with_and_without_offset() {
         "-000001-01-01T00:00:00Z",
         "12:00",
         "NaT",
+        "2026-06-02T12:00:00+24:00",
+        "2026-06-01T00:00:00-25:59",
     ] {
         assert_eq!(EventTime::parse(text), None, "{text}");
     }

@@ -70,6 +70,20 @@ impl Inference {
     }
 }
 
+impl Row {
+    /// A row without a label, or with a number that is not finite, is no prediction. It fails alone:
+    /// the other rows of the call are as good as without it.
+    fn checked(self) -> Result<Self, ErrorCode> {
+        let probabilities = self.probabilities.iter();
+        let is_finite = self.confidence.is_finite() && probabilities.copied().all(f32::is_finite);
+        if is_finite && !self.label.is_empty() {
+            Ok(self)
+        } else {
+            Err(ErrorCode::PredictionFailed)
+        }
+    }
+}
+
 fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, ErrorCode>>, CallError> {
     let texts = |name| {
         body.output(name)
@@ -94,11 +108,12 @@ fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, ErrorC
     }
     let row = |at: usize| match errors.get(at) {
         Some(code) if !code.is_empty() => Err(row_error(code)),
-        _ => Ok(Row {
+        _ => Row {
             label: labels[at].to_owned(),
             confidence: confidences[at],
             probabilities: probabilities[at * classes..(at + 1) * classes].to_vec(),
-        }),
+        }
+        .checked(),
     };
     Ok((0..rows).map(row).collect())
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response, header};
+use http::{HeaderMap, Method, Response, header};
 use protocol::oip::{HEADER_LENGTH, InferRequest, parse_header_length};
 use runtime::Deadline;
 use telemetry::{SpanRef, attr};
@@ -161,14 +161,21 @@ fn trace_id(call: &Forwarded) -> Option<String> {
     })
 }
 
+/// Whether the body has a content coding: names of codings have no case (RFC 9110, 8.4.1), and
+/// several lines are one list with elements that may be empty (5.3, 5.6.1).
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
+    let mut names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    names.any(|name| {
+        let name = name.trim_ascii();
+        !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")
+    })
+}
+
 /// The first `data_id` of a body. The search for the name saves other bodies from being parsed.
 fn data_id(call: &Forwarded) -> Option<String> {
     const NAME: &[u8] = b"\"data_id\"";
-    let encoded = call
-        .headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding != "identity");
-    if encoded || !call.body.windows(NAME.len()).any(|window| window == NAME) {
+    if is_encoded(&call.headers) || !call.body.windows(NAME.len()).any(|window| window == NAME) {
         return None;
     }
     let length = call
@@ -180,4 +187,33 @@ fn data_id(call: &Forwarded) -> Option<String> {
     let request = InferRequest::decode(&call.body, length).ok()?;
     let first = request.input("data_id")?.as_bytes()?.first()?.clone();
     String::from_utf8(first.into()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn encoded(lines: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(line));
+        }
+        is_encoded(&headers)
+    }
+
+    #[test]
+    fn names_of_codings_have_no_case_and_lines_are_one_list() {
+        for plain in [&[][..], &["Identity"], &["IDENTITY, identity"], &["", " ,"]] {
+            assert!(!encoded(plain), "{plain:?}");
+        }
+        for coded in [
+            &["GZIP"][..],
+            &["identity, x-gzip"],
+            &["identity", "Deflate"],
+        ] {
+            assert!(encoded(coded), "{coded:?}");
+        }
+    }
 }

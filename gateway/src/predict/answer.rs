@@ -126,10 +126,8 @@ fn cache_status(items: &[Item]) -> CacheStatus {
         }
         if let Some(call) = item.calls.last() {
             status.shared += usize::from(call.role == Role::Waits);
-            status.stored = match (status.stored, call.stored) {
-                (Some(false), _) | (_, Some(false)) => Some(false),
-                (before, now) => now.or(before),
-            };
+            // `None` is less than any end.
+            status.stored = status.stored.max(call.stored);
         }
     }
     status

@@ -11,6 +11,7 @@ use crate::freshness::Freshness;
 use crate::model_client::{CallError, Instance};
 use crate::single_flight::Role;
 use crate::store::StoredPrediction;
+use crate::store::watched::WriteEnd;
 use crate::traffic::VariantIndex;
 
 /// The place of an item in its request.
@@ -49,8 +50,8 @@ pub(super) struct CallSummary {
     pub(super) role: Role,
     /// The span that did the work.
     pub(super) worker: Option<SpanRef>,
-    /// Whether the predictions were stored; `None` when nothing was to be stored.
-    pub(super) stored: Option<bool>,
+    /// What became of the write; `None` when nothing was to be stored.
+    pub(super) stored: Option<WriteEnd>,
 }
 
 impl Item {

@@ -13,7 +13,7 @@ use crate::freshness::Lifetime;
 use crate::model_client::{CallError, Inference, Instance, Rows};
 use crate::single_flight::Leader;
 use crate::statistics::Statistics;
-use crate::store::watched::WatchedStore;
+use crate::store::watched::{WatchedStore, WriteEnd};
 use crate::store::{Key, StoredPrediction, whole_micros};
 use crate::timing::UpstreamTiming;
 use crate::traffic::{Split, VariantIndex};
@@ -50,8 +50,8 @@ pub(crate) struct Computed {
     /// The model's span that did the work; if it is not known, the span of the request that made
     /// the call.
     pub(super) worker: Option<SpanRef>,
-    /// Whether the predictions are stored; `None` when nothing was to be stored.
-    pub(super) stored: Option<bool>,
+    /// What became of the write; `None` when nothing was to be stored.
+    pub(super) stored: Option<WriteEnd>,
     /// The time of the write.
     pub(super) write: Duration,
     pub(super) timing: UpstreamTiming,
@@ -101,9 +101,10 @@ impl Worker {
         let this = self.clone();
         drop(telemetry::task::spawn(async move {
             let computed = this.compute(computation).await;
-            // What could not be stored is not remembered either, so that the next request tries
-            // again.
-            let remembering = computed.is_ok() && computed.stored != Some(false);
+            // What is not stored is not remembered either, so that the next request tries again, or
+            // gets the newer one that is stored.
+            let is_kept = computed.stored.is_none_or(|end| end == WriteEnd::Stored);
+            let remembering = computed.is_ok() && is_kept;
             drop(waiting);
             leader.finish(Arc::new(computed), remembering);
         }));
@@ -203,7 +204,7 @@ impl Worker {
         predictions.collect()
     }
 
-    async fn write(&self, model: &str, predictions: &Predictions) -> Option<bool> {
+    async fn write(&self, model: &str, predictions: &Predictions) -> Option<WriteEnd> {
         let good = || predictions.values().filter_map(|row| row.as_ref().ok());
         self.statistics.record_predictions(model, good());
         let predictions: Vec<StoredPrediction> = good().cloned().collect();

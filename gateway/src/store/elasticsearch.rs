@@ -4,7 +4,8 @@
 //! The crate sends and authenticates; time limits, retries, nodes that are down and spans are added
 //! here. A lookup is one `_mget`, a write one `_bulk` that concurrent requests share, a search one
 //! `_search`. The version of a document is the time of its computation, so that an older one never
-//! replaces a newer one and a write may be repeated.
+//! replaces a newer one and a write may be repeated. A write that is refused for its version looks
+//! whether a wrong clock gave the stored one its time, and then replaces it.
 
 mod bulk;
 mod cluster;
@@ -30,11 +31,10 @@ use tokio::time::Instant;
 
 use self::bulk::{BulkWriter, ItemOutcome};
 use self::cluster::{Cluster, Endpoint};
-use self::exchange::HttpExchange;
 use self::index::Index;
 use self::query::ExpiredDocument;
 use self::settings::ClusterSettings;
-use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
+use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction, Written};
 
 pub use self::settings::{Addresses, ElasticsearchOptions};
 
@@ -156,18 +156,8 @@ impl ElasticsearchStore {
         timeout: Duration,
         parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let call = self.cluster.start(endpoint);
         let deadline = Instant::now() + timeout;
-        let HttpExchange { result, facts } =
-            self.cluster.send(endpoint, &call, body, deadline).await;
-        facts.record_on(&call.span);
-        let result = result
-            .map_err(StoreError::from)
-            .and_then(|answer| parse(&answer));
-        if let Err(error) = &result {
-            call.span.fail(error, error.error_type());
-        }
-        result
+        self.cluster.call(endpoint, body, deadline, parse).await
     }
 
     /// Deletes documents and returns how many. One that was written anew in the meantime stays.
@@ -201,7 +191,7 @@ impl PredictionStore for ElasticsearchStore {
     async fn put_many(
         &self,
         predictions: Vec<StoredPrediction>,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
         if predictions.is_empty() {
             return Ok(Vec::new());
         }

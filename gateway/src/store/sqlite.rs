@@ -21,7 +21,7 @@ use telemetry::{KeyValue, WithSpan, attr};
 
 use self::schema::SCHEMA_VERSION;
 use self::writer::Writer;
-use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
+use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction, Written};
 
 /// Connections that read at the same time; more would only compete for the same cores.
 const READERS: usize = 4;
@@ -142,7 +142,7 @@ impl PredictionStore for SqliteStore {
     async fn put_many(
         &self,
         predictions: Vec<StoredPrediction>,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
         let span = start("INSERT", predictions.len());
         let result = self.writer.submit(predictions).with_span(&span).await;
         if let Ok(items) = &result

@@ -208,3 +208,17 @@ async fn one_refused_prediction_does_not_affect_the_others() {
     );
     assert!(store.get_many(lookup()).await.unwrap()[0].is_some());
 }
+
+#[test]
+fn a_full_disk_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = rusqlite::Connection::open(folder.path().join("x.db")).unwrap();
+    // The engine's own limit of a file ends like a full disk.
+    file.pragma_update(None, "max_page_count", 8).unwrap();
+    file.execute_batch("CREATE TABLE t (x)").unwrap();
+    let insert = || file.execute("INSERT INTO t VALUES (zeroblob(4096))", []);
+    let error = (0..20).find_map(|_| insert().err()).unwrap();
+    let error = StoreError::from(error);
+    assert_eq!(error.error_type(), "SQLITE_FULL");
+    assert_eq!(error.hint(), Some("the disk is full"));
+}

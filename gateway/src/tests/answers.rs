@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::fake::{RUN_ID, SPAN_ID, TRACE_ID};
+use super::fake::{Behaviour, RUN_ID, SPAN_ID, TRACE_ID};
 use super::harness::Gateway;
 
 #[tokio::test]
@@ -94,6 +94,72 @@ async fn an_entity_that_fails_does_not_affect_the_others() {
     // Failures are not stored, so they are computed again.
     gateway.predict(&["a", "unknown_entity-1"]).await;
     assert_eq!(gateway.fake.calls()[1].values, ["unknown_entity-1"]);
+}
+
+/// An answer of three rows with these lists of labels, confidences and probabilities.
+fn three_rows(label: &str, confidence: &str, probabilities: &str) -> Behaviour {
+    let body = format!(
+        r#"{{"model_name":"wine_quality","model_version":"1","outputs":[
+            {{"name":"label","shape":[3],"datatype":"BYTES","data":{label}}},
+            {{"name":"confidence","shape":[3],"datatype":"FP64","data":{confidence}}},
+            {{"name":"probabilities","shape":[3,2],"datatype":"FP32","data":{probabilities}}}]}}"#
+    );
+    Behaviour::Refuse {
+        status: 200,
+        body: body.leak(),
+        retry_after: None,
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_no_prediction_fails_alone() {
+    let gateway = Gateway::start().await;
+    let (labels, sure, both) = (
+        r#"["high","low","high"]"#,
+        "[0.75,0.5,0.75]",
+        "[0.25,0.75,0.5,0.5,0.25,0.75]",
+    );
+    let cases = [
+        (labels, "[0.75,NaN,0.75]", both),
+        (labels, "[0.75,null,0.75]", both),
+        (labels, "[0.75,1e400,0.75]", both),
+        (labels, "[0.75,1e39,0.75]", both),
+        (labels, sure, "[0.25,0.75,Infinity,-Infinity,0.25,0.75]"),
+        (labels, sure, "[[0.25,0.75],[1],[0.25,0.75]]"),
+        (labels, sure, "[[0.25,0.75],[1,0,0],[0.25,0.75]]"),
+        (r#"["high","","high"]"#, sure, both),
+        (r#"["high",null,"high"]"#, sure, both),
+    ];
+    for (at, (label, confidence, probabilities)) in cases.into_iter().enumerate() {
+        gateway
+            .fake
+            .behave(three_rows(label, confidence, probabilities));
+        let ids = ["a", "bad", "b"].map(|id| format!("{id}-{at}"));
+        let reply = gateway.predict(&[&ids[0], &ids[1], &ids[2]]).await;
+        assert_eq!(reply.status, 200, "{confidence} {probabilities}");
+        assert_eq!(
+            reply.each("label"),
+            [json!("high"), Value::Null, json!("high")]
+        );
+        assert_eq!(reply.each("error")[1]["code"], "prediction_failed");
+        assert_eq!(reply.cache_status(), "throughline; fwd=miss; stored");
+    }
+    // The variant has answered.
+    let models = gateway.get("/v1/models").await.json();
+    let list = models["models"].as_array().unwrap();
+    let wine = list
+        .iter()
+        .find(|one| one["name"] == "wine_quality")
+        .unwrap();
+    let statistics = &wine["variants"][0]["statistics"];
+    assert_eq!(statistics["calls"], 9, "{models}");
+    assert_eq!(statistics["errors"], 0, "{models}");
+    // Nobody knows which row is missing here, so there is no answer.
+    gateway
+        .fake
+        .behave(three_rows(r#"["high","low"]"#, sure, both));
+    let reply = gateway.predict(&["c", "d", "e"]).await;
+    assert_eq!(reply.problem(502), "model_failed");
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! `Cache-Control` in, `Cache-Status` and `Server-Timing` out, versions and time to live.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::harness::{Gateway, Setup};
+use super::stores::Troubled;
 
 #[tokio::test]
 async fn a_miss_then_a_hit_then_a_partial_hit() {
@@ -310,4 +312,48 @@ async fn what_was_computed_in_the_future_is_stale_and_replaced() {
         gateway.predict(&["a"]).await.cache_status(),
         "throughline; hit"
     );
+}
+
+#[tokio::test]
+async fn a_refused_write_is_never_called_stored() {
+    let store = Troubled::new();
+    let on_store = || Setup {
+        store: Arc::clone(&store),
+        ..Setup::default()
+    };
+    let ahead = Gateway::with(on_store()).await;
+    let behind = Gateway::with(on_store()).await;
+    *behind.fake.shared.label.lock().unwrap() = "low";
+
+    // Clocks that differ a little: what the faster one stored is newer, and stays.
+    ahead.pass(30);
+    let reply = ahead.predict(&["a"]).await;
+    assert_eq!(reply.cache_status(), "throughline; fwd=miss; stored");
+    let reply = behind.predict_with(&["a"], "no-cache").await;
+    assert_eq!(reply.each("label"), ["low"]);
+    assert_eq!(
+        reply.cache_status(),
+        "throughline; fwd=request; detail=superseded"
+    );
+    let reply = behind.predict(&["a"]).await;
+    assert_eq!(reply.each("label"), ["high"]);
+    assert_eq!(reply.cache_status(), "throughline; hit");
+    let reply = behind.predict_with(&["a", "b"], "no-cache").await;
+    assert_eq!(
+        reply.cache_status(),
+        "throughline; fwd=request; detail=superseded"
+    );
+
+    // A clock that is a day ahead: the other gateway computes anew, and that is really stored.
+    ahead.pass(86_400);
+    ahead.predict(&["c"]).await;
+    let reply = behind.predict(&["c"]).await;
+    assert_eq!(reply.each("label"), ["low"]);
+    assert_eq!(reply.cache_status(), "throughline; fwd=stale; stored");
+    for gateway in [&behind, &ahead] {
+        let reply = gateway.predict(&["c"]).await;
+        assert_eq!(reply.each("label"), ["low"]);
+        assert_eq!(reply.cache_status(), "throughline; hit");
+    }
+    assert_eq!(behind.get("/readyz").await.json()["detail"], json!({}));
 }

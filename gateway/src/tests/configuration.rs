@@ -82,7 +82,7 @@ fn flags_are_parsed_and_wrong_ones_explained() {
             ["--model-service", "=http://x"],
             "`` is not the name of a variant",
         ),
-        (["--model-service", "http://x,,"], "is not an address"),
+        (["--model-service", "http://x,,"], "this is not an address"),
         (["--routes-refresh", "0s"], "must be more than 0"),
         (["--prediction-ttl", "0s"], "must be more than 0"),
         (["--prediction-ttl", "5"], "needs a unit"),
@@ -137,6 +137,12 @@ async fn services_of_one_name_and_bad_routes_are_refused_before_anything_is_serv
         "[models.wine]\n[[models.wine.variants]]\nname = \"x\"\nweight = 1\n",
     )
     .unwrap();
+    let secret = folder.path().join("secret.toml");
+    std::fs::write(
+        &secret,
+        "[models.wine]\n[[models.wine.variants]]\nname = \"x\"\nweight = 1\nurl = \"ftp://u:hunter2@h\"\n",
+    )
+    .unwrap();
     let cases = [
         (
             ["--model-service", "http://a,http://b"],
@@ -145,6 +151,10 @@ async fn services_of_one_name_and_bad_routes_are_refused_before_anything_is_serv
         (
             ["--routes", routes.to_str().unwrap()],
             "model `wine`: variant `x`: `url` is missing",
+        ),
+        (
+            ["--routes", secret.to_str().unwrap()],
+            "variant `x`: this is not an http or https address",
         ),
         (
             ["--routes", "/nowhere/routes.toml"],
@@ -166,6 +176,62 @@ async fn services_of_one_name_and_bad_routes_are_refused_before_anything_is_serv
         let message = runtime::chain(&error);
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn no_message_about_an_address_shows_its_password() {
+    for address in [
+        "ftp://u:hunter2@x",
+        "http://u:hunter2@[x",
+        "http://u:hunter2@x:port",
+        "u:hunter2@x=http://y",
+        "http://u:hunter2@",
+    ] {
+        let error = crate::parse::http_url(address).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        let error = address.parse::<crate::ServiceAddress>().unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn waiting_requests_must_leave_room_for_stored_predictions() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("p.db");
+    for (waiting, in_flight, accepted) in [
+        ("8", "8", false),
+        ("9", "8", false),
+        ("1", "1", false),
+        ("7", "8", true),
+    ] {
+        let config = parse(&[
+            "--prediction-store",
+            store.to_str().unwrap(),
+            "--max-waiting",
+            waiting,
+            "--max-in-flight",
+            in_flight,
+        ])
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stop, shutdown) = Shutdown::pair();
+        drop(stop);
+        let ran = run(config, listener, shutdown).await;
+        assert_eq!(ran.is_ok(), accepted, "{waiting} {in_flight}: {ran:?}");
+        if let Err(error) = ran {
+            let expected = format!(
+                "--max-waiting ({waiting}) must be less than --max-in-flight ({in_flight})"
+            );
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+    }
+    assert_eq!(
+        parse(&["--max-in-flight", "1"])
+            .unwrap()
+            .waiting_limit()
+            .unwrap(),
+        1
+    );
 }
 
 #[tokio::test]

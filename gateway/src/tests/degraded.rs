@@ -10,7 +10,7 @@ use super::fake::Behaviour;
 use super::harness::{Gateway, Setup};
 use super::stores::Troubled;
 use crate::PredictionStore;
-use crate::store::{Key, StoredPrediction};
+use crate::store::{Key, StoredPrediction, Written};
 
 #[tokio::test]
 async fn without_the_store_the_model_answers() {
@@ -155,7 +155,7 @@ async fn a_start_without_the_model_service_takes_the_version_of_the_newest_predi
         .await
         .unwrap()
         .into_iter()
-        .for_each(|result| result.unwrap());
+        .for_each(|result| assert_eq!(result.unwrap(), Written::Stored));
     let mut gateway = Gateway::with(Setup {
         store,
         model_down: true,
@@ -400,4 +400,31 @@ async fn a_variant_that_times_out_repeatedly_is_not_waited_for() {
         .await;
     assert_eq!(gateway.get("/readyz").await.json()["detail"], json!({}));
     assert_eq!(gateway.predict(&["f"]).await.status, 200);
+}
+
+#[tokio::test]
+async fn wrong_columns_are_named_in_readyz() {
+    let gateway = Gateway::start().await;
+    let rename = |from, to| {
+        let sql = format!("ALTER TABLE predictions RENAME COLUMN {from} TO {to}");
+        gateway.store.tamper(&sql);
+    };
+    rename("label", "lable");
+    let reply = gateway.predict(&["a"]).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.cache_status()),
+        (200, "throughline; fwd=bypass")
+    );
+    let ready = gateway.get("/readyz").await;
+    assert_eq!(ready.status, 200);
+    for key in ["prediction_store_reads", "prediction_store_writes"] {
+        let detail = ready.json()["detail"][key].to_string();
+        assert!(
+            detail.contains("has other columns than this program writes; SQLITE_ERROR"),
+            "{key}: {detail}"
+        );
+    }
+    rename("lable", "label");
+    gateway.predict(&["b"]).await;
+    assert_eq!(gateway.get("/readyz").await.json()["detail"], json!({}));
 }

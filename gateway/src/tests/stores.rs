@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::store::sqlite::SqliteStore;
-use crate::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction};
+use crate::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction, Written};
 
 /// A real store with a switch for each kind of trouble.
 #[derive(Debug)]
 pub(crate) struct Troubled {
     inner: SqliteStore,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     pub(crate) reads_fail: AtomicBool,
     pub(crate) writes_fail: AtomicBool,
     pub(crate) reads_hang: AtomicBool,
@@ -27,13 +27,20 @@ impl Troubled {
         let folder = tempfile::tempdir().unwrap();
         Arc::new(Self {
             inner: SqliteStore::open(&folder.path().join("predictions.db")).unwrap(),
-            _folder: folder,
+            folder,
             reads_fail: AtomicBool::default(),
             writes_fail: AtomicBool::default(),
             reads_hang: AtomicBool::default(),
             lookups: Mutex::default(),
             writes: Mutex::default(),
         })
+    }
+
+    /// Runs statements on the file, beside the store.
+    pub(crate) fn tamper(&self, sql: &str) {
+        let path = self.folder.path().join("predictions.db");
+        let other = rusqlite::Connection::open(path).unwrap();
+        other.execute_batch(sql).unwrap();
     }
 
     async fn reading(&self) -> Result<(), StoreError> {
@@ -66,7 +73,7 @@ impl PredictionStore for Troubled {
     async fn put_many(
         &self,
         predictions: Vec<StoredPrediction>,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    ) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
         self.writes.lock().unwrap().push(predictions.len());
         if self.writes_fail.load(Ordering::Relaxed) {
             return Err(broken());

@@ -74,9 +74,10 @@ pub(super) fn read(
     text: &[u8],
     services: &[ServiceAddress],
 ) -> Result<Traffic, RoutesError> {
-    let invalid = |what| RoutesError::Invalid {
+    let invalid = |what: String| RoutesError::Invalid {
         path: path.to_owned(),
-        what,
+        // A name or an address may hold a password.
+        what: runtime::without_secrets(&what),
     };
     let text = std::str::from_utf8(text).map_err(|_| invalid("it is not UTF-8".to_owned()))?;
     let file: File = toml::from_str(text).map_err(|error| invalid(explain(text, &error)))?;

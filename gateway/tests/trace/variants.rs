@@ -289,3 +289,80 @@ async fn choices_shadows_and_failures_are_recorded() {
         assert!(!everything.contains(secret), "{secret}");
     }
 }
+
+/// Whether a variant that hangs was let open, or answered again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Open,
+    Closed,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_breaker_is_in_the_metric_the_choice_and_readyz() {
+    for end in [End::Open, End::Closed] {
+        let (primary, canary) = (Fake::start().await, Fake::predicting("low").await);
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("p.db").to_str().unwrap().to_owned();
+        let service = format!("canary=http://{}", canary.address);
+        let options = ["--prediction-store", &store, "--request-timeout", "300ms"];
+        let options = [&options[..], &["--model-service", &service]].concat();
+        let gateway = Gateway::start_with(&primary, folder, &options);
+        let predict = async |id: &str| {
+            let body = json!({"model": "wine_quality", "data_ids": [id]}).to_string();
+            let forced = [("baggage", "ml.variant=canary")];
+            gateway.send("POST", "/v1/predictions", &forced, body).await
+        };
+        let detail = async || {
+            let ready = gateway.send("GET", "/readyz", &[], String::new()).await;
+            assert_eq!(ready.status, 200);
+            ready.json()["detail"]["variant_breakers"].clone()
+        };
+        assert_eq!(predict("first").await.status, 200);
+        canary.close_gate();
+        for n in 0..5 {
+            assert_eq!(predict(&format!("hangs-{n}")).await.status, 504);
+        }
+        let refused = predict("refused").await;
+        assert_eq!(refused.status, 503);
+        assert_eq!(detail().await, "canary is not waited for (model_timeout)");
+        if end == End::Closed {
+            // Of two requests at once, one is the probe, and the other one may see it.
+            wait_until_async("a choice while a probe is under way", async || {
+                tokio::join!(predict("p"), predict("q"));
+                gateway
+                    .log()
+                    .contains(r#""ml.variant.breaker":"half_open""#)
+            })
+            .await;
+            canary.open_gate();
+            wait_until_async("it answers again", async || {
+                predict("r").await.status == 200
+            })
+            .await;
+            assert_eq!(detail().await, Value::Null);
+        }
+        let ended = gateway.stop();
+        let trace_id = refused.trace_id();
+        let lines = ended.log.lines();
+        let events: Vec<Value> = lines
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|event: &Value| {
+                event["event.name"] == "feature_flag.evaluation" && event["trace_id"] == trace_id
+            })
+            .collect();
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(events[0]["ml.variant.breaker"], "open", "{events:?}");
+        let series = ended.collector.metric("ml.variant.breaker.open");
+        let values: Vec<_> = series
+            .iter()
+            .map(|series| {
+                (
+                    series.attributes["ml.variant"].clone(),
+                    series.value.as_f64(),
+                )
+            })
+            .collect();
+        let expected = if end == End::Open { 1.0 } else { 0.0 };
+        assert_eq!(values, [(json!("canary"), Some(expected))], "{end:?}");
+    }
+}

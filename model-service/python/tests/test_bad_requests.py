@@ -73,12 +73,18 @@ BODIES: list[tuple[str, bytes, int]] = [
     ("parameters that are a list", message(parameters=[1]), 400),
     ("a parameter that is a list", message(parameters={"a": [1]}), 400),
     ("a parameter that is null", message(parameters={"a": None}), 400),
-    ("a timeout of zero", message(parameters={"timeout": 0}), 400),
+    ("a timeout below zero", message(parameters={"timeout": -1}), 400),
+    ("a timeout of minus zero", message(parameters={"timeout": 0}).replace(b": 0}", b": -0}"), 400),
     ("a timeout with a fraction", message(parameters={"timeout": 1.5}), 400),
     ("a timeout that is true", message(parameters={"timeout": True}), 400),
     ("outputs that are no list", message(outputs={}), 400),
     ("an output without a name", message(outputs=[{}]), 400),
     ("an unknown output", message(outputs=[{"name": "logits"}]), 400),
+    (
+        "Triton's classification",
+        message(outputs=[{"name": "probabilities", "parameters": {"classification": 1}}]),
+        400,
+    ),
     ("no name", tensor(name=None), 400),
     ("no shape", tensor(shape=None), 400),
     ("a shape that is a number", tensor(shape=11), 400),
@@ -251,16 +257,13 @@ def test_an_unreachable_feature_store(client: Client) -> None:
 
 
 RAW = [
-    (b"GET /v2?\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    (b"GET /v2/models/\xc3\xa4 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    (b"GET /v2 HTTP/1.1\r\nHost: x\r\nbaggage: \xff\\\r\nuser-agent: \xff\\\r\n\r\n", 200),
+    (b"GET /v2?\xff HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET /v2/models/\xc3\xa4 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nbaggage: \xff\\\r\nuser-agent: \xff\\\r\n\r\n", 200),
     (b"nonsense\r\n\r\n", 400),
     (b"GET /v2 HTTP/9.9\r\n\r\n", 400),
-    (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-    (
-        b"POST /v2/models/wine_quality/infer HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n",
-        400,
-    ),
+    (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+    (b"POST /v2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: minus\r\n\r\n", 400),
     (b"GET /v2 HTTP/1.1\r\nx: " + b"a" * 200_000 + b"\r\n\r\n", 431),
 ]
 

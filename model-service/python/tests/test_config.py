@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from throughline_worker.config import Config, address, base_url, duration
+from throughline_worker.config import Config, ServiceAddress, address, duration, service_address
 
 
 def test_the_defaults_of_the_type_are_those_of_the_command_line() -> None:
@@ -65,4 +65,37 @@ def test_addresses() -> None:
     for text in ["", ":80", "host", "host:65536", "host:-1"]:
         with pytest.raises(ValueError, match="no address"):
             address(text)
-    assert base_url("http://store:6566/path/") == "http://store:6566/path"
+    assert service_address("http://store:6566/path/") == ServiceAddress("http://store:6566/path")
+
+
+def test_a_password_is_sent_and_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    found = service_address("https://m:S%2FCRET@[::1]:6566/")
+    assert (found.url, found.credentials) == ("https://[::1]:6566", ("m", "S/CRET"))
+    config = Config.from_arguments([], {"FEATURE_STORE_URL": "http://m:SECRET@store"})
+    assert config.feature_store.credentials == ("m", "SECRET")
+    assert "SECRET" not in repr(config)
+    for wrong in [
+        "ftp://m:SECRET@store",
+        "http://m:SECRET/1@store",
+        "http://m:SECRET@store:port",
+        "http://m:1?SECRET@store",
+        "http://m:1#SECRET@store",
+        "http://m:SECRET@[::1",
+        "http://m:SECRET@st ore",
+        "http://m:SECRET@",
+        "m:SECRET@store:6566",
+    ]:
+        for arguments, environment in (
+            (["--feature-store", wrong], {}),
+            ([], {"FEATURE_STORE_URL": wrong}),
+        ):
+            with pytest.raises(SystemExit):
+                Config.from_arguments(arguments, environment)
+            told = capsys.readouterr()
+            assert "no address such as" in told.err
+            assert "SECRET" not in told.err + told.out
+    with pytest.raises(SystemExit):
+        Config.from_arguments(["http://m:SECRET@store"], {})
+    told = capsys.readouterr()
+    assert "***@store" in told.err
+    assert "SECRET" not in told.err + told.out

@@ -46,6 +46,7 @@ class StubStore:
     def __init__(self) -> None:
         self.reply: Callable[[list[str]], tuple[int, bytes]] = lambda ids: (200, good(ids))
         self.asked = 0
+        self.authorization: str | None = None
         # While it is cleared, all answers wait.
         self.released = threading.Event()
         self.released.set()
@@ -54,6 +55,7 @@ class StubStore:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                store.authorization = self.headers["authorization"]
                 store.asked += 1
                 assert store.released.wait(DEADLINE)
                 status, content = store.reply(body["entities"]["wine_id"])
@@ -118,7 +120,7 @@ def limited(trained: tuple[Path, Manifest], stub: StubStore) -> Iterator[Client]
 @pytest.fixture(scope="module")
 def impatient(trained: tuple[Path, Manifest], stub: StubStore) -> Iterator[Client]:
     """A service with short timeouts."""
-    times = ["--header-timeout", "300ms", "--request-timeout", "300ms"]
+    times = ["--header-timeout", "300ms", "--request-timeout", "300ms", "--body-timeout", "300ms"]
     with running(worker_command(trained[0], stub.url, *times)) as process:
         yield Client(process)
 
@@ -146,6 +148,19 @@ def test_columns_in_any_order_and_failed_rows(limited: Client, store: StubStore)
         "missing_features",
     ]
     assert found["label"] == ["low", "", "", "", ""]
+
+
+def test_a_cell_that_cannot_be_read_fails_its_row_only(limited: Client, store: StubStore) -> None:
+    for cell in ("1e400", "-1e999", "9" * 400, r'"\ud800"', '{"a": 1}'):
+
+        def reply(ids: list[str], cell: str = cell) -> tuple[int, bytes]:
+            alcohol = {"values": [9.4, "CELL", 9.4]}
+            return 200, good(ids, alcohol=alcohol).replace(b'"CELL"', cell.encode())
+
+        store.reply = reply
+        found = outputs(limited.infer(by_ids(*"abc")))
+        assert found["error"] == ["", "missing_features", ""], cell
+        assert found["label"] == ["low", "", "low"], cell
 
 
 BAD_ANSWERS: list[tuple[int, bytes]] = [
@@ -234,9 +249,17 @@ def connect(client: Client) -> socket.socket:
     return socket.create_connection((url.hostname or "", url.port or 0), DEADLINE)
 
 
+def read_all(connection: socket.socket) -> bytes:
+    """All that the server sends before it closes the connection."""
+    received = b""
+    while part := connection.recv(65_536):
+        received += part
+    return received
+
+
 def head(length: int) -> bytes:
     line = "POST /v2/models/wine_quality/infer HTTP/1.1"
-    return f"{line}\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    return f"{line}\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
 
 
 def test_a_request_has_a_context_of_its_own(limited: Client) -> None:
@@ -250,7 +273,7 @@ def test_a_request_has_a_context_of_its_own(limited: Client) -> None:
             assert "trace_id" not in connection.post(path, content=b"{").json()
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"GET /v2 HT", b"GET /v2 HTTP/1.1\r\nHost: localhost\r\n"])
 def test_an_incomplete_head_times_out(impatient: Client, sent: bytes) -> None:
     with connect(impatient) as connection:
         connection.sendall(sent)
@@ -259,17 +282,17 @@ def test_an_incomplete_head_times_out(impatient: Client, sent: bytes) -> None:
 
 def test_an_idle_connection_is_closed(impatient: Client) -> None:
     with connect(impatient) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        received = b""
-        while part := connection.recv(65_536):
-            received += part
-        assert received.endswith(b'{"live":true}')
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert read_all(connection).endswith(b'{"live":true}')
 
 
 def test_an_incomplete_body_times_out(impatient: Client) -> None:
     with connect(impatient) as connection:
         connection.sendall(head(100) + b'{"inputs"')
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 504 ")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert b'"body_timeout"' in answer
 
 
 def test_requests_in_a_row_on_one_connection(limited: Client) -> None:

@@ -64,7 +64,9 @@ def test_a_drain_has_a_timeout(trained: tuple[Path, Manifest], store: StubStore)
         eventually(lambda: store.asked, "the request")
         process.signal()
         assert process.wait() == 1
-        assert (waiting.result().status_code, waiting.result().json()["code"]) == (503, "not_ready")
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+    assert (answer.headers["connection"], answer.headers["retry-after"]) == ("close", "1")
     assert "still in flight" in process.event("server.failed")["error"]
 
 
@@ -88,7 +90,7 @@ def test_the_first_request_of_a_connection_is_answered_while_draining(
         assert client.get("/livez").status_code == 200
         process.signal()
         eventually(lambda: is_closed(client), "the end of accepting")
-        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = b""
         while part := connection.recv(65_536):
             received += part

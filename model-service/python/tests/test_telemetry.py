@@ -33,6 +33,9 @@ from harness import (
     running,
     worker_command,
 )
+from test_limits import StubStore
+from test_limits import store as store  # noqa: PLC0414 # fixtures
+from test_limits import stub as stub  # noqa: PLC0414
 
 from throughline_worker import __version__
 from throughline_worker.repository import Manifest
@@ -359,11 +362,78 @@ def test_the_output_is_log_records_only(trained: tuple[Path, Manifest], explorer
 
 def test_hostile_headers_under_instrumentation(observed: Client) -> None:
     url = urlsplit(observed.url)
-    with socket.create_connection((url.hostname or "", url.port or 0), DEADLINE) as connection:
-        names = (b"baggage", b"user-agent", b"traceparent", b"tracestate", b"host")
-        hostile = [name + b": \xff\\" for name in names]
-        connection.sendall(b"\r\n".join([b"GET /v2?%ff HTTP/1.1", *hostile, b"", b""]))
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    hostile = [b"baggage", b"user-agent", b"traceparent", b"tracestate", b"x-other"]
+    for names, status in ((hostile, b"200"), ([*hostile, b"host"], b"400")):
+        lines = [name + b": \xff\\" for name in names]
+        if status == b"200":
+            lines.append(b"host: localhost")
+        with socket.create_connection((url.hostname or "", url.port or 0), DEADLINE) as connection:
+            connection.sendall(b"\r\n".join([b"GET /v2?%ff HTTP/1.1", *lines, b"", b""]))
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 " + status)
+
+
+def test_what_a_client_sends_is_not_logged(observed: Client) -> None:
+    """The SDK's propagators log what they cannot read, which may hold a user's id."""
+    sent = [
+        ("baggage", 'user.id="SECRET",SECRET,SECRET=\u00e9;=,user=%zz SECRET'),
+        ("baggage", f"user=SECRET{'x' * 9_000}"),
+        ("baggage", f"SECRET{'x' * 4_000}=a"),
+        ("tracestate", "user=SECRET=,SECRET"),
+        ("tracestate", "user=SECRET,user=SECRET"),
+        ("traceparent", "SECRET"),
+    ]
+    parent = caller()[1]["traceparent"]
+    for name, value in sent:
+        headers = {"traceparent": parent, name: value.encode("latin-1")}
+        assert observed.infer(by_ids("wine-0001"), headers=headers).status_code == 200
+    assert observed.get("/v2", headers={"Host": "secret.example"}).status_code == 421
+    assert "SECRET" not in "".join(observed.process.lines)
+
+
+def test_the_values_of_a_query_are_not_exported_and_texts_are_bounded(
+    observed: Client, explorer: Explorer
+) -> None:
+    trace_id, headers = caller()
+    headers |= {"User-Agent": "x" * 9_000}
+    assert observed.get("/v2?user=SECRET&flag&a=b=c", headers=headers).status_code == 200
+    [server] = [span for span in explorer.spans(trace_id, 3) if span["kind"] == 2]
+    assert attributes(server)["url.query"] == "user=REDACTED&flag&a=REDACTED"
+    assert "SECRET" not in str(server)
+    assert len(attributes(server)["user_agent.original"]) == 4_096
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_the_password_of_the_feature_store_is_sent_and_never_told(
+    trained: tuple[Path, Manifest], explorer: Explorer, store: StubStore, reachable: bool
+) -> None:
+    address = (store.url if reachable else NOWHERE).replace("//", "//m:SECRET@")
+    command = wrapped(worker_command(trained[0], address))
+    with running(command, instrumentation(explorer.endpoint)) as process:
+        client = Client(process)
+        if reachable:
+            assert client.infer(by_ids("a")).status_code == 200
+            assert store.authorization == "Basic bTpTRUNSRVQ="
+            store.reply = lambda _ids: (401, b"")
+        trace_id, headers = caller()
+        answer = client.infer(by_ids("a"), headers=headers)
+        assert answer.status_code == 503
+        told = [answer.text, client.get("/readyz").text, str(explorer.spans(trace_id, 5))]
+        [record] = explorer.logs(trace_id)
+        assert "httpx" in record["attributes"]["exception.stacktrace"] or reachable
+        told += [str(record), *process.lines]
+    assert not [text for text in told if "SECRET" in text or "bTpTRUNSRVQ" in text]
+
+
+def test_a_refusal_of_the_guard_has_a_span(observed: Client, explorer: Explorer) -> None:
+    trace_id, headers = caller()
+    answer = observed.get("/v2", headers={**headers, "Origin": "http://evil.example"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "cross_origin")
+    assert answer.json()["trace_id"] == trace_id
+    [server] = [span for span in explorer.spans(trace_id, 3) if span["kind"] == 2]
+    # The Rust services have no route for it, so their name is `GET`.
+    assert server["name"] == "GET /v2"
+    assert attributes(server)["http.response.status_code"] == "403"
+    assert server["status"].get("code", 0) == 0
 
 
 METRICS = {

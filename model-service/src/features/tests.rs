@@ -74,3 +74,25 @@ fn the_request_names_view_and_join_key() {
     );
     assert_eq!(body["entities"], json!({"wine_id": ["w1", "w2"]}));
 }
+
+#[test]
+fn a_cell_that_cannot_be_read_fails_its_row_only() {
+    for cell in ["1e400", "-1e999", &"9".repeat(400), r#""\ud800""#] {
+        let body = format!(
+            r#"{{"metadata":{{"feature_names":["a","b"]}},"results":[
+                {{"values":[1,{cell},3],"statuses":["PRESENT","PRESENT","PRESENT"]}},
+                {{"values":[2,2,4],"statuses":["PRESENT","PRESENT","PRESENT"]}}]}}"#
+        );
+        let answer = OnlineResponse::decode(body.as_bytes()).unwrap();
+        let rows = rows(&manifest(), 3, &answer).unwrap();
+        assert_eq!(rows.values, [1.0, 2.0, 3.0, 4.0], "{cell}");
+        let missing = Some(RowErrorCode::MissingFeatures);
+        assert_eq!(rows.errors, [None, missing, None], "{cell}");
+    }
+    let body = br#"{"metadata":{"feature_names":["a","b"]},"results":[
+        {"values":[1,2],"statuses":["PRESENT","A_NEW_STATUS"]},
+        {"values":[2,3],"statuses":["PRESENT","PRESENT"],"event_timestamps":[null,null]}]}"#;
+    let answer = OnlineResponse::decode(body).unwrap();
+    let rows = rows(&manifest(), 2, &answer).unwrap();
+    assert_eq!(rows.errors, [None, Some(RowErrorCode::MissingFeatures)]);
+}

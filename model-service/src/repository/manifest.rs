@@ -120,13 +120,21 @@ fn candle() -> String {
     super::FRAMEWORK.to_owned()
 }
 
+/// A value this many deviations away is a sentinel and no feature. The bound keeps hidden layers
+/// from overflowing, so a row fails by its values and not by the weights of one model; the worker in
+/// Python has the same.
+const FARTHEST: f32 = 1e30;
+
 impl Normalisation {
-    /// Normalises every row in place.
+    /// Normalises every row in place. A value that is too far away becomes NaN, as does what a model
+    /// computes of it.
     pub fn apply(&self, rows: &mut Rows) {
         let width = rows.width();
         for row in rows.values_mut().chunks_exact_mut(width) {
             for ((value, mean), std) in row.iter_mut().zip(&self.mean).zip(&self.std) {
-                *value = (*value - mean) / std;
+                let deviations = (*value - mean) / std;
+                let near = deviations.abs() <= FARTHEST;
+                *value = if near { deviations } else { f32::NAN };
             }
         }
     }

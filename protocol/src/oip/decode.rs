@@ -8,7 +8,7 @@ use crate::json::Object;
 
 use super::{
     Datatype, DecodeError, InferInput, InferOutput, InferRequest, InferResponse, Parameters,
-    RequestedOutput, Tensor, TensorMetadata, binary, json, parameter,
+    RequestedOutput, Tensor, TensorMetadata, binary, json, parameter, salvage,
 };
 
 impl InferRequest {
@@ -23,7 +23,7 @@ impl InferRequest {
         }
         let (head, tail) = split(body, header_length)?;
         let wire: WireRequest<'_> = crate::object(&head).map_err(DecodeError::Json)?;
-        let tensors = tensors(wire.inputs, &head, tail)?;
+        let tensors = tensors(wire.inputs, &head, tail, json::decode)?;
         Ok(Self {
             id: wire.id,
             parameters: wire.parameters,
@@ -63,10 +63,23 @@ impl InferRequest {
 
 impl InferResponse {
     /// Reads a response body; `header_length` as in [`InferRequest::decode`].
+    ///
+    /// Other than in a request, an element of JSON that is no value of its type, such as `null` or
+    /// `NaN`, is NaN or an empty text: one row of a batch takes no others with it.
     pub fn decode(body: &Bytes, header_length: Option<usize>) -> Result<Self, DecodeError> {
         let (head, tail) = split(body, header_length)?;
-        let wire: WireResponse<'_> = crate::object(&head).map_err(DecodeError::Json)?;
-        let tensors = tensors(wire.outputs, &head, tail)?;
+        match Self::read(&head, tail.clone()) {
+            Err(DecodeError::Json(error)) => {
+                let head = salvage::without_words(&head).ok_or(DecodeError::Json(error))?;
+                Self::read(&head, tail)
+            }
+            read => read,
+        }
+    }
+
+    fn read(head: &Bytes, tail: Bytes) -> Result<Self, DecodeError> {
+        let wire: WireResponse<'_> = crate::object(head).map_err(DecodeError::Json)?;
+        let tensors = tensors(wire.outputs, head, tail, salvage::decode)?;
         Ok(Self {
             model_name: wire.model_name,
             model_version: wire.model_version,
@@ -139,17 +152,21 @@ fn split(body: &Bytes, header_length: Option<usize>) -> Result<(Bytes, Bytes), D
     Ok((body.slice(..header), body.slice(header..)))
 }
 
+/// How the data of a tensor in JSON are read.
+type ReadJson = fn(String, Vec<usize>, Datatype, &str, &Bytes) -> Result<Tensor, DecodeError>;
+
 fn tensors(
     wire: Vec<Object<WireTensor<'_>>>,
     head: &Bytes,
     mut tail: Bytes,
+    read_json: ReadJson,
 ) -> Result<Vec<(Tensor, Parameters)>, DecodeError> {
     let mut tensors: Vec<(Tensor, Parameters)> = Vec::with_capacity(wire.len());
     for Object(wire) in wire {
         if tensors.iter().any(|(tensor, _)| tensor.name == wire.name) {
             return Err(DecodeError::Duplicate { tensor: wire.name });
         }
-        tensors.push(tensor(wire, head, &mut tail)?);
+        tensors.push(tensor(wire, head, &mut tail, read_json)?);
     }
     if tail.is_empty() {
         Ok(tensors)
@@ -162,6 +179,7 @@ fn tensor(
     wire: WireTensor<'_>,
     head: &Bytes,
     tail: &mut Bytes,
+    read_json: ReadJson,
 ) -> Result<(Tensor, Parameters), DecodeError> {
     let WireTensor {
         name,
@@ -173,7 +191,7 @@ fn tensor(
     let tensor = match (data, parameters.remove("binary_data_size")) {
         (Some(_), Some(_)) => return Err(DecodeError::TwoForms { tensor: name }),
         (None, None) => return Err(DecodeError::NoData { tensor: name }),
-        (Some(raw), None) => json::decode(name, shape, datatype, raw.get(), head)?,
+        (Some(raw), None) => read_json(name, shape, datatype, raw.get(), head)?,
         (None, Some(size)) => {
             let Some(size) = size.as_u64().and_then(|size| usize::try_from(size).ok()) else {
                 return Err(DecodeError::BinarySize { tensor: name });

@@ -123,6 +123,12 @@ pub enum DecodeError {
         /// Name of the parameter.
         name: &'static str,
     },
+    /// The parameter of Triton's classification extension, which would change the type and shape of
+    /// an output.
+    #[error(
+        "the classification extension is not supported; ask for the output `probabilities` without the parameter `classification`"
+    )]
+    Classification,
     /// An output that the model does not have.
     #[error("the model has no output `{output}`")]
     UnknownOutput {

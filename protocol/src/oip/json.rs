@@ -119,22 +119,22 @@ impl Serialize for Flat<'_> {
 }
 
 /// The text of a list and the shape that it should have.
-struct List<'a> {
-    raw: &'a str,
-    shape: &'a [usize],
-    expected: usize,
+pub(super) struct List<'a, 's> {
+    pub(super) raw: &'a str,
+    pub(super) shape: &'s [usize],
+    pub(super) expected: usize,
 }
 
-enum Fault {
+pub(super) enum Fault {
     Nesting,
     Count(usize),
     Element(usize),
 }
 
-impl<'a> List<'a> {
+impl<'a> List<'a, '_> {
     /// Walks over the text once, without recursion: the shape bounds the depth, so no nesting can
     /// exhaust the stack.
-    fn read<T>(&self, element: impl Fn(&'a str) -> Option<T>) -> Result<Vec<T>, Fault> {
+    pub(super) fn read<T>(&self, element: impl Fn(&'a str) -> Option<T>) -> Result<Vec<T>, Fault> {
         // The shape is only a claim: every element takes two bytes of text, so the body bounds the
         // allocation.
         let mut data = Vec::with_capacity(self.expected.min(self.raw.len() / 2));
@@ -216,11 +216,11 @@ fn bool(token: &str) -> Option<bool> {
 
 /// JSON's numbers are a part of what Rust reads; what Rust reads beyond them (`inf`, `+1`) cannot
 /// stand in valid JSON.
-fn number<T: FromStr>(token: &str) -> Option<T> {
+pub(super) fn number<T: FromStr>(token: &str) -> Option<T> {
     token.parse().ok()
 }
 
-fn text(token: &str, body: &Bytes) -> Option<Bytes> {
+pub(super) fn text(token: &str, body: &Bytes) -> Option<Bytes> {
     let inner = token.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         serde_json::from_str::<String>(token).ok().map(Bytes::from)

@@ -425,6 +425,9 @@ fn omits_outputs_that_were_not_requested() {
         matches!(&unknown, DecodeError::UnknownOutput { output } if output == "label"),
         "{unknown}"
     );
+    let form = r#"{"inputs":[],"outputs":[{"name":"label","parameters":{"classification":2}}]}"#;
+    let refused = decode(form).unwrap().check_outputs(&["label"]).unwrap_err();
+    assert!(matches!(refused, DecodeError::Classification), "{refused}");
 }
 
 #[test]
@@ -485,8 +488,9 @@ fn timeouts_are_whole_microseconds() {
     );
     request.set_timeout(Duration::ZERO);
     assert_eq!(request.timeout().unwrap(), Some(Duration::from_micros(1)));
+    request.parameters.insert("timeout", 0_i64);
+    assert_eq!(request.timeout().unwrap(), None, "as in Triton");
     for wrong in [
-        Parameter::from(0_i64),
         Parameter::from(-1_i64),
         Parameter::from(1.5),
         Parameter::from("5"),
@@ -575,4 +579,69 @@ mod erased {
             serde_json::to_string(self).unwrap()
         }
     }
+}
+
+/// The data of the one output of an answer with these further members.
+fn answered(members: &str) -> Result<TensorData, DecodeError> {
+    let body = format!(r#"{{"model_name":"NaN","outputs":[{{"name":"x",{members}}}]}}"#);
+    let response = InferResponse::decode(&Bytes::from(body), None)?;
+    assert_eq!(response.model_name, "NaN", "a text stays as it is");
+    Ok(response.outputs.into_iter().next().unwrap().tensor.data)
+}
+
+#[test]
+fn an_element_of_an_answer_that_is_no_value_takes_no_other_with_it() {
+    let floats = |shape: &str, data: &str| {
+        let members = format!(r#""shape":{shape},"datatype":"FP32","data":{data}"#);
+        match answered(&members) {
+            Ok(TensorData::Fp32(data)) => format!("{data:?}"),
+            other => format!("{other:?}"),
+        }
+    };
+    for (shape, data, expected) in [
+        ("[3]", "[0.5, null, 1]", "[0.5, NaN, 1.0]"),
+        ("[3]", "[0.5,NaN,1]", "[0.5, NaN, 1.0]"),
+        ("[3]", "[-Infinity, Infinity, 1]", "[NaN, NaN, 1.0]"),
+        ("[2]", "[1e400, 1]", "[inf, 1.0]"),
+        ("[2]", r#"["NaN", {"a":[1,2]}]"#, "[NaN, NaN]"),
+        ("[2,2]", "[0.5,null,1,2]", "[0.5, NaN, 1.0, 2.0]"),
+        (
+            "[3,2]",
+            "[[1,2],[3],[5,6]]",
+            "[1.0, 2.0, NaN, NaN, 5.0, 6.0]",
+        ),
+        (
+            "[3,2]",
+            "[[1,2],[3,4,9],[5,6]]",
+            "[1.0, 2.0, NaN, NaN, 5.0, 6.0]",
+        ),
+        (
+            "[3,2]",
+            "[[1,2],null,[5,6]]",
+            "[1.0, 2.0, NaN, NaN, 5.0, 6.0]",
+        ),
+        ("[2,2]", "[[1,NaN],[5,6]]", "[NaN, NaN, 5.0, 6.0]"),
+    ] {
+        assert_eq!(floats(shape, data), expected, "{data}");
+    }
+    let texts = answered(r#""shape":[3],"datatype":"BYTES","data":["a",null,"\ud800"]"#).unwrap();
+    let expected = TensorData::Bytes(vec!["a".into(), Bytes::new(), Bytes::new()]);
+    assert_eq!(texts, expected);
+}
+
+#[test]
+fn an_answer_of_which_nobody_knows_what_is_missing_is_refused() {
+    for members in [
+        r#""shape":[3],"datatype":"FP32","data":[1,2]"#,
+        r#""shape":[2,2],"datatype":"FP32","data":[[1,2]]"#,
+        r#""shape":[2,1000000000000],"datatype":"FP32","data":[[1],[2]]"#,
+        r#""shape":[],"datatype":"FP32","data":null"#,
+        r#""shape":[2],"datatype":"INT64","data":[1,null]"#,
+        r#""shape":[2],"datatype":"FP32","data":[1,nan]"#,
+    ] {
+        assert!(answered(members).is_err(), "{members}");
+    }
+    // A request has to be right as a whole.
+    assert!(one_input(r#""shape":[2],"datatype":"FP32","data":[1,null]"#).is_err());
+    assert!(one_input(r#""shape":[2],"datatype":"FP32","data":[1,NaN]"#).is_err());
 }

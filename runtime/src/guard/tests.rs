@@ -62,6 +62,8 @@ fn pages_of_other_origins_are_refused() {
         "null",
         "http://localhost:3000",
         "http://localhost:4318.evil.example",
+        "app://localhost:4318",
+        "://localhost:4318",
         "",
     ] {
         let headers = [("host", "localhost:4318"), ("origin", origin)];
@@ -150,6 +152,7 @@ fn a_host_that_does_not_parse_is_invalid_on_every_address() {
         ":8090",
         "localhost:eighty",
         "localhost:99999",
+        "localhost:+80",
         "localhost:80:80",
         "user@localhost:8090",
         "localhost/",

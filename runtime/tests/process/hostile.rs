@@ -1,6 +1,6 @@
 //! Clients that send bodies slowly, read no answer, hold connections, or belong to another page.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -176,7 +176,8 @@ fn of_too_many_slow_bodies_the_oldest_ends() {
 
 #[test]
 fn an_answer_that_nobody_reads_holds_its_permit_and_is_given_up() {
-    let process = Probe::start(&QUIET, "--max-in-flight 1 --write-timeout 1s");
+    let collector = Collector::start();
+    let process = Probe::exporting(&collector, "--max-in-flight 1 --write-timeout 1s");
     let start = Instant::now();
     let mut unread = raw(
         &process,
@@ -197,6 +198,9 @@ fn an_answer_that_nobody_reads_holds_its_permit_and_is_given_up() {
     // Who reads gets all of it.
     assert_eq!(process.get("/large").text().len(), 32 << 20);
     assert_eq!(process.stop().code, Some(0));
+    let counted = collector.metric("ml.server.unread_answers");
+    let counts: Vec<_> = counted.iter().map(|series| series.value.as_u64()).collect();
+    assert_eq!(counts, [Some(1)]);
 }
 
 #[test]
@@ -216,6 +220,30 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
     assert_eq!(refused.status, 503);
     drop(busy);
     wait_until("there is room", || process.get("/items/1").status == 200);
+}
+
+#[test]
+fn connections_with_half_a_head_make_room_at_once() {
+    let process = Probe::start(&QUIET, "--max-connections 3 --header-timeout 60s");
+    let half = "GET /items/1 HTTP/1.1\r\nHost: loc";
+    // The second half head comes after an answer.
+    let answered = format!("GET /items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n{half}");
+    for bytes in [half, &answered] {
+        let mut halves: Vec<TcpStream> = (0..20).map(|_| raw(&process, bytes)).collect();
+        let last = halves.split_off(17);
+        for mut socket in halves {
+            let limit = Some(Duration::from_secs(20));
+            socket.set_read_timeout(limit).expect("a limit");
+            let mut rest = Vec::new();
+            let end = socket.read_to_end(&mut rest).map_err(|error| error.kind());
+            assert!(
+                matches!(end, Ok(_) | Err(ErrorKind::ConnectionReset)),
+                "{end:?}"
+            );
+        }
+        drop(last);
+    }
+    assert_eq!(process.get("/items/1").status, 200);
 }
 
 #[test]

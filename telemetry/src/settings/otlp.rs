@@ -57,35 +57,33 @@ pub(super) fn read(from: &Reader<'_>) -> PerSignal<Otlp> {
 
 fn signal(signal: &str, export_timeout: &str, from: &Reader<'_>) -> Otlp {
     let variable = |suffix: &str| {
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}");
+        let [own, general] = variables(signal, suffix);
         if from.get(&own).is_some() {
             own
         } else {
-            format!("OTEL_EXPORTER_OTLP_{suffix}")
+            general
         }
     };
     let file = |suffix: &str| from.get(&variable(suffix)).map(PathBuf::from);
-    let limits = [
-        (variable("TIMEOUT"), 10_000),
-        (export_timeout.to_owned(), 30_000),
-    ];
-    let timeout = limits
+    // A value that cannot be followed counts as unset, so the general one holds.
+    let flag = |suffix: &str, words: &[(&str, bool)]| {
+        let mut variables = variables(signal, suffix).into_iter();
+        variables.find_map(|variable| from.word(&variable, words))
+    };
+    let own_or_general = variables(signal, "TIMEOUT")
         .into_iter()
-        .map(|(variable, default)| {
-            from.milliseconds(&variable, 0)
-                .unwrap_or(Duration::from_millis(default))
-        })
-        .filter(|limit| !limit.is_zero())
-        .min();
+        .find_map(|variable| from.milliseconds(&variable, 0));
+    let limits = [
+        own_or_general.unwrap_or(Duration::from_secs(10)),
+        from.milliseconds(export_timeout, 0)
+            .unwrap_or(Duration::from_secs(30)),
+    ];
+    let timeout = limits.into_iter().filter(|limit| !limit.is_zero()).min();
     Otlp {
         endpoint: endpoint(signal, from),
         headers: headers(&variable("HEADERS"), from),
-        json: from
-            .word(&variable("PROTOCOL"), &PROTOCOLS)
-            .unwrap_or(false),
-        gzip: from
-            .word(&variable("COMPRESSION"), &COMPRESSIONS)
-            .unwrap_or(false),
+        json: flag("PROTOCOL", &PROTOCOLS).unwrap_or(false),
+        gzip: flag("COMPRESSION", &COMPRESSIONS).unwrap_or(false),
         timeout,
         certificate: file("CERTIFICATE"),
         client: client(
@@ -94,6 +92,14 @@ fn signal(signal: &str, export_timeout: &str, from: &Reader<'_>) -> Otlp {
             from,
         ),
     }
+}
+
+/// The variable of the signal, which wins, and the general one.
+fn variables(signal: &str, suffix: &str) -> [String; 2] {
+    [
+        format!("OTEL_EXPORTER_OTLP_{signal}_{suffix}"),
+        format!("OTEL_EXPORTER_OTLP_{suffix}"),
+    ]
 }
 
 /// The address of one signal. The general variable is a base address, to which the path of the

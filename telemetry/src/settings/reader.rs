@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         for (variable, reason) in NOT_FOLLOWED {
             if self
                 .get(variable)
-                .is_some_and(|value| value != "always_off")
+                .is_some_and(|value| !value.eq_ignore_ascii_case("always_off"))
             {
                 self.ignore(variable, reason);
             }

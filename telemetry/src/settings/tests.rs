@@ -312,6 +312,30 @@ fn unknown_members_of_a_list_are_skipped() {
 }
 
 #[test]
+fn a_wrong_value_of_the_signal_leaves_the_general_one_in_force() {
+    let settings = read(&[
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "ten"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+    ]);
+    let traces = &settings.otlp.traces;
+    assert_eq!(traces.timeout, Some(Duration::from_secs(2)));
+    assert!(traces.gzip && traces.json);
+    assert_eq!(settings.ignored.len(), 3, "{:?}", settings.ignored);
+}
+
+#[test]
+fn words_have_no_case_and_deprecated_ones_are_unknown() {
+    good(&[("OTEL_METRICS_EXEMPLAR_FILTER", "ALWAYS_OFF")]);
+    let settings = read(&[("OTEL_TRACES_EXPORTER", "Logging,Console")]);
+    assert_eq!(settings.traces, [Exporter::Console]);
+    assert_eq!(settings.ignored.len(), 1);
+}
+
+#[test]
 fn a_wrong_endpoint_is_not_replaced_and_not_shown() {
     for wrong in [
         "localhost:4318",

@@ -9,6 +9,7 @@ const HEAD: &str = "\
 # Telemetry reference
 
 Every name that Throughline emits: spans, metrics, events and their attributes. Tests compare this list with the code.
+What becomes of each standard `OTEL_*` variable is in [telemetry-variables.md](telemetry-variables.md).
 
 <!-- Generated from telemetry/registry by `UPDATE_DOCS=1 cargo test -p telemetry --test registry`; do not edit. -->
 

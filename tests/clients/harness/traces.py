@@ -26,20 +26,21 @@ class Span:
 
 
 class Trace:
-    """All spans of one trace id that have arrived so far."""
+    """All spans of one trace id that have arrived so far.
 
-    def __init__(self, trace_id: str, spans: list[Span]) -> None:
+    The explorer, which has the one definition of a root and of a complete trace, says what each span at the top is.
+    """
+
+    def __init__(self, trace_id: str, spans: list[Span], tops: Mapping[str, str], *, whole: bool) -> None:
         self.trace_id = trace_id
         self.spans = spans
         self._by_id = {span.span_id: span for span in spans}
+        self._tops = tops
+        self._whole = whole
 
     def roots(self) -> list[Span]:
-        """Return the spans without a parent."""
-        return [span for span in self.spans if not span.parent_id]
-
-    def orphans(self) -> list[Span]:
-        """Return the spans whose parent is not in the trace."""
-        return [span for span in self.spans if span.parent_id and span.parent_id not in self._by_id]
+        """Return the spans at which the trace begins; the parent of a `remote_root` is a caller elsewhere."""
+        return [span for span in self.spans if self._tops.get(span.span_id) in {"root", "remote_root"}]
 
     def services(self) -> set[str]:
         """Return the names of the services that took part."""
@@ -60,12 +61,15 @@ class Trace:
         return passed[::-1]
 
     def complete(self) -> bool:
-        """Return whether there is one root and no orphan."""
-        return len(self.roots()) == 1 and not self.orphans()
+        """Return whether the explorer takes the trace for complete, and no span has arrived twice."""
+        return self._whole and len(self.spans) == len(self._by_id)
 
     def __str__(self) -> str:
         """Render the spans, one a line."""
-        lines = [f"{s.parent_id or '-':>16} > {s.span_id} {s.service}: {s.name} ({s.kind})" for s in self.spans]
+        lines = [
+            f"{s.parent_id or '-':>16} > {s.span_id} {s.service}: {s.name} ({s.kind}) {self._tops.get(s.span_id, '')}"
+            for s in self.spans
+        ]
         return "\n".join([f"trace {self.trace_id}", *lines])
 
 
@@ -76,12 +80,20 @@ class Explorer:
         self.url = url
 
     def trace(self, trace_id: str) -> Trace | None:
-        """Return what has arrived of a trace."""
-        answer = http.get(f"{self.url}/api/traces/{trace_id}")
-        return _trace(trace_id, answer.json()) if answer.status == 200 else None
+        """Return what has arrived of a trace; none of one that grew while its pages were read."""
+        pages: list[dict[str, Any]] = []
+        offset: int | None = 0
+        while offset is not None:
+            answer = http.get(f"{self.url}/api/traces/{trace_id}?offset={offset}")
+            if answer.status != 200:
+                return None
+            pages.append(answer.json())
+            offset = pages[-1].get("page", {}).get("next")
+        totals = {page.get("page", {}).get("total") for page in pages}
+        return _trace(trace_id, pages) if len(totals) == 1 else None
 
     def wait(self, trace_id: str, service: str, name: str, count: int = 1) -> Trace:
-        """Wait until the trace is complete and holds `count` spans `name` of `service`."""
+        """Wait until the trace is complete, from a root of its own, and holds `count` spans `name` of `service`."""
         latest: list[Trace] = []
 
         def probe() -> Trace | None:
@@ -89,7 +101,10 @@ class Explorer:
             if found is None:
                 return None
             latest[:] = [found]
-            return found if found.complete() and len(found.find(service, name)) >= count else None
+            # Until the span of the caller has arrived, the one that it called counts as the root.
+            from_root = all(not root.parent_id for root in found.roots())
+            complete = found.complete() and from_root
+            return found if complete and len(found.find(service, name)) >= count else None
 
         try:
             return until(f"trace {trace_id} is complete with {service}: {name}", probe)
@@ -97,15 +112,16 @@ class Explorer:
             raise AssertionError(f"{error}; it is\n{latest[0] if latest else 'unknown'}") from None
 
 
-def _trace(trace_id: str, document: dict[str, Any]) -> Trace:
+def _trace(trace_id: str, pages: list[dict[str, Any]]) -> Trace:
     spans = []
-    for resource in document["resourceSpans"]:
-        service = _plain(resource["resource"]["attributes"]).get("service.name", "")
+    for resource in (resource for page in pages for resource in page["resourceSpans"]):
+        service = _plain(resource["resource"].get("attributes", [])).get("service.name", "")
         for scope in resource["scopeSpans"]:
             for span in scope["spans"]:
                 assert span["traceId"] == trace_id
                 spans.append(_span(service, span))
-    return Trace(trace_id, spans)
+    tops = {span_id: place for page in pages for span_id, place in page["shape"]["tops"].items()}
+    return Trace(trace_id, spans, tops, whole=pages[-1]["shape"]["complete"])
 
 
 def _span(service: str, span: dict[str, Any]) -> Span:

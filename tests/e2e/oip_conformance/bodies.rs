@@ -9,12 +9,13 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::Case;
-use super::target::{Target, output};
+use super::target::{Target, output, same};
 
 pub(super) const CASES: &[(&str, Case)] = &[
     ("one list of JSON bodies", bodies),
     ("nesting is bounded, also in what is skipped", nesting),
     ("numbers of any length", long_numbers),
+    ("among whole numbers a zero may have a minus", minus_zero),
     ("the repository index reads its body in the same way", index),
 ];
 
@@ -83,6 +84,9 @@ const REFUSED: &[&[u8]] = &[
     br#"{"inputs":[@],"parameters":{"timeout":1,"timeout":5000000}}"#,
     br#"{"inputs":[{#,"data":~,"parameters":{"a":1,"a":1}}]}"#,
     br#"{"inputs":[@],"outputs":[{"name":"label","parameters":{"binary_data":true,"binary_data":false}}]}"#,
+    // A minus makes a zero a fraction.
+    br#"{"inputs":[@],"parameters":{"timeout":-0}}"#,
+    br#"{"inputs":[{"name":"features","shape":[-0,11],"datatype":"FP32","data":~}]}"#,
     // Halves of surrogate pairs in what is read.
     br#"{"inputs":[@],"parameters":{"a":"\ud800"}}"#,
     br#"{"inputs":[@],"parameters":{"a":"\udc00\ud800"}}"#,
@@ -287,6 +291,25 @@ fn long_numbers(target: &Target<'_>) -> Result<()> {
         body(r#"{"inputs":[@],"parameters":{"a":1eN}}"#),
     ];
     check(target, taken, refused)
+}
+
+fn minus_zero(target: &Target<'_>) -> Result<()> {
+    let outputs = |datatype: &str, zero: &str| -> Result<Value> {
+        let input = format!(
+            r#"{{"name":"features","shape":[1,11],"datatype":"{datatype}","data":[7,1,{zero},2,0,11,34,1,4,1,9]}}"#
+        );
+        let reply = target.infer(format!(r#"{{"inputs":[{input}]}}"#)).send()?;
+        Ok(reply.json_ok()?["outputs"].clone())
+    };
+    for datatype in ["INT64", "INT32", "FP32", "FP64"] {
+        same(
+            datatype,
+            &outputs(datatype, "-0")?,
+            &outputs(datatype, "0")?,
+        )?;
+    }
+    ensure!(outputs("INT64", "-0.0").is_err(), "a fraction");
+    Ok(())
 }
 
 fn index(target: &Target<'_>) -> Result<()> {

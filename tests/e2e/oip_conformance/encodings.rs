@@ -73,13 +73,23 @@ fn compressed_requests(target: &Target<'_>) -> Result<()> {
         ("x-gzip", gzip(&plain)),
         ("gzip", two_members),
         ("deflate", zlib(&plain)),
+        ("Deflate", zlib(&plain)),
+        ("gzip, gzip", gzip(&gzip(&plain))),
+        ("gzip,\tDEFLATE", zlib(&gzip(&plain))),
+        ("deflate, x-gzip", gzip(&zlib(&plain))),
+        (",identity, gzip,", gzip(&plain)),
+        (
+            "gzip, gzip, deflate, gzip",
+            gzip(&zlib(&gzip(&gzip(&plain)))),
+        ),
     ];
     for (encoding, body) in cases {
         let reply = target
             .infer(body)
             .header("content-encoding", encoding)
             .send()?;
-        same(encoding, &reply.json_ok()?["outputs"], &expected)?;
+        same(encoding, &reply.json_ok()?["outputs"], &expected)
+            .map_err(|error| error.context(encoding))?;
     }
     Ok(())
 }
@@ -173,6 +183,8 @@ fn wrong_encodings(target: &Target<'_>) -> Result<()> {
         .to_string()
         .into_bytes();
     let packed = gzip(&plain);
+    let mut wrong_checksum = packed.clone();
+    wrong_checksum[packed.len() - 8] ^= 1;
     let cases = [
         ("gzip", plain.clone(), 400, "bad_request"),
         ("deflate", plain.clone(), 400, "bad_request"),
@@ -186,6 +198,28 @@ fn wrong_encodings(target: &Target<'_>) -> Result<()> {
         ("deflate", raw_deflate(&plain), 400, "bad_request"),
         ("br", plain.clone(), 415, "unsupported_encoding"),
         ("zstd", packed.clone(), 415, "unsupported_encoding"),
+        ("gzip, br", packed.clone(), 415, "unsupported_encoding"),
+        ("compress", plain.clone(), 415, "unsupported_encoding"),
+        ("gzip;q=1", packed.clone(), 415, "unsupported_encoding"),
+        ("gzip deflate", packed.clone(), 415, "unsupported_encoding"),
+        (
+            "gzip, gzip, gzip, gzip, gzip",
+            packed.clone(),
+            415,
+            "unsupported_encoding",
+        ),
+        ("gzip", [&packed[..], b"rest"].concat(), 400, "bad_request"),
+        ("gzip", [&packed[..], &[0]].concat(), 400, "bad_request"),
+        ("gzip", wrong_checksum, 400, "bad_request"),
+        ("gzip", zlib(&plain), 400, "bad_request"),
+        ("deflate", packed.clone(), 400, "bad_request"),
+        (
+            "deflate",
+            [&zlib(&plain)[..], b"rest"].concat(),
+            400,
+            "bad_request",
+        ),
+        ("deflate, gzip", zlib(&packed), 400, "bad_request"),
     ];
     for (index, (encoding, body, status, code)) in cases.into_iter().enumerate() {
         let reply = target
@@ -195,6 +229,12 @@ fn wrong_encodings(target: &Target<'_>) -> Result<()> {
         reply
             .refused(status, code)
             .map_err(|error| error.context(format!("case {index}, {encoding}")))?;
+        let accepted = if status == 415 { "gzip, deflate" } else { "" };
+        same(
+            "accept-encoding",
+            &reply.header("accept-encoding"),
+            &accepted,
+        )?;
     }
     Ok(())
 }
@@ -217,6 +257,9 @@ fn bounded(target: &Target<'_>) -> Result<()> {
         ("gzip", gzip(&bomb)),
         ("deflate", zlib(&bomb)),
         ("gzip", gzip(&padded(LIMIT + 1))),
+        ("gzip", [gzip(&padded(LIMIT)), gzip(b" ")].concat()),
+        ("gzip, gzip", gzip(&gzip(&bomb))),
+        ("deflate, gzip", gzip(&zlib(&bomb))),
     ] {
         ensure!(body.len() < LIMIT, "the case has lost its subject");
         target

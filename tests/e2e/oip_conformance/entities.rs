@@ -135,6 +135,10 @@ fn overflows(target: &Target<'_>) -> Result<()> {
         vec![(1, LARGEST), (7, LARGEST)],
         vec![(1, -LARGEST)],
         vec![(7, 3.4e38)],
+        // Too far away, though they can be normalised.
+        vec![(3, LARGEST)],
+        vec![(6, LARGEST)],
+        vec![(5, -1e33)],
         vec![(4, LARGEST), (1, -LARGEST)],
     ];
     for values in bad {
@@ -167,10 +171,12 @@ fn overflows(target: &Target<'_>) -> Result<()> {
             }
         }
     }
-    // A subnormal number is a number like any other.
-    let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": changed(&good[0], &[(2, 1e-45)])});
-    let answer = target.infer_json(&json!({"inputs": [input]}))?;
-    ensure!(output(&answer, "error").is_err(), "{answer}");
+    // A subnormal number is a number like any other, and so is a large one.
+    for value in [(2, 1e-45), (6, 1e30), (3, 1e20)] {
+        let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": changed(&good[0], &[value])});
+        let answer = target.infer_json(&json!({"inputs": [input]}))?;
+        ensure!(output(&answer, "error").is_err(), "{value:?}: {answer}");
+    }
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("what other clients add is tolerated", tolerance),
     ("a version in the address", versions),
     ("most wines are judged as the tasters did", judgement),
-    ("a generous timeout changes nothing", timeout),
+    ("a generous timeout changes nothing, nor does none", timeout),
     ("requests at the same time keep apart", concurrency),
 ];
 
@@ -331,7 +331,8 @@ fn judgement(target: &Target<'_>) -> Result<()> {
 
 fn timeout(target: &Target<'_>) -> Result<()> {
     let wines = &wines()[..1];
-    for timeout in [json!(8_000_000), json!(u64::MAX)] {
+    // 0 is no timeout, as in Triton.
+    for timeout in [json!(8_000_000), json!(u64::MAX), json!(0)] {
         let body = json!({"inputs": [features(wines)], "parameters": {"timeout": timeout, "custom": 1.5, "flag": true}});
         same(
             "outputs",

@@ -244,11 +244,14 @@ fn wrong_requested_outputs(target: &Target<'_>) -> Result<()> {
         json!({"parameters": []}),
         json!({"parameters": {"list": [1]}}),
         json!({"parameters": {"map": {}}}),
-        json!({"parameters": {"timeout": 0}}),
         json!({"parameters": {"timeout": -1}}),
         json!({"parameters": {"timeout": 1.5}}),
         json!({"parameters": {"timeout": "soon"}}),
         json!({"parameters": {"timeout": true}}),
+        json!({"parameters": {"timeout": -0.0}}),
+        // Triton's classification extension.
+        json!({"outputs": [{"name": "probabilities", "parameters": {"classification": 2}}]}),
+        json!({"outputs": [{"name": "label"}, {"name": "probabilities", "parameters": {"classification": 1}}]}),
     ];
     let bodies = members.into_iter().map(|members| {
         let mut body = json!({"inputs": [features(&wines()[..1])]});

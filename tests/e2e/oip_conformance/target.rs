@@ -1,6 +1,7 @@
 //! The server that a case runs against, its particular behaviour, and its answers.
 
 use std::fmt::Debug;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
@@ -101,6 +102,15 @@ impl<'a> Target<'a> {
             baggage,
             body: Bytes::new(),
         }
+    }
+
+    pub(super) fn is_gateway(&self) -> bool {
+        self.variant.is_some()
+    }
+
+    /// A connection of its own, for what no client would send.
+    pub(super) fn connect(&self) -> Result<TcpStream> {
+        harness::connect(self.url)
     }
 
     pub(super) fn get(&self, path: &str) -> Result<Reply> {

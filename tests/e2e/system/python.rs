@@ -57,6 +57,12 @@ impl PythonSystem {
         system
     }
 
+    /// A system of its own, for a test that changes it or counts what it does.
+    pub(crate) fn alone() -> Result<(Self, TempDir)> {
+        let folder = folder_with_both_models()?;
+        Ok((Self::start(folder.path())?, folder))
+    }
+
     fn start(data: &Path) -> Result<Self> {
         let process = up(
             data,

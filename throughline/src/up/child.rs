@@ -33,6 +33,8 @@ pub(crate) struct ChildSpec {
     pub(crate) args: Vec<String>,
     /// Variables in addition to those of this process.
     pub(crate) env: Vec<(String, String)>,
+    /// The working directory; `None` is that of this process.
+    pub(crate) folder: Option<PathBuf>,
     /// The file for its whole log.
     pub(crate) log: PathBuf,
 }
@@ -213,9 +215,33 @@ fn command(spec: &ChildSpec) -> anyhow::Result<Command> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
+    if let Some(folder) = &spec.folder {
+        command.current_dir(folder);
+    }
     // A process group of its own: Ctrl-C reaches only this process, which stops the parts in the
     // right order.
     #[cfg(unix)]
     command.process_group(0);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_runs_in_its_folder_or_in_ours() {
+        for folder in [None, Some(PathBuf::from("/"))] {
+            let spec = ChildSpec {
+                name: "model-service-python",
+                program: Some(PathBuf::from("python")),
+                args: Vec::new(),
+                env: Vec::new(),
+                folder: folder.clone(),
+                log: PathBuf::new(),
+            };
+            let command = command(&spec).expect("a command");
+            assert_eq!(command.as_std().get_current_dir(), folder.as_deref());
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl LocalSystem {
             worker: None,
             gateway: None,
         };
-        if let Some(url) = &args.otlp_endpoint {
+        if let Some(url) = args.otlp_endpoint() {
             system.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", url);
         }
         Ok(system)
@@ -82,7 +82,7 @@ impl LocalSystem {
     /// the front.
     pub(crate) async fn start(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        if self.args.otlp_endpoint.is_none() {
+        if self.args.otlp_endpoint().is_none() {
             self.start_explorer().await?;
         }
         self.prepare().await?;
@@ -198,7 +198,7 @@ impl LocalSystem {
 
 /// Checks early, and names the flag, what a part would find out late.
 fn check_ports(args: &UpArgs, with_worker: bool) -> anyhow::Result<()> {
-    let with_explorer = args.otlp_endpoint.is_none();
+    let with_explorer = args.otlp_endpoint().is_none();
     for (wanted, flag, port) in [
         (true, "--gateway-port", args.gateway_port),
         (true, "--model-service-port", args.model_service_port),

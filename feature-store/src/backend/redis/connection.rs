@@ -11,7 +11,6 @@ use super::command::KeyedCommand;
 use super::failure::RedisFailure;
 use super::node::{RedisNode, Replies, TimeLimit};
 use crate::outage_log::OutageLog;
-use crate::secrets::without_secrets;
 
 /// One server, or a cluster.
 pub(super) enum Topology {
@@ -75,7 +74,7 @@ impl RedisConnection {
 
     fn record_failure(&self, failure: &RedisFailure) {
         let address = &self.address;
-        let cause = || without_secrets(&runtime::chain(failure));
+        let cause = || runtime::without_secrets(&runtime::chain(failure));
         let first = self
             .outage
             .begin(|| format!("Redis at {address} does not answer"));

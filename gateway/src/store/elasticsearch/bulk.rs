@@ -4,6 +4,7 @@
 //! same shape. The span of the first write is that of the call: Elasticsearch gets its context, and
 //! it links to the requests of all the others, whose spans link to it.
 
+mod replace;
 mod wire;
 
 use std::collections::VecDeque;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use super::cluster::{ClientCall, Cluster, Endpoint, backoff};
 use super::exchange::HttpExchange;
 use super::index::Index;
-use crate::store::{StoreError, StoredPrediction};
+use crate::store::{StoreError, StoredPrediction, Written};
 
 use wire::BulkBody;
 pub(super) use wire::{ANSWER, ItemOutcome, deletions, items};
@@ -26,7 +27,7 @@ pub(super) use wire::{ANSWER, ItemOutcome, deletions, items};
 /// Predictions at which a bulk is full. A request may bring half as many.
 const FULL: usize = 2_000;
 
-type ItemResult = Result<(), StoreError>;
+type ItemResult = Result<Written, StoreError>;
 
 /// Writes predictions, one bulk at a time.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) struct BulkWriter {
     cluster: Arc<Cluster>,
     index: Arc<Index>,
     endpoint: Endpoint,
+    /// Reads what refused a write.
+    versions: Endpoint,
     retries: u32,
     queue: Mutex<Queue>,
 }
@@ -63,6 +66,7 @@ impl BulkWriter {
         let action = format!("_bulk?require_alias=true&timeout={timeout}ms&{ANSWER}");
         Self {
             endpoint: cluster.endpoint("bulk", alias, &action),
+            versions: cluster.endpoint("mget", alias, replace::MGET),
             cluster,
             index,
             retries,
@@ -113,9 +117,18 @@ impl BulkWriter {
     async fn write(&self, writes: Vec<QueuedWrite>) {
         let Some(first) = writes.first() else { return };
         describe(&writes);
-        let body = BulkBody::new(writes.iter().flat_map(|write| &write.predictions));
-        let sent = self.send(&first.call, &body).with_span(&first.call.span);
-        let mut results = sent.await.into_iter();
+        let predictions: Vec<_> = writes.iter().flat_map(|write| &write.predictions).collect();
+        let body = BulkBody::new(predictions.iter().copied());
+        let deadline = Instant::now() + self.cluster.timeout;
+        let sent = async {
+            let mut results = self.send(&first.call, &body, deadline).await;
+            self.replace_wrong(&predictions, &mut results, deadline)
+                .await;
+            results
+        };
+        let results = sent.with_span(&first.call.span).await;
+        log_superseded(&results);
+        let mut results = results.into_iter();
         for write in writes {
             let items: Vec<_> = results.by_ref().take(write.predictions.len()).collect();
             if let Some(error) = items.iter().find_map(|item| item.as_ref().err()) {
@@ -128,8 +141,7 @@ impl BulkWriter {
     }
 
     /// Sends all items, then again those that failed for a transient reason, while there is time.
-    async fn send(&self, call: &ClientCall, body: &BulkBody) -> Vec<ItemResult> {
-        let deadline = Instant::now() + self.cluster.timeout;
+    async fn send(&self, call: &ClientCall, body: &BulkBody, deadline: Instant) -> Vec<ItemResult> {
         let mut results = vec![Err(StoreError::TimedOut); body.len()];
         let mut open: Vec<usize> = (0..body.len()).collect();
         let (mut tries, mut retries) = (0, 0);
@@ -176,15 +188,11 @@ impl BulkWriter {
         items: Vec<ItemOutcome>,
         results: &mut [ItemResult],
     ) -> Vec<usize> {
-        let (mut again, mut older) = (Vec::new(), 0);
+        let mut again = Vec::new();
         for (at, outcome) in open.iter().zip(items) {
             results[*at] = match outcome {
-                ItemOutcome::Done => Ok(()),
-                // A newer prediction is stored, and the request's answer is as good.
-                ItemOutcome::Needless => {
-                    older += 1;
-                    Ok(())
-                }
+                ItemOutcome::Done => Ok(Written::Stored),
+                ItemOutcome::Needless => Ok(Written::Superseded),
                 ItemOutcome::Failed(error) => {
                     if error.is_missing_index() {
                         self.index.forget();
@@ -195,9 +203,6 @@ impl BulkWriter {
                     Err(error.into())
                 }
             };
-        }
-        if older > 0 {
-            tracing::debug!(name: "prediction_store.older", predictions = older, "{older} predictions were not stored, since newer ones are");
         }
         again
     }
@@ -225,6 +230,14 @@ impl Queue {
         }
         self.running = !writes.is_empty();
         writes
+    }
+}
+
+fn log_superseded(results: &[ItemResult]) {
+    let superseded = |result: &&ItemResult| matches!(result, Ok(Written::Superseded));
+    let older = results.iter().filter(superseded).count();
+    if older > 0 {
+        tracing::debug!(name: "prediction_store.older", predictions = older, "{older} predictions were not stored, since newer ones are");
     }
 }
 

@@ -15,6 +15,7 @@ use super::error::CallError;
 use super::exchange::{HttpExchange, Message, headers};
 use super::node::Node;
 use super::settings::ClusterSettings;
+use crate::store::StoreError;
 
 /// The longest wait before the first retry; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -129,6 +130,26 @@ impl Cluster {
             Some(node) => self.exchange(message, node, deadline).await,
             None => CallError::AllDown.into(),
         }
+    }
+
+    /// Makes one call, with a span of its own, and parses its answer.
+    pub(super) async fn call<T>(
+        &self,
+        endpoint: &Endpoint,
+        body: Bytes,
+        deadline: Instant,
+        parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let call = self.start(endpoint);
+        let HttpExchange { result, facts } = self.send(endpoint, &call, body, deadline).await;
+        facts.record_on(&call.span);
+        let result = result
+            .map_err(StoreError::from)
+            .and_then(|answer| parse(&answer));
+        if let Err(error) = &result {
+            call.span.fail(error, error.error_type());
+        }
+        result
     }
 
     /// Sends what belongs to no request's trace, such as the creation of the index.

@@ -7,21 +7,21 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params, params_fro
 use telemetry::SpanRef;
 
 use super::TABLE;
-use crate::store::{Key, Lookup, Page, Search, StoredPrediction};
+use crate::store::{CLOCK_TOLERANCE, Key, Lookup, Page, Search, StoredPrediction, Written};
 
 const COLUMNS: &str = "model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id";
 const GET: &str =
     "SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id
     FROM predictions WHERE model = ?1 AND variant = ?2 AND version = ?3 AND data_id = ?4";
-/// For [`insert`]; an older computation changes nothing. What is stored with a time more than a
-/// minute ahead of the new computation comes from a clock that was wrong, and is replaced.
+/// For [`insert`]; an older computation changes nothing, unless a wrong clock gave the stored one
+/// its time ([`crate::store::replaces`]).
 pub(super) const PUT: &str = "
     INSERT INTO predictions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT DO UPDATE SET label = excluded.label, confidence = excluded.confidence,
         probabilities = excluded.probabilities, computed_at = excluded.computed_at, trace_id = excluded.trace_id,
         span_id = excluded.span_id, run_id = excluded.run_id
     WHERE excluded.computed_at >= predictions.computed_at
-        OR predictions.computed_at > excluded.computed_at + 60000000";
+        OR predictions.computed_at > excluded.computed_at + ?12";
 
 /// All predictions of a lookup in one transaction, which shows them as of one moment and locks the
 /// file only once.
@@ -45,15 +45,15 @@ pub(super) fn look_up(
     Ok(found)
 }
 
-/// Runs [`PUT`].
+/// Runs [`PUT`]; a row that does not change is newer.
 pub(super) fn insert(
     statement: &mut Statement<'_>,
     prediction: &StoredPrediction,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Written> {
     let probabilities = prediction.probabilities.iter();
     let probabilities: Vec<u8> = probabilities.flat_map(|p| p.to_le_bytes()).collect();
     let by = prediction.computed_by.as_ref();
-    statement.execute(params![
+    let changed = statement.execute(params![
         prediction.key.model,
         prediction.key.variant,
         prediction.key.version,
@@ -65,8 +65,13 @@ pub(super) fn insert(
         by.map(|by| &by.trace_id),
         by.map(|by| &by.span_id),
         prediction.run_id,
+        CLOCK_TOLERANCE.as_micros() as i64,
     ])?;
-    Ok(())
+    Ok(if changed > 0 {
+        Written::Stored
+    } else {
+        Written::Superseded
+    })
 }
 
 pub(super) fn search(connection: &Connection, search: &Search) -> rusqlite::Result<Page> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::statements;
-use crate::store::{StoreError, StoredPrediction};
+use crate::store::{StoreError, StoredPrediction, Written};
 
 /// The connection, and the writes that wait for it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Queue {
 }
 
 /// One result for each prediction of a write.
-type WriteResult = Result<Vec<Result<(), StoreError>>, StoreError>;
+type WriteResult = Result<Vec<Result<Written, StoreError>>, StoreError>;
 
 #[derive(Debug)]
 struct QueuedWrite {
@@ -99,7 +99,7 @@ impl Writer {
 fn commit(
     connection: &mut Connection,
     writes: &[QueuedWrite],
-) -> rusqlite::Result<Vec<Vec<Result<(), StoreError>>>> {
+) -> rusqlite::Result<Vec<Vec<Result<Written, StoreError>>>> {
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached(statements::PUT)?;
     let mut put = |prediction| match statements::insert(&mut statement, prediction) {

@@ -4,7 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use telemetry::SpanRef;
 
-use crate::store::{Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction};
+use crate::store::{
+    Key, Lookup, LookupPart, Page, PredictionStore, Search, StoredPrediction, Written,
+};
 
 /// Runs the whole suite. `settle` makes what was written visible to searches, for engines that do
 /// so with a delay.
@@ -19,6 +21,9 @@ pub(crate) async fn check<F: Future<Output = ()>>(
     variants_do_not_answer_for_each_other(store).await;
     one_lookup_may_name_several_variants(store).await;
     a_newer_computation_replaces_an_older_one_and_never_the_reverse(store).await;
+    what_a_wrong_clock_stored_gives_way(store).await;
+    clocks_may_differ_a_little(store).await;
+    a_batch_has_the_outcome_of_each_write(store).await;
     ids_are_taken_literally(store).await;
     concurrent_writes_are_all_stored(store).await;
     store_what_searches_find(store).await;
@@ -250,11 +255,66 @@ async fn a_newer_computation_replaces_an_older_one_and_never_the_reverse(
         },
     );
     put(store, std::slice::from_ref(&new)).await;
-    put(store, &[old]).await;
+    assert_eq!(write(store, old).await, Written::Superseded);
     assert_eq!(get(store, "newest", "1", "a").await, Some(new));
     let newer = prediction("newest", "1", "a", 3);
     put(store, std::slice::from_ref(&newer)).await;
     assert_eq!(get(store, "newest", "1", "a").await, Some(newer));
+}
+
+/// Stores one prediction and returns what became of it.
+async fn write(store: &dyn PredictionStore, prediction: StoredPrediction) -> Written {
+    let mut results = store.put_many(vec![prediction]).await.unwrap();
+    results.remove(0).unwrap()
+}
+
+async fn what_a_wrong_clock_stored_gives_way(store: &dyn PredictionStore) {
+    let at = |seconds, label: &str| StoredPrediction {
+        label: label.to_owned(),
+        ..prediction("clock", "1", "a", seconds)
+    };
+    let day = 86_400;
+    for wrong in [day, 3_650 * day] {
+        assert_eq!(write(store, at(wrong, "wrong")).await, Written::Stored);
+        // The clock is right again, and stays so.
+        for seconds in [0, 1, 2] {
+            let right = at(seconds, &format!("right {seconds}"));
+            assert_eq!(write(store, right.clone()).await, Written::Stored);
+            assert_eq!(get(store, "clock", "1", "a").await, Some(right));
+        }
+        // What is right is not replaced by what is older.
+        assert_eq!(write(store, at(1, "late")).await, Written::Superseded);
+        let kept = get(store, "clock", "1", "a").await.unwrap();
+        assert_eq!(kept.label, "right 2");
+    }
+}
+
+async fn clocks_may_differ_a_little(store: &dyn PredictionStore) {
+    let ahead = prediction("skew", "1", "a", 60);
+    assert_eq!(write(store, ahead.clone()).await, Written::Stored);
+    let behind = prediction("skew", "1", "a", 0);
+    assert_eq!(write(store, behind).await, Written::Superseded);
+    assert_eq!(get(store, "skew", "1", "a").await, Some(ahead.clone()));
+    // The same write may be repeated.
+    assert_eq!(write(store, ahead).await, Written::Stored);
+}
+
+async fn a_batch_has_the_outcome_of_each_write(store: &dyn PredictionStore) {
+    let stored = [
+        prediction("outcomes", "1", "newer", 5),
+        prediction("outcomes", "1", "wrong", 86_400),
+    ];
+    put(store, &stored).await;
+    let batch = ["new", "newer", "wrong"].map(|id| prediction("outcomes", "1", id, 1));
+    let results = store.put_many(batch.to_vec()).await.unwrap();
+    let results: Vec<Written> = results.into_iter().map(Result::unwrap).collect();
+    let expected = [Written::Stored, Written::Superseded, Written::Stored];
+    assert_eq!(results, expected);
+    let ids = ["new", "newer", "wrong"];
+    let found = store.get_many(lookup("outcomes", "1", &ids)).await.unwrap();
+    let [newer, _] = stored;
+    let [new, _, right] = batch;
+    assert_eq!(found, [Some(new), Some(newer), Some(right)]);
 }
 
 async fn ids_are_taken_literally(store: &dyn PredictionStore) {

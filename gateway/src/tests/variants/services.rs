@@ -217,3 +217,31 @@ async fn readyz_names_the_service_that_is_down() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_user_and_password_in_an_address_are_sent_as_basic_authorization() {
+    let other = Fake::predicting("low").await;
+    let services = vec![format!("kserve=http://m:hunter%402@{}", other.address)];
+    let gateway = Gateway::with(Setup {
+        services,
+        ..Setup::default()
+    })
+    .await;
+    assert_eq!(label(&gateway).await, "low");
+    let headers = &other.calls()[0].headers;
+    // base64 of `m:hunter@2`.
+    assert_eq!(headers["authorization"], "Basic bTpodW50ZXJAMg==");
+    assert_eq!(headers["host"], other.address.to_string());
+    let models = gateway.get("/v1/models").await;
+    assert!(!String::from_utf8_lossy(&models.body).contains("hunter"));
+    // A client's own credentials are for the gateway and not for its model services.
+    let own = [
+        ("authorization", "Bearer x"),
+        ("baggage", "ml.variant=kserve"),
+    ];
+    gateway
+        .get_with("/v1/predictions/wine_quality/b", &own)
+        .await;
+    let headers = &other.calls()[1].headers;
+    assert_eq!(headers["authorization"], "Basic bTpodW50ZXJAMg==");
+}

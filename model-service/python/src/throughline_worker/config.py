@@ -6,13 +6,25 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from throughline_worker.guard import allowed_hosts
 
 LONGEST_SECONDS = 86_400.0
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+@dataclass(frozen=True)
+class ServiceAddress:
+    """The address of another service."""
+
+    # Without user and password, so that it can be shown.
+    url: str
+    # User and password, which are sent and never shown.
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Config:
 
     listen: tuple[str, int] = ("127.0.0.1", 8001)
     model_repository: Path = Path(".throughline/models")
-    feature_store: str = "http://127.0.0.1:6566"
+    feature_store: ServiceAddress = ServiceAddress("http://127.0.0.1:6566")
     feature_timeout: float = 2.0
     variant: str = "canary"
     queue_capacity: int = 256
@@ -30,6 +42,11 @@ class Config:
     max_in_flight: int = 512
     request_timeout: float = 10.0
     header_timeout: float = 10.0
+    body_timeout: float = 10.0
+    max_slow_bodies: int = 256
+    write_timeout: float = 30.0
+    max_connections: int = 4096
+    allowed_hosts: tuple[str, ...] = ()
     drain_timeout: float = 3.0
     flush_timeout: float = 2.0
     exit_with_parent: bool = False
@@ -64,12 +81,26 @@ def address(text: str) -> tuple[str, int]:
     return host, number
 
 
-def base_url(text: str) -> str:
-    """An absolute address, without the slash at its end."""
-    url = urlsplit(text)
-    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-        raise ValueError(f"`{text}` is no address such as http://127.0.0.1:6566")
-    return text.rstrip("/")
+def service_address(text: str) -> ServiceAddress:
+    """An absolute address, perhaps with user and password, without the slash at its end.
+
+    The error does not repeat the text, of which any part may be the password.
+    """
+    wrong = ValueError(
+        "this is no address such as http://127.0.0.1:6566 or https://user:password@store.example,"
+        " in which `/`, `?`, `#` and `@` of the password are percent-encoded"
+    )
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise wrong from None
+    valid = url.scheme in ("http", "https") and url.hostname and not url.query and not url.fragment
+    if not valid or port == 0 or not text.isprintable() or " " in text or "\\" in text:
+        raise wrong
+    user, _, place = url.netloc.rpartition("@")
+    credentials = (unquote(url.username or ""), unquote(url.password or "")) if user else None
+    return ServiceAddress(f"{url.scheme}://{place}{url.path}".rstrip("/"), credentials)
 
 
 def positive(most: int) -> Callable[[str], int]:
@@ -125,6 +156,14 @@ class _Options:
             self.parser.error(f"{variable}: {error}")
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that shows no password of an address, for example of one that it did not expect."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exits with the message."""
+        super().error(re.sub(r"//[^/\s]*@", "//***@", message))
+
+
 def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """Keeps the text of a `ValueError`, which the parser would hide."""
 
@@ -138,7 +177,7 @@ def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="throughline_worker",
         description="Serves scikit-learn models by the Open Inference Protocol V2",
     )
@@ -162,8 +201,8 @@ def _service_options(options: _Options) -> None:
         "--feature-store",
         "FEATURE_STORE_URL",
         "http://127.0.0.1:6566",
-        base_url,
-        "address of the feature store",
+        service_address,
+        "address of the feature store; a user and password in it are sent as Basic authorization",
     )
     value(
         "--feature-timeout",
@@ -207,6 +246,32 @@ def _process_options(options: _Options) -> None:
     )
     head = "time for a client to send the head of its next request"
     value("--header-timeout", "THROUGHLINE_HEADER_TIMEOUT", "10s", duration, head)
+    body = "time for the body of a request to arrive; then the answer is 408"
+    value("--body-timeout", "THROUGHLINE_BODY_TIMEOUT", "10s", duration, body)
+    slow = "bodies that may be on their way at once; with more, the oldest is answered 408"
+    value("--max-slow-bodies", "THROUGHLINE_MAX_SLOW_BODIES", "256", positive(1_000_000), slow)
+    write = "time for a client to read its answer; then the connection is closed"
+    value("--write-timeout", "THROUGHLINE_WRITE_TIMEOUT", "30s", duration, write)
+    connections = (
+        "connections that may be open at once, at most half of the files that the process may open;"
+        " with more, the one that has been idle for the longest time is closed"
+    )
+    value(
+        "--max-connections",
+        "THROUGHLINE_MAX_CONNECTIONS",
+        "4096",
+        positive(1_000_000),
+        connections,
+    )
+    value(
+        "--allowed-hosts",
+        "THROUGHLINE_ALLOWED_HOSTS",
+        "",
+        allowed_hosts,
+        "more names for the Host of requests, with commas between them: names, `.example.com` for"
+        " all below it, or `*`; on loopback, its own names are allowed anyway, beyond also"
+        " addresses and names without a dot",
+    )
     drain = "time for requests in flight to finish after a stop signal"
     value("--drain-timeout", "THROUGHLINE_DRAIN_TIMEOUT", "3s", duration, drain)
     value(

@@ -3,7 +3,12 @@
 WorkerError
 ├─ DecodeError            400 bad_request; also what `oip` raises
 ├─ InputError             400 bad_request
+├─ BodyCorrupt            400 bad_request
 ├─ UnsupportedEncoding    415 unsupported_encoding
+├─ InvalidHost            400 invalid_host
+├─ UnknownHost            421 unknown_host
+├─ CrossOrigin            403 cross_origin
+├─ BodyTimedOut           408 body_timeout
 ├─ TooLarge               413 too_large
 ├─ TooManyRows            422 too_many_rows
 ├─ UnknownPath            404 unknown_path
@@ -13,6 +18,7 @@ WorkerError
 ├─ UnknownVersion         404 unknown_version
 ├─ NotReady               503 model_not_ready
 ├─ Unavailable            503 not_ready
+├─ Draining               503 draining
 ├─ DeadlinePassed         504 deadline_passed
 ├─ FeatureStoreError      503 feature_store_unavailable
 ├─ Overloaded, QueueFull  429 overloaded
@@ -28,9 +34,14 @@ data except names. The trace also gets 5xx errors with their causes. 429 and 503
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from throughline_worker.error_codes import ErrorCode
+
+# What follows on the connection is not known to be a request (RFC 9110 section 15.5.9).
+CLOSE: Mapping[str, str] = MappingProxyType({"connection": "close"})
 
 
 class WorkerError(Exception):
@@ -38,6 +49,8 @@ class WorkerError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+    # Headers of the answer.
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property
     def error_type(self) -> str:
@@ -62,11 +75,23 @@ class InputError(WorkerError):
     code = ErrorCode.BAD_REQUEST
 
 
+class BodyCorrupt(WorkerError):
+    """A body that is not valid in its content coding."""
+
+    status = 400
+    code = ErrorCode.BAD_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__("the body cannot be decompressed")
+
+
 class UnsupportedEncoding(WorkerError):
     """A content encoding that the worker cannot read."""
 
     status = 415
     code = ErrorCode.UNSUPPORTED_ENCODING
+    # RFC 9110 section 12.5.3.
+    headers = MappingProxyType({"accept-encoding": "gzip, deflate"})
 
     def __init__(self) -> None:
         super().__init__("the content encoding is not supported; gzip, deflate and identity are")
@@ -80,6 +105,48 @@ class TooLarge(WorkerError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the body is larger than {limit} bytes")
+
+
+class InvalidHost(WorkerError):
+    """`Host` is missing, not valid, or given twice (RFC 9112 section 3.2)."""
+
+    status = 400
+    code = ErrorCode.INVALID_HOST
+    headers = CLOSE
+
+    def __init__(self) -> None:
+        super().__init__("the Host header is missing or not valid")
+
+
+class UnknownHost(WorkerError):
+    """`Host` is a name that this listener does not answer to (RFC 9110 section 15.5.20)."""
+
+    status = 421
+    code = ErrorCode.UNKNOWN_HOST
+
+    def __init__(self) -> None:
+        super().__init__("this server does not answer to the name in Host; see --allowed-hosts")
+
+
+class CrossOrigin(WorkerError):
+    """A web page of another origin sent the request."""
+
+    status = 403
+    code = ErrorCode.CROSS_ORIGIN
+
+    def __init__(self) -> None:
+        super().__init__("a page of another origin may not send requests here")
+
+
+class BodyTimedOut(WorkerError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = ErrorCode.BODY_TIMEOUT
+    headers = CLOSE
+
+    def __init__(self) -> None:
+        super().__init__("the body did not arrive in time")
 
 
 class TooManyRows(WorkerError):
@@ -157,6 +224,17 @@ class Unavailable(WorkerError):
 
     status = 503
     code = ErrorCode.NOT_READY
+
+
+class Draining(WorkerError):
+    """The process stops and cannot wait for the answer any longer."""
+
+    status = 503
+    code = ErrorCode.DRAINING
+    headers = CLOSE
+
+    def __init__(self) -> None:
+        super().__init__("the process stops")
 
 
 class DeadlinePassed(WorkerError):

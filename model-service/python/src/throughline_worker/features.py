@@ -52,10 +52,13 @@ class FeatureStore:
             raise FeatureStoreError from error
 
 
-def client(connections: int) -> httpx.AsyncClient:
-    """An HTTP client without timeouts, because each call has a deadline, and without proxies."""
+def client(connections: int, credentials: tuple[str, str] | None = None) -> httpx.AsyncClient:
+    """An HTTP client without timeouts, because each call has a deadline, and without proxies.
+
+    User and password are apart from the addresses, which are in errors and spans.
+    """
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=64)
-    return httpx.AsyncClient(limits=limits, timeout=None, trust_env=False)  # noqa: S113
+    return httpx.AsyncClient(auth=credentials, limits=limits, timeout=None, trust_env=False)  # noqa: S113
 
 
 def _request(manifest: Manifest, ids: list[str]) -> dict[str, Any]:
@@ -107,7 +110,11 @@ def _number(value: Any) -> float:
     Protobuf's JSON writes numbers that are not finite as strings.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            # An integer beyond FP64, which Python's JSON reads exactly.
+            return np.inf
     return float(value) if isinstance(value, str) and value in NOT_FINITE else np.nan
 
 

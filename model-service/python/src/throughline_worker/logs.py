@@ -59,6 +59,9 @@ def configure(default_service: str) -> None:
         sdk.propagate = False
         sdk.setLevel(logging.WARNING)
     logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
+    # These repeat what a client sent, such as the id of a user in its baggage.
+    for verbatim in ("opentelemetry.baggage", "opentelemetry.trace"):
+        logging.getLogger(verbatim).setLevel(logging.CRITICAL)
 
 
 class _Json(logging.Formatter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -14,12 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
 
-from throughline_worker import features, logs
+from throughline_worker import features, files, logs
 from throughline_worker.config import Config
 from throughline_worker.engine import Engine
 from throughline_worker.features import FeatureStore
+from throughline_worker.guard import Guard, is_loopback
 from throughline_worker.http import Health, Services, build
-from throughline_worker.http.connection import Connection
+from throughline_worker.http.connection import Connection, ConnectionLimits
 from throughline_worker.http.reads import refresh
 from throughline_worker.leave import leave
 from throughline_worker.predict import Predictor
@@ -33,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 def run(config: Config) -> int:
     """Serves until a signal or the parent's end, and returns the exit code."""
+    files.raise_limit()
     try:
         listener = _bind(config)
     except OSError as error:
@@ -67,10 +70,12 @@ def _bind(config: Config) -> socket.socket:
 async def _serve(config: Config, listener: socket.socket) -> bool:
     """Serves on `listener`, then drains; returns whether every request in flight was answered."""
     async with _services(config) as services:
-        server = _Server(config, services)
-        server.stop_on_signals()
         host, port = listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        server = _Server(config, services, Guard(host, config.allowed_hosts))
+        server.stop_on_signals()
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        _warn_if_exposed(host, address)
+        url = f"http://{address}"
         logs.event(
             _log,
             logging.INFO,
@@ -96,6 +101,13 @@ async def _serve(config: Config, listener: socket.socket) -> bool:
         return server.drained
 
 
+def _warn_if_exposed(host: str, address: str) -> None:
+    if not is_loopback(host):
+        text = "anybody who reaches this address can use it: there is no authentication"
+        message = f"{address} is beyond loopback; {text}"
+        logs.event(_log, logging.WARNING, "server.exposed", message, {"address": address})
+
+
 @contextlib.asynccontextmanager
 async def _services(config: Config) -> AsyncIterator[Services]:
     health, repository = Health(), ModelRepository(config.model_repository)
@@ -105,8 +117,9 @@ async def _services(config: Config) -> AsyncIterator[Services]:
     engine = Engine(config.compute_threads, config.queue_capacity)
     watching = asyncio.create_task(_watch(repository, health))
     try:
-        async with features.client(config.max_in_flight) as client:
-            store = FeatureStore(client, config.feature_store, config.feature_timeout)
+        address = config.feature_store
+        async with features.client(config.max_in_flight, address.credentials) as client:
+            store = FeatureStore(client, address.url, config.feature_timeout)
             yield Services(repository, health, store, Predictor(engine, config.variant))
     finally:
         watching.cancel()
@@ -128,10 +141,11 @@ async def _watch(repository: ModelRepository, health: Health) -> None:
 class _Server(uvicorn.Server):
     """A server of uvicorn with our handling of signals and our drain."""
 
-    def __init__(self, config: Config, services: Services) -> None:
+    def __init__(self, config: Config, services: Services, guard: Guard) -> None:
+        limits = ConnectionLimits(files.connections(config.max_connections), config.write_timeout)
         settings = uvicorn.Config(
-            build(config, services),
-            http=Connection,
+            build(config, services, guard),
+            http=functools.partial(Connection, limits=limits),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             loop="asyncio",

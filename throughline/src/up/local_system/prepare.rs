@@ -65,6 +65,7 @@ impl LocalSystem {
             program: None,
             args: args.into_iter().map(str::to_owned).collect(),
             env: self.env.iter().cloned().chain(variable).collect(),
+            folder: None,
             log: self.data.log(log),
         })
     }

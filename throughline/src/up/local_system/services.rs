@@ -121,6 +121,7 @@ impl LocalSystem {
             program: None,
             args,
             env: self.env.iter().cloned().chain(database).collect(),
+            folder: None,
             log: self.data.log(name),
         })
     }

@@ -129,6 +129,9 @@ impl LocalSystem {
             program: Some(program),
             args: all,
             env,
+            // Python and `opentelemetry-instrument` import from the working directory first, and
+            // the user's folder can have an `h2.py` of somebody else.
+            folder: Some(environment.root().to_owned()),
             log,
         })
     }

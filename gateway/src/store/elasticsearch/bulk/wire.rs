@@ -130,6 +130,40 @@ pub(in super::super) fn deletions(expired: &[ExpiredDocument]) -> Bytes {
     text.into()
 }
 
+/// The body of a bulk that replaces documents, except those that were written anew since they were
+/// read.
+pub(super) fn replacements(predictions: &[(&StoredPrediction, Seen)]) -> Bytes {
+    #[derive(Serialize)]
+    struct Replace<'a> {
+        index: Condition<'a>,
+    }
+    #[derive(Serialize)]
+    struct Condition<'a> {
+        _id: &'a str,
+        if_seq_no: i64,
+        if_primary_term: i64,
+    }
+    let mut text = Vec::new();
+    for (prediction, seen) in predictions {
+        let key = &prediction.key;
+        let condition = Condition {
+            _id: &document::id(&key.model, &key.variant, &key.version, &key.data_id),
+            if_seq_no: seen.seq_no,
+            if_primary_term: seen.primary_term,
+        };
+        line(&mut text, &Replace { index: condition });
+        line(&mut text, &Document::from(*prediction));
+    }
+    text.into()
+}
+
+/// The change of a document that a read has seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) seq_no: i64,
+    pub(super) primary_term: i64,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Action<'a> {

@@ -14,5 +14,5 @@ def error_response(error: WorkerError) -> Response:
     trace_id = telemetry.current_trace_id()
     if trace_id is not None:
         body["trace_id"] = trace_id
-    headers = {"retry-after": "1"} if error.status in (429, 503) else None
-    return JSONResponse(body, error.status, headers)
+    later = {"retry-after": "1"} if error.status in (429, 503) else {}
+    return JSONResponse(body, error.status, {**error.headers, **later})

@@ -15,11 +15,13 @@ from starlette.types import ASGIApp
 from throughline_worker.config import Config
 from throughline_worker.errors import Internal, UnknownPath, WrongMethod
 from throughline_worker.features import FeatureStore
+from throughline_worker.guard import Guard
 from throughline_worker.http.answers import error_response
 from throughline_worker.http.health import Health
 from throughline_worker.http.infer import InferHandler
 from throughline_worker.http.layers import Edge, Front, Limits
 from throughline_worker.http.reads import Reads
+from throughline_worker.http.receive import Receiver
 from throughline_worker.predict import Predictor
 from throughline_worker.repository import ModelRepository
 
@@ -37,7 +39,7 @@ class Services:
     predictor: Predictor
 
 
-def build(config: Config, services: Services) -> ASGIApp:
+def build(config: Config, services: Services, guard: Guard) -> ASGIApp:
     """Routes and layers.
 
     The auto-instrumentation adds its layer around those of the application.
@@ -46,14 +48,19 @@ def build(config: Config, services: Services) -> ASGIApp:
         routes=_routes(services),
         middleware=[
             Middleware(Edge, allow_faults=config.allow_faults),
-            Middleware(Limits, max_in_flight=config.max_in_flight, timeout=config.request_timeout),
+            Middleware(
+                Limits,
+                max_in_flight=config.max_in_flight,
+                timeout=config.request_timeout,
+                receiver=Receiver(config.body_timeout, config.max_slow_bodies),
+            ),
             Middleware(GZipMiddleware, minimum_size=COMPRESS_FROM, compresslevel=5),
         ],
         exception_handlers={404: _unknown_path, 405: _wrong_method, Exception: _internal},
     )
     # `/v2/` is a path of its own, and a redirect would lose the body of a POST.
     app.router.redirect_slashes = False
-    return Front(app, services.health)
+    return Front(app, services.health, guard)
 
 
 def _routes(services: Services) -> list[Route]:

@@ -13,7 +13,6 @@ from throughline_worker.deadline import Deadline
 from throughline_worker.errors import InputError, TooManyRows, UnknownEntities
 from throughline_worker.feature_rows import FeatureRows
 from throughline_worker.features import FeatureStore
-from throughline_worker.http import body
 from throughline_worker.http.layers import DEADLINE
 from throughline_worker.http.paths import find
 from throughline_worker.oip import (
@@ -81,7 +80,7 @@ class InferHandler:
 async def _decoded(request: Request) -> InferRequest:
     header = request.headers.get(HEADER_LENGTH)
     length = None if header is None else parse_header_length(header)
-    inference = decode(await body.read(request), length)
+    inference = decode(await request.body(), length)
     inference.check_outputs([LABEL, CONFIDENCE, PROBABILITIES, ERROR])
     return inference
 

@@ -6,7 +6,7 @@ The auto-instrumentation puts its layer, which starts the SERVER span, between `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,18 +20,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throughline_worker import telemetry
 from throughline_worker.deadline import Deadline
 from throughline_worker.errors import (
+    CLOSE,
     DeadlinePassed,
+    Draining,
     InjectedFault,
     Internal,
     Overloaded,
-    Unavailable,
     WorkerError,
 )
+from throughline_worker.guard import Guard
 from throughline_worker.http import faults
 from throughline_worker.http.answers import error_response
+from throughline_worker.http.codings import codings, decode
 from throughline_worker.http.health import Health
+from throughline_worker.http.receive import MAX_BYTES, Receiver, has_body
+from throughline_worker.http.trace_headers import normalised
 
 DEADLINE = "throughline.deadline"
+# Why the guard refuses a request, which is answered inside of its span.
+REFUSAL = "throughline.refusal"
 # Closes the connection of a request without an answer; `http.connection` puts it into the scope.
 ABORT = "throughline.abort"
 
@@ -39,26 +46,35 @@ ABORT = "throughline.abort"
 class Front:
     """The outermost layer.
 
-    It answers probes, outside of tracing and limits, and lets no exception pass.
+    It guards all paths, answers probes outside of tracing and limits, and lets no exception pass.
     """
 
-    def __init__(self, app: ASGIApp, health: Health) -> None:
+    def __init__(self, app: ASGIApp, health: Health, guard: Guard) -> None:
         self._app = app
         self._health = health
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        probe = self._health.answer(scope["method"], scope["path"])
-        if probe is not None:
-            await probe(scope, receive, send)
-            return
-        scope["headers"] = [(name, _as_utf8(value)) for name, value in scope["headers"]]
-        answered = _Answered(send)
         try:
-            await self._app(scope, receive, answered)
+            self._guard.check(scope)
+        except WorkerError as refusal:
+            scope[REFUSAL] = refusal
+        else:
+            probe = self._health.answer(scope["method"], scope["path"])
+            if probe is not None:
+                await probe(scope, receive, send)
+                return
+        scope["query_string"] = _redacted(scope["query_string"])
+        headers = normalised(scope["headers"])
+        scope["headers"] = [(name, _as_utf8(value)) for name, value in headers]
+        asked = _Asked(receive, expected=any(name == b"expect" for name, _ in headers))
+        answered = _Answered(send, asked.headers)
+        try:
+            await self._app(scope, asked, answered)
         except Exception as error:  # noqa: BLE001 # from the instrumentation, because `Edge` lets none pass
             telemetry.fail(trace.get_current_span(), error, "internal")
             if not answered.started:
@@ -78,14 +94,14 @@ class Edge:
             await self._app(scope, receive, send)
             return
         with _callers_context(scope):
-            answered = _Answered(send, _traceresponse())
+            answered = _Answered(send, _traceresponse)
             try:
-                if not await self._inject_fault(scope):
+                if not await self._ends_here(scope):
                     await self._app(scope, receive, answered)
             except asyncio.CancelledError:
                 # The drain timeout has passed. Raised further, this would be logged as an error and
                 # not answered.
-                await self._fail(Unavailable("draining"), scope, receive, answered)
+                await self._fail(Draining(), scope, receive, answered)
             except ClientDisconnect:
                 trace.get_current_span().set_attribute(telemetry.ERROR_TYPE, "cancelled")
             except WorkerError as error:
@@ -95,8 +111,10 @@ class Edge:
                 internal.__cause__ = error
                 await self._fail(internal, scope, receive, answered)
 
-    async def _inject_fault(self, scope: Scope) -> bool:
-        """Injects the fault that the request asks for; returns whether the request ends here."""
+    async def _ends_here(self, scope: Scope) -> bool:
+        """Raises the guard's refusal, or injects the fault that the request asks for."""
+        if REFUSAL in scope:
+            raise scope[REFUSAL]
         fault = faults.current() if self._allow_faults else None
         if fault is None:
             return False
@@ -129,34 +147,82 @@ class Edge:
 
 
 class Limits:
-    """Admission and time: a bounded number of requests in flight, and a deadline for each."""
+    """Whole bodies, a bounded number of requests in flight, and a deadline for each.
 
-    def __init__(self, app: ASGIApp, max_in_flight: int, timeout: float) -> None:
+    The number and the time count from the arrival of the body; the body has limits of its own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_in_flight: int, timeout: float, receiver: Receiver
+    ) -> None:
         self._app = app
         self._free = max_in_flight
         self._timeout = timeout
+        self._receiver = receiver
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
+        headers = Headers(scope=scope)
+        body, forms = b"", []
+        if has_body(headers):
+            forms = codings(headers.getlist("content-encoding"))
+            body = await self._receiver.receive(headers, receive)
         if self._free <= 0:
             raise Overloaded
         self._free -= 1
         scope[DEADLINE] = Deadline.after(self._timeout)
         try:
             with anyio.fail_after(self._timeout):
-                await self._app(scope, receive, send)
+                body = await decode(body, forms, MAX_BYTES)
+                await self._app(scope, _Received(body, receive), send)
         except TimeoutError as error:
             raise DeadlinePassed from error
         finally:
             self._free += 1
 
 
+class _Received:
+    """Gives the body of a request, which is there as a whole, and then what else arrives."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        """Receives one message."""
+        if self._body is None:
+            return await self._receive()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+class _Asked:
+    """Passes messages on, and knows whether the body was asked for.
+
+    A client that waits for `100 Continue` and gets the answer instead may leave the body out, so
+    nobody knows what follows on the connection (RFC 9110 section 10.1.1).
+    """
+
+    def __init__(self, receive: Receive, expected: bool) -> None:
+        self._receive = receive
+        self._unsent = expected
+
+    async def __call__(self) -> Message:
+        """Receives one message."""
+        self._unsent = False
+        return await self._receive()
+
+    def headers(self) -> Mapping[str, str]:
+        """What the answer needs for this."""
+        return CLOSE if self._unsent else {}
+
+
 class _Answered:
     """Passes messages on, adds headers to the head, and knows whether the head was sent."""
 
-    def __init__(self, send: Send, headers: MutableMapping[str, str] | None = None) -> None:
+    def __init__(self, send: Send, headers: Callable[[], Mapping[str, str]]) -> None:
         self._send = send
-        self._headers = headers or {}
+        self._headers = headers
         self.started = False
         self.after_head: Callable[[], Any] = lambda: None
 
@@ -166,9 +232,20 @@ class _Answered:
             await self._send(message)
             return
         self.started = True
-        MutableHeaders(scope=message).update(self._headers)
+        MutableHeaders(scope=message).update(self._headers())
         await self._send(message)
         self.after_head()
+
+
+def _redacted(query: bytes) -> bytes:
+    """A query with its names and without its values, which can hold what a user typed.
+
+    The instrumentation would export them, and no path here reads them.
+    """
+    pairs = (pair.partition(b"=") for pair in query.split(b"&"))
+    return b"&".join(
+        name + separator + b"REDACTED" * len(separator) for name, separator, _ in pairs
+    )
 
 
 def _as_utf8(value: bytes) -> bytes:

@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, Response
 
 from throughline_worker import __version__
 from throughline_worker.errors import DecodeError, InputError, RepositoryError
-from throughline_worker.http import body
 from throughline_worker.http.health import Health
 from throughline_worker.http.paths import find, model_name
 from throughline_worker.oip.json_text import Members, has_text_names, parse
@@ -74,7 +73,7 @@ class Reads:
 
     async def index(self, request: Request) -> Response:
         """`POST /v2/repository/index`: refreshes the repository and lists its versions."""
-        only_ready = _asks_for_ready(await body.read(request))
+        only_ready = _asks_for_ready(await request.body())
         try:
             await refresh(self._repository, self._health)
         except OSError as error:

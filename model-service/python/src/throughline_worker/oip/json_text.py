@@ -18,6 +18,9 @@ from throughline_worker.errors import DecodeError
 # RFC 8259 section 9 allows a limit; this one is serde_json's.
 MAX_DEPTH = 127
 
+# `-0`: for serde_json a fraction, except among whole numbers that may have a sign.
+MINUS_ZERO = float("-0")
+
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 
@@ -45,7 +48,13 @@ def parse(text: bytes) -> Any:
         raise malformed("it is not UTF-8") from error
     try:
         try:
-            return json.loads(decoded, object_pairs_hook=Members, parse_constant=_refuse)
+            return json.loads(
+                decoded,
+                object_pairs_hook=Members,
+                parse_constant=_refuse,
+                # Python's own reader is faster and takes the minus of a zero away.
+                parse_int=_integer if "-0" in decoded else None,
+            )
         except json.JSONDecodeError:
             raise
         except ValueError:
@@ -87,6 +96,8 @@ def has_text_names(members: Mapping[str, Any]) -> bool:
 
 def _integer(digits: str) -> int | float:
     """An integer; an infinity for one that no type of the protocol can hold."""
+    if digits == "-0":
+        return MINUS_ZERO
     return int(digits) if len(digits) < 1000 else math.inf
 
 

@@ -34,20 +34,33 @@ class InferRequest:
     outputs: list[RequestedOutput] = field(default_factory=list)
 
     def timeout(self) -> float | None:
-        """Seconds of the reserved parameter `timeout`, which is in microseconds."""
+        """Seconds of the reserved parameter `timeout`, which is in microseconds.
+
+        0 is no timeout, as in Triton (`TRITONSERVER_InferenceRequestSetTimeoutMicroseconds`), so
+        the service's own counts.
+        """
         value = self.parameters.get("timeout")
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**64:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
             raise DecodeError("parameter `timeout` has an unusable value")
-        return value / 1e6
+        return value / 1e6 if value else None
 
     def check_outputs(self, available: Iterable[str]) -> None:
-        """Refuses a request for an output that the model does not have."""
+        """Refuses a request for an output that the model does not have.
+
+        Or for one in the form of Triton's classification extension, which would answer with other
+        tensors than the client's request names.
+        """
         known = frozenset(available)
         for output in self.outputs:
             if output.name not in known:
                 raise DecodeError(f"the model has no output `{output.name}`")
+            if "classification" in output.parameters:
+                raise DecodeError(
+                    "the classification extension is not supported; ask for the output"
+                    " `probabilities` without the parameter `classification`"
+                )
 
     def wants_output(self, name: str) -> bool:
         """Whether the answer should have this output."""

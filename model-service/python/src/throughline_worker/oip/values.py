@@ -9,6 +9,7 @@ import numpy as np
 
 from throughline_worker.errors import DecodeError
 from throughline_worker.oip.datatypes import Datatype
+from throughline_worker.oip.json_text import MINUS_ZERO
 from throughline_worker.oip.tensor import Tensor, element_count, not_an_element, wrong_count
 
 
@@ -72,6 +73,8 @@ def _array(name: str, datatype: Datatype, flat: list[Any]) -> np.ndarray[Any, An
     for index, item in enumerate(flat):
         if not _fits(datatype, item):
             raise not_an_element(name, index, datatype)
+    if datatype.is_integer:
+        flat = [0 if item is MINUS_ZERO else item for item in flat]
     return np.array(flat, dtype=datatype.dtype)
 
 
@@ -83,7 +86,8 @@ def _fits(datatype: Datatype, item: Any) -> bool:
         return False
     if datatype.is_integer:
         low, high = datatype.limits
-        return isinstance(item, int) and low <= item <= high
+        is_whole = isinstance(item, int) or (item is MINUS_ZERO and low < 0)
+        return is_whole and low <= item <= high
     return _is_finite(item, datatype)
 
 

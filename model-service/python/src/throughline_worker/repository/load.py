@@ -26,6 +26,8 @@ TRUSTED = ["sklearn.tree._tree.Tree"]
 
 # The largest difference of a probability between two versions of scikit-learn or two processors.
 CHECK_TOLERANCE = 1e-5
+# Deviations from the mean, as in `model-service/src/repository/manifest.rs`.
+FARTHEST = np.float32(1e30)
 
 
 class LoadError(Exception):
@@ -53,15 +55,15 @@ class Loaded:
     def normalised(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw rows [n, width], normalised for the model; NaN where a value is out of range.
 
-        That is a value that overflows when measured in deviations of the training part. A tree
-        would answer for any finite value; to the service in Rust, which computes with the value,
-        and to us one like this is a sentinel and no feature.
+        That is a value that is too many deviations of the training part away. A tree would answer
+        for any finite value; to the service in Rust, which computes with the value, and to us one
+        like this is a sentinel and no feature.
         """
         normalisation, profiles = self.manifest.normalisation, self.manifest.reference.features
         deviations = [profile.std or 1.0 for profile in profiles]
         scaled = _scaled(rows, normalisation.mean, normalisation.std)
         measured = _scaled(rows, [profile.mean for profile in profiles], deviations)
-        scaled[~(np.isfinite(scaled) & np.isfinite(measured))] = np.nan
+        scaled[~(np.isfinite(scaled) & (np.abs(measured) <= FARTHEST))] = np.nan
         return scaled
 
     def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
