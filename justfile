@@ -39,6 +39,14 @@ lint-deploy:
 images:
     .ci/steps/images
 
+# The manifests: generated file, schemas, kube-score
+manifests:
+    .ci/steps/manifests
+
+# The manifests on a real Kubernetes of one node (root, cgroup v1), with the images of `just images`
+kubernetes:
+    .ci/steps/kubernetes
+
 # The compose file with those images: every profile, or some of them
 compose *args:
     .ci/steps/compose {{ args }}

@@ -111,6 +111,16 @@ new_version() {
     k delete job train-again
 }
 
+# The sample in a pod that no policy names: it fails, where the Job succeeded.
+stranger_is_refused() {
+    k get job sample --output=json | jq '{apiVersion: "v1", kind: "Pod", metadata: {name: "stranger"}, spec: .spec.template.spec}
+        | .spec.restartPolicy = "Never"
+        | .spec.containers[0].env |= map(if .name == "THROUGHLINE_SAMPLE_WAIT" then .value = "5s" else . end)' | k create --filename=-
+    k wait --for='jsonpath={.status.phase}=Failed' pod/stranger --timeout=60s
+    k logs stranger
+    k delete pod stranger
+}
+
 # The version that a gateway answers with, by the address of its pod.
 newest() {
     in_node curl -sf "http://$1:8080/v1/models" | jq -r '.models[] | select(.name == "wine_quality").variants[0].version'
