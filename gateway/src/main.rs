@@ -2,16 +2,30 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use gateway::keys::create::{self, KeyCommand};
 
 /// Throughline's gateway: answers predictions from its store, or from a model service.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(flatten)]
     config: gateway::Config,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the API keys that `--api-keys` wants
+    #[command(subcommand)]
+    ApiKey(KeyCommand),
 }
 
 fn main() -> ExitCode {
-    gateway::main(runtime::arguments::<Arguments>().config)
+    let arguments = runtime::arguments::<Arguments>();
+    match arguments.command {
+        Some(Command::ApiKey(command)) => create::main(&command),
+        None => gateway::main(arguments.config),
+    }
 }

@@ -20,12 +20,14 @@ mod refusal;
 mod secret;
 mod serve;
 mod shutdown;
+mod watched_files;
 mod without_secrets;
 mod write_timeout;
 
 pub use arguments::arguments;
 pub use guard::AllowedHost;
 pub use health::Health;
+pub use held::held;
 pub use limits::{BodyRules, Deadline, Limit, LimitLayer, limit_layer};
 pub use options::{ProcessOptions, duration};
 pub use outage::Outage;
@@ -35,6 +37,7 @@ pub use secret::Secret;
 pub use serve::{App, ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::chain;
+pub use watched_files::{FileError, WatchedFiles};
 pub use without_secrets::without_secrets;
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Run the gateway alone
     Gateway(Box<gateway::Config>),
+    /// Make the API keys that `gateway --api-keys` wants
+    #[command(subcommand)]
+    ApiKey(gateway::keys::create::KeyCommand),
     /// Run the model service alone
     ModelService(Box<model_service::Config>),
     /// Run the feature store alone, or write a file of rows into it

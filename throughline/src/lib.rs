@@ -34,6 +34,7 @@ pub fn main() -> ExitCode {
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Gateway(config) => gateway::main(*config),
+        Command::ApiKey(command) => gateway::keys::create::main(&command),
         Command::ModelService(config) => model_service::main(*config),
         Command::FeatureStore {
             config,
