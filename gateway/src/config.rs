@@ -72,6 +72,9 @@ pub struct Config {
     /// Who may use the gateway
     #[command(flatten)]
     pub keys: KeyOptions,
+    /// TLS of the calls to the model services
+    #[command(flatten)]
+    pub tls_client: runtime::TlsClientOptions,
     /// Options of the Elasticsearch cluster
     #[command(flatten)]
     pub elasticsearch: ElasticsearchOptions,

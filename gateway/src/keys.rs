@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use runtime::TlsOptions;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -47,10 +48,12 @@ pub struct Unprotected {
 }
 
 impl KeyOptions {
-    /// Refuses an open address without keys, unless that is wanted.
-    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), Unprotected> {
+    /// Refuses an open address where clients are known neither by keys nor by certificates, unless
+    /// that is wanted.
+    pub(crate) fn check(&self, address: SocketAddr, tls: &TlsOptions) -> Result<(), Unprotected> {
         let loopback = address.ip().to_canonical().is_loopback();
-        if loopback || self.api_keys.is_some() || self.insecure_listen {
+        let known = self.api_keys.is_some() || tls.knows_clients();
+        if loopback || known || self.insecure_listen {
             Ok(())
         } else {
             Err(Unprotected { address })
@@ -72,7 +75,9 @@ pub(crate) struct ApiKey {
 
 impl ApiKeys {
     fn new(entries: Vec<KeyEntry>) -> Self {
-        let keys = entries.into_iter().map(|entry| Arc::new(ApiKey::new(entry)));
+        let keys = entries
+            .into_iter()
+            .map(|entry| Arc::new(ApiKey::new(entry)));
         Self {
             current: Arc::new(RwLock::new(keys.collect())),
         }

@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runtime::{Health, Shutdown};
-use telemetry::client::{ClientError, HttpClient};
+use telemetry::client::ClientError;
 use tokio::net::TcpListener;
 
 use crate::discovery::Discovery;
@@ -159,11 +159,11 @@ pub(crate) async fn run_with(
 ) -> Result<(), Error> {
     let max_waiting = config.waiting_limit()?;
     let address = listener.local_addr().map_err(Error::Address)?;
-    config.keys.check(address)?;
+    config.keys.check(address, &config.process.tls)?;
     let health = Health::new();
     let key_watcher = KeyWatcher::start(&config.keys, health.clone()).await?;
     let watcher = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
-    let client = ModelClient::new(HttpClient::new()?);
+    let client = ModelClient::new(config.tls_client.client()?);
     let traffic = watcher.traffic();
     let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
     let discovery = Discovery::new(

@@ -73,9 +73,10 @@ pub(crate) fn build(
         .method_not_allowed_fallback(async || OipFailure(ApiError::Method))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(runtime::limit_layer(&config.process, bodies(false), refuse));
+    let asks_for_keys = keys.is_some();
     let v2 = with_keys(v2, keys).layer(server::layer(options(config, inject_oip_fault)));
     let router = v1.merge(v2).merge(health.routes());
-    App::new(router, refuse, Some(options(config, inject_fault)))
+    App::new(router, refuse, Some(options(config, inject_fault))).asking_for_keys(asks_for_keys)
 }
 
 fn with_keys(router: Router, keys: Option<ApiKeys>) -> Router {

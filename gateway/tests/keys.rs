@@ -13,7 +13,9 @@ const NOBODY: [&str; 2] = ["--model-service", "http://127.0.0.1:9"];
 
 fn create(file: &Path, name: &str, more: &[&str]) -> Result<Output> {
     let mut command = harness::command(GATEWAY);
-    command.args(["api-key", "create", "--name", name]).args(more);
+    command
+        .args(["api-key", "create", "--name", name])
+        .args(more);
     Ok(command.env("GATEWAY_API_KEYS", file).output()?)
 }
 
@@ -33,12 +35,17 @@ fn start(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Result<Pro
 
 /// The address of a gateway that may listen everywhere, over loopback.
 fn url(gateway: &Process) -> Result<String> {
-    Ok(gateway.url("server.listening")?.replace("0.0.0.0", "127.0.0.1"))
+    Ok(gateway
+        .url("server.listening")?
+        .replace("0.0.0.0", "127.0.0.1"))
 }
 
 fn status(url: &str, key: Option<&str>) -> Result<u16> {
     let bearer = key.map(|key| format!("Bearer {key}"));
-    let headers: Vec<_> = bearer.iter().map(|bearer| ("authorization", bearer.as_str())).collect();
+    let headers: Vec<_> = bearer
+        .iter()
+        .map(|bearer| ("authorization", bearer.as_str()))
+        .collect();
     Ok(send("GET", &format!("{url}/v1/models"), &headers, &[])?.status)
 }
 
@@ -46,23 +53,43 @@ fn status(url: &str, key: Option<&str>) -> Result<u16> {
 fn the_command_prints_a_key_once_and_keeps_its_hash() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("keys.toml");
-    let limits = ["--requests-per-second", "2.5", "--burst", "9", "--max-in-flight", "4"];
+    let limits = [
+        "--requests-per-second",
+        "2.5",
+        "--burst",
+        "9",
+        "--max-in-flight",
+        "4",
+    ];
     let output = create(&file, "first", &limits)?;
     assert!(output.status.success(), "{output:?}");
     let first = String::from_utf8(output.stdout)?;
-    assert!(first.starts_with("tl_") && first.len() == 3 + 64 + 1, "{first}");
+    assert!(
+        first.starts_with("tl_") && first.len() == 3 + 64 + 1,
+        "{first}"
+    );
     let second = new_key(&file, "second")?;
     assert_ne!(first.trim_end(), second);
     let text = std::fs::read_to_string(&file)?;
-    assert!(!text.contains(first.trim_end()) && !text.contains(&second), "{text}");
-    for expected in ["name = \"first\"", "requests_per_second = 2.5\nburst = 9\nmax_in_flight = 4"] {
+    assert!(
+        !text.contains(first.trim_end()) && !text.contains(&second),
+        "{text}"
+    );
+    for expected in [
+        "name = \"first\"",
+        "requests_per_second = 2.5\nburst = 9\nmax_in_flight = 4",
+    ] {
         assert!(text.contains(expected), "{text}");
     }
     // Nothing is added that would make the file invalid.
     for (name, more, why) in [
         ("first", &[][..], "the name `first` is there twice"),
         ("a b", &[], "a name has"),
-        ("third", &["--requests-per-second", "0"], "requests_per_second"),
+        (
+            "third",
+            &["--requests-per-second", "0"],
+            "requests_per_second",
+        ),
     ] {
         let output = create(&file, name, more)?;
         let error = String::from_utf8(output.stderr)?;
@@ -149,7 +176,10 @@ fn a_key_is_made_while_the_gateway_runs_and_is_in_no_log_and_no_telemetry() -> R
     assert_eq!(names, expected);
     for secret in [first.as_str(), second.as_str(), "tl_wrong"] {
         assert!(!exit.output().contains(secret), "the log has a key");
-        assert!(!collector.everything().contains(secret), "the telemetry has a key");
+        assert!(
+            !collector.everything().contains(secret),
+            "the telemetry has a key"
+        );
     }
     Ok(())
 }

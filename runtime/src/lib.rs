@@ -20,6 +20,7 @@ mod refusal;
 mod secret;
 mod serve;
 mod shutdown;
+mod tls;
 mod watched_files;
 mod without_secrets;
 mod write_timeout;
@@ -37,6 +38,7 @@ pub use secret::Secret;
 pub use serve::{App, ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::chain;
+pub use tls::{TlsClientOptions, TlsError, TlsOptions};
 pub use watched_files::{FileError, WatchedFiles};
 pub use without_secrets::without_secrets;
 

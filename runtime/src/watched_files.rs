@@ -47,7 +47,10 @@ impl WatchedFiles {
             if let Ok(contents) = &read_now {
                 // They may be half written: they count when they are still the same a moment later.
                 tokio::time::sleep(every / 10).await;
-                if !read(&self.paths).await.is_ok_and(|again| again == *contents) {
+                if !read(&self.paths)
+                    .await
+                    .is_ok_and(|again| again == *contents)
+                {
                     continue;
                 }
             }

@@ -13,6 +13,7 @@ use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderInjector;
 
 use crate::credentials;
+pub use crate::tls::{CertificateError, ClientTls};
 use address::ServerAddress;
 use call::ClientCall;
 
@@ -40,6 +41,9 @@ pub enum ClientError {
     /// The request has no absolute `http` or `https` address, or the client cannot be built.
     #[error("the HTTP request cannot be sent")]
     InvalidRequest(#[source] Option<reqwest::Error>),
+    /// A certificate of the client cannot be used.
+    #[error("cannot use the certificates of the HTTP client")]
+    Certificates(#[from] CertificateError),
     /// No connection.
     #[error("cannot connect to {address}")]
     Connect {
@@ -76,7 +80,7 @@ impl ClientError {
     /// The bounded word for `error.type`.
     pub fn error_type(&self) -> &'static str {
         match self {
-            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidRequest(_) | Self::Certificates(_) => "invalid_request",
             Self::Connect { .. } => "connect_error",
             Self::Timeout { .. } => "timeout",
             Self::Transport { .. } => "transport_error",
@@ -87,15 +91,28 @@ impl ClientError {
 
 impl HttpClient {
     /// A client without redirects, cookies or proxies: its hops are inside the system.
-    #[expect(clippy::disallowed_methods, reason = "the one traced client")]
     pub fn new() -> Result<Self, ClientError> {
-        let inner = reqwest::Client::builder()
+        Self::with_tls(&ClientTls::default())
+    }
+
+    /// The same with certificates of its own.
+    #[expect(clippy::disallowed_methods, reason = "the one traced client")]
+    pub fn with_tls(tls: &ClientTls) -> Result<Self, ClientError> {
+        let certificates = tls.load()?;
+        let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             // A compressed answer is passed on as it came to the client that asked for it.
             .no_gzip()
             .connect_timeout(Duration::from_secs(2))
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(POOL_IDLE);
+        for authority in certificates.authorities {
+            builder = builder.add_root_certificate(authority);
+        }
+        if let Some(identity) = certificates.identity {
+            builder = builder.identity(identity);
+        }
+        let inner = builder
             .build()
             .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
         Ok(Self { inner })

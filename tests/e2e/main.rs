@@ -9,6 +9,7 @@ mod components;
 mod degraded;
 mod documents;
 mod elasticsearch_store;
+mod hardening;
 mod malformed;
 mod module_circles;
 mod names;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::client::ApiKeyOption;
+
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
 #[derive(Debug, Parser)]
 #[command(name = "throughline", version, about)]
@@ -148,6 +150,8 @@ pub(crate) struct UpArgs {
     /// Ignore faults that requests carry in their baggage
     #[arg(long)]
     pub(crate) no_faults: bool,
+    #[command(flatten)]
+    pub(crate) key: ApiKeyOption,
 }
 
 /// The Python worker.
@@ -202,6 +206,8 @@ pub(crate) struct VariantsArgs {
         value_name = "URL"
     )]
     pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) key: ApiKeyOption,
 }
 
 impl UpArgs {

@@ -5,6 +5,7 @@
 
 mod bench;
 mod cli;
+mod client;
 mod explorer_client;
 mod model_files;
 mod python;

@@ -46,7 +46,9 @@ pub(crate) fn main(args: &UpArgs) -> anyhow::Result<()> {
 
 async fn run(system: &mut LocalSystem, args: &UpArgs) -> anyhow::Result<()> {
     system.start().await?;
-    let outcome = sample::run(system).await.context("the sample failed");
+    let outcome = sample::run(system, &args.key)
+        .await
+        .context("the sample failed");
     if args.once {
         return outcome;
     }

@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::Value;
-use telemetry::client::HttpClient;
 
 use crate::cli::VariantsArgs;
+use crate::client::ApiKeyOption;
 use crate::screen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(read(&args.gateway))?;
+    let answer = runtime.block_on(read(&args.gateway, &args.key))?;
     let mut models = answer["models"]
         .as_array()
         .context("the gateway's answer is not a list of models")?
@@ -51,10 +51,11 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(gateway: &str) -> anyhow::Result<Value> {
+async fn read(gateway: &str, key: &ApiKeyOption) -> anyhow::Result<Value> {
     let url = format!("{}/v1/models", gateway.trim_end_matches('/'));
-    let request = Request::get(&url).body(Bytes::new())?;
-    let answer = HttpClient::new()?.send(request, TIMEOUT).await.with_context(|| {
+    let mut request = Request::get(&url).body(Bytes::new())?;
+    key.add_to(request.headers_mut());
+    let answer = crate::client::http()?.send(request, TIMEOUT).await.with_context(|| {
         format!(
             "the gateway does not answer at {gateway}; start it with `throughline up`, or name another with --gateway"
         )

@@ -99,7 +99,11 @@ fn create(options: &CreateOptions) -> Result<String, CreateError> {
 fn section(options: &CreateOptions, key: &str, before: &[u8]) -> String {
     let mut section = String::new();
     if !before.is_empty() {
-        section.push_str(if before.ends_with(b"\n") { "\n" } else { "\n\n" });
+        section.push_str(if before.ends_with(b"\n") {
+            "\n"
+        } else {
+            "\n\n"
+        });
     }
     let name = toml::Value::from(options.name.as_str());
     let hash = hex::encode(Sha256::digest(key));

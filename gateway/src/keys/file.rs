@@ -79,7 +79,11 @@ fn entries(content: &[u8]) -> Result<Vec<KeyEntry>, String> {
     // The error's own text repeats the line, which could hold a key that was put there by mistake.
     let file: File = toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = text.as_bytes()[..before]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         format!("line {line}: {}", error.message())
     })?;
     if file.keys.is_empty() {
@@ -113,7 +117,10 @@ fn entry(section: KeySection) -> Result<KeyEntry, String> {
         .map_err(|_| format!("the sha256 of `{name}` is not 64 hex digits"))?;
     let rate = rate(section.requests_per_second, section.burst)
         .map_err(|what| format!("`{name}`: {what}"))?;
-    if section.max_in_flight.is_some_and(|most| !(1..=MAX_COUNT).contains(&most)) {
+    if section
+        .max_in_flight
+        .is_some_and(|most| !(1..=MAX_COUNT).contains(&most))
+    {
         return Err(format!("`{name}`: max_in_flight is 1 to {MAX_COUNT}"));
     }
     Ok(KeyEntry {
@@ -132,7 +139,9 @@ fn rate(per_second: Option<f64>, burst: Option<u32>) -> Result<Option<Rate>, Str
         };
     };
     if !(per_second > 0.0 && per_second <= MAX_RATE) {
-        return Err(format!("requests_per_second is above 0 and at most {MAX_RATE}"));
+        return Err(format!(
+            "requests_per_second is above 0 and at most {MAX_RATE}"
+        ));
     }
     let burst = burst.unwrap_or(per_second.ceil() as u32);
     if !(1..=MAX_COUNT).contains(&burst) {

@@ -56,7 +56,12 @@ async fn every_path_but_the_probes_needs_a_key() {
     for path in ["/livez", "/readyz"] {
         assert_eq!(gateway.get(path).await.status, 200, "{path}");
     }
-    for path in ["/v1/models", "/openapi.json", "/no/such/path", "/v1/predictions/wine_quality/a"] {
+    for path in [
+        "/v1/models",
+        "/openapi.json",
+        "/no/such/path",
+        "/v1/predictions/wine_quality/a",
+    ] {
         let reply = gateway.get(path).await;
         assert_eq!(reply.problem(401), "unauthenticated", "{path}");
         assert_eq!(
@@ -73,7 +78,10 @@ async fn every_path_but_the_probes_needs_a_key() {
     }
     // `/v2` answers in the form of its protocol.
     let reply = gateway.get("/v2/health/ready").await;
-    assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (401, Some("unauthenticated")));
+    assert_eq!(
+        (reply.status.as_u16(), reply.json()["code"].as_str()),
+        (401, Some("unauthenticated"))
+    );
     assert!(!reply.header("www-authenticate").is_empty());
     assert_eq!(get(&gateway, "/v2/health/ready", ALICE).await.status, 200);
     assert_eq!(get(&gateway, "/v1/models", ALICE).await.status, 200);
@@ -96,7 +104,9 @@ async fn the_scheme_is_read_as_http_says() {
         ("Bearer ".to_owned(), 401),
         (String::new(), 401),
     ] {
-        let reply = gateway.get_with("/v1/models", &[("authorization", &header)]).await;
+        let reply = gateway
+            .get_with("/v1/models", &[("authorization", &header)])
+            .await;
         assert_eq!(reply.status.as_u16(), status, "{header}");
     }
     let (alice, bob) = (format!("Bearer {ALICE}"), format!("Bearer {BOB}"));
@@ -108,7 +118,9 @@ async fn the_scheme_is_read_as_http_says() {
 async fn a_body_without_a_key_is_not_read() {
     let (gateway, _folder) = gateway(BOTH).await;
     // Larger than the limit: it would be a 413 if its size had been looked at.
-    let reply = gateway.post("/v1/predictions", &[], vec![b' '; 2 << 20]).await;
+    let reply = gateway
+        .post("/v1/predictions", &[], vec![b' '; 2 << 20])
+        .await;
     assert_eq!(reply.problem(401), "unauthenticated");
 }
 
@@ -123,7 +135,10 @@ async fn a_key_over_its_rate_waits_and_leaves_the_others_alone() {
     let wait: u64 = reply.header("retry-after").parse().unwrap();
     assert!((1..=1_000).contains(&wait), "{wait}");
     let reply = get(&gateway, "/v2/health/ready", BOB).await;
-    assert_eq!((reply.status.as_u16(), reply.json()["code"].as_str()), (429, Some("rate_limited")));
+    assert_eq!(
+        (reply.status.as_u16(), reply.json()["code"].as_str()),
+        (429, Some("rate_limited"))
+    );
     assert_eq!(get(&gateway, "/v1/models", ALICE).await.status, 200);
 }
 
@@ -173,7 +188,9 @@ async fn a_changed_file_counts_and_a_broken_one_does_not() {
     assert_eq!(gateway.get("/readyz").await.status, 200);
     assert_eq!(get(&gateway, "/v1/models", ALICE).await.status, 200);
     // Alice is gone, and a new file gives Bob no new burst.
-    let only_bob = BOTH.replace("alice", "carol").replace("ALICE", &"0".repeat(64));
+    let only_bob = BOTH
+        .replace("alice", "carol")
+        .replace("ALICE", &"0".repeat(64));
     std::fs::write(&path, file(&only_bob)).unwrap();
     gateway
         .eventually("the key is revoked", async || {
@@ -187,25 +204,53 @@ async fn a_changed_file_counts_and_a_broken_one_does_not() {
 
 #[test]
 fn errors_of_the_file_name_the_line_or_the_key_and_no_secret() {
-    let two = |second: &str| format!("[[keys]]\nname = \"a\"\nsha256 = \"ALICE\"\n[[keys]]\n{second}");
+    let two =
+        |second: &str| format!("[[keys]]\nname = \"a\"\nsha256 = \"ALICE\"\n[[keys]]\n{second}");
     for (text, expected) in [
         ("", "it has no [[keys]]"),
         ("keys = 1", "line 1"),
         ("\n\n[[keys]]\nname = \"tl_secret", "line 4"),
-        ("[[keys]]\nname = \"a\"\nsha256 = \"tl_secret\"", "the sha256 of `a` is not 64 hex digits"),
+        (
+            "[[keys]]\nname = \"a\"\nsha256 = \"tl_secret\"",
+            "the sha256 of `a` is not 64 hex digits",
+        ),
         ("[[keys]]\nname = \"a b\"\nsha256 = \"ALICE\"", "a name has"),
         ("[[keys]]\nname = \"a\"", "missing field `sha256`"),
-        (&two("name = \"a\"\nsha256 = \"BOB\""), "the name `a` is there twice"),
-        (&two("name = \"b\"\nsha256 = \"ALICE\""), "`b` has the sha256 of another key"),
-        (&two("name = \"b\"\nsha256 = \"BOB\"\nburst = 1"), "`b`: burst needs"),
-        (&two("name = \"b\"\nsha256 = \"BOB\"\nrequests_per_second = 0"), "`b`: requests_per_second"),
-        (&two("name = \"b\"\nsha256 = \"BOB\"\nrequests_per_second = nan"), "`b`: requests_per_second"),
-        (&two("name = \"b\"\nsha256 = \"BOB\"\nrequests_per_second = 1\nburst = 0"), "`b`: burst is"),
-        (&two("name = \"b\"\nsha256 = \"BOB\"\nmax_in_flight = 0"), "`b`: max_in_flight is"),
+        (
+            &two("name = \"a\"\nsha256 = \"BOB\""),
+            "the name `a` is there twice",
+        ),
+        (
+            &two("name = \"b\"\nsha256 = \"ALICE\""),
+            "`b` has the sha256 of another key",
+        ),
+        (
+            &two("name = \"b\"\nsha256 = \"BOB\"\nburst = 1"),
+            "`b`: burst needs",
+        ),
+        (
+            &two("name = \"b\"\nsha256 = \"BOB\"\nrequests_per_second = 0"),
+            "`b`: requests_per_second",
+        ),
+        (
+            &two("name = \"b\"\nsha256 = \"BOB\"\nrequests_per_second = nan"),
+            "`b`: requests_per_second",
+        ),
+        (
+            &two("name = \"b\"\nsha256 = \"BOB\"\nrequests_per_second = 1\nburst = 0"),
+            "`b`: burst is",
+        ),
+        (
+            &two("name = \"b\"\nsha256 = \"BOB\"\nmax_in_flight = 0"),
+            "`b`: max_in_flight is",
+        ),
     ] {
         let error = read(Path::new("/etc/keys.toml"), file(text).as_bytes()).unwrap_err();
         let error = runtime::chain(&error);
-        assert!(error.contains("/etc/keys.toml") && error.contains(expected), "{text}: {error}");
+        assert!(
+            error.contains("/etc/keys.toml") && error.contains(expected),
+            "{text}: {error}"
+        );
         assert!(!error.contains("tl_secret"), "{error}");
     }
 }
@@ -227,13 +272,37 @@ fn an_open_address_needs_keys_or_the_wish() {
             api_keys,
             insecure_listen,
         };
-        options.check(address.parse().unwrap()).is_ok()
+        let tls = runtime::TlsOptions::default();
+        options.check(address.parse().unwrap(), &tls).is_ok()
     };
-    for address in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+    for address in [
+        "127.0.0.1:80",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+    ] {
         assert!(check(address, false, false), "{address}");
     }
-    for address in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80", "[::ffff:10.0.0.1]:80"] {
+    for address in [
+        "0.0.0.0:80",
+        "[::]:80",
+        "10.0.0.1:80",
+        "[::ffff:10.0.0.1]:80",
+    ] {
         assert!(!check(address, false, false), "{address}");
-        assert!(check(address, true, false) && check(address, false, true), "{address}");
+        assert!(
+            check(address, true, false) && check(address, false, true),
+            "{address}"
+        );
     }
+    let with_certificates = runtime::TlsOptions {
+        tls_client_ca: Some("ca.pem".into()),
+        ..Default::default()
+    };
+    let open = "0.0.0.0:80".parse().unwrap();
+    assert!(
+        KeyOptions::default()
+            .check(open, &with_certificates)
+            .is_ok()
+    );
 }

@@ -48,7 +48,12 @@ impl KeyWatcher {
 
     /// Follows the file for ever.
     pub(crate) async fn keep_fresh(self) {
-        let Some(Watched { path, mut files, keys }) = self.watched else {
+        let Some(Watched {
+            path,
+            mut files,
+            keys,
+        }) = self.watched
+        else {
             return std::future::pending().await;
         };
         loop {

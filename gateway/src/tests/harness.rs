@@ -109,6 +109,7 @@ impl Gateway {
             max_waiting: None,
             allow_faults: false,
             keys: setup.keys,
+            tls_client: runtime::TlsClientOptions::default(),
             elasticsearch,
             process: setup.process,
         };

@@ -12,6 +12,7 @@ use telemetry::SpanRef;
 use telemetry::client::HttpClient;
 
 use super::LocalSystem;
+use crate::client::ApiKeyOption;
 use crate::explorer_client::ExplorerClient;
 use crate::{screen, wine_data};
 
@@ -32,11 +33,12 @@ struct Sample {
 
 /// Requests a prediction that is not stored yet, then the same again, and with a Python worker one
 /// of the canary. With an explorer all traces must become complete.
-pub(crate) async fn run(system: &LocalSystem) -> anyhow::Result<()> {
+pub(crate) async fn run(system: &LocalSystem, key: &ApiKeyOption) -> anyhow::Result<()> {
     let (read, write) = system.store_spans();
     let client = GatewayClient {
-        http: HttpClient::new()?,
+        http: crate::client::http()?,
         gateway: system.gateway()?,
+        key,
     };
     // With one variant there is nothing to choose, and the plainest request is the best sample.
     let primary = system.worker().map(|_| "primary");
@@ -103,6 +105,7 @@ async fn show(
 struct GatewayClient<'a> {
     http: HttpClient,
     gateway: &'a str,
+    key: &'a ApiKeyOption,
 }
 
 impl GatewayClient<'_> {
@@ -129,7 +132,8 @@ impl GatewayClient<'_> {
         if let Some(variant) = variant {
             request = request.header("baggage", format!("ml.variant={variant}"));
         }
-        let request = request.body(Bytes::from(body))?;
+        let mut request = request.body(Bytes::from(body))?;
+        self.key.add_to(request.headers_mut());
         let start = Instant::now();
         let answer = self
             .http

@@ -16,7 +16,10 @@ fn a_bucket_admits_its_burst_and_then_its_rate() {
     let mut take = |millis| bucket.take(at(millis)).is_ok();
     assert_eq!([0; 4].map(&mut take), [true, true, true, false]);
     // A token comes every 100 ms.
-    assert_eq!([99, 100, 150, 200].map(&mut take), [false, true, false, true]);
+    assert_eq!(
+        [99, 100, 150, 200].map(&mut take),
+        [false, true, false, true]
+    );
     // A long pause gives no more than the burst, and a clock that goes back gives nothing.
     assert_eq!([60_000; 4].map(&mut take), [true, true, true, false]);
     assert!(!take(0) && !take(60_050) && take(60_100));
