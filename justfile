@@ -31,6 +31,18 @@ python *args:
 collector:
     .ci/steps/collector-configurations
 
+# hadolint, yamllint and shellcheck
+lint-deploy:
+    .ci/steps/lint-deploy
+
+# The container images, and archives of them in target/images
+images:
+    .ci/steps/images
+
+# The compose file with those images: every profile, or some of them
+compose *args:
+    .ci/steps/compose {{ args }}
+
 # Tests against Elasticsearch, Collector, Jaeger and Redis
 components *args:
     .ci/steps/real-components {{ args }}

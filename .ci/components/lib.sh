@@ -69,7 +69,8 @@ group_lives() {
     for stat in /proc/[0-9]*/stat; do
         stat=$(cat "$stat" 2>/dev/null) || continue
         read -ra fields <<<"${stat##*) }"
-        [[ ${fields[2]} == "$1" && ${fields[0]} != Z ]] && return
+        # With the 0: in the handler of a signal, a bare `return` has the status from before the signal.
+        [[ ${fields[2]} == "$1" && ${fields[0]} != Z ]] && return 0
     done
     return 1
 }

@@ -9,6 +9,7 @@
 # KIBANA_URL: with a path, such as https://my.kb.example/s/my-space, for another space than the default one
 # KIBANA_API_KEY (encoded form) or KIBANA_API_KEY_FILE. The rules run later with this key's rights, so it must be able to read
 #   traces-*, logs-* and metrics-* and to write throughline-alerts.
+# KIBANA_WITHOUT_KEY=true: no key, for a Kibana with security off, such as that of deploy/compose.yaml
 # KIBANA_CA_FILE: PEM file of the authority that signed Kibana's certificate, when the system does not know it
 set -eu
 
@@ -46,14 +47,14 @@ if [ -z "$dry_run" ]; then
         [ -r "$KIBANA_API_KEY_FILE" ] || fail "cannot read the file that KIBANA_API_KEY_FILE names"
         key=$(cat "$KIBANA_API_KEY_FILE")
     fi
-    [ -n "$key" ] || fail "set KIBANA_API_KEY or KIBANA_API_KEY_FILE"
+    [ -n "$key" ] || [ "${KIBANA_WITHOUT_KEY-}" = true ] || fail "set KIBANA_API_KEY or KIBANA_API_KEY_FILE"
     case $key in *[!A-Za-z0-9+/=_-]*) fail "the API key must be in its encoded form" ;; esac
 fi
 
 # send METHOD PATH FILE: the answer's status in $status, its body in $work/answer.
 # The key reaches curl on standard input, because every user of the machine can see arguments.
 send() {
-    status=$(printf 'header = "Authorization: ApiKey %s"\n' "$key" |
+    status=$(printf '%s' "${key:+header = \"Authorization: ApiKey $key\"}" |
         curl --config - --silent --show-error --max-time 60 --request "$1" ${KIBANA_CA_FILE:+--cacert "$KIBANA_CA_FILE"} \
             --header 'kbn-xsrf: true' --header 'Content-Type: application/json' --data-binary "@$3" \
             --output "$work/answer" --write-out '%{http_code}' "$url$2") || fail "no answer from $url"

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use runtime::PartCommand;
 
 /// Receives OTLP/HTTP into bounded memory and shows traces, logs and metrics of one machine.
 #[derive(Parser)]
@@ -10,8 +11,16 @@ use clap::Parser;
 struct Cli {
     #[command(flatten)]
     config: explorer::Config,
+    #[command(subcommand)]
+    command: Option<PartCommand>,
 }
 
 fn main() -> ExitCode {
-    explorer::main(runtime::arguments::<Cli>().config)
+    let Cli { config, command } = runtime::arguments::<Cli>();
+    match command {
+        Some(PartCommand::Healthcheck(options)) => {
+            runtime::healthcheck(&explorer::PART, config.listen, &options)
+        }
+        None => explorer::main(config),
+    }
 }

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use feature_store::Config;
 use feature_store::delete::DeleteConfig;
 use feature_store::materialize::MaterializeConfig;
+use runtime::PartCommand;
 
 /// Online features by entity over Feast's HTTP protocol
 #[derive(Parser)]
@@ -27,6 +28,8 @@ enum Command {
     Materialize(MaterializeConfig),
     /// Delete the rows of entities, such as those with an event time in the far future
     Delete(DeleteConfig),
+    #[command(flatten)]
+    Part(PartCommand),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,9 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::Materialize(config)) => feature_store::materialize_main(&config),
         Some(Command::Delete(config)) => feature_store::delete_main(&config),
+        Some(Command::Part(PartCommand::Healthcheck(options))) => {
+            runtime::healthcheck(&feature_store::PART, arguments.config.listen, &options)
+        }
         None => feature_store::main(arguments.config),
     }
 }

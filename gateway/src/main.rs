@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gateway::keys::create::{self, KeyCommand};
+use runtime::PartCommand;
 
 /// Throughline's gateway: answers predictions from its store, or from a model service.
 #[derive(Debug, Parser)]
@@ -17,15 +18,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Part(PartCommand),
     /// Make the API keys that `--api-keys` wants
     #[command(subcommand)]
     ApiKey(KeyCommand),
 }
 
 fn main() -> ExitCode {
-    let arguments = runtime::arguments::<Arguments>();
-    match arguments.command {
+    let Arguments { config, command } = runtime::arguments::<Arguments>();
+    match command {
+        Some(Command::Part(PartCommand::Healthcheck(options))) => {
+            runtime::healthcheck(&gateway::PART, config.listen, &options)
+        }
         Some(Command::ApiKey(command)) => create::main(&command),
-        None => gateway::main(arguments.config),
+        None => gateway::main(config),
     }
 }

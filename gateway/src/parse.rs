@@ -5,13 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 /// Parses an `http` or `https` address. Its path gets a slash at the end, which joining paths to it
-/// needs.
+/// needs. The error does not repeat the text, which may hold a password.
 pub(crate) fn http_url(text: &str) -> Result<Url, String> {
-    let shown = || runtime::without_secrets(text);
-    let mut url =
-        Url::parse(text).map_err(|error| format!("`{}` is not an address: {error}", shown()))?;
+    let mut url = Url::parse(text).map_err(|error| format!("this is not an address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("`{}` is not an http or https address", shown()));
+        return Err("this is not an http or https address".to_owned());
     }
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));

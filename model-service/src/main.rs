@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use runtime::PartCommand;
 
 /// Serves Candle models by the Open Inference Protocol V2
 #[derive(Parser)]
@@ -10,8 +11,16 @@ use clap::Parser;
 struct Arguments {
     #[command(flatten)]
     config: model_service::Config,
+    #[command(subcommand)]
+    command: Option<PartCommand>,
 }
 
 fn main() -> ExitCode {
-    model_service::main(runtime::arguments::<Arguments>().config)
+    let Arguments { config, command } = runtime::arguments::<Arguments>();
+    match command {
+        Some(PartCommand::Healthcheck(options)) => {
+            runtime::healthcheck(&model_service::PART, config.listen, &options)
+        }
+        None => model_service::main(config),
+    }
 }

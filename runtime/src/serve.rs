@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,6 +13,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,8 +34,9 @@ use crate::shutdown::{Shutdown, Trigger};
 use crate::tls::{Current, Stream, Tls, TlsError};
 use crate::write_timeout::WriteTimeout;
 
-/// How long a drain waits for the first request of a connection, which its client opened in time.
-const FIRST_REQUEST: Duration = Duration::from_millis(500);
+/// How long a drain waits for one more request of an open connection: it may be on the way, and its
+/// client cannot know whether it was processed if the connection is closed under it.
+const NEXT_REQUEST: Duration = Duration::from_millis(500);
 /// How long the answers to requests that are cut off may take to leave.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// Connections that are taken out of the kernel's queue when accepting stops; no more, or a flood
@@ -203,6 +205,7 @@ struct Site {
     app: App,
     guard: Guard,
     scheme: Scheme,
+    shutdown: Shutdown,
     cut: Shutdown,
 }
 
@@ -223,6 +226,7 @@ impl Server {
                 app,
                 guard,
                 scheme: Scheme(options.tls.scheme()),
+                shutdown: shutdown.clone(),
                 cut,
             }),
             connections: Connections::new(most),
@@ -252,13 +256,10 @@ impl Server {
             return;
         };
         let connection = Arc::new(connection);
-        let has_request = Arc::new(AtomicBool::new(false));
         let client = ClientAddress::from(peer.ip());
         let service = {
             let (site, connection) = (Arc::clone(&self.site), Arc::clone(&connection));
-            let has_request = Arc::clone(&has_request);
             service_fn(move |request| {
-                has_request.store(true, Ordering::Release);
                 answer(
                     Arc::clone(&site),
                     request,
@@ -289,7 +290,7 @@ impl Server {
             };
             let stream = TokioIo::new(WriteTimeout::new(stream, write_timeout));
             let http = http.serve_connection(stream, service);
-            converse(http, &connection, &shutdown, &has_request).await;
+            converse(http, &connection, &shutdown).await;
         });
     }
 
@@ -329,7 +330,7 @@ async fn await_handshake(
     tokio::select! {
         stream = &mut handshake => stream,
         () = connection.closed() => None,
-        () = shutdown.wait() => tokio::time::timeout(FIRST_REQUEST, handshake).await.ok()?,
+        () = shutdown.wait() => tokio::time::timeout(NEXT_REQUEST, handshake).await.ok()?,
     }
 }
 
@@ -339,7 +340,6 @@ async fn converse<S>(
     http: http1::Connection<TokioIo<WriteTimeout>, S>,
     connection: &Connection,
     shutdown: &Shutdown,
-    has_request: &AtomicBool,
 ) where
     S: hyper::service::HttpService<Incoming, ResBody = Body, Error = Infallible>,
 {
@@ -354,11 +354,10 @@ async fn converse<S>(
     if !stops && connection.is_idle() {
         return;
     }
-    // hyper closes a connection without a request at once, although its first one may be on the way
-    // (https://github.com/hyperium/hyper/issues/3792).
+    // hyper closes an idle connection at once (https://github.com/hyperium/hyper/issues/3792). The
+    // answer to a request that still comes closes it: see `answer`.
     if stops
-        && !has_request.load(Ordering::Acquire)
-        && tokio::time::timeout(FIRST_REQUEST, http.as_mut())
+        && tokio::time::timeout(NEXT_REQUEST, http.as_mut())
             .await
             .is_ok()
     {
@@ -379,14 +378,19 @@ async fn answer(
     let extensions = request.extensions_mut();
     extensions.insert(client);
     extensions.insert(site.scheme);
-    match verdict {
+    let mut response = match verdict {
         Ok(()) => {
             extensions.insert(Cut(site.cut.clone()));
-            site.app.router.clone().oneshot(request).await
+            site.app.router.clone().oneshot(request).await?
         }
         Err(refusal) => {
             extensions.insert(refusal);
-            site.app.refused.clone().oneshot(request).await
+            site.app.refused.clone().oneshot(request).await?
         }
+    };
+    if site.shutdown.is_stopping() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
+    Ok(response)
 }

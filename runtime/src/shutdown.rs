@@ -55,6 +55,11 @@ impl Shutdown {
         shutdown
     }
 
+    /// Whether the process should stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow() || self.stop.has_changed().is_err()
+    }
+
     /// Completes when the process should stop.
     pub async fn wait(&self) {
         // An error means that the trigger was dropped, which stops as well.

@@ -98,10 +98,25 @@ impl TlsOptions {
         }
     }
 
+    /// The options of the environment alone, for a command that has no flags of the listener.
+    pub(crate) fn from_env() -> Self {
+        Self {
+            tls_cert: from_env("THROUGHLINE_TLS_CERT"),
+            tls_key: from_env("THROUGHLINE_TLS_KEY"),
+            tls_client_ca: from_env("THROUGHLINE_TLS_CLIENT_CA"),
+        }
+    }
+
     /// Whether clients are known by their certificates.
     pub fn knows_clients(&self) -> bool {
         self.tls_client_ca.is_some()
     }
+}
+
+/// A path from the environment; empty is unset.
+fn from_env(variable: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(variable)?;
+    (!value.is_empty()).then(|| value.into())
 }
 
 /// The certificates in force, and their files.

@@ -7,7 +7,7 @@ mod call;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use opentelemetry::context::FutureExt;
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderInjector;
@@ -33,6 +33,7 @@ pub struct SpanAttributes(pub Vec<KeyValue>);
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     inner: reqwest::Client,
+    authorization: Option<HeaderValue>,
 }
 
 /// Why there is no answer. An answer with an error status is an answer.
@@ -105,7 +106,8 @@ impl HttpClient {
             // A compressed answer is passed on as it came to the client that asked for it.
             .no_gzip()
             .connect_timeout(Duration::from_secs(2))
-            .pool_idle_timeout(POOL_IDLE);
+            .pool_idle_timeout(POOL_IDLE)
+            .danger_accept_invalid_certs(tls.unverified);
         for authority in certificates.authorities {
             builder = builder.add_root_certificate(authority);
         }
@@ -115,7 +117,20 @@ impl HttpClient {
         let inner = builder
             .build()
             .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
-        Ok(Self { inner })
+        Ok(Self {
+            inner,
+            authorization: None,
+        })
+    }
+
+    /// The same pool with an `Authorization` for every request that has none. The client is for one
+    /// service then: any other would get the header as well.
+    #[must_use]
+    pub fn authorized(mut self, mut value: HeaderValue) -> Self {
+        // Debug output shows it as "Sensitive".
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        self
     }
 
     /// Sends one request and reads the whole answer, all within `timeout`, in a span named after
@@ -131,6 +146,10 @@ impl HttpClient {
         if let Some(basic) = credentials::take_basic(request.uri_mut()) {
             let headers = request.headers_mut();
             headers.entry(header::AUTHORIZATION).or_insert(basic);
+        }
+        if let Some(value) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.entry(header::AUTHORIZATION).or_insert(value.clone());
         }
         let address = ServerAddress::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
         let SpanAttributes(more) = request.extensions_mut().remove().unwrap_or_default();

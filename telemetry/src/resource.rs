@@ -1,6 +1,6 @@
 //! The resource: what every span, metric and log record says about the process that made it.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
@@ -9,18 +9,24 @@ use opentelemetry_semantic_conventions::attribute as semconv;
 
 use crate::settings::Settings;
 
-static REVISION: OnceLock<&'static str> = OnceLock::new();
+/// The commit that the program was built from, if the build knew it.
+static BUILT_FROM: OnceLock<&'static str> = OnceLock::new();
+/// The commit that a container image was built from: its layers are compiled without the
+/// repository, and a commit that changes no source leaves them as they are.
+static OF_IMAGE: LazyLock<Option<String>> =
+    LazyLock::new(|| std::env::var("THROUGHLINE_REVISION").ok());
 
 /// Sets the commit that the program was built from, for `vcs.ref.head.revision`; call it before
 /// `init`.
 pub fn set_revision(revision: &'static str) {
     // A second call in one process would repeat the revision of the same build.
-    let _ = REVISION.set(revision);
+    let _ = BUILT_FROM.set(revision);
 }
 
-/// The commit that was given to [`set_revision`].
+/// The commit of this program: `THROUGHLINE_REVISION`, else what was given to [`set_revision`].
 pub fn revision() -> Option<&'static str> {
-    REVISION.get().copied()
+    let of_image = OF_IMAGE.as_deref().filter(|revision| !revision.is_empty());
+    of_image.or_else(|| BUILT_FROM.get().copied())
 }
 
 /// Our defaults first, then `OTEL_RESOURCE_ATTRIBUTES`, then `OTEL_SERVICE_NAME`: a later one wins.

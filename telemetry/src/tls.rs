@@ -9,6 +9,8 @@ pub struct ClientTls {
     pub authority: Option<PathBuf>,
     /// File with the client's certificate, and file with its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// Take any certificate. Only for an address that nobody else can have.
+    pub unverified: bool,
 }
 
 /// A PEM file cannot be used.

@@ -14,7 +14,7 @@ use crate::system::{JsonAnswer, System, start};
 use crate::trace_contract::{HIT, MISS};
 
 /// A system whose services send to `endpoint`.
-fn sending_to(endpoint: &str) -> Result<System> {
+pub(crate) fn sending_to(endpoint: &str) -> Result<System> {
     System::start_with(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
         ("OTEL_METRIC_EXPORT_INTERVAL", "500"),

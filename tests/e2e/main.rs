@@ -3,13 +3,16 @@
 
 mod alert_rules;
 mod architecture;
+mod check;
 mod collector;
 mod command_line;
 mod components;
 mod degraded;
+mod deployment;
 mod documents;
 mod elasticsearch_store;
 mod hardening;
+mod load;
 mod malformed;
 mod module_circles;
 mod names;

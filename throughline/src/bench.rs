@@ -15,7 +15,6 @@ use explorer::MetricSeries;
 use tokio::sync::mpsc;
 
 use crate::cli::{BenchArgs, UpArgs, WorkerArgs};
-use crate::client::ApiKeyOption;
 use crate::explorer_client::ExplorerClient;
 use crate::screen;
 use crate::up::LocalSystem;
@@ -96,7 +95,6 @@ fn on_free_ports(folder: &Path, name: &str, args: &BenchArgs) -> UpArgs {
             python_port: 0,
         },
         no_faults: true,
-        key: ApiKeyOption::default(),
     }
 }
 

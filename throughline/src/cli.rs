@@ -1,14 +1,17 @@
 //! The commands and their options; the doc comments are the `--help`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use runtime::PartCommand;
 
-use crate::client::ApiKeyOption;
+use crate::check::CheckArgs;
+use crate::load::LoadArgs;
 
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
 #[derive(Debug, Parser)]
-#[command(name = "throughline", version, about)]
+#[command(name = "throughline", version, about, after_help = crate::client::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -22,6 +25,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
+    /// Send a deployment one request twice, a miss and a hit, and print both traces
+    Sample(SampleArgs),
     /// Compare the variants of the models
     Variants(VariantsArgs),
     /// Print one trace as a waterfall
@@ -30,13 +35,27 @@ pub(crate) enum Command {
     Traces(TracesArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
     Bench(BenchArgs),
+    /// Check a deployment: its answers, and its telemetry where that ends up
+    Check(Box<CheckArgs>),
+    /// Send requests at a given rate, and measure
+    Load(Box<LoadArgs>),
     /// Run the gateway alone
-    Gateway(Box<gateway::Config>),
+    Gateway {
+        #[command(flatten)]
+        config: Box<gateway::Config>,
+        #[command(subcommand)]
+        command: Option<PartCommand>,
+    },
     /// Make the API keys that `gateway --api-keys` wants
     #[command(subcommand)]
     ApiKey(gateway::keys::create::KeyCommand),
     /// Run the model service alone
-    ModelService(Box<model_service::Config>),
+    ModelService {
+        #[command(flatten)]
+        config: Box<model_service::Config>,
+        #[command(subcommand)]
+        command: Option<PartCommand>,
+    },
     /// Run the feature store alone, or write a file of rows into it
     #[command(args_conflicts_with_subcommands = true)]
     FeatureStore {
@@ -46,7 +65,12 @@ pub(crate) enum Command {
         command: Option<FeatureStoreCommand>,
     },
     /// Run the explorer alone
-    Explorer(Box<explorer::Config>),
+    Explorer {
+        #[command(flatten)]
+        config: Box<explorer::Config>,
+        #[command(subcommand)]
+        command: Option<PartCommand>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +79,8 @@ pub(crate) enum FeatureStoreCommand {
     Materialize(Box<feature_store::materialize::MaterializeConfig>),
     /// Delete the rows of entities, such as those with an event time in the far future
     Delete(Box<feature_store::delete::DeleteConfig>),
+    #[command(flatten)]
+    Part(PartCommand),
 }
 
 impl Default for Command {
@@ -150,8 +176,6 @@ pub(crate) struct UpArgs {
     /// Ignore faults that requests carry in their baggage
     #[arg(long)]
     pub(crate) no_faults: bool,
-    #[command(flatten)]
-    pub(crate) key: ApiKeyOption,
 }
 
 /// The Python worker.
@@ -195,6 +219,32 @@ pub(crate) struct PythonSetupArgs {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct SampleArgs {
+    /// Address of the gateway
+    #[arg(
+        long,
+        env = "GATEWAY_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) explorer: ExplorerArgs,
+    /// Print no traces: the telemetry goes elsewhere
+    #[arg(long, env = "THROUGHLINE_NO_EXPLORER")]
+    pub(crate) no_explorer: bool,
+    /// Wait for the variant `canary` too; without this it is part of the sample if it is there
+    #[arg(long)]
+    pub(crate) canary: bool,
+    /// Time for the gateway and every variant of the model to be ready
+    #[arg(long, env = "THROUGHLINE_SAMPLE_WAIT", default_value = "10s", value_parser = runtime::duration, value_name = "TIME")]
+    pub(crate) wait: Duration,
+    /// Time for each trace to be complete at the explorer
+    #[arg(long, default_value = "30s", value_parser = runtime::duration, value_name = "TIME")]
+    pub(crate) trace_timeout: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct VariantsArgs {
     /// Only this model
     pub(crate) model: Option<String>,
@@ -206,8 +256,6 @@ pub(crate) struct VariantsArgs {
         value_name = "URL"
     )]
     pub(crate) gateway: String,
-    #[command(flatten)]
-    pub(crate) key: ApiKeyOption,
 }
 
 impl UpArgs {

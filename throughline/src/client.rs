@@ -1,43 +1,31 @@
-//! What the commands that call a gateway have in common: an API key, and certificates.
+//! The HTTP clients of the commands: certificates and the API key come from the environment.
 
-use clap::{Args, Parser};
-use http::{HeaderMap, HeaderValue, header};
-use runtime::{Secret, TlsClientOptions};
+use http::HeaderValue;
+use runtime::TlsClientOptions;
 use telemetry::client::{ClientError, HttpClient};
 
-/// How a command makes itself known to a gateway.
-#[derive(Clone, Debug, Default, Args)]
-pub(crate) struct ApiKeyOption {
-    /// API key for a gateway that asks for one; in the environment it is in no list of processes
-    #[arg(
-        long,
-        env = "THROUGHLINE_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY"
-    )]
-    pub(crate) api_key: Option<Secret>,
-}
+/// The variable of the API key. There is no flag: an argument is in the list of processes.
+const API_KEY: &str = "THROUGHLINE_API_KEY";
 
-impl ApiKeyOption {
-    /// Adds the key to the headers of a request, if there is one. What cannot be a header is no key
-    /// of ours; without it the gateway answers 401.
-    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
-        let Some(key) = &self.api_key else { return };
-        if let Ok(mut value) = HeaderValue::try_from(format!("Bearer {}", key.reveal())) {
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
-        }
-    }
-}
+/// What `--help` adds about the environment.
+pub(crate) const HELP: &str = "Environment of the commands that send requests:
+  THROUGHLINE_API_KEY                                     key for a gateway that asks for one
+  THROUGHLINE_TLS_CA                                      authority of the certificates that are met
+  THROUGHLINE_TLS_CLIENT_CERT, THROUGHLINE_TLS_CLIENT_KEY certificate to show";
 
-/// A client with the certificates that the environment names (`THROUGHLINE_TLS_CA`,
-/// `THROUGHLINE_TLS_CLIENT_CERT` and `THROUGHLINE_TLS_CLIENT_KEY`), as for the parts.
+/// A client for anything but the gateway.
 pub(crate) fn http() -> Result<HttpClient, ClientError> {
-    Environment::parse_from(["throughline"]).tls.client()
+    TlsClientOptions::from_env().client()
 }
 
-#[derive(Parser)]
-struct Environment {
-    #[command(flatten)]
-    tls: TlsClientOptions,
+/// A client for the gateway, which gets the API key. What cannot be a header is no key of ours;
+/// without it the gateway answers 401.
+pub(crate) fn gateway() -> Result<HttpClient, ClientError> {
+    let client = http()?;
+    let key = std::env::var(API_KEY).ok().filter(|key| !key.is_empty());
+    let value = key.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
+    Ok(match value {
+        Some(value) => client.authorized(value),
+        None => client,
+    })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use explorer::{MetricSeries, Trace, TraceSummary};
+use explorer::{LogEntry, MetricSeries, ServiceSummary, Trace, TraceSummary};
 use http::{Request, StatusCode};
 use serde_json::Value;
 use telemetry::client::HttpClient;
@@ -108,6 +108,29 @@ impl ExplorerClient {
         let mut answer = self.read(&format!("/api/metrics?name={name}")).await?;
         serde_json::from_value(answer["series"].take())
             .context("the explorer's answer is not a list of series")
+    }
+
+    /// The names of all metrics.
+    pub(crate) async fn metric_names(&self) -> anyhow::Result<Vec<String>> {
+        let answer = self.read("/api/metrics").await?;
+        let metrics = answer["metrics"].as_array();
+        let metrics = metrics.context("the explorer's answer is not a list of metrics")?;
+        let names = metrics.iter().filter_map(|metric| metric["name"].as_str());
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// What is stored of each service.
+    pub(crate) async fn services(&self) -> anyhow::Result<Vec<ServiceSummary>> {
+        let mut answer = self.read("/api/services").await?;
+        serde_json::from_value(answer["services"].take())
+            .context("the explorer's answer is not a list of services")
+    }
+
+    /// The newest log records that match `query`, such as `limit=20&trace_id=…`.
+    pub(crate) async fn logs(&self, query: &str) -> anyhow::Result<Vec<LogEntry>> {
+        let mut answer = self.read(&format!("/api/logs?{query}")).await?;
+        serde_json::from_value(answer["logs"].take())
+            .context("the explorer's answer is not a list of log records")
     }
 
     async fn read(&self, path: &str) -> anyhow::Result<Value> {

@@ -3,13 +3,18 @@
 //! `throughline up` runs each part as a process of its own: this same program with a subcommand. So
 //! every part has its own pid, `service.name` and resource.
 
+mod address;
 mod bench;
+mod check;
 mod cli;
 mod client;
 mod explorer_client;
+mod load;
 mod model_files;
 mod python;
+mod sample;
 mod screen;
+mod synthetic;
 mod traces;
 mod train;
 mod up;
@@ -17,6 +22,8 @@ mod variants;
 mod wine_data;
 
 use std::process::ExitCode;
+
+use runtime::PartCommand;
 
 use crate::cli::{Cli, Command, FeatureStoreCommand};
 
@@ -30,25 +37,43 @@ pub fn main() -> ExitCode {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
+        Command::Sample(args) => screen::exit_code(sample::main(&args)),
         Command::Variants(args) => screen::exit_code(variants::main(&args)),
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
-        Command::Gateway(config) => gateway::main(*config),
+        Command::Check(args) => screen::exit_code(check::main(&args)),
+        Command::Load(args) => screen::exit_code(load::main(&args)),
+        Command::Gateway { config, command } => match command {
+            Some(PartCommand::Healthcheck(options)) => {
+                runtime::healthcheck(&gateway::PART, config.listen, &options)
+            }
+            None => gateway::main(*config),
+        },
         Command::ApiKey(command) => gateway::keys::create::main(&command),
-        Command::ModelService(config) => model_service::main(*config),
-        Command::FeatureStore {
-            config,
-            command: None,
-        } => feature_store::main(*config),
-        Command::FeatureStore {
-            command: Some(FeatureStoreCommand::Materialize(args)),
-            ..
-        } => feature_store::materialize_main(&args),
-        Command::FeatureStore {
-            command: Some(FeatureStoreCommand::Delete(args)),
-            ..
-        } => feature_store::delete_main(&args),
-        Command::Explorer(config) => explorer::main(*config),
+        Command::ModelService { config, command } => match command {
+            Some(PartCommand::Healthcheck(options)) => {
+                runtime::healthcheck(&model_service::PART, config.listen, &options)
+            }
+            None => model_service::main(*config),
+        },
+        Command::FeatureStore { config, command } => feature_store(*config, command),
+        Command::Explorer { config, command } => match command {
+            Some(PartCommand::Healthcheck(options)) => {
+                runtime::healthcheck(&explorer::PART, config.listen, &options)
+            }
+            None => explorer::main(*config),
+        },
+    }
+}
+
+fn feature_store(config: feature_store::Config, command: Option<FeatureStoreCommand>) -> ExitCode {
+    match command {
+        Some(FeatureStoreCommand::Materialize(args)) => feature_store::materialize_main(&args),
+        Some(FeatureStoreCommand::Delete(args)) => feature_store::delete_main(&args),
+        Some(FeatureStoreCommand::Part(PartCommand::Healthcheck(options))) => {
+            runtime::healthcheck(&feature_store::PART, config.listen, &options)
+        }
+        None => feature_store::main(config),
     }
 }

@@ -3,7 +3,6 @@
 mod child;
 mod data_dir;
 mod local_system;
-mod sample;
 
 use anyhow::{Context, anyhow};
 use runtime::Shutdown;
@@ -12,7 +11,7 @@ use tokio::sync::mpsc;
 pub(crate) use local_system::LocalSystem;
 
 use crate::cli::UpArgs;
-use crate::screen;
+use crate::{sample, screen};
 
 /// Starts the system, runs the sample, and stays until a signal or the death of a part. On every way
 /// out the parts are stopped in order.
@@ -46,7 +45,7 @@ pub(crate) fn main(args: &UpArgs) -> anyhow::Result<()> {
 
 async fn run(system: &mut LocalSystem, args: &UpArgs) -> anyhow::Result<()> {
     system.start().await?;
-    let outcome = sample::run(system, &args.key)
+    let outcome = sample::run(&system.sample_target()?)
         .await
         .context("the sample failed");
     if args.once {

@@ -9,7 +9,6 @@ use http::{Request, StatusCode};
 use serde_json::Value;
 
 use crate::cli::VariantsArgs;
-use crate::client::ApiKeyOption;
 use crate::screen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +30,7 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(read(&args.gateway, &args.key))?;
+    let answer = runtime.block_on(read(&args.gateway))?;
     let mut models = answer["models"]
         .as_array()
         .context("the gateway's answer is not a list of models")?
@@ -51,11 +50,11 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(gateway: &str, key: &ApiKeyOption) -> anyhow::Result<Value> {
+/// The gateway's `GET /v1/models`.
+pub(crate) async fn read(gateway: &str) -> anyhow::Result<Value> {
     let url = format!("{}/v1/models", gateway.trim_end_matches('/'));
-    let mut request = Request::get(&url).body(Bytes::new())?;
-    key.add_to(request.headers_mut());
-    let answer = crate::client::http()?.send(request, TIMEOUT).await.with_context(|| {
+    let request = Request::get(&url).body(Bytes::new())?;
+    let answer = crate::client::gateway()?.send(request, TIMEOUT).await.with_context(|| {
         format!(
             "the gateway does not answer at {gateway}; start it with `throughline up`, or name another with --gateway"
         )

@@ -198,23 +198,37 @@ async fn a_newer_prediction_of_another_gateway_is_kept() {
     let scratch = Scratch::new();
     let gateway = gateway(&scratch).await;
     recovered(&gateway, "a").await;
-    // Another gateway, whose clock is ahead by less than the tolerance, has computed it too.
-    let newer = (jiff::Timestamp::now() + Duration::from_secs(40)).to_string();
     let found = scratch
         .call("GET", "ALIAS/_doc/wine_quality%2F1%2Fa", "")
         .await;
-    let mut document = found["_source"].clone();
-    document["computed_at"] = newer.clone().into();
-    document["label"] = "newer".into();
-    let version = newer.parse::<jiff::Timestamp>().unwrap().as_microsecond();
-    let path = format!("ALIAS/_doc/wine_quality%2F1%2Fa?version={version}&version_type=external");
-    scratch.call("PUT", &path, &document.to_string()).await;
+    // Another gateway, whose clock is ahead, has computed it too.
+    let store_ahead = async |ahead: Duration, label: &str| {
+        let newer = jiff::Timestamp::now() + ahead;
+        let mut document = found["_source"].clone();
+        document["computed_at"] = newer.to_string().into();
+        document["label"] = label.into();
+        let version = newer.as_microsecond();
+        let path =
+            format!("ALIAS/_doc/wine_quality%2F1%2Fa?version={version}&version_type=external");
+        scratch.call("PUT", &path, &document.to_string()).await;
+    };
+    // By less than the tolerance: what it has stored stays, and nobody says otherwise.
+    store_ahead(Duration::from_secs(40), "newer").await;
     let reply = gateway.predict_with(&["a"], "no-cache").await;
     assert_eq!(
         (reply.status.as_u16(), reply.cache_status()),
-        (200, "throughline; fwd=request; stored")
+        (200, "throughline; fwd=request; detail=superseded")
     );
     assert_eq!(gateway.predict(&["a"]).await.each("label"), ["newer"]);
+    // By a day: that clock was wrong.
+    store_ahead(Duration::from_hours(24), "wrong").await;
+    for expected in ["throughline; fwd=stale; stored", "throughline; hit"] {
+        let reply = gateway.predict(&["a"]).await;
+        assert_eq!(
+            (reply.each("label"), reply.cache_status()),
+            (vec!["high".into()], expected)
+        );
+    }
     assert_eq!(details(&gateway).await, "{}");
     scratch.remove().await;
 }

@@ -197,7 +197,7 @@ fn errors_of_the_routes_file_name_model_and_variant() {
         ),
         (
             &variant("name = \"x\"\nweight = 1\nurl = \"ftp://x\""),
-            "variant `x`: `ftp://x` is not an http",
+            "variant `x`: this is not an http",
         ),
         (
             &variant("name = \"a b\"\nweight = 1"),

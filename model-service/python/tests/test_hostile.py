@@ -47,8 +47,10 @@ def test_names_that_are_never_admitted(listening_on: str) -> None:
     assert verdict(listening_on) is InvalidHost
     twice = [("host", "localhost")] * 2
     assert verdict(listening_on, *twice) is InvalidHost
-    headers = [("host", "localhost"), ("sec-fetch-site", "cross-site")]
-    assert verdict(listening_on, *headers) is CrossOrigin
+    local = ("host", "localhost")
+    assert verdict(listening_on, local, ("sec-fetch-site", "cross-site")) is CrossOrigin
+    assert verdict(listening_on, local, ("origin", "app://localhost")) is CrossOrigin
+    assert verdict(listening_on, local, ("origin", "HTTPS://LocalHost")) is None
 
 
 def test_beyond_loopback_nobody_can_rebind_an_address_or_a_name_without_a_dot() -> None:

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use telemetry::client::{ClientError, ClientTls, HttpClient};
 
+use super::TlsOptions;
+
 /// Whom a part trusts beyond the public authorities, and how it makes itself known.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct TlsClientOptions {
@@ -29,12 +31,45 @@ pub struct TlsClientOptions {
 }
 
 impl TlsClientOptions {
+    /// The options of the environment alone, for a command that has no flags for them.
+    pub fn from_env() -> Self {
+        Self {
+            tls_ca: super::from_env("THROUGHLINE_TLS_CA"),
+            tls_client_cert: super::from_env("THROUGHLINE_TLS_CLIENT_CERT"),
+            tls_client_key: super::from_env("THROUGHLINE_TLS_CLIENT_KEY"),
+        }
+    }
+
+    /// For a process that asks itself: without a certificate of its own as a client, that of its
+    /// listener.
+    pub(crate) fn or_of_listener(mut self, listener: &TlsOptions) -> Self {
+        if self.tls_client_cert.is_none() {
+            self.tls_client_cert.clone_from(&listener.tls_cert);
+            self.tls_client_key.clone_from(&listener.tls_key);
+        }
+        self
+    }
+
     /// A client with these certificates.
     pub fn client(&self) -> Result<HttpClient, ClientError> {
-        let certificate = self.tls_client_cert.clone();
+        HttpClient::with_tls(&self.files())
+    }
+
+    /// A client that takes any certificate: a process that asks itself over loopback knows whom it
+    /// asks, and its certificate names another address.
+    pub(crate) fn unverified_client(&self) -> Result<HttpClient, ClientError> {
         HttpClient::with_tls(&ClientTls {
+            unverified: true,
+            ..self.files()
+        })
+    }
+
+    fn files(&self) -> ClientTls {
+        let certificate = self.tls_client_cert.clone();
+        ClientTls {
             authority: self.tls_ca.clone(),
             identity: certificate.zip(self.tls_client_key.clone()),
-        })
+            unverified: false,
+        }
     }
 }

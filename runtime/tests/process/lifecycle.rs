@@ -73,6 +73,27 @@ fn a_connection_made_before_the_stop_may_still_send_a_request() {
     assert_eq!(process.wait().code, Some(0));
 }
 
+#[test]
+fn a_request_on_an_idle_connection_crosses_the_stop_and_closes_it() {
+    let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
+    let mut kept = process.connect();
+    let head = |id: &str| format!("GET /items/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    kept.write_all(head("1").as_bytes()).expect("a request");
+    let mut first = [0; 12];
+    kept.read_exact(&mut first).expect("an answer");
+    assert_eq!(&first, b"HTTP/1.1 200");
+    process.cut_lifeline();
+    refuses(&process);
+    kept.write_all(head("late").as_bytes()).expect("a request");
+    // Both bodies are in here; the end of the connection ends them.
+    let mut rest = String::new();
+    kept.read_to_string(&mut rest).expect("an answer");
+    let last = rest.rsplit_once("HTTP/1.1 200").expect("an answer").1;
+    assert!(last.contains("connection: close"), "{last}");
+    assert!(last.ends_with("late"), "{last}");
+    assert_eq!(process.wait().code, Some(0));
+}
+
 /// Waits until the listener is closed: the request to stop has arrived.
 fn refuses(process: &Probe) {
     // Without a pause: the process closes unused connections soon after its listener.

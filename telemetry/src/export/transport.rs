@@ -57,6 +57,7 @@ impl Transport {
         let certificates = ClientTls {
             authority: otlp.certificate.clone(),
             identity: otlp.client.clone(),
+            unverified: false,
         }
         .load()?;
         for authority in certificates.authorities {

@@ -34,6 +34,7 @@ const HOSTS: &[(&str, u16, &str)] = &[
     ("Host: :80\r\n", 400, "invalid_host"),
     ("Host: localhost:eighty\r\n", 400, "invalid_host"),
     ("Host: localhost:99999\r\n", 400, "invalid_host"),
+    ("Host: localhost:+80\r\n", 400, "invalid_host"),
     ("Host: localhost:80:80\r\n", 400, "invalid_host"),
     ("Host: user@localhost\r\n", 400, "invalid_host"),
     ("Host: localhost/\r\n", 400, "invalid_host"),
@@ -82,6 +83,11 @@ const HOSTS: &[(&str, u16, &str)] = &[
         "cross_origin",
     ),
     ("Host: localhost\r\nOrigin: null\r\n", 403, "cross_origin"),
+    (
+        "Host: localhost\r\nOrigin: app://localhost\r\n",
+        403,
+        "cross_origin",
+    ),
     ("Host: localhost\r\nOrigin:\r\n", 403, "cross_origin"),
     (
         "Host: localhost\r\nSec-Fetch-Site: same-origin\r\n",

@@ -17,10 +17,13 @@ use super::child::{ChildProcess, Deaths};
 use super::data_dir::DataDir;
 use crate::cli::UpArgs;
 use crate::python::PythonEnvironment;
+use crate::sample::Target;
 use crate::screen;
 
 /// How long a service may take to become ready once it listens.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a trace of the sample may take to be complete.
+const TRACE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How long all parts together may take to drain before they are killed. The promise to Ctrl-C is
 /// five seconds.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
@@ -115,13 +118,21 @@ impl LocalSystem {
         self.explorer.as_deref().filter(|_| !elsewhere)
     }
 
-    /// Where the Python worker listens, if this system has one.
-    pub(crate) fn worker(&self) -> Option<&str> {
-        self.worker.as_deref()
+    /// Where the sample goes and which spans its traces have here.
+    pub(crate) fn sample_target(&self) -> anyhow::Result<Target> {
+        let (read, write) = self.store_spans();
+        Ok(Target {
+            gateway: self.gateway()?.to_owned(),
+            explorer: self.explorer().map(str::to_owned),
+            canary: self.worker.is_some(),
+            miss_spans: vec![self.feature_span(), write],
+            hit_spans: vec![read],
+            trace_timeout: TRACE_TIMEOUT,
+        })
     }
 
     /// The names of the gateway's spans that read and write the prediction store.
-    pub(crate) fn store_spans(&self) -> (&'static str, &'static str) {
+    fn store_spans(&self) -> (&'static str, &'static str) {
         match &self.args.prediction_store {
             Some(url) if url.starts_with("http") => ("mget predictions", "bulk predictions"),
             _ => ("SELECT predictions", "INSERT predictions"),
@@ -129,7 +140,7 @@ impl LocalSystem {
     }
 
     /// The name of the feature store's span that reads its database.
-    pub(crate) fn feature_span(&self) -> &'static str {
+    fn feature_span(&self) -> &'static str {
         match self.feature_database() {
             Database::Redis(_) => "HMGET wine_features",
             Database::File(_) | Database::Wrong(_) => "SELECT wine_features",

@@ -123,9 +123,12 @@ def _single(scope: Scope, name: bytes) -> str | None:
 
 
 def _is_origin_of(origin: str, host: Authority | None) -> bool:
-    """The scheme is not compared, since a proxy may add TLS."""
-    _, separator, authority = origin.partition("://")
-    return bool(separator) and host is not None and authority.lower() == host.text.lower()
+    """Whether the page came from here.
+
+    A proxy may add TLS, so both schemes do. Those of applications are somebody else's.
+    """
+    scheme, _, authority = origin.lower().partition("://")
+    return scheme in ("http", "https") and host is not None and authority == host.text.lower()
 
 
 def _is_navigation(scope: Scope) -> bool:

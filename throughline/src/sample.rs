@@ -1,9 +1,11 @@
 //! The sample: requests one prediction twice and prints both traces.
+//!
+//! `throughline up` runs it on its own processes, `throughline sample` on any deployment.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use explorer::Trace;
 use http::{Request, StatusCode};
@@ -11,17 +13,35 @@ use serde_json::{Value, json};
 use telemetry::SpanRef;
 use telemetry::client::HttpClient;
 
-use super::LocalSystem;
-use crate::client::ApiKeyOption;
+use crate::cli::SampleArgs;
 use crate::explorer_client::ExplorerClient;
-use crate::{screen, wine_data};
+use crate::{screen, variants, wine_data};
 
-/// How long a trace may take to be complete: every process exports on its own schedule.
-const TRACE_TIMEOUT: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(50);
 const TRIES: u32 = 40;
 /// The root of every sample's trace.
 const ROOT: &str = "POST /v1/predictions";
+const MODEL: &str = "wine_quality";
+
+/// The variant that the Python worker serves.
+const CANARY: &str = "canary";
+
+/// The system that the sample is sent to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Address of the gateway.
+    pub(crate) gateway: String,
+    /// Address of the explorer that has the traces, if they go to one.
+    pub(crate) explorer: Option<String>,
+    /// Whether a Python worker serves the variant `canary`.
+    pub(crate) canary: bool,
+    /// Spans of a miss besides those that every system has.
+    pub(crate) miss_spans: Vec<&'static str>,
+    /// Spans of a hit besides its root.
+    pub(crate) hit_spans: Vec<&'static str>,
+    /// How long a trace may take to be complete: every process exports on its own schedule.
+    pub(crate) trace_timeout: Duration,
+}
 
 /// One prediction and its trace.
 struct Sample {
@@ -31,17 +51,80 @@ struct Sample {
     took: Duration,
 }
 
+/// `throughline sample`: waits until the deployment can answer, and sends it the sample.
+pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(async {
+            let names = wait_for_variants(args).await?;
+            let target = Target {
+                gateway: args.gateway.trim_end_matches('/').to_owned(),
+                explorer: (!args.no_explorer).then(|| args.explorer.explorer.clone()),
+                canary: names.iter().any(|name| name == CANARY),
+                // Which database is behind them is the deployment's business.
+                miss_spans: vec!["POST /get-online-features"],
+                hit_spans: Vec::new(),
+                trace_timeout: args.trace_timeout,
+            };
+            run(&target).await
+        })
+}
+
+/// The variants of the sample's model, once all of them are healthy.
+async fn wait_for_variants(args: &SampleArgs) -> anyhow::Result<Vec<String>> {
+    let deadline = Instant::now() + args.wait;
+    loop {
+        let answer = variants::read(&args.gateway).await;
+        let names = answer.and_then(|answer| healthy_variants(&answer));
+        let problem = match names {
+            Ok(names) if args.canary && !names.iter().any(|name| name == CANARY) => {
+                anyhow!("{MODEL} has no variant {CANARY}; see docs/variants.md")
+            }
+            Ok(names) => return Ok(names),
+            Err(error) => error,
+        };
+        if Instant::now() > deadline {
+            return Err(problem);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn healthy_variants(answer: &Value) -> anyhow::Result<Vec<String>> {
+    let models = answer["models"].as_array().map(Vec::as_slice);
+    let model = models
+        .unwrap_or_default()
+        .iter()
+        .find(|model| model["name"] == MODEL)
+        .with_context(|| format!("the gateway has no model {MODEL}; is one trained?"))?;
+    let variants = model["variants"].as_array().map(Vec::as_slice);
+    let variants = variants.unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    for variant in variants {
+        if variant["health"] != "ready" {
+            bail!(
+                "the variant {} of {MODEL} is {}",
+                text(&variant["name"]),
+                text(&variant["health"])
+            );
+        }
+    }
+    Ok(variants
+        .iter()
+        .map(|variant| text(&variant["name"]))
+        .collect())
+}
+
 /// Requests a prediction that is not stored yet, then the same again, and with a Python worker one
 /// of the canary. With an explorer all traces must become complete.
-pub(crate) async fn run(system: &LocalSystem, key: &ApiKeyOption) -> anyhow::Result<()> {
-    let (read, write) = system.store_spans();
+pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     let client = GatewayClient {
-        http: crate::client::http()?,
-        gateway: system.gateway()?,
-        key,
+        http: crate::client::gateway()?,
+        gateway: &target.gateway,
     };
     // With one variant there is nothing to choose, and the plainest request is the best sample.
-    let primary = system.worker().map(|_| "primary");
+    let primary = target.canary.then_some("primary");
     let miss = client.first_miss(1, primary).await?;
     let hit = client.predict(&miss.data_id, primary).await?;
     if hit.prediction["cached"] != Value::Bool(true) {
@@ -53,42 +136,32 @@ pub(crate) async fn run(system: &LocalSystem, key: &ApiKeyOption) -> anyhow::Res
     }
     // The root is expected by name, since a trace whose first spans have not arrived may look like
     // one with a remote caller.
-    let miss_spans = [ROOT, "predict wine_quality", system.feature_span(), write];
+    let miss_spans = [&[ROOT, "predict wine_quality"], &*target.miss_spans].concat();
+    let hit_spans = [&[ROOT], &*target.hit_spans].concat();
     // Another wine: the feature store has cached the features of this one, and a miss should show
     // the look-up.
     let next_row = row(&miss.data_id) % wine_data::ROWS + 1;
-    show(system, "A miss: computed by the model", &miss, &miss_spans).await?;
-    show(
-        system,
-        "A hit: from the prediction store",
-        &hit,
-        &[ROOT, read],
-    )
-    .await?;
-    if system.worker().is_some() {
-        let canary = client.first_miss(next_row, Some("canary")).await?;
-        show(
-            system,
-            "A miss of the canary: computed in Python",
-            &canary,
-            &miss_spans,
-        )
-        .await?;
+    show(target, "A miss: computed by the model", &miss, &miss_spans).await?;
+    show(target, "A hit: from the prediction store", &hit, &hit_spans).await?;
+    if target.canary {
+        let canary = client.first_miss(next_row, Some(CANARY)).await?;
+        let title = "A miss of the canary: computed in Python";
+        show(target, title, &canary, &miss_spans).await?;
     }
     Ok(())
 }
 
 async fn show(
-    system: &LocalSystem,
+    target: &Target,
     title: &str,
     sample: &Sample,
     expected: &[&str],
 ) -> anyhow::Result<()> {
     heading(title, sample);
-    match (system.explorer(), &sample.trace_id) {
+    match (&target.explorer, &sample.trace_id) {
         (Some(explorer), Some(trace_id)) => {
             let explorer = ExplorerClient::new(explorer)?;
-            show_trace(&explorer, trace_id, expected).await?;
+            show_trace(&explorer, trace_id, expected, target.trace_timeout).await?;
         }
         (None, Some(trace_id)) => {
             screen::say(format!(
@@ -105,7 +178,6 @@ async fn show(
 struct GatewayClient<'a> {
     http: HttpClient,
     gateway: &'a str,
-    key: &'a ApiKeyOption,
 }
 
 impl GatewayClient<'_> {
@@ -132,8 +204,7 @@ impl GatewayClient<'_> {
         if let Some(variant) = variant {
             request = request.header("baggage", format!("ml.variant={variant}"));
         }
-        let mut request = request.body(Bytes::from(body))?;
-        self.key.add_to(request.headers_mut());
+        let request = request.body(Bytes::from(body))?;
         let start = Instant::now();
         let answer = self
             .http
@@ -192,8 +263,9 @@ async fn show_trace(
     explorer: &ExplorerClient,
     trace_id: &str,
     expected: &[&str],
+    timeout: Duration,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + TRACE_TIMEOUT;
+    let deadline = Instant::now() + timeout;
     loop {
         let trace = explorer.trace(trace_id).await?;
         let late = Instant::now() > deadline;
