@@ -149,7 +149,9 @@ impl HttpClient {
         }
         if let Some(value) = &self.authorization {
             let headers = request.headers_mut();
-            headers.entry(header::AUTHORIZATION).or_insert(value.clone());
+            headers
+                .entry(header::AUTHORIZATION)
+                .or_insert(value.clone());
         }
         let address = ServerAddress::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
         let SpanAttributes(more) = request.extensions_mut().remove().unwrap_or_default();

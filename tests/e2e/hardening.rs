@@ -23,7 +23,10 @@ fn script(part: &str) -> Result<String> {
 fn run(folder: &Path, script: &str) -> Result<Output> {
     let script = format!("throughline() {{ {PROGRAM} \"$@\"; }}\n{script}");
     let mut command = harness::command("bash");
-    let output = command.args(["-euc", &script]).current_dir(folder).output()?;
+    let output = command
+        .args(["-euc", &script])
+        .current_dir(folder)
+        .output()?;
     ensure!(
         output.status.success(),
         "{script}\n{}{}",
@@ -37,7 +40,9 @@ fn run(folder: &Path, script: &str) -> Result<Output> {
 fn keys_are_made_and_used_as_the_page_says() -> Result<()> {
     let folder = TempDir::new()?;
     let commands = script("api-key create")?;
-    let (create, start) = commands.split_once("throughline gateway").context("a start")?;
+    let (create, start) = commands
+        .split_once("throughline gateway")
+        .context("a start")?;
     run(folder.path(), create)?;
     let keys = folder.path().join("keys.toml");
     let mut args: Vec<&str> = start.split_whitespace().collect();
@@ -101,8 +106,16 @@ fn the_tests_that_documents_name_exist() -> Result<()> {
         name.bytes().all(plain) && name.matches('_').count() > 2
     };
     let mut named = 0;
-    for (document, text) in files("SECURITY.md")?.into_iter().chain(files("hardening.md")?) {
-        for name in text.split('`').skip(1).step_by(2).filter(|name| is_test(name)) {
+    for (document, text) in files("SECURITY.md")?
+        .into_iter()
+        .chain(files("hardening.md")?)
+    {
+        for name in text
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| is_test(name))
+        {
             let defined = ["fn ", "def "].map(|word| format!("{word}{name}("));
             let exists = defined.iter().any(|defined| sources.contains(defined));
             assert!(exists, "{document} names {name}, which is no test");
