@@ -46,7 +46,7 @@ fn status(url: &str, key: Option<&str>) -> Result<u16> {
         .iter()
         .map(|bearer| ("authorization", bearer.as_str()))
         .collect();
-    Ok(send("GET", &format!("{url}/v1/models"), &headers, &[])?.status)
+    Ok(send("GET", &format!("{url}/openapi.json"), &headers, &[])?.status)
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_key_is_made_while_the_gateway_runs_and_is_in_no_log_and_no_telemetry() -> R
     let spans = collector.spans();
     let mut names: Vec<_> = spans
         .iter()
-        .filter(|span| span.name == "GET /v1/models")
+        .filter(|span| span.name == "GET /openapi.json")
         .map(|span| {
             let status = span.attributes["http.response.status_code"].to_string();
             let name = span.attributes.get("throughline.api_key.name");
