@@ -121,8 +121,7 @@ pub async fn serve(
     let address = listener.local_addr().map_err(ServeError::Address)?;
     warn_if_exposed(address, app.asks_for_keys, options);
     let tls = Tls::start(&options.tls).await?;
-    let certificates = tls.as_ref().map(Tls::current);
-    let _following = tls.map(|tls| Following::start(tls.keep_fresh(health.clone())));
+    let (certificates, _following) = tls.map(|tls| tls.follow(health.clone())).unzip();
     let (server, gone) = Server::new(app, address, options, certificates, &shutdown);
     loop {
         let accepted = tokio::select! {
@@ -161,21 +160,6 @@ fn warn_if_exposed(address: SocketAddr, asks_for_keys: bool, options: &ProcessOp
         (true, _) => return,
     };
     tracing::warn!(name: "server.exposed", %address, "{address} is beyond loopback; {text}");
-}
-
-/// A task that ends with the listener.
-struct Following(tokio::task::JoinHandle<()>);
-
-impl Following {
-    fn start(work: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(telemetry::task::spawn(work))
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// The next connection that already waits in the kernel's queue.
@@ -278,16 +262,8 @@ impl Server {
         let write_timeout = self.write_timeout;
         tokio::spawn(async move {
             let _alive = alive;
-            let stream = match certificates {
-                None => Stream::Plain(stream),
-                Some(certificates) => {
-                    let handshake = Box::pin(certificates.handshake(stream, limit));
-                    match await_handshake(handshake, &connection, &shutdown).await {
-                        Some(stream) => stream,
-                        None => return,
-                    }
-                }
-            };
+            let stream = establish(stream, certificates, limit, &connection, &shutdown);
+            let Some(stream) = stream.await else { return };
             let stream = TokioIo::new(WriteTimeout::new(stream, write_timeout));
             let http = http.serve_connection(stream, service);
             converse(http, &connection, &shutdown).await;
@@ -320,13 +296,19 @@ impl Server {
     }
 }
 
-/// Waits for a handshake as for the first request of a connection: not when the place is needed, and
-/// not for long when the process stops.
-async fn await_handshake(
-    mut handshake: impl Future<Output = Option<Stream>> + Unpin,
+/// The connection, once a handshake has made it usable. That waits as the first request of a
+/// connection does: not when the place is needed, and not for long when the process stops.
+async fn establish(
+    stream: TcpStream,
+    certificates: Option<Current>,
+    limit: Duration,
     connection: &Connection,
     shutdown: &Shutdown,
 ) -> Option<Stream> {
+    let Some(certificates) = certificates else {
+        return Some(Stream::Plain(stream));
+    };
+    let mut handshake = Box::pin(certificates.handshake(stream, limit));
     tokio::select! {
         stream = &mut handshake => stream,
         () = connection.closed() => None,

@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 pub use client::TlsClientOptions;
@@ -130,6 +131,9 @@ pub(crate) struct Tls {
 #[derive(Clone)]
 pub(crate) struct Current(Arc<RwLock<Arc<ServerConfig>>>);
 
+/// The task that follows the files.
+pub(crate) struct Following(JoinHandle<()>);
+
 struct Paths {
     certificate: PathBuf,
     key: PathBuf,
@@ -156,12 +160,14 @@ impl Tls {
         }))
     }
 
-    pub(crate) fn current(&self) -> Current {
-        self.current.clone()
+    /// Follows the files until the second value is dropped; the first has what they say.
+    pub(crate) fn follow(self, health: Health) -> (Current, Following) {
+        let current = self.current.clone();
+        let task = telemetry::task::spawn(self.keep_fresh(health));
+        (current, Following(task))
     }
 
-    /// Follows the files for ever.
-    pub(crate) async fn keep_fresh(mut self, health: Health) {
+    async fn keep_fresh(mut self, health: Health) {
         loop {
             let read = self.files.changed(EVERY).await.map_err(TlsError::from);
             match read.and_then(|contents| self.paths.config(&contents)) {
@@ -179,6 +185,12 @@ impl Tls {
                 }
             }
         }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

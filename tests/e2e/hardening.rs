@@ -55,7 +55,13 @@ fn keys_are_made_and_used_as_the_page_says() -> Result<()> {
     }
     let store = folder.path().join("predictions.db");
     let nobody = "http://127.0.0.1:9";
-    let more = ["gateway", "--model-service", nobody, "--prediction-store", path(&store)];
+    let more = [
+        "gateway",
+        "--model-service",
+        nobody,
+        "--prediction-store",
+        path(&store),
+    ];
     let variables = [("OTEL_SDK_DISABLED", "true")];
     let gateway = Process::start(PROGRAM, &[&more[..], &args].concat(), &variables)?;
     let url = gateway.url("server.listening")?;
