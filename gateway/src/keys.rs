@@ -7,6 +7,7 @@ pub mod create;
 mod file;
 mod layer;
 mod limit;
+mod no_key;
 mod watch;
 
 use std::net::SocketAddr;
@@ -19,8 +20,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 pub use file::KeysError;
-pub(crate) use layer::{NoKey, authenticate};
+pub(crate) use layer::{Gate, authenticate};
 pub(crate) use limit::OverLimit;
+pub(crate) use no_key::NoKey;
 pub(crate) use watch::KeyWatcher;
 
 use file::KeyEntry;

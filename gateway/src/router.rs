@@ -16,7 +16,7 @@ use runtime::{App, BodyRules, Health, Refusal, Refused};
 use telemetry::server;
 
 use crate::error::{ApiError, OipFailure};
-use crate::keys::{ApiKeys, authenticate};
+use crate::keys::{ApiKeys, Gate, authenticate};
 use crate::models::Models;
 use crate::passthrough::{self, CALLS, Passthrough};
 use crate::predict::Predictor;
@@ -81,7 +81,10 @@ pub(crate) fn build(
 
 fn with_keys(router: Router, keys: Option<ApiKeys>) -> Router {
     match keys {
-        Some(keys) => router.layer(from_fn_with_state(keys, authenticate)),
+        Some(keys) => {
+            let refuse = in_form_of;
+            router.layer(from_fn_with_state(Gate { keys, refuse }, authenticate))
+        }
         None => router,
     }
 }
@@ -118,7 +121,7 @@ async fn unknown_path(uri: Uri) -> Response {
 }
 
 /// The path decides the form of the answer.
-pub(crate) fn in_form_of(uri: &Uri, error: ApiError) -> Response {
+fn in_form_of(uri: &Uri, error: ApiError) -> Response {
     if uri.path() == "/v2" || uri.path().starts_with("/v2/") {
         return OipFailure(error).into_response();
     }

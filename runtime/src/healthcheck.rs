@@ -61,13 +61,12 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 /// The body of `GET /readyz`, if its status is 200.
 fn ask(listen: SocketAddr, options: &HealthcheckOptions) -> Result<String, BoxError> {
     let tls = TlsClientOptions::from_env();
-    let (url, client) = match &options.url {
-        Some(url) => (url.trim_end_matches('/').to_owned(), tls.client()?),
-        None => {
-            let listener = TlsOptions::from_env();
-            let url = format!("{}://{}", listener.scheme(), reachable(listen));
-            (url, tls.or_of_listener(&listener).unverified_client()?)
-        }
+    let (url, client) = if let Some(url) = &options.url {
+        (url.trim_end_matches('/').to_owned(), tls.client()?)
+    } else {
+        let listener = TlsOptions::from_env();
+        let url = format!("{}://{}", listener.scheme(), reachable(listen));
+        (url, tls.or_of_listener(&listener).unverified_client()?)
     };
     let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
     let runtime = tokio::runtime::Builder::new_current_thread()

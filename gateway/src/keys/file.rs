@@ -79,11 +79,7 @@ fn entries(content: &[u8]) -> Result<Vec<KeyEntry>, String> {
     // The error's own text repeats the line, which could hold a key that was put there by mistake.
     let file: File = toml::from_str(text).map_err(|error| {
         let before = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..before]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
+        let line = text[..before].matches('\n').count() + 1;
         format!("line {line}: {}", error.message())
     })?;
     if file.keys.is_empty() {

@@ -4,46 +4,34 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use telemetry::attr;
 
-use super::ApiKeys;
+use super::{ApiKeys, NoKey};
 use crate::error::ApiError;
-use crate::router::in_form_of;
 
 /// The scheme of RFC 6750 §2.1; schemes are compared without case (RFC 9110 §11.1).
 const SCHEME: &str = "bearer ";
 /// No key of ours is as long, and a longer one is not worth hashing.
 const MAX_KEY: usize = 256;
 
-/// Why a request has no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoKey {
-    #[error("the request has no API key; send `Authorization: Bearer KEY`")]
-    Missing,
-    #[error("the API key is not known")]
-    Unknown,
-}
-
-impl NoKey {
-    /// A request without a key gets no error code (RFC 6750 §3.1).
-    pub(crate) fn challenge(self) -> &'static str {
-        match self {
-            Self::Missing => r#"Bearer realm="throughline""#,
-            Self::Unknown => r#"Bearer realm="throughline", error="invalid_token""#,
-        }
-    }
+/// The keys, and what writes a refusal.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) keys: ApiKeys,
+    /// The path decides the form of the answer.
+    pub(crate) refuse: fn(&Uri, ApiError) -> Response,
 }
 
 /// Passes requests with a known key on, as long as the key's limits allow it.
 pub(crate) async fn authenticate(
-    State(keys): State<ApiKeys>,
+    State(gate): State<Gate>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let uri = request.uri().clone();
     let admitted = presented(request.headers())
-        .and_then(|key| keys.find(key).ok_or(NoKey::Unknown))
+        .and_then(|key| gate.keys.find(key).ok_or(NoKey::Unknown))
         .map_err(ApiError::NoKey)
         .and_then(|key| {
             telemetry::current().set(attr::THROUGHLINE_API_KEY_NAME, key.entry.name.clone());
@@ -52,7 +40,7 @@ pub(crate) async fn authenticate(
     // Nothing behind this point needs the key, so nothing can pass it on.
     request.headers_mut().remove(header::AUTHORIZATION);
     match admitted {
-        Err(error) => in_form_of(&uri, error),
+        Err(error) => (gate.refuse)(&uri, error),
         Ok(None) => next.run(request).await,
         Ok(Some(permit)) => {
             let response = next.run(request).await;

@@ -98,7 +98,7 @@ async fn the_scheme_is_read_as_http_says() {
         (format!("Bearer{ALICE}"), 401),
         (format!("Basic {ALICE}"), 401),
         (format!("Bearer {ALICE}x"), 401),
-        (format!("Bearer {}", ALICE_HASH), 401),
+        (format!("Bearer {ALICE_HASH}"), 401),
         (format!("Bearer {long}"), 401),
         ("Bearer".to_owned(), 401),
         ("Bearer ".to_owned(), 401),
