@@ -87,6 +87,7 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
             &[
                 "gateway/src/store/sqlite",
                 "gateway/src/store/tests",
+                "gateway/src/tests/stores.rs",
                 "feature-store/src/backend/sqlite",
                 "feature-store/tests/",
             ],
