@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 
 use anyhow::Result;
-use harness::eventually;
+use harness::{eventually, signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::system::{System, path, start};
+use crate::system::{System, feature_store_at, path, start};
 
 /// What one load said.
 struct Loaded {
@@ -223,5 +223,65 @@ fn writes_that_vanish_are_found() -> Result<()> {
         "{}",
         loaded.output
     );
+    Ok(())
+}
+
+#[test]
+fn no_accepted_write_is_lost_when_the_feature_store_is_killed_under_load() -> Result<()> {
+    let mut system = System::start()?;
+    let (gateway, url) = (
+        system.urls.gateway.clone(),
+        system.urls.feature_store.clone(),
+    );
+    let address = url.strip_prefix("http://").expect("an address").to_owned();
+    let running = std::thread::spawn(move || {
+        let options = [
+            "--rate",
+            "40",
+            "--duration",
+            "8s",
+            "--verify-writes",
+            "--mix",
+            "miss=1,write=3",
+            "--feature-store",
+            &url,
+            "--max-failed",
+            "1000",
+        ];
+        load(&gateway, &options)
+    });
+    let traces = |query: &str, root: &str| {
+        let url = format!("{}/api/traces?{query}", system.urls.explorer);
+        eventually(root, || {
+            let traces = system.get(&url)?.body["traces"].take();
+            let mut traces = traces.as_array().into_iter().flatten();
+            Ok(traces.any(|trace| trace["root_name"] == root).then_some(()))
+        })
+    };
+    traces("service=feature-store", "POST /push")?;
+    signal(
+        "KILL",
+        system.feature_store.as_ref().expect("it runs").pid(),
+    )?;
+    // It is missed before it comes back.
+    traces("status=error", "POST /v1/predictions")?;
+    let variables = [("OTEL_SDK_DISABLED", "true")];
+    system.feature_store = Some(feature_store_at(&address, &system.data, &variables)?);
+
+    let loaded = running.join().expect("the load ends")?;
+    assert!(loaded.passed, "{}", loaded.output);
+    let (lost, unread) = (
+        loaded.number("/writes/lost"),
+        loaded.number("/writes/unread"),
+    );
+    assert!(lost + unread < 0.5, "{}", loaded.output);
+    // It was down for a part of the load only, and what it refused meanwhile was counted.
+    let accepted = loaded.number("/writes/features_accepted");
+    assert!(
+        accepted > 10.0 && accepted < loaded.number("/requests"),
+        "{}",
+        loaded.output
+    );
+    assert!(loaded.number("/failed") > 0.0, "{}", loaded.output);
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     pub(crate) rules: bool,
     /// Kibana that has the rules of deploy/elastic, to see with --rules that they fire; its key is
-    /// in KIBANA_API_KEY
+    /// in `KIBANA_API_KEY`
     #[arg(long, env = "KIBANA_URL", hide_env_values = true, value_parser = address::http, value_name = "URL")]
     pub(crate) kibana: Option<String>,
     /// Predictions to compute, so that each stage has durations
@@ -44,15 +44,15 @@ pub(crate) struct CheckArgs {
 #[derive(Clone, Debug, Args)]
 #[group(required = false, multiple = false)]
 pub(crate) struct PlaceArgs {
-    /// Look in an explorer: traces, metrics and logs [env: EXPLORER_URL] [default:
+    /// Look in an explorer: traces, metrics and logs [env: `EXPLORER_URL`] [default:
     /// http://127.0.0.1:8090]
     #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) explorer: Option<String>,
-    /// Look in Elasticsearch: traces, metrics and logs; its key is in ELASTICSEARCH_API_KEY [env:
-    /// ELASTICSEARCH_URL]
+    /// Look in Elasticsearch: traces, metrics and logs; its key is in `ELASTICSEARCH_API_KEY` [env:
+    /// `ELASTICSEARCH_URL`]
     #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) elasticsearch: Option<String>,
-    /// Look in Jaeger: traces, since it keeps nothing else [env: JAEGER_URL]
+    /// Look in Jaeger: traces, since it keeps nothing else [env: `JAEGER_URL`]
     #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) jaeger: Option<String>,
 }

@@ -20,7 +20,7 @@ const FIRES: &str = "rule.fires";
 /// Where the index connector of `deploy/elastic/connectors` writes.
 const ALERTS: &str = "throughline-alerts";
 /// Beyond its interval, a rule that Kibana runs late.
-const KIBANA_DELAY: Duration = Duration::from_secs(60);
+const KIBANA_DELAY: Duration = Duration::from_mins(1);
 const ALLOW: &str =
     "the gateway ignores faults on purpose; start it with --allow-faults to provoke this rule";
 /// Slower than the rule for latency allows.

@@ -9,7 +9,7 @@ use super::system::services;
 use super::wait::{Look, until};
 
 /// A data point that is older was not followed by the next export, which is due every minute.
-const STALE: Duration = Duration::from_secs(180);
+const STALE: Duration = Duration::from_mins(3);
 const EXPORT: &str = "Look for telemetry.export_failed in its output, and compare its OTEL_EXPORTER_OTLP_* variables with those of a part that arrives.";
 /// A metric that every service has, and those of a service with a model.
 const REQUESTS: &str = "http.server.request.duration";

@@ -26,7 +26,7 @@ pub(crate) struct LoadArgs {
     /// How long to send
     #[arg(long, default_value = "30s", value_parser = runtime::duration, value_name = "TIME")]
     pub(crate) duration: Duration,
-    /// Gaps between requests: all equal, or random as those of many independent users
+    /// Gaps between requests: constant, or exponential as those of many independent users
     #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
     pub(crate) arrivals: Arrivals,
     /// Kinds of requests with their weights: hit, miss, batch, text, unknown, missing, shifted,
@@ -93,9 +93,7 @@ pub(crate) struct LoadArgs {
 /// The gaps between arrivals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Arrivals {
-    /// All equal
     Constant,
-    /// Exponential
     Poisson,
 }
 

@@ -92,7 +92,7 @@ impl Latencies {
     }
 
     /// From the sending.
-    pub(super) fn from_sending(&self) -> Summary {
+    pub(super) fn uncorrected(&self) -> Summary {
         summary(&self.from_sending)
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     fn a_stall_is_felt_by_all_who_would_have_come_meanwhile() {
         let latencies = one_connection_and_a_stall();
         // One request of a thousand met the stall.
-        let plain = latencies.from_sending();
+        let plain = latencies.uncorrected();
         assert!((plain.p99 - 1.0).abs() < 0.01, "{plain:?}");
         assert!((plain.max - 1_001.0).abs() < 1.0, "{plain:?}");
         // A hundred arrived during the stall, and more before the queue was empty again: each
@@ -180,7 +180,7 @@ mod tests {
                 answered,
             });
         }
-        assert_eq!(latencies.corrected(), latencies.from_sending());
+        assert_eq!(latencies.corrected(), latencies.uncorrected());
         assert_eq!((latencies.late(), latencies.latest()), (0, Duration::ZERO));
     }
 

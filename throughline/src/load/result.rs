@@ -141,7 +141,7 @@ impl Counts {
         Ok(all)
     }
 
-    pub(super) fn result(&self, args: &LoadArgs, ending: Ending) -> anyhow::Result<LoadResult> {
+    pub(super) fn result(&self, args: &LoadArgs, ending: &Ending) -> anyhow::Result<LoadResult> {
         let all = self.latencies()?;
         let kinds = self.kinds.iter().map(|(kind, counts)| KindResult {
             kind: kind.name(),
@@ -167,7 +167,7 @@ impl Counts {
                 max_in_flight_reached: ending.max_in_flight_reached,
             },
             latency_ms: all.corrected(),
-            from_sending_ms: all.from_sending(),
+            from_sending_ms: all.uncorrected(),
             kinds: kinds.collect(),
             writes: None,
             interrupted: ending.interrupted,

@@ -215,7 +215,7 @@ async fn finish(args: &LoadArgs, load: &Load, arrived: Arrived) -> anyhow::Resul
             failures: std::mem::take(&mut found.failures),
         };
         let accepted = std::mem::take(&mut found.accepted);
-        (found.counts.result(args, ending)?, accepted)
+        (found.counts.result(args, &ending)?, accepted)
     };
     if args.verify_writes || args.mix.has(Kind::Write) {
         screen::warn("reading back what was accepted");

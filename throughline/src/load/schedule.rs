@@ -60,7 +60,7 @@ impl Iterator for Schedule {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn arrivals(kind: Arrivals, rate: f64) -> Vec<Duration> {
         Schedule::new(kind, rate, MINUTE, 7).collect()
@@ -84,7 +84,7 @@ mod tests {
         assert!((11_452..12_548).contains(&due.len()), "{}", due.len());
         let gaps: Vec<f64> = due
             .windows(2)
-            .map(|pair| (pair[1] - pair[0]).as_secs_f64())
+            .map(|pair| pair[1].as_secs_f64() - pair[0].as_secs_f64())
             .collect();
         // The share of gaps above the mean is 1/e for exponential gaps, and none for equal ones.
         let above = gaps.iter().filter(|gap| **gap > 1.0 / 200.0).count();

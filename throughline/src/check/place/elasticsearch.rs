@@ -48,7 +48,7 @@ impl Elasticsearch {
         if spans.is_empty() {
             return Ok(None);
         }
-        otlp::trace(spans.iter().map(resource_span).collect()).map(Some)
+        otlp::trace(spans.iter().map(resource_span)).map(Some)
     }
 
     pub(super) async fn recent(&self, service: &str) -> anyhow::Result<Vec<Trace>> {
@@ -232,7 +232,7 @@ mod tests {
             span("b7ad6b7169203331", "00f067aa0ba902b7", "Client"),
             span("00f067aa0ba902b7", "", "Server"),
         ];
-        let trace = otlp::trace(documents.iter().map(resource_span).collect())?;
+        let trace = otlp::trace(documents.iter().map(resource_span))?;
         assert!(trace.is_complete());
         assert_eq!(
             explorer::tree::outline(&trace),

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 pub(super) type ByTrace = BTreeMap<String, Vec<Value>>;
 
 /// One trace from its resource spans.
-pub(super) fn trace(resource_spans: Vec<Value>) -> anyhow::Result<Trace> {
+pub(super) fn trace(resource_spans: impl IntoIterator<Item = Value>) -> anyhow::Result<Trace> {
+    let resource_spans: Vec<Value> = resource_spans.into_iter().collect();
     let document = json!({ "resourceSpans": resource_spans }).to_string();
     Trace::from_otlp(document.as_bytes()).context("the spans that were found are no trace")
 }

@@ -71,7 +71,7 @@ mod tests {
         for name in RULES {
             let rule = Rule::read(name)?;
             assert!(
-                rule.threshold > 0 && rule.interval >= Duration::from_secs(60),
+                rule.threshold > 0 && rule.interval >= Duration::from_mins(1),
                 "{rule:?}"
             );
         }
