@@ -38,7 +38,7 @@ fn answer(
 ) -> Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let first = lines.next().context("a request has a first line")??;
-    while lines.next().context("a head has an end")?? != "" {}
+    while !lines.next().context("a head has an end")??.is_empty() {}
     let path = first.split(' ').nth(1).unwrap_or_default();
     let id = path.rsplit('/').next().unwrap_or_default();
     let times = asked.entry(id.to_owned()).or_default();
