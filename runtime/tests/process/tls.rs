@@ -232,7 +232,7 @@ fn a_part_calls_another_with_certificates_on_both_sides() -> Result<()> {
     let identity = authority.issue("server")?;
     let [certificate, key] = server(&identity);
     let client_authority = ("THROUGHLINE_TLS_CLIENT_CA", authority.path());
-    let called = Probe::start(&[QUIET, certificate, key, client_authority], "");
+    let service = Probe::start(&[QUIET, certificate, key, client_authority], "");
     let client = authority.issue("client")?;
     let trust = ("THROUGHLINE_TLS_CA", authority.path());
     let identity = [
@@ -246,7 +246,7 @@ fn a_part_calls_another_with_certificates_on_both_sides() -> Result<()> {
         (vec![QUIET, identity[0], identity[1]], "connect_error"),
     ] {
         let caller = Probe::start(&variables, "");
-        let answer = caller.get(&format!("/call?to={}", url(&called, "/items/7")));
+        let answer = caller.get(&format!("/call?to={}", url(&service, "/items/7")));
         let text = answer.text();
         assert!(
             expected.split('|').any(|expected| expected == text),
@@ -254,7 +254,7 @@ fn a_part_calls_another_with_certificates_on_both_sides() -> Result<()> {
         );
         assert_eq!(caller.stop().code, Some(0));
     }
-    assert_eq!(called.stop().code, Some(0));
+    assert_eq!(service.stop().code, Some(0));
     Ok(())
 }
 
