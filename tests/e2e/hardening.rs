@@ -113,7 +113,7 @@ fn the_tests_that_documents_name_exist() -> Result<()> {
     let mut named = 0;
     for (document, text) in files("SECURITY.md")?
         .into_iter()
-        .chain(files("hardening.md")?)
+        .chain(files("docs/limits.md")?)
     {
         for name in text
             .split('`')
