@@ -44,8 +44,8 @@ pub(crate) struct CheckArgs {
 #[derive(Clone, Debug, Args)]
 #[group(required = false, multiple = false)]
 pub(crate) struct PlaceArgs {
-    /// Look in an explorer: traces, metrics and logs [env: `EXPLORER_URL`]
-    /// [default: `http://127.0.0.1:8090`]
+    /// Look in an explorer: traces, metrics and logs [env: `EXPLORER_URL`] [default:
+    /// that of `throughline up`]
     #[arg(long, value_parser = address::http, value_name = "URL")]
     pub(crate) explorer: Option<String>,
     /// Look in Elasticsearch: traces, metrics and logs; its key is in `ELASTICSEARCH_API_KEY` [env:
