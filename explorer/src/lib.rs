@@ -90,8 +90,9 @@ impl Explorer {
         otlp_listener: TcpListener,
         shutdown: Shutdown,
     ) -> Result<(), Error> {
+        let config = &self.config;
         let otlp_address = otlp_listener.local_addr().map_err(Error::Address)?;
-        let url = format!("http://{otlp_address}");
+        let url = format!("{}://{otlp_address}", config.process.tls.scheme());
         tracing::info!(name: "explorer.otlp_listening", url, "explorer receives OTLP/HTTP on {url}");
 
         let Explorer { config, store } = self;

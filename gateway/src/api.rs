@@ -300,10 +300,13 @@ pub(crate) struct OipError {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "only described; `error` writes the answers")]
 pub(crate) enum Refused {
+    /// The gateway asks for API keys, and the request has none that it knows
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(Problem),
     /// The path does not take this method
     #[response(status = 405, content_type = "application/problem+json")]
     Method(Problem),
-    /// Too many requests in flight; see Retry-After
+    /// Too many requests in flight, or more than the API key allows; see Retry-After
     #[response(status = 429, content_type = "application/problem+json")]
     Overloaded(Problem),
 }

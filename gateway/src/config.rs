@@ -9,6 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::Error;
+use crate::keys::KeyOptions;
 use crate::names::{PRIMARY, is_variant_name};
 use crate::parse::{http_url, positive_time};
 use crate::store::elasticsearch::{Addresses, ElasticsearchOptions};
@@ -68,6 +69,12 @@ pub struct Config {
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
+    /// Who may use the gateway
+    #[command(flatten)]
+    pub keys: KeyOptions,
+    /// TLS of the calls to the model services
+    #[command(flatten)]
+    pub tls_client: runtime::TlsClientOptions,
     /// Options of the Elasticsearch cluster
     #[command(flatten)]
     pub elasticsearch: ElasticsearchOptions,

@@ -17,6 +17,7 @@ use runtime::Refusal;
 use telemetry::server::RequestFailure;
 
 use crate::api::{EntryError, FailedEntry, Problem};
+use crate::keys::{NoKey, OverLimit};
 use crate::model_client::CallError;
 use crate::store::StoreError;
 
@@ -54,6 +55,10 @@ pub(crate) enum ApiError {
     Store(#[source] StoreError),
     #[error("{0}")]
     Refused(Refusal),
+    #[error("{0}")]
+    NoKey(NoKey),
+    #[error("{0}")]
+    OverLimit(OverLimit),
     /// A fault that the client asked for, with the message of the telemetry layer, which also
     /// records it.
     #[error("{0}")]
@@ -83,6 +88,8 @@ impl ApiError {
             Self::Refused(refusal) => {
                 ErrorCode::parse(refusal.code()).unwrap_or(ErrorCode::Internal)
             }
+            Self::NoKey(_) => ErrorCode::Unauthenticated,
+            Self::OverLimit(_) => ErrorCode::RateLimited,
             Self::FaultInjected(_) => ErrorCode::FaultInjected,
         }
     }
@@ -115,6 +122,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<HeaderValue> {
         let answered = match self {
             Self::NoneSucceeded { .. } => return None,
+            Self::OverLimit(over) => Some(over.retry_after().into()),
             Self::Model(error) => match &**error {
                 CallError::Answered { retry_after, .. } => retry_after.clone(),
                 _ => None,
@@ -130,6 +138,12 @@ impl ApiError {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, retry_after);
+        }
+        if let Self::NoKey(no_key) = &self {
+            let challenge = HeaderValue::from_static(no_key.challenge());
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
         // The telemetry layer records a fault that it injects itself.
         if response.status().is_server_error() && !matches!(self, Self::FaultInjected(_)) {
@@ -152,6 +166,8 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::UnsupportedEncoding => (415, "The content encoding is not supported"),
         ErrorCode::InvalidHost => (400, "The Host header is not valid"),
         ErrorCode::UnknownHost => (421, "The gateway does not answer to this name"),
+        ErrorCode::Unauthenticated => (401, "The request has no valid API key"),
+        ErrorCode::RateLimited => (429, "The API key is used too much"),
         ErrorCode::CrossOrigin => (403, "A page of another origin sent the request"),
         ErrorCode::BodyTimeout => (408, "The body did not arrive in time"),
         ErrorCode::Draining => (503, "The gateway stops"),

@@ -16,6 +16,7 @@ mod discovery;
 mod dispatch;
 mod error;
 mod freshness;
+pub mod keys;
 mod model_client;
 mod models;
 mod names;
@@ -50,12 +51,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use runtime::{Health, Shutdown};
-use telemetry::client::{ClientError, HttpClient};
+use telemetry::client::ClientError;
 use tokio::net::TcpListener;
 
 use crate::discovery::Discovery;
 use crate::dispatch::{Breakers, Dispatcher};
 use crate::freshness::Lifetime;
+use crate::keys::{KeyWatcher, KeysError, Unprotected};
 use crate::model_client::ModelClient;
 use crate::models::Models;
 use crate::passthrough::Passthrough;
@@ -113,6 +115,15 @@ pub enum Error {
         /// `--max-in-flight`.
         in_flight: usize,
     },
+    /// The file of the API keys is not valid.
+    #[error("cannot start with these API keys; see --api-keys")]
+    Keys(#[from] KeysError),
+    /// The address is open to everybody.
+    #[error(transparent)]
+    Unprotected(#[from] Unprotected),
+    /// The listener has no address.
+    #[error("the listener has no address")]
+    Address(#[source] std::io::Error),
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[from] ClientError),
@@ -147,9 +158,12 @@ pub(crate) async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let max_waiting = config.waiting_limit()?;
+    let address = listener.local_addr().map_err(Error::Address)?;
+    config.keys.check(address, &config.process.tls)?;
     let health = Health::new();
+    let key_watcher = KeyWatcher::start(&config.keys, health.clone()).await?;
     let watcher = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
-    let client = ModelClient::new(HttpClient::new()?);
+    let client = ModelClient::new(config.tls_client.client()?);
     let traffic = watcher.traffic();
     let store = WatchedStore::new(store, config.prediction_store_timeout, &health);
     let discovery = Discovery::new(
@@ -169,7 +183,8 @@ pub(crate) async fn run_with(
         lifetime: lifetime.clone(),
         breakers: Breakers::new(health.clone()),
     };
-    let app = router::build(&config, shared.handlers(&config, max_waiting), &health);
+    let handlers = shared.handlers(&config, max_waiting);
+    let app = router::build(&config, handlers, &health, key_watcher.keys());
     // Models are known before the first request. A service that does not answer delays the start by
     // the time limit of one read at most.
     discovery.refresh().await;
@@ -179,6 +194,7 @@ pub(crate) async fn run_with(
         tokio::join!(
             discovery.keep_fresh(config.model_refresh),
             lifetime.keep_tidy(store),
+            key_watcher.keep_fresh(),
             watcher.keep_fresh(config.routes_refresh, || discovery.refresh()),
         );
     };

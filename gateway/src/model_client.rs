@@ -200,9 +200,9 @@ impl ModelClient {
             .send(request, timeout)
             .await
             .map_err(|error| match error {
-                ClientError::Connect { .. } | ClientError::InvalidRequest(_) => {
-                    CallError::Unreachable(error)
-                }
+                ClientError::Connect { .. }
+                | ClientError::InvalidRequest(_)
+                | ClientError::Certificates(_) => CallError::Unreachable(error),
                 ClientError::Timeout { .. } => CallError::TimedOut(Some(error)),
                 ClientError::Transport { .. } | ClientError::TooLarge { .. } => {
                     CallError::Broken(error)

@@ -54,6 +54,10 @@ fn description() -> Value {
         let method = if is_post { "post" } else { "get" };
         document["paths"][call.path] = json!({ method: operation(call) });
     }
+    // No operation demands it, since a gateway on loopback has no keys.
+    document["components"]["securitySchemes"] = json!({
+        "apiKey": { "type": "http", "scheme": "bearer", "description": "With `--api-keys`, every path needs `Authorization: Bearer KEY`" }
+    });
     document
 }
 
@@ -101,8 +105,9 @@ fn responses(call: &OipCall) -> Value {
 }
 
 /// The gateway's own errors, and those of the model service that the protocol names.
-const ERRORS: [(&str, &str); 11] = [
+const ERRORS: [(&str, &str); 12] = [
     ("400", "Malformed tensors or body"),
+    ("401", "The request has no API key that the gateway knows"),
     ("404", "Unknown model or version"),
     ("405", "The path does not take this method"),
     ("413", "The body is larger than 1 MiB"),

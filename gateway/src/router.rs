@@ -1,13 +1,14 @@
 //! All routes, and the layers around them.
 //!
 //! `/v1` and `/v2` are two routers with layers of their own, because refusals and faults take the
-//! form of each. From the outside: telemetry, limits, size, handler. Bodies of `/v2` are passed on as
+//! form of each. From the outside: telemetry, API keys, limits, size, handler. Bodies of `/v2` are passed on as
 //! they are coded.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, on, post};
 use http::{StatusCode, Uri};
@@ -15,6 +16,7 @@ use runtime::{App, BodyRules, Health, Refusal, Refused};
 use telemetry::server;
 
 use crate::error::{ApiError, OipFailure};
+use crate::keys::{ApiKeys, Gate, authenticate};
 use crate::models::Models;
 use crate::passthrough::{self, CALLS, Passthrough};
 use crate::predict::Predictor;
@@ -40,7 +42,12 @@ pub(crate) struct Handlers {
 }
 
 /// Everything that the gateway answers.
-pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> App {
+pub(crate) fn build(
+    config: &Config,
+    handlers: Handlers,
+    health: &Health,
+    keys: Option<ApiKeys>,
+) -> App {
     let predictions = Router::new()
         .route("/v1/predictions", post(predictions::create))
         .route("/v1/predictions/{model}/{data_id}", get(predictions::one))
@@ -59,16 +66,27 @@ pub(crate) fn build(config: &Config, handlers: Handlers, health: &Health) -> App
         .fallback(unknown_path)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, bodies(true), refuse))
-        .layer(server::layer(options(config, inject_fault)));
+        .layer(runtime::limit_layer(&config.process, bodies(true), refuse));
+    let v1 = with_keys(v1, keys.clone()).layer(server::layer(options(config, inject_fault)));
     let v2 = v2()
         .with_state(handlers.passthrough)
         .method_not_allowed_fallback(async || OipFailure(ApiError::Method))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, bodies(false), refuse))
-        .layer(server::layer(options(config, inject_oip_fault)));
+        .layer(runtime::limit_layer(&config.process, bodies(false), refuse));
+    let asks_for_keys = keys.is_some();
+    let v2 = with_keys(v2, keys).layer(server::layer(options(config, inject_oip_fault)));
     let router = v1.merge(v2).merge(health.routes());
-    App::new(router, refuse, Some(options(config, inject_fault)))
+    App::new(router, refuse, Some(options(config, inject_fault))).asking_for_keys(asks_for_keys)
+}
+
+fn with_keys(router: Router, keys: Option<ApiKeys>) -> Router {
+    match keys {
+        Some(keys) => {
+            let refuse = in_form_of;
+            router.layer(from_fn_with_state(Gate { keys, refuse }, authenticate))
+        }
+        None => router,
+    }
 }
 
 fn v2() -> Router<Passthrough> {

@@ -6,7 +6,7 @@ mod configuration;
 mod degraded;
 mod elasticsearch;
 mod fake;
-mod harness;
+pub(crate) mod harness;
 mod hostile;
 mod openapi;
 mod search;

@@ -51,6 +51,9 @@ pub struct Config {
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
+    /// TLS of the calls to the feature store
+    #[command(flatten)]
+    pub tls_client: runtime::TlsClientOptions,
     /// The options of every part
     #[command(flatten)]
     pub process: ProcessOptions,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::{Health, PartInfo, ServeError, Shutdown};
-use telemetry::client::{ClientError, HttpClient};
+use telemetry::client::ClientError;
 use tokio::net::TcpListener;
 
 pub use config::Config;
@@ -73,7 +73,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
         tracing::warn!(name: "model.none", "no model to serve in {path}; waiting for one to appear");
     }
     let engine = Engine::start(config.engine()).map_err(Error::Threads)?;
-    let client = HttpClient::new().map_err(Error::Client)?;
+    let client = config.tls_client.client().map_err(Error::Client)?;
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
     let predictor = Predictor::new(engine, config.variant.clone());
     let router = router::build(

@@ -91,6 +91,7 @@ fn mlp() -> Arc<dyn Model> {
 
 fn router_of(model: Arc<dyn Model>) -> Router {
     let config = Config {
+        tls_client: runtime::TlsClientOptions::default(),
         listen: "127.0.0.1:0".parse().unwrap(),
         model_repository: "/nonexistent".into(),
         // Nothing listens on port 1, so lookups fail at once.

@@ -64,6 +64,10 @@ codes! {
         UnknownHost = "unknown_host",
         /// A web page of another origin sent the request.
         CrossOrigin = "cross_origin",
+        /// The request has no API key that is known.
+        Unauthenticated = "unauthenticated",
+        /// The API key of the request is used more than its limits allow.
+        RateLimited = "rate_limited",
         /// The body did not arrive in time.
         BodyTimeout = "body_timeout",
         /// The path does not exist.

@@ -8,6 +8,8 @@ use protocol::{ErrorCode, RowErrorCode};
 /// Codes that only the gateway answers with.
 const GATEWAY_ONLY: &[ErrorCode] = &[
     ErrorCode::InvalidRequest,
+    ErrorCode::Unauthenticated,
+    ErrorCode::RateLimited,
     ErrorCode::UnknownVariant,
     ErrorCode::OutsideMaxAge,
     ErrorCode::MissingFeatures,

@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use telemetry::chain;
-use telemetry::client::HttpClient;
 use tower::BoxError;
 
 use crate::options::duration;
 use crate::process::PartInfo;
+use crate::tls::{TlsClientOptions, TlsOptions};
 
 /// Options of the subcommand.
 #[derive(Clone, Debug, clap::Args)]
@@ -35,9 +35,7 @@ pub enum PartCommand {
 
 /// Asks the part at `options.url`, else the one that listens on `listen`.
 pub fn healthcheck(part: &PartInfo, listen: SocketAddr, options: &HealthcheckOptions) -> ExitCode {
-    let url = options.url.clone();
-    let url = url.unwrap_or_else(|| format!("http://{}", reachable(listen)));
-    match ask(url.trim_end_matches('/'), options.timeout) {
+    match ask(listen, options) {
         Ok(answer) => {
             let _ = writeln!(std::io::stdout(), "{}: {answer}", part.name);
             ExitCode::SUCCESS
@@ -61,12 +59,20 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// The body of `GET /readyz`, if its status is 200.
-fn ask(url: &str, timeout: Duration) -> Result<String, BoxError> {
+fn ask(listen: SocketAddr, options: &HealthcheckOptions) -> Result<String, BoxError> {
+    let tls = TlsClientOptions::from_env();
+    let (url, client) = if let Some(url) = &options.url {
+        (url.trim_end_matches('/').to_owned(), tls.client()?)
+    } else {
+        let listener = TlsOptions::from_env();
+        let url = format!("{}://{}", listener.scheme(), reachable(listen));
+        (url, tls.or_of_listener(&listener).unverified_client()?)
+    };
     let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(async { HttpClient::new()?.send(request, timeout).await })?;
+    let answer = runtime.block_on(client.send(request, options.timeout))?;
     let body = String::from_utf8_lossy(answer.body()).into_owned();
     match answer.status() {
         StatusCode::OK => Ok(body),

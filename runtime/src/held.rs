@@ -14,7 +14,7 @@ const PIECE: usize = 32 * 1024;
 
 /// The same body; `permit` is dropped with it. Small bodies are not wrapped: the kernel takes them
 /// at once.
-pub(crate) fn held(body: Body, permit: OwnedSemaphorePermit) -> Body {
+pub fn held(body: Body, permit: OwnedSemaphorePermit) -> Body {
     if body
         .size_hint()
         .exact()

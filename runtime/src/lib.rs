@@ -21,6 +21,8 @@ mod refusal;
 mod secret;
 mod serve;
 mod shutdown;
+mod tls;
+mod watched_files;
 mod without_secrets;
 mod write_timeout;
 
@@ -28,6 +30,7 @@ pub use arguments::arguments;
 pub use guard::AllowedHost;
 pub use health::Health;
 pub use healthcheck::{HealthcheckOptions, PartCommand, healthcheck};
+pub use held::held;
 pub use limits::{BodyRules, Deadline, Limit, LimitLayer, limit_layer};
 pub use options::{ProcessOptions, duration};
 pub use outage::Outage;
@@ -37,6 +40,8 @@ pub use secret::Secret;
 pub use serve::{App, ServeError, serve};
 pub use shutdown::{Shutdown, Trigger};
 pub use telemetry::chain;
+pub use tls::{TlsClientOptions, TlsError, TlsOptions};
+pub use watched_files::{FileError, WatchedFiles};
 pub use without_secrets::without_secrets;
 
 #[cfg(test)]

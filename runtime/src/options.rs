@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::guard::AllowedHost;
+use crate::tls::TlsOptions;
 
 /// Options that every part has.
 #[derive(Clone, Debug, clap::Args)]
@@ -98,6 +99,9 @@ pub struct ProcessOptions {
         value_name = "TIME",
     )]
     pub flush_timeout: Duration,
+    /// TLS of the listeners
+    #[command(flatten)]
+    pub tls: TlsOptions,
     /// Stop when standard input ends: the lifeline of a process whose parent may be killed
     #[arg(long, hide = true)]
     pub exit_with_parent: bool,
@@ -117,6 +121,7 @@ impl Default for ProcessOptions {
             allowed_hosts: Vec::new(),
             drain_timeout: Duration::from_secs(3),
             flush_timeout: Duration::from_secs(2),
+            tls: TlsOptions::default(),
             exit_with_parent: false,
         }
     }

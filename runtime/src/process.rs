@@ -103,7 +103,7 @@ where
         .build()?;
     let outcome = runtime.block_on(async {
         let listener = bind(listen, part.listen_flag).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let url = format!("{}://{}", options.tls.scheme(), listener.local_addr()?);
         tracing::info!(name: "server.listening", url, "{} listens on {url}", part.name);
         serve(listener, Shutdown::of_process(options.exit_with_parent)).await?;
         tracing::info!(name: "server.stopped", "{} has drained and stops", part.name);

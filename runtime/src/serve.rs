@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use telemetry::server::{self, ClientAddress};
+use telemetry::server::{self, ClientAddress, Scheme};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -31,6 +31,7 @@ use crate::limits::Cut;
 use crate::options::ProcessOptions;
 use crate::refusal::{Refusal, Refuse, Refused};
 use crate::shutdown::{Shutdown, Trigger};
+use crate::tls::{Current, Stream, Tls, TlsError};
 use crate::write_timeout::WriteTimeout;
 
 /// How long a drain waits for one more request of an open connection: it may be on the way, and its
@@ -53,6 +54,9 @@ pub enum ServeError {
     /// The listener does not know its address.
     #[error("the listener has no address")]
     Address(#[source] std::io::Error),
+    /// The certificates cannot be used.
+    #[error("cannot answer HTTPS; see --tls-cert, --tls-key and --tls-client-ca")]
+    Tls(#[from] TlsError),
     /// Requests were still in flight when the drain deadline passed; they were cut off.
     #[error("requests were still in flight after {} ms of draining", deadline.as_millis())]
     DrainTimedOut {
@@ -67,6 +71,7 @@ pub struct App {
     router: Router,
     /// Answers the requests that the guard refuses, by their extension [`Refusal`].
     refused: Router,
+    asks_for_keys: bool,
 }
 
 impl App {
@@ -83,7 +88,19 @@ impl App {
             Some(options) => refused.layer(server::layer(options)),
             None => refused,
         };
-        Self { router, refused }
+        Self {
+            router,
+            refused,
+            asks_for_keys: false,
+        }
+    }
+
+    /// Notes that the router answers nobody without a key.
+    pub fn asking_for_keys(self, asks_for_keys: bool) -> Self {
+        Self {
+            asks_for_keys,
+            ..self
+        }
     }
 
     /// The router without the guard, for tests that have no socket.
@@ -102,8 +119,10 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Address)?;
-    warn_if_exposed(address);
-    let (server, gone) = Server::new(app, address, options, &shutdown);
+    warn_if_exposed(address, app.asks_for_keys, options);
+    let tls = Tls::start(&options.tls).await?;
+    let (certificates, _following) = tls.map(|tls| tls.follow(health.clone())).unzip();
+    let (server, gone) = Server::new(app, address, options, certificates, &shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -132,11 +151,15 @@ pub async fn serve(
     server.drain(gone, options.drain_timeout).await
 }
 
-fn warn_if_exposed(address: SocketAddr) {
-    if !address.ip().to_canonical().is_loopback() {
-        let text = "anybody who reaches this address can use it: there is no authentication";
-        tracing::warn!(name: "server.exposed", %address, "{address} is beyond loopback; {text}");
-    }
+fn warn_if_exposed(address: SocketAddr, asks_for_keys: bool, options: &ProcessOptions) {
+    let tls = &options.tls;
+    let text = match (asks_for_keys || tls.knows_clients(), tls.scheme()) {
+        _ if address.ip().to_canonical().is_loopback() => return,
+        (false, _) => "anybody who reaches this address can use it: there is no authentication",
+        (true, "http") => "without --tls-cert, whoever is on the way can read the keys of clients",
+        (true, _) => return,
+    };
+    tracing::warn!(name: "server.exposed", %address, "{address} is beyond loopback; {text}");
 }
 
 /// The next connection that already waits in the kernel's queue.
@@ -154,6 +177,7 @@ struct Server {
     connections: Arc<Connections>,
     header_timeout: Duration,
     write_timeout: Duration,
+    certificates: Option<Current>,
     shutdown: Shutdown,
     cut: Trigger,
     /// Each connection holds a clone; the receiver ends when the last one is dropped.
@@ -164,6 +188,7 @@ struct Server {
 struct Site {
     app: App,
     guard: Guard,
+    scheme: Scheme,
     shutdown: Shutdown,
     cut: Shutdown,
 }
@@ -173,6 +198,7 @@ impl Server {
         app: App,
         address: SocketAddr,
         options: &ProcessOptions,
+        certificates: Option<Current>,
         shutdown: &Shutdown,
     ) -> (Self, mpsc::Receiver<Infallible>) {
         let (alive, gone) = mpsc::channel(1);
@@ -183,12 +209,14 @@ impl Server {
             site: Arc::new(Site {
                 app,
                 guard,
+                scheme: Scheme(options.tls.scheme()),
                 shutdown: shutdown.clone(),
                 cut,
             }),
             connections: Connections::new(most),
             header_timeout: options.header_timeout,
             write_timeout: options.write_timeout,
+            certificates,
             shutdown: shutdown.clone(),
             cut: trigger,
             alive,
@@ -205,8 +233,10 @@ impl Server {
         // time.
         let _ = stream.set_nodelay(true);
         let Some(connection) = self.connections.open() else {
-            // A new socket has room for these bytes.
-            let _ = stream.try_write(NO_ROOM);
+            // A new socket has room for these bytes. Before a handshake nobody could read them.
+            if self.certificates.is_none() {
+                let _ = stream.try_write(NO_ROOM);
+            }
             return;
         };
         let connection = Arc::new(connection);
@@ -222,18 +252,20 @@ impl Server {
                 )
             })
         };
-        let http = http1::Builder::new()
-            .timer(TokioTimer::new())
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_BUFFER)
-            .max_header_size(MAX_BUFFER)
-            .serve_connection(
-                TokioIo::new(WriteTimeout::new(stream, self.write_timeout)),
-                service,
-            );
+            .max_header_size(MAX_BUFFER);
         let (shutdown, alive) = (self.shutdown.clone(), self.alive.clone());
+        let (certificates, limit) = (self.certificates.clone(), self.header_timeout);
+        let write_timeout = self.write_timeout;
         tokio::spawn(async move {
             let _alive = alive;
+            let stream = establish(stream, certificates, limit, &connection, &shutdown);
+            let Some(stream) = stream.await else { return };
+            let stream = TokioIo::new(WriteTimeout::new(stream, write_timeout));
+            let http = http.serve_connection(stream, service);
             converse(http, &connection, &shutdown).await;
         });
     }
@@ -261,6 +293,26 @@ impl Server {
         cut.stop();
         let _ = tokio::time::timeout(LAST_ANSWERS, gone.recv()).await;
         Err(ServeError::DrainTimedOut { deadline })
+    }
+}
+
+/// The connection, once a handshake has made it usable. That waits as the first request of a
+/// connection does: not when the place is needed, and not for long when the process stops.
+async fn establish(
+    stream: TcpStream,
+    certificates: Option<Current>,
+    limit: Duration,
+    connection: &Connection,
+    shutdown: &Shutdown,
+) -> Option<Stream> {
+    let Some(certificates) = certificates else {
+        return Some(Stream::Plain(stream));
+    };
+    let mut handshake = Box::pin(certificates.handshake(stream, limit));
+    tokio::select! {
+        stream = &mut handshake => stream,
+        () = connection.closed() => None,
+        () = shutdown.wait() => tokio::time::timeout(NEXT_REQUEST, handshake).await.ok()?,
     }
 }
 
@@ -307,6 +359,7 @@ async fn answer(
     let mut request = request.map(Body::new);
     let extensions = request.extensions_mut();
     extensions.insert(client);
+    extensions.insert(site.scheme);
     let mut response = match verdict {
         Ok(()) => {
             extensions.insert(Cut(site.cut.clone()));

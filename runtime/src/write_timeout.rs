@@ -9,8 +9,9 @@ use std::time::Duration;
 use telemetry::attr;
 use telemetry::metrics::{Counter, counter};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use crate::tls::Stream;
 
 static UNREAD: LazyLock<Counter<u64>> = LazyLock::new(|| {
     counter(
@@ -25,13 +26,13 @@ static UNREAD: LazyLock<Counter<u64>> = LazyLock::new(|| {
 /// The time counts from the first write that had to wait until everything has left, so a client
 /// that reads a byte now and then gains nothing.
 pub(crate) struct WriteTimeout {
-    stream: TcpStream,
+    stream: Stream,
     timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeout {
-    pub(crate) fn new(stream: TcpStream, timeout: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, timeout: Duration) -> Self {
         Self {
             stream,
             timeout,
@@ -57,7 +58,7 @@ impl WriteTimeout {
         UNREAD.add(1, &[]);
         tracing::warn!(name: "server.answer_unread", "a client does not read its answer; its connection is closed");
         // What the kernel still holds is thrown away, too.
-        let _ = self.stream.set_zero_linger();
+        let _ = self.stream.tcp().set_zero_linger();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -95,10 +96,14 @@ impl AsyncWrite for WriteTimeout {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes the stream when its own buffer is empty.
+    /// hyper flushes the stream when its own buffer is empty. TLS has a buffer of its own, so only
+    /// the end of a flush says that the client has taken everything.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.waiting = None;
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.waiting = None;
+        }
+        self.check(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

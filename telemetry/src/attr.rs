@@ -13,6 +13,8 @@ pub use opentelemetry_semantic_conventions::attribute::{
     URL_SCHEME, USER_AGENT_ORIGINAL,
 };
 
+/// Name of the API key that a request came with, never the key (string).
+pub const THROUGHLINE_API_KEY_NAME: &str = "throughline.api_key.name";
 /// Name of the model that answered, for example `wine_quality`. On spans and log records (string).
 pub const ML_MODEL_NAME: &str = "ml.model_name";
 /// Version of the model, a decimal number as text (string).

@@ -7,12 +7,13 @@ mod call;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use opentelemetry::context::FutureExt;
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderInjector;
 
 use crate::credentials;
+pub use crate::tls::{CertificateError, ClientTls};
 use address::ServerAddress;
 use call::ClientCall;
 
@@ -32,6 +33,7 @@ pub struct SpanAttributes(pub Vec<KeyValue>);
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     inner: reqwest::Client,
+    authorization: Option<HeaderValue>,
 }
 
 /// Why there is no answer. An answer with an error status is an answer.
@@ -40,6 +42,9 @@ pub enum ClientError {
     /// The request has no absolute `http` or `https` address, or the client cannot be built.
     #[error("the HTTP request cannot be sent")]
     InvalidRequest(#[source] Option<reqwest::Error>),
+    /// A certificate of the client cannot be used.
+    #[error("cannot use the certificates of the HTTP client")]
+    Certificates(#[from] CertificateError),
     /// No connection.
     #[error("cannot connect to {address}")]
     Connect {
@@ -76,7 +81,7 @@ impl ClientError {
     /// The bounded word for `error.type`.
     pub fn error_type(&self) -> &'static str {
         match self {
-            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidRequest(_) | Self::Certificates(_) => "invalid_request",
             Self::Connect { .. } => "connect_error",
             Self::Timeout { .. } => "timeout",
             Self::Transport { .. } => "transport_error",
@@ -87,18 +92,45 @@ impl ClientError {
 
 impl HttpClient {
     /// A client without redirects, cookies or proxies: its hops are inside the system.
-    #[expect(clippy::disallowed_methods, reason = "the one traced client")]
     pub fn new() -> Result<Self, ClientError> {
-        let inner = reqwest::Client::builder()
+        Self::with_tls(&ClientTls::default())
+    }
+
+    /// The same with certificates of its own.
+    #[expect(clippy::disallowed_methods, reason = "the one traced client")]
+    pub fn with_tls(tls: &ClientTls) -> Result<Self, ClientError> {
+        let certificates = tls.load()?;
+        let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             // A compressed answer is passed on as it came to the client that asked for it.
             .no_gzip()
             .connect_timeout(Duration::from_secs(2))
             .pool_idle_timeout(POOL_IDLE)
+            .danger_accept_invalid_certs(tls.unverified);
+        for authority in certificates.authorities {
+            builder = builder.add_root_certificate(authority);
+        }
+        if let Some(identity) = certificates.identity {
+            builder = builder.identity(identity);
+        }
+        let inner = builder
             .build()
             .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
-        Ok(Self { inner })
+        Ok(Self {
+            inner,
+            authorization: None,
+        })
+    }
+
+    /// The same pool with an `Authorization` for every request that has none. The client is for one
+    /// service then: any other would get the header as well.
+    #[must_use]
+    pub fn authorized(mut self, mut value: HeaderValue) -> Self {
+        // Debug output shows it as "Sensitive".
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        self
     }
 
     /// Sends one request and reads the whole answer, all within `timeout`, in a span named after
@@ -114,6 +146,12 @@ impl HttpClient {
         if let Some(basic) = credentials::take_basic(request.uri_mut()) {
             let headers = request.headers_mut();
             headers.entry(header::AUTHORIZATION).or_insert(basic);
+        }
+        if let Some(value) = &self.authorization {
+            let headers = request.headers_mut();
+            headers
+                .entry(header::AUTHORIZATION)
+                .or_insert(value.clone());
         }
         let address = ServerAddress::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
         let SpanAttributes(more) = request.extensions_mut().remove().unwrap_or_default();

@@ -31,6 +31,7 @@ mod guard;
 mod logs;
 mod providers;
 mod resource;
+mod tls;
 
 pub use error::Error;
 pub use error_chain::chain;

@@ -33,7 +33,7 @@ use crate::fault::{self, Fault};
 use crate::propagation::{self, HeaderLines};
 use crate::span::{Span, builder, fail};
 use faults::Unanswered;
-use metrics::{RequestOutcome, count_active, record_duration, scheme};
+use metrics::{RequestOutcome, count_active, record_duration};
 use request::describe;
 pub(crate) use request::{known_method, protocol_version, redact};
 
@@ -57,6 +57,17 @@ pub struct ClientAddress(Arc<str>);
 impl From<IpAddr> for ClientAddress {
     fn from(address: IpAddr) -> Self {
         Self(address.to_string().into())
+    }
+}
+
+/// `http` or `https`, by what the listener of a request answers: an extension of the request. Without
+/// it a request came over `http`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheme(pub &'static str);
+
+impl Scheme {
+    fn attribute(self) -> KeyValue {
+        KeyValue::new(attr::URL_SCHEME, self.0)
     }
 }
 
@@ -167,6 +178,7 @@ struct ServerSpan {
     method: &'static str,
     route: Option<Arc<str>>,
     version: &'static str,
+    scheme: Scheme,
     finished: bool,
 }
 
@@ -174,6 +186,8 @@ impl ServerSpan {
     fn start(request: &Request<Body>) -> Self {
         let (method, original) = known_method(request.method());
         let version = protocol_version(request.version());
+        let scheme = request.extensions().get().copied();
+        let scheme = scheme.unwrap_or(Scheme("http"));
         // One text that the span and the metric share.
         let route: Option<Arc<str>> = request
             .extensions()
@@ -184,7 +198,7 @@ impl ServerSpan {
         attributes.extend([
             KeyValue::new(attr::HTTP_REQUEST_METHOD, method),
             KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, version),
-            scheme(),
+            scheme.attribute(),
             KeyValue::new(attr::URL_PATH, request.uri().path().to_owned()),
         ]);
         if let Some(original) = original {
@@ -199,13 +213,14 @@ impl ServerSpan {
         let name = span_name(shown, route.as_deref());
         let parent = remote_parent(request);
         let span = Span::build(builder(name, SpanKind::Server, attributes), &parent);
-        count_active(method, 1);
+        count_active(method, scheme, 1);
         Self {
             span,
             start: Instant::now(),
             method,
             route,
             version,
+            scheme,
             finished: false,
         }
     }
@@ -244,12 +259,13 @@ impl ServerSpan {
 
     fn record(&mut self, status: Option<StatusCode>, error_type: Option<KeyValue>) {
         self.finished = true;
-        count_active(self.method, -1);
+        count_active(self.method, self.scheme, -1);
         let outcome = RequestOutcome {
             status,
             method: self.method,
             route: self.route.take(),
             version: self.version,
+            scheme: self.scheme,
         };
         record_duration(self.start.elapsed(), &outcome, error_type);
     }

@@ -11,6 +11,7 @@ mod degraded;
 mod deployment;
 mod documents;
 mod elasticsearch_store;
+mod hardening;
 mod load;
 mod malformed;
 mod module_circles;

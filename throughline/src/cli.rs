@@ -11,7 +11,7 @@ use crate::load::LoadArgs;
 
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
 #[derive(Debug, Parser)]
-#[command(name = "throughline", version, about)]
+#[command(name = "throughline", version, about, after_help = crate::client::HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -46,6 +46,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<PartCommand>,
     },
+    /// Make the API keys that `gateway --api-keys` wants
+    #[command(subcommand)]
+    ApiKey(gateway::keys::create::KeyCommand),
     /// Run the model service alone
     ModelService {
         #[command(flatten)]

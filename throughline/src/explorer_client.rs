@@ -41,7 +41,7 @@ pub(crate) struct ExplorerClient {
 impl ExplorerClient {
     pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            http: HttpClient::new()?,
+            http: crate::client::http()?,
             url: url.trim_end_matches('/').to_owned(),
         })
     }

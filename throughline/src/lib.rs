@@ -7,6 +7,7 @@ mod address;
 mod bench;
 mod check;
 mod cli;
+mod client;
 mod explorer_client;
 mod load;
 mod model_files;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
             }
             None => gateway::main(*config),
         },
+        Command::ApiKey(command) => gateway::keys::create::main(&command),
         Command::ModelService { config, command } => match command {
             Some(PartCommand::Healthcheck(options)) => {
                 runtime::healthcheck(&model_service::PART, config.listen, &options)

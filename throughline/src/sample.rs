@@ -120,7 +120,7 @@ fn healthy_variants(answer: &Value) -> anyhow::Result<Vec<String>> {
 /// of the canary. With an explorer all traces must become complete.
 pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     let client = GatewayClient {
-        http: HttpClient::new()?,
+        http: crate::client::gateway()?,
         gateway: &target.gateway,
     };
     // With one variant there is nothing to choose, and the plainest request is the best sample.

@@ -7,7 +7,6 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::Value;
-use telemetry::client::HttpClient;
 
 use crate::cli::VariantsArgs;
 use crate::screen;
@@ -55,7 +54,7 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
 pub(crate) async fn read(gateway: &str) -> anyhow::Result<Value> {
     let url = format!("{}/v1/models", gateway.trim_end_matches('/'));
     let request = Request::get(&url).body(Bytes::new())?;
-    let answer = HttpClient::new()?.send(request, TIMEOUT).await.with_context(|| {
+    let answer = crate::client::gateway()?.send(request, TIMEOUT).await.with_context(|| {
         format!(
             "the gateway does not answer at {gateway}; start it with `throughline up`, or name another with --gateway"
         )

@@ -158,7 +158,7 @@ async fn services_of_one_name_and_bad_routes_are_refused_before_anything_is_serv
         ),
         (
             ["--routes", "/nowhere/routes.toml"],
-            "cannot read the routes file /nowhere/routes.toml",
+            "cannot start with these routes: there are no routes: cannot read /nowhere/routes.toml",
         ),
     ];
     for (arguments, expected) in cases {

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::fake::Fake;
 use super::stores::Troubled;
+use crate::keys::KeyOptions;
 use crate::{Addresses, Config, ElasticsearchOptions, StoreAddress};
 
 /// The settings of a test's gateway.
@@ -32,6 +33,7 @@ pub(crate) struct Setup {
     pub(crate) model_down: bool,
     /// More model services, as `NAME=URL`.
     pub(crate) services: Vec<String>,
+    pub(crate) keys: KeyOptions,
     /// The routes file.
     pub(crate) routes: Option<PathBuf>,
 }
@@ -64,6 +66,7 @@ impl Default for Setup {
             elasticsearch: None,
             model_down: false,
             services: Vec::new(),
+            keys: KeyOptions::default(),
             routes: None,
         }
     }
@@ -105,6 +108,8 @@ impl Gateway {
             model_refresh: Duration::from_millis(20),
             max_waiting: None,
             allow_faults: false,
+            keys: setup.keys,
+            tls_client: runtime::TlsClientOptions::default(),
             elasticsearch,
             process: setup.process,
         };

@@ -23,13 +23,8 @@ const MAX_WEIGHT: u32 = 1_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum RoutesError {
     /// The file cannot be read.
-    #[error("cannot read the routes file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error("there are no routes")]
+    Read(#[from] runtime::FileError),
     /// The file is not a valid routes file.
     #[error("the routes file {} is not valid: {what}", path.display())]
     Invalid {

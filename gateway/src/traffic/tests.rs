@@ -329,7 +329,7 @@ async fn a_changed_file_is_followed_unless_it_is_invalid() {
         watched.until_detail(error).await;
     }
     std::fs::remove_file(&watched.path).unwrap();
-    watched.until_detail("cannot read the routes file").await;
+    watched.until_detail("cannot read").await;
     std::fs::write(&watched.path, vec![b'#'; (1 << 20) + 1]).unwrap();
     watched.until_detail("larger than 1 MiB").await;
 
@@ -401,9 +401,10 @@ async fn an_invalid_file_at_the_start_is_an_error() {
     let start = async || {
         Watcher::start(Some(path.clone()), services(), Health::new())
             .await
+            .map(|_| ())
             .unwrap_err()
     };
-    assert!(matches!(start().await, RoutesError::Read { .. }));
+    assert!(matches!(start().await, RoutesError::Read(_)));
     std::fs::write(&path, "models = 1").unwrap();
     assert!(matches!(start().await, RoutesError::Invalid { .. }));
 }

@@ -1,21 +1,18 @@
 //! The traffic splits in force, and the routes file that they come from, which is polled.
 //!
-//! The content is compared, not the time: a container platform swaps a file by a link, and the new
-//! content may have an old time. An invalid file changes nothing; its error is logged once, and
-//! shown in the detail of `/readyz` until the file is valid again.
+//! An invalid file changes nothing; its error is logged once, and shown in the detail of `/readyz`
+//! until the file is valid again.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use runtime::Health;
+use runtime::{Health, WatchedFiles};
 
 use super::{RoutesError, Traffic, file};
 use crate::config::ServiceAddress;
 
-/// A larger file is not a routes file.
-const MAX_BYTES: u64 = 1 << 20;
 /// The key in the detail of `/readyz`.
 const DETAIL: &str = "routes";
 
@@ -33,16 +30,12 @@ impl SharedTraffic {
 }
 
 /// Follows the routes file.
-#[derive(Debug)]
 pub(crate) struct Watcher {
-    path: Option<PathBuf>,
+    /// The path and its content, if there is a routes file.
+    file: Option<(PathBuf, WatchedFiles)>,
     services: Vec<ServiceAddress>,
     health: Health,
     shared: SharedTraffic,
-    /// The content that was read last.
-    seen: Vec<u8>,
-    /// Why that content is invalid, as it was logged.
-    refused: Option<String>,
 }
 
 impl Watcher {
@@ -53,24 +46,22 @@ impl Watcher {
         services: Vec<ServiceAddress>,
         health: Health,
     ) -> Result<Self, RoutesError> {
-        let (seen, traffic) = match &path {
-            None => (Vec::new(), Traffic::of_services(&services)),
+        let (file, traffic) = match path {
+            None => (None, Traffic::of_services(&services)),
             Some(path) => {
-                let content = content(path.clone()).await?;
-                let traffic = file::read(path, &content, &services)?;
-                (content, traffic)
+                let (watched, contents) = WatchedFiles::open(vec![path.clone()]).await?;
+                let traffic = file::read(&path, &contents.concat(), &services)?;
+                (Some((path, watched)), traffic)
             }
         };
         let shared = SharedTraffic {
             current: Arc::new(RwLock::new(Arc::new(traffic))),
         };
         Ok(Self {
-            path,
+            file,
             services,
             health,
             shared,
-            seen,
-            refused: None,
         })
     }
 
@@ -84,48 +75,21 @@ impl Watcher {
         every: Duration,
         changed: impl Fn() -> F,
     ) {
-        let Some(path) = self.path.clone() else {
+        let Some((path, mut watched)) = self.file.take() else {
             return std::future::pending().await;
         };
         loop {
-            tokio::time::sleep(every).await;
-            let mut read = content(path.clone()).await;
-            if read.as_ref().is_ok_and(|content| *content != self.seen) {
-                // The file may be half written: it counts when it is still the same a moment later.
-                tokio::time::sleep(every / 10).await;
-                let again = content(path.clone()).await;
-                if !matches!((&read, &again), (Ok(first), Ok(second)) if first == second) {
-                    continue;
-                }
-                read = again;
-            }
-            if self.update(&path, read) {
-                changed().await;
-            }
-        }
-    }
-
-    /// Puts the content of the file into force; true when that changes a split.
-    fn update(&mut self, path: &Path, read: Result<Vec<u8>, RoutesError>) -> bool {
-        let traffic = match read {
-            Ok(content) if content == self.seen && self.refused.is_none() => return false,
-            Ok(content) => {
-                let traffic = file::read(path, &content, &self.services);
-                self.seen = content;
-                traffic
-            }
-            Err(error) => Err(error),
-        };
-        match traffic {
-            Ok(traffic) => {
-                if self.refused.take().is_some() {
+            let read = watched.changed(every).await.map_err(RoutesError::from);
+            let traffic =
+                read.and_then(|contents| file::read(&path, &contents.concat(), &self.services));
+            match traffic {
+                Ok(traffic) => {
                     self.health.detail(DETAIL, None);
+                    if self.put_into_force(traffic) {
+                        changed().await;
+                    }
                 }
-                self.put_into_force(traffic)
-            }
-            Err(error) => {
-                self.refuse(&error);
-                false
+                Err(error) => self.refuse(&error),
             }
         }
     }
@@ -153,32 +117,10 @@ impl Watcher {
         true
     }
 
-    fn refuse(&mut self, error: &RoutesError) {
+    fn refuse(&self, error: &RoutesError) {
         let why = runtime::chain(error);
-        if self.refused.as_ref() != Some(&why) {
-            let detail = format!("the previous routes stay in force: {why}");
-            tracing::warn!(name: "routes.refused", error = why, "{detail}");
-            self.health.detail(DETAIL, Some(detail));
-            self.refused = Some(why);
-        }
+        let detail = format!("the previous routes stay in force: {why}");
+        tracing::warn!(name: "routes.refused", error = why, "{detail}");
+        self.health.detail(DETAIL, Some(detail));
     }
-}
-
-async fn content(path: PathBuf) -> Result<Vec<u8>, RoutesError> {
-    let file = path.clone();
-    telemetry::task::spawn_blocking(move || read_bounded(&file))
-        .await
-        .unwrap_or_else(|_| Err(std::io::Error::other("the gateway is stopping")))
-        .map_err(|source| RoutesError::Read { path, source })
-}
-
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut content = Vec::new();
-    let mut file = std::fs::File::open(path)?.take(MAX_BYTES + 1);
-    file.read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(content)
 }

@@ -14,5 +14,6 @@ mod process;
 mod propagation;
 mod recorder;
 mod server;
+mod tls;
 mod variables;
 mod w3c;

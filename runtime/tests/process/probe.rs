@@ -15,7 +15,7 @@ use clap::Parser;
 use http::{HeaderMap, Request, StatusCode};
 use runtime::{
     App, BodyRules, Deadline, Health, PartInfo, ProcessOptions, Refusal, Refused, ServeError,
-    Shutdown,
+    Shutdown, TlsClientOptions,
 };
 use serde_json::{Value, json};
 use telemetry::client::HttpClient;
@@ -48,6 +48,8 @@ struct Config {
     #[arg(long)]
     break_down: bool,
     #[command(flatten)]
+    client: TlsClientOptions,
+    #[command(flatten)]
     process: ProcessOptions,
 }
 
@@ -60,6 +62,7 @@ fn probe() {
     };
     let config = Config::parse_from(["probe"].into_iter().chain(arguments.split_whitespace()));
     let faults = config.allow_faults;
+    let http = config.client.client().expect("a client");
     let options = config.process.clone();
     let break_down = config.break_down;
     let code = runtime::run(
@@ -67,7 +70,7 @@ fn probe() {
         config.listen,
         &config.process,
         move |listener, shutdown| async move {
-            let outcome = run(options, faults, listener, shutdown).await;
+            let outcome = run(options, http, faults, listener, shutdown).await;
             assert!(!break_down, "the service breaks down");
             outcome
         },
@@ -77,12 +80,12 @@ fn probe() {
 
 async fn run(
     options: ProcessOptions,
+    http: HttpClient,
     allow_faults: bool,
     listener: TcpListener,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let health = Health::new();
-    let http = HttpClient::new().expect("a client");
     let address = listener.local_addr().expect("an address");
     let traced = Options {
         service: PART.name,

@@ -16,7 +16,7 @@ impl Probe {
     pub(crate) fn start(variables: &[(&str, &str)], options: &str) -> Self {
         let process = launch(variables, options);
         let url = process.url("server.listening").expect("it listens");
-        let address = url.trim_start_matches("http://").parse();
+        let address = url.rsplit('/').next().unwrap_or_default().parse();
         Self {
             address: address.expect("a socket address"),
             process,

@@ -4,15 +4,14 @@
 //! there at the first export, and every later item would be dropped
 //! (<https://github.com/open-telemetry/opentelemetry-rust/issues/3125>).
 
-use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::settings::Otlp;
+use crate::tls::{CertificateError, ClientTls};
 
 /// An answer is read up to this length: that of a collector is a few bytes, and the rest could not
 /// be used.
@@ -27,14 +26,9 @@ pub(super) struct Transport {
 /// The transport could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TransportError {
-    /// A PEM file of the settings cannot be read.
-    #[error("cannot read {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// A PEM file of the settings cannot be used.
+    #[error("cannot use the certificates of the exporter")]
+    Certificates(#[from] CertificateError),
     /// The HTTP client refuses the certificates.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -60,15 +54,17 @@ impl Transport {
             .redirect(reqwest::redirect::Policy::none())
             // Each request has its own limit.
             .timeout(None);
-        if let Some(path) = &otlp.certificate {
-            let authority =
-                reqwest::Certificate::from_pem(&read(path)?).map_err(TransportError::Client)?;
+        let certificates = ClientTls {
+            authority: otlp.certificate.clone(),
+            identity: otlp.client.clone(),
+            unverified: false,
+        }
+        .load()?;
+        for authority in certificates.authorities {
             builder = builder.add_root_certificate(authority);
         }
-        if let Some((certificate, key)) = &otlp.client {
-            let pem = [read(certificate)?, read(key)?].concat();
-            builder = builder
-                .identity(reqwest::Identity::from_pem(&pem).map_err(TransportError::Client)?);
+        if let Some(identity) = certificates.identity {
+            builder = builder.identity(identity);
         }
         Ok(Self {
             client: builder.build().map_err(TransportError::Client)?,
@@ -97,11 +93,4 @@ impl Transport {
             .map_err(|error| NoAnswer::Body(error.kind()))?;
         Ok(response.map(|()| body.into()))
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TransportError> {
-    fs::read(path).map_err(|source| TransportError::File {
-        path: path.to_owned(),
-        source,
-    })
 }

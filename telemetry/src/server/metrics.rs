@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use opentelemetry::KeyValue;
 
+use super::Scheme;
 use crate::attr;
 use crate::fixed_map::FixedMap;
 use crate::metrics::{
@@ -29,7 +30,7 @@ static ACTIVE: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
     )
 });
 static BOUND_DURATIONS: FixedMap<RequestOutcome, BoundHistogram<f64>> = FixedMap::new();
-static BOUND_ACTIVE: FixedMap<&str, BoundUpDownCounter<i64>> = FixedMap::new();
+static BOUND_ACTIVE: FixedMap<(&str, Scheme), BoundUpDownCounter<i64>> = FixedMap::new();
 
 /// The attributes of the duration metric; failed requests have an error type as well.
 #[derive(Clone, PartialEq)]
@@ -39,6 +40,7 @@ pub(super) struct RequestOutcome {
     pub(super) method: &'static str,
     pub(super) route: Option<Arc<str>>,
     pub(super) version: &'static str,
+    pub(super) scheme: Scheme,
 }
 
 /// Records how long a request took, through a bound instrument for a usual answer.
@@ -61,17 +63,17 @@ pub(super) fn record_duration(
 }
 
 /// Adds `change` to the number of requests that are being answered.
-pub(super) fn count_active(method: &'static str, change: i64) {
-    let attributes = || [KeyValue::new(attr::HTTP_REQUEST_METHOD, method), scheme()];
-    match BOUND_ACTIVE.get_or_insert_with(&method, || ACTIVE.bind(&attributes())) {
+pub(super) fn count_active(method: &'static str, scheme: Scheme, change: i64) {
+    let attributes = || {
+        [
+            KeyValue::new(attr::HTTP_REQUEST_METHOD, method),
+            scheme.attribute(),
+        ]
+    };
+    match BOUND_ACTIVE.get_or_insert_with(&(method, scheme), || ACTIVE.bind(&attributes())) {
         Some(active) => active.add(change),
         None => ACTIVE.add(change, &attributes()),
     }
-}
-
-/// Always `http`: TLS, where there is any, ends before the service.
-pub(super) fn scheme() -> KeyValue {
-    KeyValue::new(attr::URL_SCHEME, "http")
 }
 
 impl RequestOutcome {
@@ -80,7 +82,7 @@ impl RequestOutcome {
         attributes.extend([
             KeyValue::new(attr::HTTP_REQUEST_METHOD, self.method),
             KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, self.version),
-            scheme(),
+            self.scheme.attribute(),
         ]);
         if let Some(status) = self.status {
             let code = i64::from(status.as_u16());

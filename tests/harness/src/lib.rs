@@ -12,6 +12,7 @@ mod client;
 mod collector;
 mod explorer_api;
 mod process;
+mod tls;
 mod tree;
 mod wait;
 
@@ -19,6 +20,7 @@ pub use client::{Answer, connect, open, send, send_async};
 pub use collector::{Collector, TracedSpan};
 pub use explorer_api::ExplorerApi;
 pub use process::{Exit, Process, command, signal};
+pub use tls::{Authority, Identity, TlsClient};
 pub use tree::tree;
 pub use wait::{DEADLINE, eventually, wait_until, wait_until_async};
 

@@ -43,7 +43,7 @@ pub(crate) struct Answer {
 impl Gateway {
     pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            http: HttpClient::new()?,
+            http: crate::client::gateway()?,
             url: url.trim_end_matches('/').to_owned(),
         })
     }

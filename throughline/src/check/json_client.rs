@@ -31,7 +31,7 @@ impl JsonClient {
         let key = key_variable.map(read_key).transpose()?.flatten();
         let authorization = key.as_deref().map(api_key).transpose()?;
         Ok(Self {
-            http: HttpClient::new()?,
+            http: crate::client::http()?,
             url: url.trim_end_matches('/').to_owned(),
             server,
             option,

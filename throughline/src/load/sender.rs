@@ -18,7 +18,7 @@ pub(crate) struct Sender {
 impl Sender {
     pub(super) fn new(timeout: Duration) -> anyhow::Result<Self> {
         Ok(Self {
-            http: HttpClient::new()?,
+            http: crate::client::gateway()?,
             timeout,
         })
     }

@@ -12,7 +12,6 @@ use anyhow::Context;
 use bytes::Bytes;
 use feature_store::backend::Database;
 use http::{Request, StatusCode};
-use telemetry::client::HttpClient;
 
 use super::child::{ChildProcess, Deaths};
 use super::data_dir::DataDir;
@@ -223,7 +222,7 @@ fn listen(flag: &str, port: u16) -> [String; 2] {
 }
 
 async fn wait_ready(url: &str) -> anyhow::Result<()> {
-    let client = HttpClient::new()?;
+    let client = crate::client::http()?;
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
         let request = Request::get(format!("{url}/readyz")).body(Bytes::new())?;

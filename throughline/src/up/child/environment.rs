@@ -5,7 +5,9 @@ use tokio::process::Command;
 
 /// Variables, or beginnings of names that end with `_`, with the children that use them. Everything
 /// else (`PATH`, `OTEL_…`, `THROUGHLINE_…`) is for all.
-const OWNERS: [(&str, &[&str]); 11] = [
+const OWNERS: [(&str, &[&str]); 12] = [
+    // It is for clients of the gateway.
+    ("THROUGHLINE_API_KEY", &[]),
     ("ELASTICSEARCH_", &["gateway"]),
     ("PREDICTION_", &["gateway"]),
     ("GATEWAY_", &["gateway"]),

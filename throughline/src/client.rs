@@ -1,0 +1,31 @@
+//! The HTTP clients of the commands: certificates and the API key come from the environment.
+
+use http::HeaderValue;
+use runtime::TlsClientOptions;
+use telemetry::client::{ClientError, HttpClient};
+
+/// The variable of the API key. There is no flag: an argument is in the list of processes.
+const API_KEY: &str = "THROUGHLINE_API_KEY";
+
+/// What `--help` adds about the environment.
+pub(crate) const HELP: &str = "Environment of the commands that send requests:
+  THROUGHLINE_API_KEY                                     key for a gateway that asks for one
+  THROUGHLINE_TLS_CA                                      authority of the certificates that are met
+  THROUGHLINE_TLS_CLIENT_CERT, THROUGHLINE_TLS_CLIENT_KEY certificate to show";
+
+/// A client for anything but the gateway.
+pub(crate) fn http() -> Result<HttpClient, ClientError> {
+    TlsClientOptions::from_env().client()
+}
+
+/// A client for the gateway, which gets the API key. What cannot be a header is no key of ours;
+/// without it the gateway answers 401.
+pub(crate) fn gateway() -> Result<HttpClient, ClientError> {
+    let client = http()?;
+    let key = std::env::var(API_KEY).ok().filter(|key| !key.is_empty());
+    let value = key.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
+    Ok(match value {
+        Some(value) => client.authorized(value),
+        None => client,
+    })
+}
