@@ -80,7 +80,7 @@ impl Requests {
         }
     }
 
-    /// The request of a plan; that of a write comes from [`Requests::write`].
+    /// The request of a plan; a write begins with [`Requests::push`].
     pub(super) fn build(&self, plan: &Plan) -> anyhow::Result<Request<Bytes>> {
         match plan.kind {
             Kind::Hit => self.predictions(plan, &json!({"data_ids": [wine(plan.wine)]}), false),
