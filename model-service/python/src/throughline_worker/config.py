@@ -138,7 +138,7 @@ class _Options:
         """An option with a value; `default` is written as on the command line."""
         chosen = self._read(variable, self.environment.get(variable) or default, read)
         text = f"{text} [default: {default}] [env: {variable}]"
-        self.parser.add_argument(name, type=_typed(read), default=chosen, help=text)
+        self.parser.add_argument(name, type=typed(read), default=chosen, help=text)
 
     def switch(self, name: str, variables: Sequence[str], text: str) -> None:
         """An option without a value."""
@@ -164,16 +164,16 @@ class _Parser(argparse.ArgumentParser):
         super().error(re.sub(r"//[^/\s]*@", "//***@", message))
 
 
-def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
+def typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """Keeps the text of a `ValueError`, which the parser would hide."""
 
-    def typed(text: str) -> Any:
+    def checked(text: str) -> Any:
         try:
             return read(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
-    return typed
+    return checked
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:

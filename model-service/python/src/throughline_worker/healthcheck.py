@@ -10,7 +10,7 @@ import http.client
 import sys
 from urllib.parse import urlsplit
 
-from throughline_worker.config import Config, base_url, duration
+from throughline_worker.config import Config, duration, service_address, typed
 
 TIMEOUT_SECONDS = 3.0
 
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 3.0
 def main() -> int:
     """Asks, prints the answer, and returns the exit code."""
     arguments = _arguments()
-    url = arguments.url or _listens_at()
+    url = arguments.url.url if arguments.url else _listens_at()
     try:
         status, body = _ask(url, arguments.timeout)
     except (OSError, http.client.HTTPException) as error:
@@ -57,9 +57,9 @@ def _arguments() -> argparse.Namespace:
         description="Asks the running service whether it is ready",
     )
     where = "base address of the service [default: where it listens, by MODEL_SERVICE_LISTEN]"
-    parser.add_argument("--url", type=base_url, help=where)
+    parser.add_argument("--url", type=typed(service_address), help=where)
     time = "time for the answer [default: 3s]"
-    parser.add_argument("--timeout", type=duration, default=TIMEOUT_SECONDS, help=time)
+    parser.add_argument("--timeout", type=typed(duration), default=TIMEOUT_SECONDS, help=time)
     return parser.parse_args()
 
 
