@@ -69,31 +69,49 @@ pub(crate) struct CacheStatus {
 impl Directives {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let mut this = Self::default();
-        let values = headers
-            .get_all(header::CACHE_CONTROL)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        for directive in values.flat_map(|value| value.split(',')) {
-            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-            match name.trim().to_ascii_lowercase().as_str() {
-                "no-cache" => this.no_cache = true,
-                "no-store" => this.no_store = true,
-                "only-if-cached" => this.only_if_cached = true,
-                // The strictest of several counts (RFC 9111, 4.2.1).
-                "max-age" => {
-                    let seconds = seconds(value);
-                    this.max_age = Some(this.max_age.map_or(seconds, |other| other.min(seconds)));
-                }
-                _ => {}
+        for line in headers.get_all(header::CACHE_CONTROL) {
+            // An extension may hold any bytes, and must not hide the directives beside it.
+            for directive in members(&String::from_utf8_lossy(line.as_bytes())) {
+                this.add(directive);
             }
         }
         this
+    }
+
+    fn add(&mut self, directive: &str) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-cache" => self.no_cache = true,
+            "no-store" => self.no_store = true,
+            "only-if-cached" => self.only_if_cached = true,
+            // The strictest of several counts (RFC 9111, 4.2.1).
+            "max-age" => {
+                let seconds = seconds(value);
+                self.max_age = Some(self.max_age.map_or(seconds, |other| other.min(seconds)));
+            }
+            _ => {}
+        }
     }
 
     /// Whether the store is not to be read.
     pub(crate) fn computes_anew(self) -> bool {
         self.no_cache && !self.only_if_cached
     }
+}
+
+/// The members of a list. A comma in a quoted string separates nothing (RFC 9110, 5.6.1 and 5.6.4).
+fn members(list: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    list.split(move |character| {
+        let separates = character == ',' && !quoted;
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        separates
+    })
 }
 
 /// Delta-seconds. A number that is too large means for ever; anything that is not a number is the
@@ -219,5 +237,15 @@ mod tests {
         );
         assert_eq!(max_age(&["max-age=60, max-age=soon"]), Some(0));
         assert_eq!(max_age(&["no-store"]), None);
+    }
+
+    #[test]
+    fn an_extension_neither_counts_nor_hides_others() {
+        assert_eq!(max_age(&[r#"note="a, max-age=0", max-age=60"#]), Some(60));
+        assert_eq!(max_age(&[r#"note="a\", max-age=0", max-age=5"#]), Some(5));
+        let mut headers = HeaderMap::new();
+        let line = http::HeaderValue::from_bytes(b"note=\xff, no-cache").unwrap();
+        headers.append(header::CACHE_CONTROL, line);
+        assert!(Directives::read(&headers).no_cache);
     }
 }
