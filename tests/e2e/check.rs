@@ -37,6 +37,13 @@ fn check(options: &[&str]) -> Result<Checked> {
     })
 }
 
+/// The same of a system, with its explorer as the place to look.
+fn check_system(system: &System, options: &[&str]) -> Result<Checked> {
+    let urls = &system.urls;
+    let place = ["--gateway", &urls.gateway, "--explorer", &urls.explorer];
+    check(&[&place, options].concat())
+}
+
 impl Checked {
     /// The outcomes of a point, by its subjects.
     fn outcomes(&self, check: &str) -> BTreeMap<&str, &str> {
@@ -90,8 +97,7 @@ fn train(otlp: &str) -> Result<()> {
 fn a_whole_system_passes_with_its_explorer() -> Result<()> {
     let system = System::start()?;
     train(&system.urls.otlp)?;
-    let urls = &system.urls;
-    let checked = check(&["--gateway", &urls.gateway, "--explorer", &urls.explorer])?;
+    let checked = check_system(&system, &[])?;
     assert!(checked.passed, "{}", checked.output);
     for point in [
         "gateway.ready",
@@ -127,16 +133,7 @@ fn a_whole_system_passes_with_its_explorer() -> Result<()> {
 #[test]
 fn missing_metrics_fail_and_nothing_else_does() -> Result<()> {
     let system = System::start_with(&[("OTEL_METRICS_EXPORTER", "none")])?;
-    let urls = &system.urls;
-    let options = [
-        "--gateway",
-        &urls.gateway,
-        "--explorer",
-        &urls.explorer,
-        "--timeout",
-        "3s",
-    ];
-    let checked = check(&options)?;
+    let checked = check_system(&system, &["--timeout", "3s"])?;
     assert!(!checked.passed);
     assert_eq!(
         checked.failed(),
@@ -158,16 +155,7 @@ fn missing_metrics_fail_and_nothing_else_does() -> Result<()> {
 fn missing_traces_fail() -> Result<()> {
     // Log records arrive, and name traces that do not.
     let system = System::start_with(&[("OTEL_TRACES_EXPORTER", "none")])?;
-    let urls = &system.urls;
-    let options = [
-        "--gateway",
-        &urls.gateway,
-        "--explorer",
-        &urls.explorer,
-        "--timeout",
-        "2s",
-    ];
-    let checked = check(&options)?;
+    let checked = check_system(&system, &["--timeout", "2s"])?;
     assert!(!checked.passed);
     let failed = checked.failed();
     assert!(

@@ -10,7 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::system::{
-    JsonAnswer, PythonSystem, folder_with_both_models, path, python_environment, up,
+    JsonAnswer, PythonSystem, folder_with_both_models, is_whole, path, python_environment, up,
 };
 use crate::trace_contract::HIT;
 
@@ -339,11 +339,7 @@ fn failed(system: &PythonSystem, answer: &JsonAnswer) -> Result<Trace> {
                     && span.kind == SpanKind::Server
                     && span.is_error()
             };
-            // Without the gateway's root the worker's parent counts as remote, and nothing is missing.
-            let root = |span: &SpanData| span.service == "gateway" && span.parent.is_none();
-            trace.spans.iter().any(root)
-                && tree::problems(trace).is_empty()
-                && trace.spans.iter().any(failed)
+            is_whole(trace) && trace.spans.iter().any(failed)
         };
         Ok(system.trace(&trace_id)?.filter(whole))
     })
@@ -488,12 +484,7 @@ fn an_unknown_id_is_no_error_of_the_worker() -> Result<()> {
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.body);
     let trace_id = answer.span().trace_id;
     let trace = eventually("the trace of the unknown id arrives", || {
-        let whole = |trace: &Trace| {
-            let root = |span: &SpanData| span.service == "gateway" && span.parent.is_none();
-            trace.spans.iter().any(root)
-                && tree::problems(trace).is_empty()
-                && trace.span("SELECT wine_features").is_some()
-        };
+        let whole = |trace: &Trace| is_whole(trace) && trace.span("SELECT wine_features").is_some();
         let there = |trace: &Trace| {
             span(
                 trace,

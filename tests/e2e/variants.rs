@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use explorer::tree;
-use harness::{SpanData, Trace, eventually};
+use harness::{Trace, eventually};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::system::{JsonAnswer, PythonSystem, Routed, Site, start};
+use crate::system::{JsonAnswer, PythonSystem, Routed, Site, is_whole, start};
 
 /// Data ids of wines, `wine-0001` first.
 fn wines(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
@@ -298,10 +298,7 @@ fn trace(site: &Site, answer: &JsonAnswer, whole: impl Fn(&Trace) -> bool) -> Re
             return Ok(None);
         };
         last = format!("{}{:?}", tree::outline(&trace), tree::problems(&trace));
-        // Before the gateway's root arrives, its children's parent counts as remote.
-        let root = |span: &SpanData| span.service == "gateway" && span.parent.is_none();
-        let complete = trace.spans.iter().any(root) && tree::problems(&trace).is_empty();
-        Ok((complete && whole(&trace)).then_some(trace))
+        Ok((is_whole(&trace) && whole(&trace)).then_some(trace))
     });
     found.with_context(|| last)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use explorer::tree;
-use harness::{ExplorerApi, Trace, eventually, send};
+use harness::{ExplorerApi, SpanData, Trace, eventually, send};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use telemetry::SpanRef;
@@ -161,4 +161,11 @@ pub(crate) fn exchange(request: Request<Bytes>) -> Result<harness::Answer> {
         headers.push((name.as_str(), value.to_str()?));
     }
     send(head.method.as_str(), &head.uri.to_string(), &headers, &body)
+}
+
+/// Whether the gateway's root has arrived and nothing is missing below it. Without that root, the
+/// parent of the next service counts as remote, and nothing seems to be missing.
+pub(crate) fn is_whole(trace: &Trace) -> bool {
+    let root = |span: &SpanData| span.service == "gateway" && span.parent.is_none();
+    trace.spans.iter().any(root) && tree::problems(trace).is_empty()
 }
