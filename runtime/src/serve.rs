@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -233,9 +234,9 @@ impl Server {
         // time.
         let _ = stream.set_nodelay(true);
         let Some(connection) = self.connections.open() else {
-            // A new socket has room for these bytes. Before a handshake nobody could read them.
+            // Before a handshake nobody could read the answer.
             if self.certificates.is_none() {
-                let _ = stream.try_write(NO_ROOM);
+                refuse_at_once(stream);
             }
             return;
         };
@@ -293,6 +294,14 @@ impl Server {
         cut.stop();
         let _ = tokio::time::timeout(LAST_ANSWERS, gone.recv()).await;
         Err(ServeError::DrainTimedOut { deadline })
+    }
+}
+
+/// Answers that there is no room. A new socket has space for these bytes, but tokio's own
+/// `try_write` refuses until its driver has seen the socket: hence the write of the standard library.
+fn refuse_at_once(stream: TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(NO_ROOM);
     }
 }
 

@@ -213,9 +213,7 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
     idle[0].read_to_end(&mut rest).expect("a closed connection");
     drop(idle);
     let busy: Vec<TcpStream> = (0..3).map(|_| process.open("GET /hang", &[])).collect();
-    for _ in 0..3 {
-        process.wait_event("probe.hanging");
-    }
+    process.wait_events("probe.hanging", busy.len());
     let refused = Answer::read(&mut process.connect()).expect("an answer at once");
     assert_eq!(refused.status, 503);
     drop(busy);

@@ -64,6 +64,12 @@ impl Probe {
         self.process.wait_event(name).expect("the event");
     }
 
+    /// Waits until a log event was written this many times.
+    pub(crate) fn wait_events(&self, name: &str, count: usize) {
+        let seen = || self.process.output().matches(name).count();
+        harness::wait_until(name, || seen() >= count);
+    }
+
     /// Memory of the process (Linux).
     pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process.pid());
