@@ -57,7 +57,7 @@ fn pack(order: u32) -> String {
     );
     let mut headers = HashMap::new();
     global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&send.context(), &mut headers)
+        propagator.inject_context(&send.context(), &mut headers);
     });
     serde_json::to_string(&Message { headers, order }).expect("a message is text")
 }
