@@ -51,10 +51,12 @@ impl Page {
             own_target: false,
         };
         let mut open: Option<(usize, String, String)> = None;
+        let mut code = Vec::new();
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             let line = 1 + text[..range.start].matches('\n').count();
             match event {
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
+                    code.push(line..=line + text[range].matches('\n').count());
                     open = Some((line, info.to_string(), String::new()));
                 }
                 Event::Text(part) => {
@@ -73,6 +75,14 @@ impl Page {
                     .with_context(|| format!("{}:{line}", path.display()))?,
                 _ => {}
             }
+        }
+        let lost = text.lines().enumerate().find(|(index, line)| {
+            let inside = code.iter().any(|lines| lines.contains(&(index + 1)));
+            line.trim_start().starts_with("```") && !inside
+        });
+        if let Some((index, _)) = lost {
+            let place = format!("{}:{}", path.display(), index + 1);
+            bail!("{place}: this is no fence for Markdown: an info string cannot hold a backtick");
         }
         Ok(page)
     }
@@ -176,5 +186,6 @@ mod tests {
         assert!(error("a\n\n```sh fail\n```\n").starts_with("page.md:3: unknown word `fail`"));
         assert!(error("```text output\na\n```\n").starts_with("page.md:1: an output without"));
         assert!(error("<!-- docs-runner: need go -->\n").contains("need go"));
+        assert!(error("a\n\n```sh ignore \"the step `a`\"\nb\n```\n").starts_with("page.md:3: "));
     }
 }

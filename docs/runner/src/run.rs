@@ -114,6 +114,8 @@ impl<'a> Running<'a> {
             std::fs::create_dir_all(&directory)?;
         } else {
             checkout.clone_to(&directory)?;
+            // Cargo's variable says where it builds; this is for pages that start what was built.
+            std::os::unix::fs::symlink(target(page, checkout, &folder), directory.join("target"))?;
         }
         let ports = Ports::of(page)?;
         let mut variables = variables(page, checkout, &folder)?;
@@ -136,7 +138,10 @@ impl<'a> Running<'a> {
         let mut failed = String::new();
         for block in &self.page.blocks {
             let place = format!("{}:{}", self.page.path.display(), block.line);
-            match self.block(block, report) {
+            let began = Instant::now();
+            let result = self.block(block, report);
+            self.tell(&format!("{place}: {:.1} s", began.elapsed().as_secs_f64()));
+            match result {
                 Ok(()) => {}
                 Err(error) if matches!(block.info, Info::Output(_)) => {
                     let _ = writeln!(failed, "{place}: {error:#}");
@@ -164,7 +169,7 @@ impl<'a> Running<'a> {
                 let ended = self.session.run(&text, run.timeout.unwrap_or(default))?;
                 let output = self.ports.default(&printed(&ended.output));
                 self.output = Some((ended.output, false));
-                self.tell(block, &output);
+                self.tell(&format!("{}{output}", block.text));
                 if (ended.status != 0) != run.fails {
                     let status = ended.status;
                     let wanted = if run.fails { "to fail" } else { "to succeed" };
@@ -178,7 +183,7 @@ impl<'a> Running<'a> {
                 let deadline = settings.timeout.unwrap_or(default);
                 let output = self.session.start_background(&text, &settings, deadline)?;
                 self.output = Some((output, true));
-                self.tell(block, "(in the background)");
+                self.tell(&format!("{}(in the background)", block.text));
                 report.ran += 1;
             }
             Info::Stop(name) => {
@@ -232,13 +237,12 @@ impl<'a> Running<'a> {
         }
         text.replace("cargo run --release", "cargo run")
             .replace("cargo build --release", "cargo build")
-            .replace("target/release/", "target/debug/")
+            .replace("target/release", "target/debug")
     }
 
-    fn tell(&self, block: &Block, output: &str) {
+    fn tell(&self, text: &str) {
         if self.options.verbose {
-            let (page, line) = (self.page.path.display(), block.line);
-            say(&format!("{page}:{line}\n{}{output}", block.text));
+            say(text);
         }
     }
 }
@@ -246,11 +250,6 @@ impl<'a> Running<'a> {
 /// The variables of a page's session, without those of its ports.
 fn variables(page: &Page, checkout: &Checkout, folder: &Path) -> Result<Vec<(String, String)>> {
     let mut variables: Vec<(String, String)> = checkout.variables().into();
-    let target = if page.own_target {
-        folder.join("target")
-    } else {
-        checkout.target()
-    };
     let programs = folder.join("bin");
     std::fs::create_dir_all(&programs)?;
     for component in &page.needs {
@@ -261,11 +260,23 @@ fn variables(page: &Page, checkout: &Checkout, folder: &Path) -> Result<Vec<(Str
     let path = std::env::var("PATH").unwrap_or_default();
     // What cargo tells of its work is not what the page shows.
     let set = [
-        ("CARGO_TARGET_DIR", target.display().to_string()),
+        (
+            "CARGO_TARGET_DIR",
+            target(page, checkout, folder).display().to_string(),
+        ),
         ("CARGO_TERM_QUIET", "true".to_owned()),
         ("CARGO_TERM_COLOR", "never".to_owned()),
         ("PATH", format!("{}:{path}", programs.display())),
     ];
     variables.extend(set.map(|(name, value)| (name.to_owned(), value)));
     Ok(variables)
+}
+
+/// The folder of what the page builds.
+fn target(page: &Page, checkout: &Checkout, folder: &Path) -> PathBuf {
+    if page.own_target {
+        folder.join("target")
+    } else {
+        checkout.target()
+    }
 }
