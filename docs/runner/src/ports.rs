@@ -24,6 +24,7 @@ const DEFAULTS: [(u16, &[(&str, &str)]); 8] = [
         &[
             ("THROUGHLINE_MODEL_SERVICE_PORT", "P"),
             ("MODEL_SERVICE_LISTEN", "127.0.0.1:P"),
+            ("GATEWAY_MODEL_SERVICE", "http://127.0.0.1:P"),
         ],
     ),
     (8001, &[("THROUGHLINE_PYTHON_PORT", "P")]),

@@ -188,7 +188,7 @@ impl Session {
     pub(crate) fn logs(&self) -> String {
         let mut logs = String::new();
         for background in &self.background {
-            let (name, text) = (&background.name, printed(&background.output));
+            let (name, text) = (&background.name, last_lines(&background.output));
             let _ = writeln!(logs, "--- background `{name}` printed:\n{text}");
         }
         logs
@@ -275,6 +275,17 @@ impl Background {
 pub(crate) fn printed(output: &Path) -> String {
     let bytes = std::fs::read(output).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The end of it, for a failure: services log whole stack traces.
+fn last_lines(output: &Path) -> String {
+    const LINES: usize = 40;
+    const COLUMNS: usize = 240;
+    let text = printed(output);
+    let lines: Vec<&str> = text.lines().collect();
+    let shortened = lines[lines.len().saturating_sub(LINES)..].iter();
+    let shortened = shortened.map(|line| line.chars().take(COLUMNS).collect::<String>());
+    shortened.collect::<Vec<_>>().join("\n")
 }
 
 /// Variables of the caller that a reader does not have. Where the Python environment and the components are is the
