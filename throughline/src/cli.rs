@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use runtime::PartCommand;
 
+use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
 use crate::load::LoadArgs;
 
@@ -220,14 +221,8 @@ pub(crate) struct PythonSetupArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SampleArgs {
-    /// Address of the gateway
-    #[arg(
-        long,
-        env = "GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
     /// Print no traces: the telemetry goes elsewhere
@@ -248,14 +243,8 @@ pub(crate) struct SampleArgs {
 pub(crate) struct VariantsArgs {
     /// Only this model
     pub(crate) model: Option<String>,
-    /// Address of the gateway
-    #[arg(
-        long,
-        env = "GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
 }
 
 impl UpArgs {
@@ -333,18 +322,6 @@ pub(crate) struct TracesArgs {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ExplorerArgs {
-    /// Address of the explorer
-    #[arg(
-        long,
-        env = "EXPLORER_URL",
-        default_value = "http://127.0.0.1:8090",
-        value_name = "URL"
-    )]
-    pub(crate) explorer: String,
 }
 
 #[derive(Clone, Debug, Args)]

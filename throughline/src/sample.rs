@@ -59,8 +59,8 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
         .block_on(async {
             let names = wait_for_variants(args).await?;
             let target = Target {
-                gateway: args.gateway.trim_end_matches('/').to_owned(),
-                explorer: (!args.no_explorer).then(|| args.explorer.explorer.clone()),
+                gateway: args.gateway.url.clone(),
+                explorer: (!args.no_explorer).then(|| args.explorer.url.clone()),
                 canary: names.iter().any(|name| name == CANARY),
                 // Which database is behind them is the deployment's business.
                 miss_spans: vec!["POST /get-online-features"],
@@ -75,7 +75,7 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
 async fn wait_for_variants(args: &SampleArgs) -> anyhow::Result<Vec<String>> {
     let deadline = Instant::now() + args.wait;
     loop {
-        let answer = variants::read(&args.gateway).await;
+        let answer = variants::read(&args.gateway.url).await;
         let names = answer.and_then(|answer| healthy_variants(&answer));
         let problem = match names {
             Ok(names) if args.canary && !names.iter().any(|name| name == CANARY) => {

@@ -16,7 +16,7 @@ pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let trace_id = SpanRef::from_traceparent(&args.trace_id)
         .map_or_else(|| args.trace_id.clone(), |ids| ids.trace_id);
     let trace = block_on(async {
-        ExplorerClient::new(&args.explorer.explorer)?
+        ExplorerClient::new(&args.explorer.url)?
             .trace(&trace_id)
             .await
     })?;
@@ -43,7 +43,7 @@ pub(crate) fn list(args: &TracesArgs) -> anyhow::Result<()> {
         }
     }
     let traces = block_on(async {
-        ExplorerClient::new(&args.explorer.explorer)?
+        ExplorerClient::new(&args.explorer.url)?
             .traces(&query)
             .await
     })?;
