@@ -8,6 +8,7 @@ use runtime::PartCommand;
 
 use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
+use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
 
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// List the newest traces
     Traces(TracesArgs),
+    /// Walk through a chapter of the tutorial; your own traces say when a step is done
+    Learn(LearnArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
     Bench(BenchArgs),
     /// Check a deployment: its answers, and its telemetry where that ends up
