@@ -302,6 +302,10 @@ pub(crate) struct TrainArgs {
 pub(crate) struct TraceArgs {
     /// The trace: 32 hex digits, or a whole traceparent or traceresponse value
     pub(crate) trace_id: String,
+    /// How long to wait for spans that are still on their way: every process exports on its own
+    /// schedule
+    #[arg(long, default_value = "10s", value_parser = runtime::duration, value_name = "TIME")]
+    pub(crate) wait: Duration,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
 }
