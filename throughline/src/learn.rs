@@ -30,19 +30,16 @@ pub(crate) fn main(args: &LearnArgs) -> anyhow::Result<()> {
         list(&chapters);
         return Ok(());
     };
-    let index = number.checked_sub(1);
-    let chapter = index.and_then(|index| chapters.get(index));
-    let chapter = chapter.with_context(|| {
-        let last = chapters.len();
-        format!("there is no chapter {number}; they are 1 to {last}")
-    })?;
+    let find = |number| chapters.iter().find(|chapter| chapter.number == number);
+    let chapter = find(number)
+        .with_context(|| format!("there is no chapter {number}; `throughline learn` lists them"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let walked = runtime.block_on(walk(chapter, args));
     // The thread that waits for the next line of the terminal cannot be woken.
     runtime.shutdown_background();
-    if walked? && number < chapters.len() {
+    if walked? && find(number + 1).is_some() {
         screen::say(format!("Next: throughline learn {}", number + 1));
     }
     Ok(())
