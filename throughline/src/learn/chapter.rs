@@ -17,9 +17,11 @@ macro_rules! pages {
 const PAGES: &[(&str, &str)] = &pages![
     "01-two-programs",
     "02-zero-code",
+    "03-own-spans",
     "07-prediction-store",
     "08-feature-store",
     "09-inside-the-model",
+    "10-canary-and-shadow",
 ];
 
 /// How the comment begins that says what a step leaves in the explorer, as JSON.
