@@ -22,7 +22,7 @@ pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let trace_id = SpanRef::from_traceparent(&args.trace_id)
         .map_or_else(|| args.trace_id.clone(), |ids| ids.trace_id);
     let trace = block_on(async {
-        let explorer = ExplorerClient::new(&args.explorer.explorer)?;
+        let explorer = ExplorerClient::new(&args.explorer.url)?;
         settled(&explorer, &trace_id, args.wait).await
     })?;
     let trace = trace.with_context(|| {
@@ -80,7 +80,7 @@ pub(crate) fn list(args: &TracesArgs) -> anyhow::Result<()> {
         }
     }
     let traces = block_on(async {
-        ExplorerClient::new(&args.explorer.explorer)?
+        ExplorerClient::new(&args.explorer.url)?
             .traces(&query)
             .await
     })?;

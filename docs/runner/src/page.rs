@@ -21,6 +21,8 @@ pub(crate) struct Page {
     pub(crate) ports: Vec<(u16, Option<String>)>,
     /// It changes sources, so what it builds must not be taken for what others build
     pub(crate) own_target: bool,
+    /// It calls `throughline`, `gateway` and the others by name
+    pub(crate) programs: bool,
 }
 
 /// A fenced block.
@@ -49,12 +51,15 @@ impl Page {
             needs: Vec::new(),
             ports: Vec::new(),
             own_target: false,
+            programs: false,
         };
         let mut open: Option<(usize, String, String)> = None;
+        let mut code = Vec::new();
         for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
             let line = 1 + text[..range.start].matches('\n').count();
             match event {
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
+                    code.push(line..=line + text[range].matches('\n').count());
                     open = Some((line, info.to_string(), String::new()));
                 }
                 Event::Text(part) => {
@@ -74,13 +79,21 @@ impl Page {
                 _ => {}
             }
         }
+        let lost = text.lines().enumerate().find(|(index, line)| {
+            let inside = code.iter().any(|lines| lines.contains(&(index + 1)));
+            line.trim_start().starts_with("```") && !inside
+        });
+        if let Some((index, _)) = lost {
+            let place = format!("{}:{}", path.display(), index + 1);
+            bail!("{place}: this is no fence for Markdown: an info string cannot hold a backtick");
+        }
         Ok(page)
     }
 
     /// Whether it runs a program of this repository.
     pub(crate) fn builds(&self) -> bool {
         let mut texts = self.blocks.iter().map(|block| &block.text);
-        texts.any(|text| text.contains("cargo run"))
+        self.programs || texts.any(|text| text.contains("cargo run"))
     }
 
     /// Whether it makes the clone itself; then it starts in an empty folder.
@@ -143,6 +156,7 @@ impl Page {
                         .push((port.parse()?, Some((*variable).to_owned())));
                 }
                 ["own", "target"] => self.own_target = true,
+                ["programs"] => self.programs = true,
                 ["last", "run"] => {}
                 _ => bail!("unknown comment to docs-runner: {}", comment.trim()),
             }
@@ -176,5 +190,6 @@ mod tests {
         assert!(error("a\n\n```sh fail\n```\n").starts_with("page.md:3: unknown word `fail`"));
         assert!(error("```text output\na\n```\n").starts_with("page.md:1: an output without"));
         assert!(error("<!-- docs-runner: need go -->\n").contains("need go"));
+        assert!(error("a\n\n```sh ignore \"the step `a`\"\nb\n```\n").starts_with("page.md:3: "));
     }
 }

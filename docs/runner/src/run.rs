@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::Options;
 use crate::checkout::Checkout;
 use crate::component::Component;
-use crate::info::{Info, Output};
+use crate::info::{Info, Output, Run};
 use crate::output::difference;
 use crate::page::{Block, Page};
 use crate::ports::Ports;
@@ -24,6 +24,9 @@ use crate::session::{Session, printed};
 
 /// Time for a background block to print what the page shows.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Time between two tries of a block that waits for something.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Runs all pages. The reports are in the order of the pages.
 pub(crate) fn pages(pages: &[Page], options: &Options, checkout: &Checkout) -> Vec<PageReport> {
@@ -114,6 +117,8 @@ impl<'a> Running<'a> {
             std::fs::create_dir_all(&directory)?;
         } else {
             checkout.clone_to(&directory)?;
+            // Cargo's variable says where it builds; this is for pages that start what was built.
+            std::os::unix::fs::symlink(target(page, checkout, &folder), directory.join("target"))?;
         }
         let ports = Ports::of(page)?;
         let mut variables = variables(page, checkout, &folder)?;
@@ -136,7 +141,10 @@ impl<'a> Running<'a> {
         let mut failed = String::new();
         for block in &self.page.blocks {
             let place = format!("{}:{}", self.page.path.display(), block.line);
-            match self.block(block, report) {
+            let began = Instant::now();
+            let result = self.block(block, report);
+            self.tell(&format!("{place}: {:.1} s", began.elapsed().as_secs_f64()));
+            match result {
                 Ok(()) => {}
                 Err(error) if matches!(block.info, Info::Output(_)) => {
                     let _ = writeln!(failed, "{place}: {error:#}");
@@ -148,10 +156,10 @@ impl<'a> Running<'a> {
                 }
             }
         }
-        let logs = self.ports.default(&self.session.logs());
+        let logs = self.session.logs();
         let ended = self.session.finish();
         if !failed.is_empty() {
-            bail!("{failed}{logs}");
+            bail!("{}", self.ports.default(&(failed + &logs)));
         }
         ended.with_context(|| format!("{}: at its end", self.page.path.display()))
     }
@@ -161,15 +169,7 @@ impl<'a> Running<'a> {
         let default = self.options.deadline();
         match &block.info {
             Info::Run(run) => {
-                let ended = self.session.run(&text, run.timeout.unwrap_or(default))?;
-                let output = self.ports.default(&printed(&ended.output));
-                self.output = Some((ended.output, false));
-                self.tell(block, &output);
-                if (ended.status != 0) != run.fails {
-                    let status = ended.status;
-                    let wanted = if run.fails { "to fail" } else { "to succeed" };
-                    bail!("it ended with status {status}, and is {wanted}. It printed:\n{output}");
-                }
+                self.run(&text, run)?;
                 report.ran += 1;
             }
             Info::Background(settings) => {
@@ -178,7 +178,7 @@ impl<'a> Running<'a> {
                 let deadline = settings.timeout.unwrap_or(default);
                 let output = self.session.start_background(&text, &settings, deadline)?;
                 self.output = Some((output, true));
-                self.tell(block, "(in the background)");
+                self.tell(&format!("{}(in the background)", block.text));
                 report.ran += 1;
             }
             Info::Stop(name) => {
@@ -202,6 +202,27 @@ impl<'a> Running<'a> {
             Info::Ignore(_) | Info::Shown => {}
         }
         Ok(())
+    }
+
+    /// A block that is waited for.
+    fn run(&mut self, text: &str, run: &Run) -> Result<()> {
+        let deadline = run.timeout.unwrap_or(self.options.deadline());
+        let end = Instant::now() + deadline;
+        loop {
+            let ended = self.session.run(text, deadline)?;
+            let output = self.ports.default(&printed(&ended.output));
+            self.output = Some((ended.output, false));
+            self.tell(&format!("{text}{output}"));
+            if (ended.status != 0) == run.fails {
+                return Ok(());
+            }
+            if !run.retry || Instant::now() >= end {
+                let status = ended.status;
+                let wanted = if run.fails { "to fail" } else { "to succeed" };
+                bail!("it ended with status {status}, and is {wanted}. It printed:\n{output}");
+            }
+            std::thread::park_timeout(RETRY);
+        }
     }
 
     /// Compares with what the last command printed; a command that still runs may need a while for it.
@@ -230,15 +251,20 @@ impl<'a> Running<'a> {
         if !self.options.dev {
             return text;
         }
-        text.replace("cargo run --release", "cargo run")
-            .replace("cargo build --release", "cargo build")
-            .replace("target/release/", "target/debug/")
+        let debug = |line: &str| {
+            if line.contains("cargo ") {
+                line.replace(" --release", "")
+            } else {
+                line.to_owned()
+            }
+        };
+        let lines: Vec<String> = text.split('\n').map(debug).collect();
+        lines.join("\n").replace("target/release", "target/debug")
     }
 
-    fn tell(&self, block: &Block, output: &str) {
+    fn tell(&self, text: &str) {
         if self.options.verbose {
-            let (page, line) = (self.page.path.display(), block.line);
-            say(&format!("{page}:{line}\n{}{output}", block.text));
+            say(text);
         }
     }
 }
@@ -246,11 +272,6 @@ impl<'a> Running<'a> {
 /// The variables of a page's session, without those of its ports.
 fn variables(page: &Page, checkout: &Checkout, folder: &Path) -> Result<Vec<(String, String)>> {
     let mut variables: Vec<(String, String)> = checkout.variables().into();
-    let target = if page.own_target {
-        folder.join("target")
-    } else {
-        checkout.target()
-    };
     let programs = folder.join("bin");
     std::fs::create_dir_all(&programs)?;
     for component in &page.needs {
@@ -258,14 +279,44 @@ fn variables(page: &Page, checkout: &Checkout, folder: &Path) -> Result<Vec<(Str
             std::os::unix::fs::symlink(path, programs.join(name))?;
         }
     }
+    if page.programs {
+        make_programs(&programs, checkout)?;
+    }
     let path = std::env::var("PATH").unwrap_or_default();
     // What cargo tells of its work is not what the page shows.
     let set = [
-        ("CARGO_TARGET_DIR", target.display().to_string()),
+        (
+            "CARGO_TARGET_DIR",
+            target(page, checkout, folder).display().to_string(),
+        ),
         ("CARGO_TERM_QUIET", "true".to_owned()),
         ("CARGO_TERM_COLOR", "never".to_owned()),
         ("PATH", format!("{}:{path}", programs.display())),
     ];
     variables.extend(set.map(|(name, value)| (name.to_owned(), value)));
     Ok(variables)
+}
+
+/// The folder of what the page builds.
+fn target(page: &Page, checkout: &Checkout, folder: &Path) -> PathBuf {
+    if page.own_target {
+        folder.join("target")
+    } else {
+        checkout.target()
+    }
+}
+
+/// The programs as their images have them; each is a subcommand of `throughline` too.
+fn make_programs(folder: &Path, checkout: &Checkout) -> Result<()> {
+    let profile = if checkout.dev { "debug" } else { "release" };
+    let program = checkout.target().join(profile).join("throughline");
+    std::os::unix::fs::symlink(&program, folder.join("throughline"))?;
+    for part in ["gateway", "model-service", "feature-store", "explorer"] {
+        let script = format!("#!/bin/sh\nexec throughline {part} \"$@\"\n");
+        let path = folder.join(part);
+        std::fs::write(&path, script)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode)?;
+    }
+    Ok(())
 }
