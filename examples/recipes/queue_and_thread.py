@@ -43,7 +43,7 @@ def main() -> None:
         thread.start()
         thread.join()
     process(messages.get())
-    print(trace.format_trace_id(span.get_span_context().trace_id))
+    print(trace.format_trace_id(span.get_span_context().trace_id))  # noqa: T201 - its output
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ async def greet(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"Hello, {answer.text}!\n")
 
 
-async def name(request: Request) -> PlainTextResponse:
+async def name(_: Request) -> PlainTextResponse:
     """Knows one name."""
     return PlainTextResponse("Ada")
 

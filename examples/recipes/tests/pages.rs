@@ -58,8 +58,8 @@ fn blocks(page: &str) -> Vec<String> {
     found
 }
 
-/// Without the indentation and empty lines.
+/// Without the indentation and empty lines, each line after a line feed.
 fn flat(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.fold(String::new(), |flat, line| flat + "\n" + line)
 }
