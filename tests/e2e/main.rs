@@ -12,6 +12,7 @@ mod deployment;
 mod documents;
 mod elasticsearch_store;
 mod hardening;
+mod learn;
 mod load;
 mod malformed;
 mod module_circles;

@@ -96,6 +96,9 @@ fn usage_errors_show_no_password() -> Result<()> {
     for (part, variable) in [
         ("gateway", "GATEWAY_MODEL_SERVICE"),
         ("model-service", "FEATURE_STORE_URL"),
+        ("variants", "GATEWAY_URL"),
+        ("load", "GATEWAY_URL"),
+        ("traces", "EXPLORER_URL"),
     ] {
         let mut help = start(
             &[part, "--help"],
@@ -104,6 +107,28 @@ fn usage_errors_show_no_password() -> Result<()> {
         help.wait()?;
         let said = help.output();
         assert!(said.contains(variable) && !said.contains(SECRET), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_that_reach_nobody_show_no_password() -> Result<()> {
+    let dead = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let address = format!("http://m:{SECRET}@{dead}");
+    for args in [
+        &["variants", "--gateway", &address][..],
+        &["sample", "--gateway", &address, "--wait", "1ms"],
+        &["load", "--gateway", &address, "--duration", "1s"],
+        &["check", "--gateway", &address, "--timeout", "1s"],
+        &["traces", "--explorer", &address],
+        &["trace", &"a".repeat(32), "--explorer", &address],
+    ] {
+        let mut command = start(args, &[])?;
+        let status = command.wait()?;
+        let said = command.output();
+        assert!(!status.success(), "{args:?}: {said}");
+        assert!(said.contains(&dead.to_string()), "{args:?}: {said}");
+        assert!(!said.contains(SECRET), "{args:?}: {said}");
     }
     Ok(())
 }

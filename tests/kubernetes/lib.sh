@@ -8,6 +8,9 @@ NAMESPACE=throughline
 
 step() { printf '\n--- %s (%s s)\n' "$*" "$SECONDS"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
+# The headers of a client with an API key, for curl.
+authorized=()
+authorize() { authorized=(-H "authorization: Bearer $THROUGHLINE_API_KEY"); }
 k() { kubectl --namespace "$NAMESPACE" "$@"; }
 
 # Waits until everything of the namespace is as it should be; without a change for ten minutes something is wrong.
@@ -82,7 +85,7 @@ pod_addresses() {
 every_gateway_has_it() {
     local address answer cached=false header='cache-control: no-cache'
     for address in $(pod_addresses gateway); do
-        answer=$(in_node curl -sf "http://$address:8080/v1/predictions" -H "$header" \
+        answer=$(in_node curl -sf "http://$address:8080/v1/predictions" "${authorized[@]}" -H "$header" \
             -H 'content-type: application/json' -d '{"model":"wine_quality","data_ids":["wine-0042"]}')
         printf '%s %s\n' "$address" "$(jq -c '.predictions[0] | {cached, computed_at, computed_by}' <<<"$answer")"
         jq -e ".predictions[0].cached == $cached" <<<"$answer" >/dev/null ||
@@ -123,5 +126,5 @@ stranger_is_refused() {
 
 # The version that a gateway answers with, by the address of its pod.
 newest() {
-    in_node curl -sf "http://$1:8080/v1/models" | jq -r '.models[] | select(.name == "wine_quality").variants[0].version'
+    in_node curl -sf "http://$1:8080/v1/models" "${authorized[@]}" | jq -r '.models[] | select(.name == "wine_quality").variants[0].version'
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import select
 import threading
@@ -20,6 +21,12 @@ WINES = 1_599
 TIMEOUT = 15.0
 # A client waits before it tries again: else an outage counts at the speed of refused connections.
 PAUSE_AFTER_FAILURE = 0.1
+# Of a gateway that asks for one.
+API_KEY = (
+    {"authorization": f"Bearer {os.environ['THROUGHLINE_API_KEY']}"}
+    if "THROUGHLINE_API_KEY" in os.environ
+    else {}
+)
 FEATURES = (
     "fixed_acidity",
     "volatile_acidity",
@@ -50,9 +57,8 @@ class Client:
             self._connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT)
         try:
             text = None if body is None else json.dumps(body)
-            sent = {"content-type": "application/json"} | {
-                name.replace("_", "-"): value for name, value in headers.items()
-            }
+            sent = {"content-type": "application/json"} | API_KEY
+            sent |= {name.replace("_", "-"): value for name, value in headers.items()}
             self._connection.request(method, path, text, sent)
             answer = self._connection.getresponse()
             content = answer.read()

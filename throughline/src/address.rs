@@ -1,6 +1,39 @@
 //! Addresses of servers as options.
 
+use clap::Args;
 use url::Url;
+
+/// Where a command finds the gateway.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// Address of the gateway
+    #[arg(
+        id = "gateway",
+        long = "gateway",
+        env = "GATEWAY_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080",
+        value_parser = http,
+        value_name = "URL"
+    )]
+    pub(crate) url: String,
+}
+
+/// Where a command finds the explorer.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplorerArgs {
+    /// Address of the explorer
+    #[arg(
+        id = "explorer",
+        long = "explorer",
+        env = "EXPLORER_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8090",
+        value_parser = http,
+        value_name = "URL"
+    )]
+    pub(crate) url: String,
+}
 
 /// The address of a server without a slash at its end; what is wrong if it is none.
 pub(crate) fn http(text: &str) -> Result<String, String> {

@@ -61,7 +61,7 @@ impl Checklist {
     fn new(args: &CheckArgs) -> anyhow::Result<Self> {
         Ok(Self {
             args: args.clone(),
-            gateway: Gateway::new(&args.gateway)?,
+            gateway: Gateway::new(&args.gateway.url)?,
             place: Place::new(&args.place)?,
             report: Report::new(args.json),
             samples: Vec::new(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use runtime::PartCommand;
 
+use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
+use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
 
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// List the newest traces
     Traces(TracesArgs),
+    /// Walk through a chapter of the tutorial; your own traces say when a step is done
+    Learn(LearnArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
     Bench(BenchArgs),
     /// Check a deployment: its answers, and its telemetry where that ends up
@@ -220,14 +224,8 @@ pub(crate) struct PythonSetupArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SampleArgs {
-    /// Address of the gateway
-    #[arg(
-        long,
-        env = "GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
     /// Print no traces: the telemetry goes elsewhere
@@ -248,14 +246,8 @@ pub(crate) struct SampleArgs {
 pub(crate) struct VariantsArgs {
     /// Only this model
     pub(crate) model: Option<String>,
-    /// Address of the gateway
-    #[arg(
-        long,
-        env = "GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
 }
 
 impl UpArgs {
@@ -310,6 +302,10 @@ pub(crate) struct TrainArgs {
 pub(crate) struct TraceArgs {
     /// The trace: 32 hex digits, or a whole traceparent or traceresponse value
     pub(crate) trace_id: String,
+    /// How long to wait for spans that are still on their way: every process exports on its own
+    /// schedule
+    #[arg(long, default_value = "10s", value_parser = runtime::duration, value_name = "TIME")]
+    pub(crate) wait: Duration,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
 }
@@ -333,18 +329,6 @@ pub(crate) struct TracesArgs {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ExplorerArgs {
-    /// Address of the explorer
-    #[arg(
-        long,
-        env = "EXPLORER_URL",
-        default_value = "http://127.0.0.1:8090",
-        value_name = "URL"
-    )]
-    pub(crate) explorer: String,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -18,11 +18,12 @@ pub(crate) fn http() -> Result<HttpClient, ClientError> {
     TlsClientOptions::from_env().client()
 }
 
-/// A client for the gateway, which gets the API key. What cannot be a header is no key of ours;
-/// without it the gateway answers 401.
+/// A client for the gateway, which gets the API key. The file that a key comes from may end with a
+/// line break. What cannot be a header is no key of ours; without it the gateway answers 401.
 pub(crate) fn gateway() -> Result<HttpClient, ClientError> {
     let client = http()?;
-    let key = std::env::var(API_KEY).ok().filter(|key| !key.is_empty());
+    let key = std::env::var(API_KEY).unwrap_or_default();
+    let key = Some(key.trim()).filter(|key| !key.is_empty());
     let value = key.and_then(|key| HeaderValue::try_from(format!("Bearer {key}")).ok());
     Ok(match value {
         Some(value) => client.authorized(value),

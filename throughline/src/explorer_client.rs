@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use explorer::{LogEntry, MetricSeries, ServiceSummary, Trace, TraceSummary};
 use http::{Request, StatusCode};
+use runtime::without_secrets;
 use serde_json::Value;
 use telemetry::client::HttpClient;
 
@@ -150,7 +151,7 @@ impl ExplorerClient {
         let answer = self.http.send(request, TIMEOUT).await.with_context(|| {
             format!(
                 "the explorer does not answer at {}; start it with `throughline up`, or name another with --explorer",
-                self.url
+                without_secrets(&self.url)
             )
         })?;
         Ok((answer.status(), answer.into_body()))

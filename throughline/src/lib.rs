@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod client;
 mod explorer_client;
+mod learn;
 mod load;
 mod model_files;
 mod python;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Variants(args) => screen::exit_code(variants::main(&args)),
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
+        Command::Learn(args) => screen::exit_code(learn::main(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Check(args) => screen::exit_code(check::main(&args)),
         Command::Load(args) => screen::exit_code(load::main(&args)),

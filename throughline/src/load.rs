@@ -16,6 +16,7 @@ mod writes;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::Request;
+use runtime::without_secrets;
 use serde_json::Value;
 
 pub(crate) use args::LoadArgs;
@@ -93,15 +94,15 @@ async fn prepare(
         find_text_model(args, sender).await?;
     }
     if mix.has(Kind::Hit) {
-        store_hits(requests, sender).await?;
+        store_hits(args, requests, sender).await?;
     }
     Ok(())
 }
 
 async fn find_text_model(args: &LoadArgs, sender: &Sender) -> anyhow::Result<()> {
-    let request = Request::get(format!("{}/v1/models", args.gateway));
+    let request = Request::get(format!("{}/v1/models", args.gateway.url));
     let answer = sender.send(request.body(Bytes::new())?).await;
-    answered(&answer.outcome)?;
+    answered(&answer.outcome, args)?;
     let models: Value = serde_json::from_slice(&answer.body)?;
     let mut models = models["models"].as_array().into_iter().flatten();
     if !models.any(|model| model["name"] == "text_sentiment") {
@@ -111,7 +112,7 @@ async fn find_text_model(args: &LoadArgs, sender: &Sender) -> anyhow::Result<()>
 }
 
 /// Asks for each wine of the hits once.
-async fn store_hits(requests: &Requests, sender: &Sender) -> anyhow::Result<()> {
+async fn store_hits(args: &LoadArgs, requests: &Requests, sender: &Sender) -> anyhow::Result<()> {
     let wines: Vec<u32> = (1..=STORED).collect();
     for wines in wines.chunks(WARM_UP_AT_ONCE) {
         let mut asked = Vec::new();
@@ -122,16 +123,17 @@ async fn store_hits(requests: &Requests, sender: &Sender) -> anyhow::Result<()> 
             }));
         }
         for outcome in asked {
-            answered(&outcome.await?)?;
+            answered(&outcome.await?, args)?;
         }
     }
     Ok(())
 }
 
-fn answered(outcome: &Outcome) -> anyhow::Result<()> {
+fn answered(outcome: &Outcome, args: &LoadArgs) -> anyhow::Result<()> {
     if *outcome != Outcome::Status(200) {
         bail!(
-            "the gateway does not answer before the load ({}); is it ready, and is --gateway its address?",
+            "the gateway does not answer at {} before the load ({}); is it ready, and is --gateway its address?",
+            without_secrets(&args.gateway.url),
             outcome.name()
         );
     }

@@ -1,30 +1,67 @@
 //! `throughline trace` and `throughline traces`: the explorer in the terminal.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use explorer::TraceSummary;
+use explorer::{Trace, TraceSummary};
 use telemetry::SpanRef;
 
 use crate::cli::{TraceArgs, TracesArgs};
 use crate::explorer_client::ExplorerClient;
 use crate::screen;
 
-/// Prints one trace.
+/// The pause between two looks at a trace that may still grow.
+const POLL: Duration = Duration::from_millis(100);
+/// A whole trace that did not grow for so long is printed; `throughline up` exports every 200 ms.
+const QUIET: Duration = Duration::from_millis(600);
+
+/// Prints one trace, once its spans have arrived.
 pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     // The argument may be the id, or a whole header with the id in it.
     let trace_id = SpanRef::from_traceparent(&args.trace_id)
         .map_or_else(|| args.trace_id.clone(), |ids| ids.trace_id);
     let trace = block_on(async {
-        ExplorerClient::new(&args.explorer.explorer)?
-            .trace(&trace_id)
-            .await
+        let explorer = ExplorerClient::new(&args.explorer.url)?;
+        settled(&explorer, &trace_id, args.wait).await
     })?;
     let trace = trace.with_context(|| {
         format!("the explorer has no trace {trace_id}: it may have been evicted, or never sampled")
     })?;
     screen::say(screen::waterfall(&trace));
     Ok(())
+}
+
+/// The trace when it is whole and no longer grows, or what there is of it after `wait`.
+async fn settled(
+    explorer: &ExplorerClient,
+    trace_id: &str,
+    wait: Duration,
+) -> anyhow::Result<Option<Trace>> {
+    let deadline = Instant::now() + wait;
+    let (mut spans, mut since) = (0, Instant::now());
+    loop {
+        let trace = explorer.trace(trace_id).await?;
+        let count = trace.as_ref().map_or(0, |trace| trace.spans.len());
+        if count != spans {
+            (spans, since) = (count, Instant::now());
+        }
+        let whole = trace.as_ref().is_some_and(|trace| {
+            trace.is_complete() && (since.elapsed() >= QUIET || ended_before(trace, wait))
+        });
+        if whole || Instant::now() >= deadline {
+            return Ok(trace);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Whether the trace ended so long ago that nothing of it can be on its way.
+fn ended_before(trace: &Trace, wait: Duration) -> bool {
+    let end = UNIX_EPOCH + Duration::from_nanos(trace.end());
+    SystemTime::now()
+        .duration_since(end)
+        .is_ok_and(|age| age > wait)
 }
 
 /// Lists traces, newest first.
@@ -43,7 +80,7 @@ pub(crate) fn list(args: &TracesArgs) -> anyhow::Result<()> {
         }
     }
     let traces = block_on(async {
-        ExplorerClient::new(&args.explorer.explorer)?
+        ExplorerClient::new(&args.explorer.url)?
             .traces(&query)
             .await
     })?;

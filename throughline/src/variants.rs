@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use runtime::without_secrets;
 use serde_json::Value;
 
 use crate::cli::VariantsArgs;
@@ -30,7 +31,7 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let answer = runtime.block_on(read(&args.gateway))?;
+    let answer = runtime.block_on(read(&args.gateway.url))?;
     let mut models = answer["models"]
         .as_array()
         .context("the gateway's answer is not a list of models")?
@@ -52,17 +53,19 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
 
 /// The gateway's `GET /v1/models`.
 pub(crate) async fn read(gateway: &str) -> anyhow::Result<Value> {
-    let url = format!("{}/v1/models", gateway.trim_end_matches('/'));
+    let url = format!("{gateway}/v1/models");
     let request = Request::get(&url).body(Bytes::new())?;
     let answer = crate::client::gateway()?.send(request, TIMEOUT).await.with_context(|| {
         format!(
-            "the gateway does not answer at {gateway}; start it with `throughline up`, or name another with --gateway"
+            "the gateway does not answer at {}; start it with `throughline up`, or name another with --gateway",
+            without_secrets(gateway)
         )
     })?;
     if answer.status() != StatusCode::OK {
         bail!(
-            "the gateway answers {} to {url}: {}",
+            "the gateway answers {} to {}: {}",
             answer.status(),
+            without_secrets(&url),
             String::from_utf8_lossy(answer.body())
         );
     }

@@ -29,11 +29,10 @@ static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 impl Checkout {
     pub(crate) fn new(options: &Options) -> Result<Self> {
-        let root = git(Path::new("."), &["rev-parse", "--show-toplevel"])?;
         let folder = TempDir::with_prefix("docs-runner.")?;
         *FOLDER.lock() = Some(folder.path().to_path_buf());
         let checkout = Self {
-            root: PathBuf::from(root),
+            root: root()?,
             folder,
             dev: options.dev,
         };
@@ -135,6 +134,14 @@ impl Checkout {
         std::fs::set_permissions(&hook, mode)?;
         Ok(())
     }
+}
+
+/// The checkout in which this program runs.
+pub(crate) fn root() -> Result<PathBuf> {
+    Ok(PathBuf::from(git(
+        Path::new("."),
+        &["rev-parse", "--show-toplevel"],
+    )?))
 }
 
 /// Gives the files of the current folder the times of the files in `root`, if they are the same.

@@ -62,6 +62,35 @@ impl Component {
         Some((default, port))
     }
 
+    /// The default ports on which it listens when a page starts it, and their variables: `P` is the port. They are those of
+    /// `deploy/collector`.
+    pub(crate) fn ports(self) -> &'static [(u16, &'static [(&'static str, &'static str)])] {
+        match self {
+            Self::Collector => &[
+                (4317, &[("OTLP_GRPC_ENDPOINT", "127.0.0.1:P")]),
+                (4318, &[("OTLP_HTTP_ENDPOINT", "127.0.0.1:P")]),
+                (8888, &[("COLLECTOR_METRICS_PORT", "P")]),
+                (9464, &[("PROMETHEUS_ENDPOINT", "127.0.0.1:P")]),
+                (13133, &[("HEALTH_ENDPOINT", "127.0.0.1:P")]),
+            ],
+            Self::Jaeger => &[
+                (14317, &[("JAEGER_OTLP_GRPC_ENDPOINT", "127.0.0.1:P")]),
+                (
+                    14318,
+                    &[
+                        ("JAEGER_OTLP_HTTP_ENDPOINT", "127.0.0.1:P"),
+                        ("JAEGER_OTLP_ENDPOINT", "http://127.0.0.1:P"),
+                        ("BACKEND_OTLP_ENDPOINT", "http://127.0.0.1:P"),
+                    ],
+                ),
+                (14133, &[("JAEGER_HEALTH_ENDPOINT", "127.0.0.1:P")]),
+                (16685, &[("JAEGER_QUERY_GRPC_ENDPOINT", "127.0.0.1:P")]),
+                (16686, &[("JAEGER_QUERY_ENDPOINT", "127.0.0.1:P")]),
+            ],
+            _ => &[],
+        }
+    }
+
     /// The name and path of a program that a page calls.
     pub(crate) fn program(self) -> Option<(&'static str, PathBuf)> {
         let name = match self {

@@ -27,6 +27,8 @@ pub(crate) enum Info {
 pub(crate) struct Run {
     /// It must end with another status than 0
     pub(crate) fails: bool,
+    /// It is run again until it succeeds: it waits for something, as a reader would
+    pub(crate) retry: bool,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -101,6 +103,7 @@ fn shell(words: &[String]) -> Result<Info> {
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("fails", "") => run.fails = true,
+            ("retry", "") => run.retry = true,
             ("background", "") => background = true,
             ("name", value) => name = Some(value.to_owned()),
             ("until", value) => until = Some(value.to_owned()),
@@ -110,7 +113,10 @@ fn shell(words: &[String]) -> Result<Info> {
         }
     }
     if background {
-        ensure!(!run.fails, "a background block cannot say `fails`");
+        ensure!(
+            !run.fails && !run.retry,
+            "a background block cannot say `fails` or `retry`"
+        );
         return Ok(Info::Background(Background {
             name: named(name),
             until,
@@ -169,6 +175,7 @@ mod tests {
             parse("sh fails timeout=20"),
             Info::Run(Run {
                 fails: true,
+                retry: false,
                 timeout: Some(Duration::from_secs(20))
             })
         );

@@ -1,5 +1,6 @@
 //! Runs documents: each page is one shell session, whose blocks are run in order and whose shown outputs are compared.
 
+mod book;
 mod checkout;
 mod component;
 mod info;
@@ -11,7 +12,7 @@ mod report;
 mod run;
 mod session;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     /// Write what ran to this file, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write the pages into this folder as the source of a book for mdBook
+    #[arg(long, value_name = "FOLDER")]
+    book: Option<PathBuf>,
     /// Print every block and its output
     #[arg(long, short)]
     verbose: bool,
@@ -72,6 +76,7 @@ fn run(options: &Options) -> Result<bool> {
         .collect::<Result<_>>()?;
     if options.list {
         let report = Report::new(pages.iter().map(Page::listed).collect());
+        write_book(options, &report, &checkout::root()?, "")?;
         return Ok(report.print());
     }
     let checkout = Checkout::new(options)?;
@@ -84,7 +89,15 @@ fn run(options: &Options) -> Result<bool> {
             .with_context(|| format!("cannot write the report {}", path.display()))?;
     }
     ensure!(!process::ending(), "ended by a signal");
+    write_book(options, &report, &checkout.root, &checkout.commit())?;
     Ok(report.print())
+}
+
+fn write_book(options: &Options, report: &Report, root: &Path, commit: &str) -> Result<()> {
+    let Some(folder) = &options.book else {
+        return Ok(());
+    };
+    book::write(root, folder, report.pages(), commit).context("cannot write the book")
 }
 
 #[expect(clippy::print_stderr, reason = "it is a command")]

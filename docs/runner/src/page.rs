@@ -21,6 +21,8 @@ pub(crate) struct Page {
     pub(crate) ports: Vec<(u16, Option<String>)>,
     /// It changes sources, so what it builds must not be taken for what others build
     pub(crate) own_target: bool,
+    /// It calls `throughline`, `gateway` and the others by name
+    pub(crate) programs: bool,
 }
 
 /// A fenced block.
@@ -49,6 +51,7 @@ impl Page {
             needs: Vec::new(),
             ports: Vec::new(),
             own_target: false,
+            programs: false,
         };
         let mut open: Option<(usize, String, String)> = None;
         let mut code = Vec::new();
@@ -90,7 +93,7 @@ impl Page {
     /// Whether it runs a program of this repository.
     pub(crate) fn builds(&self) -> bool {
         let mut texts = self.blocks.iter().map(|block| &block.text);
-        texts.any(|text| text.contains("cargo run"))
+        self.programs || texts.any(|text| text.contains("cargo run"))
     }
 
     /// Whether it makes the clone itself; then it starts in an empty folder.
@@ -153,6 +156,7 @@ impl Page {
                         .push((port.parse()?, Some((*variable).to_owned())));
                 }
                 ["own", "target"] => self.own_target = true,
+                ["programs"] => self.programs = true,
                 ["last", "run"] => {}
                 _ => bail!("unknown comment to docs-runner: {}", comment.trim()),
             }

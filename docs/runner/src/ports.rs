@@ -24,6 +24,7 @@ const DEFAULTS: [(u16, &[(&str, &str)]); 8] = [
         &[
             ("THROUGHLINE_MODEL_SERVICE_PORT", "P"),
             ("MODEL_SERVICE_LISTEN", "127.0.0.1:P"),
+            ("GATEWAY_MODEL_SERVICE", "http://127.0.0.1:P"),
         ],
     ),
     (8001, &[("THROUGHLINE_PYTHON_PORT", "P")]),
@@ -54,6 +55,9 @@ const DEFAULTS: [(u16, &[(&str, &str)]); 8] = [
     (9002, &[]),
 ];
 
+/// How a block writes an address or a port of this machine.
+const ADDRESSES: &str = r"(\blocalhost:|\b127\.0\.0\.1:|\b0\.0\.0\.0:|-port[ =]|\bPORT=|_PORT=|\bhttp\.server )(\d{2,5})\b";
+
 /// Below the ports that the system gives to outgoing connections, so that none of these takes one between its choice and its use.
 const FIRST: u16 = 20_000;
 const LAST: u16 = 31_999;
@@ -71,9 +75,11 @@ pub(crate) struct Ports {
 impl Ports {
     pub(crate) fn of(page: &Page) -> Result<Self> {
         let (mut pairs, mut variables) = (Vec::new(), Vec::new());
-        for (default, names) in DEFAULTS {
-            let port = free()?;
-            pairs.push((default, port));
+        let components = page.needs.iter().flat_map(|component| component.ports());
+        for (default, names) in DEFAULTS.iter().chain(components) {
+            let known = pairs.iter().find(|(known, _)| known == default);
+            let port = known.map_or_else(free, |(_, port)| Ok(*port))?;
+            pairs.push((*default, port));
             let set = names
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.replace('P', &port.to_string())));
@@ -96,7 +102,7 @@ impl Ports {
         Ok(Self {
             pairs,
             variables,
-            addresses: Regex::new(r"\b(localhost:|127\.0\.0\.1:|0\.0\.0\.0:)(\d{2,5})\b")?,
+            addresses: Regex::new(ADDRESSES)?,
             printed: Regex::new(r"(:|[Pp]ort[ =])(\d{2,5})\b")?,
         })
     }
@@ -173,5 +179,12 @@ mod tests {
         assert_eq!(ports.default(&real), block);
         let variable = ports.variables().find(|(name, _)| *name == "ZIPKIN_PORT");
         assert!(real.contains(variable.unwrap().1));
+        for block in [
+            "serve --port 8000",
+            "MODEL_PORT=8000 serve",
+            "python3 -m http.server 8000",
+        ] {
+            assert!(!ports.real(block).contains("8000"), "{block}");
+        }
     }
 }

@@ -38,6 +38,10 @@ impl Report {
         Self { pages }
     }
 
+    pub(crate) fn pages(&self) -> &[PageReport] {
+        &self.pages
+    }
+
     /// Prints it; the answer is whether no page failed.
     pub(crate) fn print(&self) -> bool {
         say("");

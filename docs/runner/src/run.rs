@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use crate::Options;
 use crate::checkout::Checkout;
 use crate::component::Component;
-use crate::info::{Info, Output};
+use crate::info::{Info, Output, Run};
 use crate::output::difference;
 use crate::page::{Block, Page};
 use crate::ports::Ports;
@@ -24,6 +24,9 @@ use crate::session::{Session, printed};
 
 /// Time for a background block to print what the page shows.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Time between two tries of a block that waits for something.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Runs all pages. The reports are in the order of the pages.
 pub(crate) fn pages(pages: &[Page], options: &Options, checkout: &Checkout) -> Vec<PageReport> {
@@ -153,10 +156,10 @@ impl<'a> Running<'a> {
                 }
             }
         }
-        let logs = self.ports.default(&self.session.logs());
+        let logs = self.session.logs();
         let ended = self.session.finish();
         if !failed.is_empty() {
-            bail!("{failed}{logs}");
+            bail!("{}", self.ports.default(&(failed + &logs)));
         }
         ended.with_context(|| format!("{}: at its end", self.page.path.display()))
     }
@@ -166,15 +169,7 @@ impl<'a> Running<'a> {
         let default = self.options.deadline();
         match &block.info {
             Info::Run(run) => {
-                let ended = self.session.run(&text, run.timeout.unwrap_or(default))?;
-                let output = self.ports.default(&printed(&ended.output));
-                self.output = Some((ended.output, false));
-                self.tell(&format!("{}{output}", block.text));
-                if (ended.status != 0) != run.fails {
-                    let status = ended.status;
-                    let wanted = if run.fails { "to fail" } else { "to succeed" };
-                    bail!("it ended with status {status}, and is {wanted}. It printed:\n{output}");
-                }
+                self.run(&text, run)?;
                 report.ran += 1;
             }
             Info::Background(settings) => {
@@ -209,6 +204,27 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
+    /// A block that is waited for.
+    fn run(&mut self, text: &str, run: &Run) -> Result<()> {
+        let deadline = run.timeout.unwrap_or(self.options.deadline());
+        let end = Instant::now() + deadline;
+        loop {
+            let ended = self.session.run(text, deadline)?;
+            let output = self.ports.default(&printed(&ended.output));
+            self.output = Some((ended.output, false));
+            self.tell(&format!("{text}{output}"));
+            if (ended.status != 0) == run.fails {
+                return Ok(());
+            }
+            if !run.retry || Instant::now() >= end {
+                let status = ended.status;
+                let wanted = if run.fails { "to fail" } else { "to succeed" };
+                bail!("it ended with status {status}, and is {wanted}. It printed:\n{output}");
+            }
+            std::thread::park_timeout(RETRY);
+        }
+    }
+
     /// Compares with what the last command printed; a command that still runs may need a while for it.
     fn compare(&self, shown: &str, mut mode: Output) -> Result<()> {
         let (output, grows) = self.output.as_ref().context("no command ran before it")?;
@@ -235,9 +251,15 @@ impl<'a> Running<'a> {
         if !self.options.dev {
             return text;
         }
-        text.replace("cargo run --release", "cargo run")
-            .replace("cargo build --release", "cargo build")
-            .replace("target/release", "target/debug")
+        let debug = |line: &str| {
+            if line.contains("cargo ") {
+                line.replace(" --release", "")
+            } else {
+                line.to_owned()
+            }
+        };
+        let lines: Vec<String> = text.split('\n').map(debug).collect();
+        lines.join("\n").replace("target/release", "target/debug")
     }
 
     fn tell(&self, text: &str) {
@@ -256,6 +278,9 @@ fn variables(page: &Page, checkout: &Checkout, folder: &Path) -> Result<Vec<(Str
         if let Some((name, path)) = component.program() {
             std::os::unix::fs::symlink(path, programs.join(name))?;
         }
+    }
+    if page.programs {
+        make_programs(&programs, checkout)?;
     }
     let path = std::env::var("PATH").unwrap_or_default();
     // What cargo tells of its work is not what the page shows.
@@ -279,4 +304,19 @@ fn target(page: &Page, checkout: &Checkout, folder: &Path) -> PathBuf {
     } else {
         checkout.target()
     }
+}
+
+/// The programs as their images have them; each is a subcommand of `throughline` too.
+fn make_programs(folder: &Path, checkout: &Checkout) -> Result<()> {
+    let profile = if checkout.dev { "debug" } else { "release" };
+    let program = checkout.target().join(profile).join("throughline");
+    std::os::unix::fs::symlink(&program, folder.join("throughline"))?;
+    for part in ["gateway", "model-service", "feature-store", "explorer"] {
+        let script = format!("#!/bin/sh\nexec throughline {part} \"$@\"\n");
+        let path = folder.join(part);
+        std::fs::write(&path, script)?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode)?;
+    }
+    Ok(())
 }

@@ -163,8 +163,8 @@ impl Session {
             .as_deref()
             .map_or(Ok(()), |url| background.wait_for(url, end));
         self.background.push(background);
-        ready.with_context(|| format!("it printed:\n{}", printed(&output)))?;
-        Ok(output)
+        // What it printed is among the logs that a failure shows.
+        ready.map(|()| output)
     }
 
     /// Ends a background block, if there is one of this name; what it printed is in the file that is returned.
@@ -188,7 +188,7 @@ impl Session {
     pub(crate) fn logs(&self) -> String {
         let mut logs = String::new();
         for background in &self.background {
-            let (name, text) = (&background.name, printed(&background.output));
+            let (name, text) = (&background.name, last_lines(&background.output));
             let _ = writeln!(logs, "--- background `{name}` printed:\n{text}");
         }
         logs
@@ -277,7 +277,19 @@ pub(crate) fn printed(output: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Variables of the caller that a reader does not have. Where the Python environment is made is the caller's to say.
+/// The end of it, for a failure: services log whole stack traces.
+fn last_lines(output: &Path) -> String {
+    const LINES: usize = 40;
+    const COLUMNS: usize = 240;
+    let text = printed(output);
+    let lines: Vec<&str> = text.lines().collect();
+    let shortened = lines[lines.len().saturating_sub(LINES)..].iter();
+    let shortened = shortened.map(|line| line.chars().take(COLUMNS).collect::<String>());
+    shortened.collect::<Vec<_>>().join("\n")
+}
+
+/// Variables of the caller that a reader does not have. Where the Python environment and the components are is the
+/// caller's to say.
 fn is_ours(name: &str) -> bool {
     const PREFIXES: [&str; 8] = [
         "ELASTICSEARCH_",
@@ -289,7 +301,7 @@ fn is_ours(name: &str) -> bool {
         "REDIS_",
         "THROUGHLINE_",
     ];
-    const KEPT: [&str; 1] = ["THROUGHLINE_PYTHON_ENVIRONMENT"];
+    const KEPT: [&str; 2] = ["THROUGHLINE_COMPONENTS", "THROUGHLINE_PYTHON_ENVIRONMENT"];
     name == "RUST_LOG"
         || (PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !KEPT.contains(&name))
 }

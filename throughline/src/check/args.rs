@@ -4,20 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::address;
+use crate::address::{self, GatewayArgs};
 
 /// Where the gateway is, and where its telemetry ends up.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Address of the gateway
-    #[arg(
-        long,
-        env = "GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_parser = address::http,
-        value_name = "URL"
-    )]
-    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
     /// Provoke the alert rules, too: failed and slow requests on purpose, so whoever gets the

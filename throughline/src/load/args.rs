@@ -6,20 +6,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::mix::Mix;
-use crate::address;
+use crate::address::{self, GatewayArgs};
 
 /// What is sent, how often, and for how long.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Address of the gateway
-    #[arg(
-        long,
-        env = "GATEWAY_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_parser = address::http,
-        value_name = "URL"
-    )]
-    pub(crate) gateway: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
     /// Requests per second. They are sent by the clock, whether or not earlier ones are answered
     #[arg(long, default_value_t = 50.0, value_parser = positive, value_name = "PER_SECOND")]
     pub(crate) rate: f64,

@@ -50,7 +50,7 @@ pub(crate) struct Requests {
 impl Requests {
     pub(super) fn new(args: &LoadArgs, mix: Mix) -> Self {
         Self {
-            gateway: args.gateway.clone(),
+            gateway: args.gateway.url.clone(),
             feature_store: args.feature_store.clone(),
             mix,
             batch_size: args.batch_size,
