@@ -96,6 +96,12 @@ impl Page {
         self.programs || texts.any(|text| text.contains("cargo run"))
     }
 
+    /// Whether there is anything to run.
+    pub(crate) fn acts(&self) -> bool {
+        let rests = |block: &Block| matches!(block.info, Info::Ignore(_) | Info::Shown);
+        !self.blocks.iter().all(rests)
+    }
+
     /// Whether it makes the clone itself; then it starts in an empty folder.
     pub(crate) fn clones(&self) -> bool {
         let runs = |block: &&Block| matches!(block.info, Info::Run(_));
