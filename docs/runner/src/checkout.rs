@@ -13,6 +13,8 @@ use crate::Options;
 
 /// The variable with which git's hook calls this program.
 pub(crate) const HOOK_VARIABLE: &str = "DOCS_RUNNER_TIMES_OF";
+/// The variable with which it names the file that is as old as the run.
+const LIMIT_VARIABLE: &str = "DOCS_RUNNER_TIMES_LIMIT";
 /// What readers clone.
 pub(crate) const PUBLIC: &str = "https://github.com/throughline/throughline";
 
@@ -125,7 +127,7 @@ impl Checkout {
         std::fs::create_dir_all(self.folder().join("hooks"))?;
         let program = std::env::current_exe()?;
         let script = format!(
-            "#!/bin/sh\n{HOOK_VARIABLE}='{}' exec '{}'\n",
+            "#!/bin/sh\n{LIMIT_VARIABLE}=\"$0\" {HOOK_VARIABLE}='{}' exec '{}'\n",
             self.root.display(),
             program.display()
         );
@@ -144,8 +146,12 @@ pub(crate) fn root() -> Result<PathBuf> {
     )?))
 }
 
-/// Gives the files of the current folder the times of the files in `root`, if they are the same.
+/// Gives the files of the current folder the times of the files in `root`. What changes there while pages run is no reason to
+/// build: `root` had other content when the pages were taken from it, at the time of the hook.
 pub(crate) fn copy_times(root: &Path) -> Result<()> {
+    let limit = std::env::var_os(LIMIT_VARIABLE).context("the hook names the file")?;
+    let limit = Path::new(&limit).metadata()?.modified()?;
+    let copy_time = |from: &Path, to: &Path| copy_time(from, to, limit);
     let listed = git(Path::new("."), &["ls-files"])?;
     for name in listed.lines() {
         copy_time(&root.join(name), Path::new(name))?;
@@ -161,12 +167,15 @@ pub(crate) fn remove_folder() {
     }
 }
 
-fn copy_time(from: &Path, to: &Path) -> Result<()> {
+fn copy_time(from: &Path, to: &Path, limit: SystemTime) -> Result<()> {
     let time = |path: &Path| -> Option<SystemTime> { path.metadata().ok()?.modified().ok() };
     if let Some(time) = time(from)
         && to.is_file()
     {
-        File::options().append(true).open(to)?.set_modified(time)?;
+        File::options()
+            .append(true)
+            .open(to)?
+            .set_modified(time.min(limit))?;
     }
     Ok(())
 }

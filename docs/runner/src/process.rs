@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,10 +22,13 @@ pub(crate) struct Processes {
 
 impl Processes {
     /// `name` tells the page from others of this run.
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let mark = format!("{}-{name}", std::process::id());
-        RUNNING.lock().0.push(mark.clone());
-        Self { mark }
+        let mut running = RUNNING.lock();
+        // A page that began now would outlive this program.
+        ensure!(!running.1, "ended by a signal");
+        running.0.push(mark.clone());
+        Ok(Self { mark })
     }
 
     pub(crate) fn mark(&self) -> &str {
@@ -102,14 +105,16 @@ pub(crate) fn end_with_signals() -> Result<()> {
                 _ = hang_up.recv() => 129,
             }
         });
-        let marks = {
-            let mut running = RUNNING.lock();
-            running.1 = true;
-            running.0.clone()
-        };
-        for mark in marks {
-            kill_marked(&mark);
-        }
+        RUNNING.lock().1 = true;
+        // Each page ends when its shell does, and the last one ends this program. A shell that is just starting is killed by
+        // the next turn.
+        wait_until(Duration::from_secs(20), || {
+            let marks = RUNNING.lock().0.clone();
+            for pid in marks.iter().flat_map(|mark| marked(mark)) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            false
+        });
         crate::checkout::remove_folder();
         std::process::exit(code)
     });

@@ -18,7 +18,7 @@ use crate::info::{Info, Output, Run};
 use crate::output::difference;
 use crate::page::{Block, Page};
 use crate::ports::Ports;
-use crate::process::wait_until;
+use crate::process::{ending, wait_until};
 use crate::report::{Outcome, PageReport, say};
 use crate::session::{Session, printed};
 
@@ -240,7 +240,7 @@ impl<'a> Running<'a> {
         let mut found = None;
         wait_until(patience, || {
             found = difference(shown, &self.ports.default(&printed(output)), mode);
-            found.is_none()
+            found.is_none() || ending()
         });
         match found {
             Some(difference) => bail!("the output differs:\n{difference}"),

@@ -62,7 +62,7 @@ impl Session {
         folder: &Path,
         variables: &[(String, String)],
     ) -> Result<Self> {
-        let processes = Processes::new(name);
+        let processes = Processes::new(name)?;
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc"]);
         for (name, _) in std::env::vars_os() {

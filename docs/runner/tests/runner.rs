@@ -21,15 +21,17 @@ fn runner(page: &Path) -> Command {
 
 /// Whether all of the page ran well, and what was printed.
 fn run(text: &str) -> (bool, String) {
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("a folder");
     let page = folder.path().join("page.md");
-    std::fs::write(&page, text).unwrap();
+    std::fs::write(&page, text).expect("it is written");
     let Output {
         status,
         stdout,
         stderr,
-    } = runner(&page).output().unwrap();
-    let printed = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+    } = runner(&page).output().expect("it starts");
+    let printed = [stdout, stderr]
+        .map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
+        .concat();
     (status.success(), printed)
 }
 
@@ -66,7 +68,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Whether a process has this argument.
 fn running(argument: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let processes = std::fs::read_dir("/proc").expect("Linux").flatten();
     let mut lines = processes.filter_map(|one| std::fs::read(one.path().join("cmdline")).ok());
     lines.any(|line| {
         line.split(|byte| *byte == 0)
@@ -190,7 +192,12 @@ fn a_signal_to_the_runner_ends_the_processes_of_its_pages() {
             ),
         )
         .unwrap();
-        let mut child: Child = runner(&page).stdout(Stdio::null()).spawn().unwrap();
+        // The second page must not begin.
+        let mut child: Child = runner(&page)
+            .args(["--jobs", "1", page.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         eventually("the page runs", || running(&seconds));
         let pid = child.id().to_string();
         assert!(
