@@ -103,7 +103,10 @@ fn the_headings_that_links_name_exist() -> Result<()> {
                 "" => document.clone(),
                 _ => folder.join(path).display().to_string(),
             };
-            if path.contains("://") || !target.ends_with(".md") {
+            let is_page = Path::new(&target)
+                .extension()
+                .is_some_and(|end| end == "md");
+            if path.contains("://") || !is_page {
                 continue;
             }
             seen += 1;
