@@ -61,7 +61,7 @@ pub(crate) fn difference(shown: &str, printed: &str, mode: Output) -> Option<Str
 }
 
 /// Puts the text of an expected line in the place of each line that it stands for. The redactions of snapbox itself replace
-/// every match in the whole output first, so that a literal 200 beside a [NUMBER] would never be found.
+/// every match in the whole output first, so that a literal 200 beside a `[NUMBER]` would never be found.
 fn put_placeholders(actual: &mut [String], expected: &[String]) {
     let patterns: Vec<(&String, Regex)> = expected
         .iter()
