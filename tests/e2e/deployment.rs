@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use harness::eventually;
+use http::StatusCode;
 
 use crate::system::{System, start};
 
@@ -83,7 +84,14 @@ fn sample_prints_both_traces_of_any_deployment() -> Result<()> {
         "--explorer",
         &urls.explorer,
     ];
-    for time in ["first", "second"] {
+    for time in ["first", "second", "when all is stored"] {
+        if time == "when all is stored" {
+            let wines: Vec<_> = (1..=1599).map(|row| format!("wine-{row:04}")).collect();
+            for batch in wines.chunks(800) {
+                let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+                assert_eq!(system.predict(&batch)?.status, StatusCode::OK);
+            }
+        }
         let (complete, said) = run(&sample, &[])?;
         assert!(complete, "{time}: {said}");
         for expected in [
