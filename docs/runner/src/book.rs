@@ -42,6 +42,7 @@ src = \"pages\"
 create-missing = false
 
 [output.html]
+no-section-label = true
 git-repository-url = \"https://github.com/throughline/throughline\"
 
 [output.html.playground]
