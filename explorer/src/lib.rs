@@ -12,6 +12,7 @@ mod api;
 mod attribute;
 mod blocking;
 mod config;
+pub mod diagram;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;

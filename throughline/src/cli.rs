@@ -306,6 +306,9 @@ pub(crate) struct TraceArgs {
     /// schedule
     #[arg(long, default_value = "10s", value_parser = runtime::duration, value_name = "TIME")]
     pub(crate) wait: Duration,
+    /// Print a picture (SVG) instead of text
+    #[arg(long)]
+    pub(crate) svg: bool,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
 }

@@ -28,7 +28,11 @@ pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     let trace = trace.with_context(|| {
         format!("the explorer has no trace {trace_id}: it may have been evicted, or never sampled")
     })?;
-    screen::say(screen::waterfall(&trace));
+    screen::say(if args.svg {
+        explorer::diagram::svg(&trace)
+    } else {
+        screen::waterfall(&trace)
+    });
     Ok(())
 }
 

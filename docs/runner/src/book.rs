@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use explorer::Trace;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag};
 
 use crate::checkout::PUBLIC;
@@ -73,7 +74,8 @@ pub(crate) fn write(root: &Path, folder: &Path, ran: &[PageReport], commit: &str
                 rewritten(&text, page, &places)?.replace(LAST_RUN, &last_run(page, ran, commit));
             let target = folder.join("pages").join(&places[page]);
             std::fs::create_dir_all(target.parent().unwrap_or(folder))?;
-            std::fs::write(target, text)?;
+            let diagram = diagram(page, ran, &target)?;
+            std::fs::write(target, text + &diagram)?;
         }
     }
     std::fs::write(folder.join("pages/SUMMARY.md"), summary)?;
@@ -185,6 +187,22 @@ fn flat(path: &Path) -> String {
         }
     }
     parts.join("/")
+}
+
+/// The trace of the page as a picture beside it, and the lines that show it below the text. Empty if the page showed none.
+fn diagram(page: &str, ran: &[PageReport], target: &Path) -> Result<String> {
+    let report = ran.iter().find(|report| report.path == Path::new(page));
+    let Some(document) = report.and_then(|report| report.trace.as_ref()) else {
+        return Ok(String::new());
+    };
+    let trace = Trace::from_otlp_pages([&document[..]])?;
+    let picture = target.with_extension("svg");
+    std::fs::write(&picture, explorer::diagram::svg(&trace))?;
+    let name = picture.file_name().unwrap_or_default().display();
+    let text = format!("The trace of this page, {} spans", trace.spans.len());
+    Ok(format!(
+        "\n*{text}, drawn from what the last run sent:*\n\n![{text}]({name})\n"
+    ))
 }
 
 fn last_run(page: &str, ran: &[PageReport], commit: &str) -> String {

@@ -19,6 +19,8 @@ pub(crate) struct PageReport {
     pub(crate) ignored: Vec<Ignored>,
     pub(crate) took: Duration,
     pub(crate) outcome: Outcome,
+    /// The trace of the first waterfall, as the page's explorer had it (OTLP/JSON).
+    pub(crate) trace: Option<Vec<u8>>,
 }
 
 /// A block that is not run.
@@ -93,6 +95,7 @@ impl PageReport {
             ignored: page.ignored(),
             took: Duration::ZERO,
             outcome: Outcome::Passed,
+            trace: None,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::page::{Block, Page};
 use crate::ports::Ports;
 use crate::process::{ending, wait_until};
 use crate::report::{Outcome, PageReport, say};
-use crate::session::{Session, printed};
+use crate::session::{Session, get, printed};
 
 /// Time for a background block to print what the page shows.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(30);
@@ -201,6 +201,9 @@ impl<'a> Running<'a> {
             Info::Output(mode) => {
                 self.compare(&block.text, *mode)?;
                 report.compared += 1;
+                if mode.waterfall && report.trace.is_none() {
+                    report.trace = self.trace();
+                }
             }
             Info::Ignore(_) | Info::Shown => {}
         }
@@ -246,6 +249,15 @@ impl<'a> Running<'a> {
             Some(difference) => bail!("the output differs:\n{difference}"),
             None => Ok(()),
         }
+    }
+
+    /// The first trace that the last command printed, from the explorer of the page.
+    fn trace(&self) -> Option<Vec<u8>> {
+        let printed = printed(&self.output.as_ref()?.0);
+        let id = printed.lines().find_map(|line| line.strip_prefix("trace "));
+        let id = id?.split_whitespace().next()?;
+        let url = format!("http://localhost:8090/api/traces/{id}");
+        get(&self.ports.real(&url))
     }
 
     /// The block as it is run here.

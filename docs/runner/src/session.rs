@@ -323,6 +323,14 @@ fn answers(url: &str) -> bool {
     output.is_ok_and(|output| output.stdout.starts_with(b"2"))
 }
 
+/// The body of an answer with a status of success.
+pub(crate) fn get(url: &str) -> Option<Vec<u8>> {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "--fail", "-m", "5", url]);
+    let output = curl.stderr(Stdio::null()).output().ok()?;
+    output.status.success().then_some(output.stdout)
+}
+
 fn read(output: impl std::io::Read, events: &Sender<Event>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         if events.send(Event::Line(line)).is_err() {
