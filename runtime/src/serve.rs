@@ -2,12 +2,10 @@
 //! drain that ends.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -142,13 +140,9 @@ pub async fn serve(
     health.drain();
     // The clients of these connections are already connected; closing the listener would reset
     // them.
-    for _ in 0..LAST_CONNECTIONS {
-        let Some((stream, peer)) = waiting(&listener).await else {
-            break;
-        };
+    for (stream, peer) in waiting(listener) {
         server.open(stream, peer);
     }
-    drop(listener);
     server.drain(gone, options.drain_timeout).await
 }
 
@@ -163,13 +157,18 @@ fn warn_if_exposed(address: SocketAddr, asks_for_keys: bool, options: &ProcessOp
     tracing::warn!(name: "server.exposed", %address, "{address} is beyond loopback; {text}");
 }
 
-/// The next connection that already waits in the kernel's queue.
-async fn waiting(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    poll_fn(|task| match listener.poll_accept(task) {
-        Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
+/// The connections that already wait in the kernel's queue. The listener is closed. It is asked
+/// without tokio, which only knows of connections that its driver has seen.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let Ok(listener) = listener.into_std() else {
+        return Vec::new();
+    };
+    let accepted = std::iter::from_fn(|| listener.accept().ok());
+    let adopt = |(stream, peer): (std::net::TcpStream, _)| {
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
+    };
+    accepted.take(LAST_CONNECTIONS).filter_map(adopt).collect()
 }
 
 /// What the connections of a listener share.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::{Answer, DEADLINE, wait_until};
 
@@ -59,49 +59,67 @@ fn a_request_that_never_ends_is_cut_off_and_the_exit_code_is_1() {
 
 #[test]
 fn a_connection_made_before_the_stop_may_still_send_a_request() {
-    let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
-    let mut made = process.connect();
-    process.cut_lifeline();
-    refuses(&process);
-    write!(
-        made,
-        "GET /items/late HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    )
-    .expect("a request");
-    let answer = Answer::read(&mut made).expect("an answer");
-    assert_eq!((answer.status, &*answer.text()), (200, "late"));
-    assert_eq!(process.wait().code, Some(0));
+    in_time(|| {
+        let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
+        let mut made = process.connect();
+        let request = "GET /items/late HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stop_and_send(&mut process, &mut made, request)?;
+        let answer = Answer::read(&mut made).expect("an answer");
+        assert_eq!((answer.status, &*answer.text()), (200, "late"));
+        assert_eq!(process.wait().code, Some(0));
+        Some(())
+    });
 }
 
 #[test]
 fn a_request_on_an_idle_connection_crosses_the_stop_and_closes_it() {
-    let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
-    let mut kept = process.connect();
-    let head = |id: &str| format!("GET /items/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-    kept.write_all(head("1").as_bytes()).expect("a request");
-    let mut first = [0; 12];
-    kept.read_exact(&mut first).expect("an answer");
-    assert_eq!(&first, b"HTTP/1.1 200");
-    process.cut_lifeline();
-    refuses(&process);
-    kept.write_all(head("late").as_bytes()).expect("a request");
-    // Both bodies are in here; the end of the connection ends them.
-    let mut rest = String::new();
-    kept.read_to_string(&mut rest).expect("an answer");
-    let last = rest.rsplit_once("HTTP/1.1 200").expect("an answer").1;
-    assert!(last.contains("connection: close"), "{last}");
-    assert!(last.ends_with("late"), "{last}");
-    assert_eq!(process.wait().code, Some(0));
+    in_time(|| {
+        let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
+        let mut kept = process.connect();
+        let head = |id: &str| format!("GET /items/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        kept.write_all(head("1").as_bytes()).expect("a request");
+        let mut first = [0; 12];
+        kept.read_exact(&mut first).expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        stop_and_send(&mut process, &mut kept, &head("late"))?;
+        // Both bodies are in here; the end of the connection ends them.
+        let mut rest = String::new();
+        kept.read_to_string(&mut rest).expect("an answer");
+        let last = rest.rsplit_once("HTTP/1.1 200").expect("an answer").1;
+        assert!(last.contains("connection: close"), "{last}");
+        assert!(last.ends_with("late"), "{last}");
+        assert_eq!(process.wait().code, Some(0));
+        Some(())
+    });
 }
 
 /// Waits until the listener is closed: the request to stop has arrived.
 fn refuses(process: &Probe) {
-    // Without a pause: the process closes unused connections soon after its listener.
+    wait_until("the listener closes", || {
+        TcpStream::connect(process.address).is_err()
+    });
+}
+
+/// Tries until this machine is not too busy for an attempt.
+fn in_time(attempt: impl Fn() -> Option<()>) {
     let end = Instant::now() + DEADLINE;
-    while TcpStream::connect(process.address).is_ok() {
-        assert!(Instant::now() < end, "the listener stays open");
-        std::thread::yield_now();
+    while attempt().is_none() {
+        assert!(Instant::now() < end, "this machine is too busy");
     }
+}
+
+/// Stops the process and sends a request when its listener is closed. `None` if that took nearly as
+/// long as open connections have: then it shows nothing.
+fn stop_and_send(process: &mut Probe, socket: &mut TcpStream, request: &str) -> Option<()> {
+    let begun = Instant::now();
+    process.cut_lifeline();
+    refuses(process);
+    let sent = socket.write_all(request.as_bytes());
+    if begun.elapsed() > Duration::from_millis(400) {
+        return None;
+    }
+    sent.expect("a request");
+    Some(())
 }
 
 #[test]
