@@ -17,7 +17,7 @@ from harness.targets import MODEL, Target
 from harness.traces import Explorer, Trace
 
 LOOKUP = ("feature-store", "POST /get-online-features")
-TIMEOUT = 20
+TIMEOUT = 60
 
 # From method, URL, JSON and headers to the answer of either library.
 Send = Callable[[str, str, Any, Mapping[str, str]], Any]

@@ -5,6 +5,7 @@ mod kibana;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -13,6 +14,9 @@ use tempfile::TempDir;
 use crate::collector::sending_to;
 use crate::components::{Component, deploy_script, elasticsearch};
 use crate::system::{System, path, start, up};
+
+/// Longer than the check itself waits, point after point: it says better than a test what is missing.
+const LONGEST: Duration = Duration::from_mins(8);
 
 /// What one run of the check said.
 struct Checked {
@@ -23,7 +27,7 @@ struct Checked {
 
 fn check(options: &[&str]) -> Result<Checked> {
     let args = [&["check", "--json", "--requests", "3"], options].concat();
-    let exit = start(&args, &[])?.wait()?;
+    let exit = start(&args, &[])?.wait_within(LONGEST)?;
     let lines = exit
         .lines
         .iter()

@@ -68,7 +68,7 @@ ACTIONS = {"restart": restart, "delete": delete, "crash": crash}
 
 def wait_for_answers(gateway: str) -> None:
     """Returns when predictions are computed again: a disruption is not blamed for the last one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     body = {"model": "wine_quality", "data_ids": ["wine-0001"]}
     for _ in range(5):
         while True:

@@ -20,10 +20,10 @@ everything_ready() {
         k rollout status "$workload" --timeout=600s
     done
     for job in $(k get jobs --output=name); do
-        k wait --for=condition=Complete "$job" --timeout=300s
+        k wait --for=condition=Complete "$job" --timeout=600s
     done
     # What has finished is not counted as unready.
-    k wait --for=condition=Ready pods --field-selector=status.phase=Running --all --timeout=60s >/dev/null
+    k wait --for=condition=Ready pods --field-selector=status.phase=Running --all --timeout=300s >/dev/null
     k get pods --output=wide
 }
 
@@ -52,7 +52,7 @@ forward() {
     log=$(mktemp)
     k port-forward "service/$1" ":$2" >"$log" 2>&1 &
     FORWARDS+=" $!"
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         FORWARDED=$(sed -n 's/Forwarding from \(127[^ ]*\).*/\1/p' "$log")
         if [[ -n $FORWARDED ]]; then return; fi
         sleep 0.1
@@ -102,11 +102,11 @@ new_version() {
     k get job train-wine-quality --output=json | jq '{apiVersion, kind, metadata: {name: "train-again"}, spec: {template: .spec.template}}
         | del(.spec.template.metadata.labels["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"])
         | .spec.template.spec.containers[0].args = ["train", "wine_quality", "--seed=7"]' | k create --filename=-
-    k wait --for=condition=Complete job/train-again --timeout=120s
+    k wait --for=condition=Complete job/train-again --timeout=300s
     began=$SECONDS
     for address in $(pod_addresses gateway); do
         until [[ $(newest "$address") != "$before" ]]; do
-            ((SECONDS < began + 15)) || die "the gateway at $address does not see the new version"
+            ((SECONDS < began + 60)) || die "the gateway at $address does not see the new version"
             sleep 0.5
         done
         printf '%s serves version %s, %s s after the training\n' "$address" "$(newest "$address")" $((SECONDS - began))
@@ -119,7 +119,7 @@ stranger_is_refused() {
     k get job sample --output=json | jq '{apiVersion: "v1", kind: "Pod", metadata: {name: "stranger"}, spec: .spec.template.spec}
         | .spec.restartPolicy = "Never"
         | .spec.containers[0].env |= map(if .name == "THROUGHLINE_SAMPLE_WAIT" then .value = "5s" else . end)' | k create --filename=-
-    k wait --for='jsonpath={.status.phase}=Failed' pod/stranger --timeout=60s
+    k wait --for='jsonpath={.status.phase}=Failed' pod/stranger --timeout=300s
     k logs stranger
     k delete pod stranger
 }

@@ -99,7 +99,7 @@ def test_a_service_beyond_loopback_says_so_and_takes_the_option(
 @pytest.fixture
 def single(trained: tuple[Path, Manifest]) -> Iterator[Client]:
     """A service that takes one request at a time and two slow bodies."""
-    options = ["--max-in-flight", "1", "--max-slow-bodies", "2", "--body-timeout", "60s"]
+    options = ["--max-in-flight", "1", "--max-slow-bodies", "2", "--body-timeout", "10m"]
     with running(worker_command(trained[0], NOWHERE, *options)) as process:
         yield Client(process)
 
@@ -167,7 +167,7 @@ def test_a_body_that_was_not_sent_ends_the_connection(single: Client) -> None:
 
 
 def test_idle_connections_make_room_and_busy_ones_do_not(trained: tuple[Path, Manifest]) -> None:
-    options = ["--max-connections", "3", "--header-timeout", "60s", "--body-timeout", "60s"]
+    options = ["--max-connections", "3", "--header-timeout", "10m", "--body-timeout", "10m"]
     with running(worker_command(trained[0], NOWHERE, *options)) as process:
         client = Client(process)
         with contextlib.ExitStack() as idle:

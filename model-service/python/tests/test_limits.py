@@ -112,7 +112,7 @@ def store(stub: StubStore) -> Iterator[StubStore]:
 @pytest.fixture(scope="module")
 def limited(trained: tuple[Path, Manifest], stub: StubStore) -> Iterator[Client]:
     """A service that takes two requests at a time, with a long timeout."""
-    options = ["--max-in-flight", "2", "--request-timeout", "60s", "--feature-timeout", "60s"]
+    options = ["--max-in-flight", "2", "--request-timeout", "10m", "--feature-timeout", "10m"]
     with running(worker_command(trained[0], stub.url, *options)) as process:
         yield Client(process)
 

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Collector, wait_until};
+use harness::{Answer, Collector, DEADLINE, wait_until};
 
 use crate::process::Probe;
 
@@ -157,7 +157,7 @@ fn slow_bodies_hold_no_permits_and_end_with_408() {
 
 #[test]
 fn of_too_many_slow_bodies_the_oldest_ends() {
-    let process = Probe::start(&QUIET, "--max-slow-bodies 2 --body-timeout 60s");
+    let process = Probe::start(&QUIET, "--max-slow-bodies 2 --body-timeout 10m");
     let mut oldest = slow_body(&process);
     let mut others = Vec::new();
     // Which of two connections is served first is not known, so the first one gets a head start.
@@ -205,7 +205,7 @@ fn an_answer_that_nobody_reads_holds_its_permit_and_is_given_up() {
 
 #[test]
 fn idle_connections_make_room_and_busy_ones_do_not() {
-    let process = Probe::start(&QUIET, "--max-connections 3 --header-timeout 60s");
+    let process = Probe::start(&QUIET, "--max-connections 3 --header-timeout 10m");
     let mut idle: Vec<TcpStream> = (0..50).map(|_| process.connect()).collect();
     assert_eq!(process.get("/items/1").status, 200);
     // All but the last ones are closed.
@@ -222,7 +222,7 @@ fn idle_connections_make_room_and_busy_ones_do_not() {
 
 #[test]
 fn connections_with_half_a_head_make_room_at_once() {
-    let process = Probe::start(&QUIET, "--max-connections 3 --header-timeout 60s");
+    let process = Probe::start(&QUIET, "--max-connections 3 --header-timeout 10m");
     let half = "GET /items/1 HTTP/1.1\r\nHost: loc";
     // The second half head comes after an answer.
     let answered = format!("GET /items/1 HTTP/1.1\r\nHost: localhost\r\n\r\n{half}");
@@ -230,7 +230,7 @@ fn connections_with_half_a_head_make_room_at_once() {
         let mut halves: Vec<TcpStream> = (0..20).map(|_| raw(&process, bytes)).collect();
         let last = halves.split_off(17);
         for mut socket in halves {
-            let limit = Some(Duration::from_secs(20));
+            let limit = Some(DEADLINE);
             socket.set_read_timeout(limit).expect("a limit");
             let mut rest = Vec::new();
             let end = socket.read_to_end(&mut rest).map_err(|error| error.kind());

@@ -13,7 +13,7 @@ const QUIET: [(&str, &str); 1] = [("OTEL_SDK_DISABLED", "true")];
 #[test]
 fn a_stop_turns_readiness_off_refuses_newcomers_and_finishes_what_is_in_flight() {
     for signal in [None, Some("TERM"), Some("INT")] {
-        let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
+        let mut process = Probe::start(&QUIET, "--drain-timeout 10m");
         assert_eq!(process.get("/readyz").json()["ready"], true);
         let mut socket = process.open("GET /until-refused", &[]);
         process.wait_event("probe.hanging");
@@ -60,7 +60,7 @@ fn a_request_that_never_ends_is_cut_off_and_the_exit_code_is_1() {
 #[test]
 fn a_connection_made_before_the_stop_may_still_send_a_request() {
     in_time(|| {
-        let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
+        let mut process = Probe::start(&QUIET, "--drain-timeout 10m");
         let mut made = process.connect();
         let request = "GET /items/late HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         stop_and_send(&mut process, &mut made, request)?;
@@ -74,7 +74,7 @@ fn a_connection_made_before_the_stop_may_still_send_a_request() {
 #[test]
 fn a_request_on_an_idle_connection_crosses_the_stop_and_closes_it() {
     in_time(|| {
-        let mut process = Probe::start(&QUIET, "--drain-timeout 60s");
+        let mut process = Probe::start(&QUIET, "--drain-timeout 10m");
         let mut kept = process.connect();
         let head = |id: &str| format!("GET /items/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         kept.write_all(head("1").as_bytes()).expect("a request");
@@ -124,7 +124,7 @@ fn stop_and_send(process: &mut Probe, socket: &mut TcpStream, request: &str) -> 
 
 #[test]
 fn idle_connections_do_not_delay_the_exit() {
-    let process = Probe::start(&QUIET, "--drain-timeout 60s --header-timeout 60s");
+    let process = Probe::start(&QUIET, "--drain-timeout 10m --header-timeout 10m");
     let _never_used = process.connect();
     let mut idle = process.connect();
     write!(idle, "GET /items/1 HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
@@ -138,7 +138,7 @@ fn idle_connections_do_not_delay_the_exit() {
         "the drain waited for an idle connection"
     );
     // The drain waits for the rest of half a head, but its absence is no failure.
-    let process = Probe::start(&QUIET, "--drain-timeout 1s --header-timeout 60s");
+    let process = Probe::start(&QUIET, "--drain-timeout 1s --header-timeout 10m");
     let mut half = process.connect();
     half.write_all(b"GET /items/1 HTT").expect("half a head");
     assert_eq!(process.stop().code, Some(0));
@@ -146,7 +146,7 @@ fn idle_connections_do_not_delay_the_exit() {
 
 #[test]
 fn a_second_signal_ends_the_process_at_once() {
-    let process = Probe::start(&QUIET, "--drain-timeout 60s");
+    let process = Probe::start(&QUIET, "--drain-timeout 10m");
     let _socket = process.open("GET /hang", &[]);
     process.wait_event("probe.hanging");
     process.signal("TERM");

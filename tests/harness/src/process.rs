@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 
-use crate::wait::{DEADLINE, eventually};
+use crate::wait::{DEADLINE, eventually_within};
 
 /// Variables of ours start so; a test's process gets only those that the test names.
 const OUR_VARIABLES: [&str; 8] = [
@@ -167,8 +167,13 @@ impl Process {
 
     /// Waits for the end of the process and of its output.
     pub fn wait(&mut self) -> Result<Exit> {
+        self.wait_within(DEADLINE)
+    }
+
+    /// The same with another deadline, for a command that itself waits for long.
+    pub fn wait_within(&mut self, deadline: Duration) -> Result<Exit> {
         let child = &mut self.child;
-        let status = eventually("the process ends", || Ok(child.try_wait()?))
+        let status = eventually_within(deadline, "the process ends", || Ok(child.try_wait()?))
             .with_context(|| self.output())?;
         let mut received = self.output.received.lock();
         let wait = self.output.changed.wait_while_for(
