@@ -125,7 +125,9 @@ impl LocalSystem {
             gateway: self.gateway()?.to_owned(),
             explorer: self.explorer().map(str::to_owned),
             canary: self.worker.is_some(),
+            texts: true,
             miss_spans: vec![self.feature_span(), write],
+            text_spans: vec![write],
             hit_spans: vec![read],
             trace_timeout: TRACE_TIMEOUT,
         })
