@@ -141,8 +141,8 @@ async fn inputs_that_are_no_texts_are_400_with_a_reason() {
     let service = service().await;
     let input = |name: &str, datatype: &str, shape: Value, data: Value| json!({"inputs": [{"name": name, "datatype": datatype, "shape": shape, "data": data}]});
     let cases = [
-        (body(&json!([1])), "data"),
-        (body(&json!([{"text": "good"}])), "data"),
+        (body(&json!([1])), "not a BYTES"),
+        (body(&json!([{"text": "good"}])), "not a BYTES"),
         (input("text", "FP32", json!([1]), json!([1.0])), "BYTES"),
         (
             input("text", "BYTES", json!([1, 2]), json!(["a", "b"])),
