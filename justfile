@@ -63,9 +63,9 @@ clients *args:
 fuzz *args:
     .ci/steps/fuzz {{ args }}
 
-# The README's commands, on the release build
-readme:
-    .ci/steps/readme
+# README, docs, tutorial and recipes, run word for word; or some pages
+documents *pages:
+    .ci/steps/documents {{ pages }}
 
 # The tables of the benchmarks
 bench:

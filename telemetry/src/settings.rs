@@ -97,6 +97,13 @@ impl Settings {
         })
     }
 
+    /// Whether every trace that begins here is exported over OTLP.
+    pub fn exports_every_trace(&self) -> bool {
+        !self.disabled
+            && self.traces.contains(&Exporter::Otlp)
+            && sampling::samples_every_root(&self.sampler)
+    }
+
     /// Reads variables through `lookup`.
     pub fn from_lookup(
         service_name: &str,

@@ -43,6 +43,25 @@ fn gone(pid: u32) -> Option<()> {
 }
 
 #[test]
+fn variables_that_leave_out_traces_do_not_fail_the_sample() -> Result<()> {
+    for (variable, said) in [
+        (("OTEL_SDK_DISABLED", "true"), "without a trace"),
+        (("OTEL_TRACES_SAMPLER", "always_off"), "may not be recorded"),
+        (("OTEL_TRACES_EXPORTER", "none"), "may not be recorded"),
+    ] {
+        let data = TempDir::new()?;
+        let mut system = up(data.path(), &["--once"], &[variable])?;
+        let status = system.wait()?;
+        let output = system.output();
+        assert!(
+            status.success() && output.contains(said),
+            "{variable:?}:\n{output}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
     let data = TempDir::new()?;
     for start in ["first", "second"] {

@@ -7,7 +7,7 @@ use harness::{eventually, signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::system::{System, feature_store_at, path, start};
+use crate::system::{Routed, System, feature_store_at, path, start};
 
 /// What one load said.
 struct Loaded {
@@ -197,6 +197,30 @@ fn accepted_writes_are_read_back() -> Result<()> {
     );
     // Each write is a push and the prediction that follows it.
     assert!((loaded.number("/requests") - 120.0).abs() < 0.5);
+    Ok(())
+}
+
+#[test]
+fn writes_of_every_variant_are_read_back() -> Result<()> {
+    let routed = Routed::start(&[])?;
+    routed.route(50, "weight = 50", false)?;
+    let urls = &routed.system.urls;
+    let options = [
+        "--rate",
+        "30",
+        "--duration",
+        "2s",
+        "--mix",
+        "write",
+        // The variant is chosen for the user, who does not read back.
+        "--users",
+        "20",
+        "--feature-store",
+        &urls.feature_store,
+    ];
+    let loaded = load(&urls.gateway, &options)?;
+    assert!(loaded.passed, "{}", loaded.output);
+    assert!((loaded.number("/writes/predictions_accepted") - 60.0).abs() < 0.5);
     Ok(())
 }
 

@@ -32,8 +32,7 @@ const CANARY: &str = "canary";
 pub(crate) struct Target {
     /// Address of the gateway.
     pub(crate) gateway: String,
-    /// Address of the explorer that has the traces, if they go to one.
-    pub(crate) explorer: Option<String>,
+    pub(crate) traces: Traces,
     /// Whether a Python worker serves the variant `canary`.
     pub(crate) canary: bool,
     /// Whether there is a model for texts.
@@ -46,6 +45,17 @@ pub(crate) struct Target {
     pub(crate) hit_spans: Vec<&'static str>,
     /// How long a trace may take to be complete: every process exports on its own schedule.
     pub(crate) trace_timeout: Duration,
+}
+
+/// Where the traces of the system end up.
+#[derive(Debug)]
+pub(crate) enum Traces {
+    /// To the explorer at this address.
+    Explorer(String),
+    /// To an endpoint that cannot be asked.
+    Elsewhere,
+    /// Not all of them are recorded, because variables of the environment say so.
+    NotAll,
 }
 
 /// One prediction and its trace.
@@ -66,7 +76,11 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
             let (names, texts) = wait_for_variants(args).await?;
             let target = Target {
                 gateway: args.gateway.url.clone(),
-                explorer: (!args.no_explorer).then(|| args.explorer.url.clone()),
+                traces: if args.no_explorer {
+                    Traces::Elsewhere
+                } else {
+                    Traces::Explorer(args.explorer.url.clone())
+                },
                 canary: names.iter().any(|name| name == CANARY),
                 texts,
                 // Which database is behind them is the deployment's business.
@@ -180,18 +194,25 @@ async fn show(
     expected: &[&str],
 ) -> anyhow::Result<()> {
     heading(title, sample);
-    match (&target.explorer, &sample.trace_id) {
-        (Some(explorer), Some(trace_id)) => {
+    match (&target.traces, &sample.trace_id) {
+        (Traces::Explorer(explorer), Some(trace_id)) => {
             let explorer = ExplorerClient::new(explorer)?;
             show_trace(&explorer, trace_id, expected, target.trace_timeout).await?;
         }
-        (None, Some(trace_id)) => {
+        (Traces::Elsewhere, Some(trace_id)) => {
             screen::say(format!(
                 "  its trace {trace_id} went to the OTLP endpoint; whether it is whole there was not checked"
             ));
         }
-        (Some(_), None) => bail!("the answer has no trace id (is OTEL_SDK_DISABLED set?)"),
-        (None, None) => screen::say("  without a trace: telemetry is off"),
+        (Traces::NotAll, Some(trace_id)) => screen::say(format!(
+            "  its trace {trace_id} may not be recorded: OTEL_TRACES_SAMPLER or OTEL_TRACES_EXPORTER leaves out traces"
+        )),
+        (Traces::Explorer(_), None) => {
+            bail!("the answer has no trace id (is OTEL_SDK_DISABLED set?)")
+        }
+        (Traces::Elsewhere | Traces::NotAll, None) => {
+            screen::say("  without a trace: telemetry is off");
+        }
     }
     Ok(())
 }

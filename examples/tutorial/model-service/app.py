@@ -32,22 +32,20 @@ def run_model(features: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-async def infer(request: Request) -> JSONResponse:
-    """Answers an inference request of the Open Inference Protocol V2."""
-    data_ids = (await request.json())["inputs"][0]["data"]
+def predict(data_ids: list[str]) -> tuple[list[str], list[float]]:
+    """The class of each wine, and the confidence in it."""
     features = find_features(data_ids)
     probabilities = run_model(features)
-    labels = [str(label) for label in MODEL.classes_[probabilities.argmax(axis=1)]]
-    log.info("predicted %d wines", len(labels))
-    return JSONResponse(
-        {
-            "model_name": request.path_params["model_name"],
-            "outputs": [
-                output("label", "BYTES", labels),
-                output("confidence", "FP32", probabilities.max(axis=1).tolist()),
-            ],
-        }
-    )
+    log.info("predicted")
+    labels = list(MODEL.classes_[probabilities.argmax(axis=1)])
+    return labels, probabilities.max(axis=1).round(4).tolist()
+
+
+async def infer(request: Request) -> JSONResponse:
+    """Answers an inference request of the Open Inference Protocol V2."""
+    labels, confidences = predict((await request.json())["inputs"][0]["data"])
+    outputs = [output("label", "BYTES", labels), output("confidence", "FP32", confidences)]
+    return JSONResponse({"model_name": request.path_params["model_name"], "outputs": outputs})
 
 
 def output(name: str, datatype: str, data: list[str] | list[float]) -> dict[str, object]:

@@ -1,6 +1,8 @@
 //! The sampler of traces that begin here.
 
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry::TraceId;
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 
 use super::Reader;
 
@@ -49,6 +51,13 @@ const SAMPLERS: [(&str, Sampling); 6] = [
 
 const fn sampling(asks_parent: bool, root: Root) -> Sampling {
     Sampling { asks_parent, root }
+}
+
+/// Whether no root is left out. A ratio leaves out the highest trace ids first.
+pub(super) fn samples_every_root(sampler: &Sampler) -> bool {
+    let highest = TraceId::from_bytes([0xff; 16]);
+    let result = sampler.should_sample(None, highest, "", &SpanKind::Server, &[], &[]);
+    result.decision == SamplingDecision::RecordAndSample
 }
 
 /// The share of traces that is sampled; all without an argument, or with one that is no ratio.

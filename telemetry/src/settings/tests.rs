@@ -364,3 +364,34 @@ fn with_the_sdk_off_only_the_variables_of_propagation_are_read() {
         .map(|ignored| ignored.variable.as_str());
     assert_eq!(ignored.collect::<Vec<_>>(), ["OTEL_PROPAGATORS"]);
 }
+
+#[test]
+fn it_is_known_whether_every_trace_is_exported() {
+    for (variables, every) in [
+        (&[][..], true),
+        (&[("OTEL_TRACES_SAMPLER", "always_on")], true),
+        (&[("OTEL_TRACES_SAMPLER", "parentbased_always_off")], false),
+        (
+            &[
+                ("OTEL_TRACES_SAMPLER", "traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.999"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "1"),
+            ],
+            true,
+        ),
+        (&[("OTEL_TRACES_EXPORTER", "console")], false),
+        (&[("OTEL_SDK_DISABLED", "true")], false),
+    ] {
+        assert_eq!(
+            read(variables).exports_every_trace(),
+            every,
+            "{variables:?}"
+        );
+    }
+}

@@ -37,6 +37,8 @@ const VARIABLES: [(&str, &str); 5] = [
     // Without a cache every look-up reads the database, so that trees do not depend on earlier
     // requests.
     ("FEATURE_STORE_CACHE_CAPACITY", "0"),
+    // Its sample shows what is off otherwise.
+    ("MODEL_SERVICE_CAPTURE_TEXT", "true"),
     // Nothing is evicted before a test has read it.
     ("EXPLORER_MAX_BYTES", "268435456"),
 ];

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) faulty: bool,
     wine: u32,
     user: Option<u32>,
+    /// Of a read-back: the variant whose prediction was stored.
+    variant: Option<String>,
 }
 
 /// Draws plans and builds requests.
@@ -77,6 +79,7 @@ impl Requests {
             faulty: self.fault.is_some() && fault < self.fault_share,
             wine: wine % range + 1,
             user: (self.users > 0).then(|| user % self.users.max(1)),
+            variant: None,
         }
     }
 
@@ -126,10 +129,19 @@ impl Requests {
         self.to_feature_store("/get-online-features", &Plan::plain(), &body)
     }
 
-    /// Predictions as they are stored; those that are not are errors.
-    pub(super) fn read_predictions(&self, ids: &[&str]) -> anyhow::Result<Request<Bytes>> {
+    /// Predictions of a variant as they are stored; those that are not are errors. Without the
+    /// variant the gateway would choose again, perhaps by other routes or for another user.
+    pub(super) fn read_predictions(
+        &self,
+        ids: &[&str],
+        variant: &str,
+    ) -> anyhow::Result<Request<Bytes>> {
+        let plan = Plan {
+            variant: Some(variant.to_owned()),
+            ..Plan::plain()
+        };
         let body = json!({"model": "wine_quality", "data_ids": ids});
-        let request = self.post(&self.gateway, "/v1/predictions", &Plan::plain());
+        let request = self.post(&self.gateway, "/v1/predictions", &plan);
         let request = request.header("cache-control", "only-if-cached");
         Ok(request.body(Bytes::from(body.to_string()))?)
     }
@@ -187,11 +199,8 @@ impl Requests {
 
     fn post(&self, url: &str, path: &str, plan: &Plan) -> http::request::Builder {
         let mut baggage = vec![synthetic::BAGGAGE.to_owned()];
-        baggage.extend(
-            self.variant
-                .as_ref()
-                .map(|name| format!("ml.variant={name}")),
-        );
+        let variant = plan.variant.as_ref().or(self.variant.as_ref());
+        baggage.extend(variant.map(|name| format!("ml.variant={name}")));
         baggage.extend(plan.user.map(|user| format!("user.id=load-{user}")));
         let fault = self.fault.as_ref().filter(|_| plan.faulty);
         baggage.extend(fault.map(|fault| format!("fault={fault}")));
@@ -215,6 +224,7 @@ impl Plan {
             faulty: false,
             wine: 1,
             user: None,
+            variant: None,
         }
     }
 

@@ -23,8 +23,9 @@ const MAX_SHOWN: usize = 20;
 #[derive(Debug, Default)]
 pub(crate) struct Accepted {
     features: Vec<NewWine>,
-    /// When the prediction of a wine was computed, as the gateway that stored it said.
-    predictions: BTreeMap<String, String>,
+    /// By variant, since the same wine has a prediction of each: when the prediction of a wine was
+    /// computed, as the gateway that stored it said.
+    predictions: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// What the read-back found.
@@ -47,11 +48,12 @@ impl Accepted {
     /// Notes a prediction if the gateway promised that it is stored.
     pub(super) fn prediction(&mut self, id: &str, stored: bool, body: &[u8]) {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        if let Some(computed_at) = body["predictions"][0]["computed_at"].as_str()
+        let text = |key: &str| body["predictions"][0][key].as_str().map(str::to_owned);
+        if let (Some(computed_at), Some(variant)) = (text("computed_at"), text("variant"))
             && stored
         {
-            self.predictions
-                .insert(id.to_owned(), computed_at.to_owned());
+            let of_variant = self.predictions.entry(variant).or_default();
+            of_variant.insert(id.to_owned(), computed_at);
         }
     }
 
@@ -63,7 +65,7 @@ impl Accepted {
     ) -> anyhow::Result<Verified> {
         let mut verified = Verified {
             features_accepted: self.features.len(),
-            predictions_accepted: self.predictions.len(),
+            predictions_accepted: self.predictions.values().map(BTreeMap::len).sum(),
             ..Verified::default()
         };
         for page in self.features.chunks(PAGE) {
@@ -73,16 +75,17 @@ impl Accepted {
                 Some(answer) => verified.compare_features(page, &answer),
             }
         }
-        let predictions: Vec<(&str, &str)> = self
-            .predictions
-            .iter()
-            .map(|(id, computed_at)| (id.as_str(), computed_at.as_str()))
-            .collect();
-        for page in predictions.chunks(PAGE) {
-            let ids: Vec<&str> = page.iter().map(|(id, _)| *id).collect();
-            match read(sender, || requests.read_predictions(&ids)).await? {
-                None => verified.unread += page.len(),
-                Some(answer) => verified.compare_predictions(page, &answer),
+        for (variant, predictions) in &self.predictions {
+            let predictions = predictions.iter();
+            let predictions: Vec<(&str, &str)> = predictions
+                .map(|(id, computed_at)| (id.as_str(), computed_at.as_str()))
+                .collect();
+            for page in predictions.chunks(PAGE) {
+                let ids: Vec<&str> = page.iter().map(|(id, _)| *id).collect();
+                match read(sender, || requests.read_predictions(&ids, variant)).await? {
+                    None => verified.unread += page.len(),
+                    Some(answer) => verified.compare_predictions(page, &answer),
+                }
             }
         }
         Ok(verified)
@@ -209,10 +212,12 @@ mod tests {
 
     #[test]
     fn only_promised_predictions_are_expected() {
-        let body = json!({"predictions": [{"computed_at": "t1"}]}).to_string();
+        let entry = json!({"computed_at": "t1", "variant": "primary"});
+        let body = json!({ "predictions": [entry] }).to_string();
         let mut accepted = Accepted::default();
         accepted.prediction("a", true, body.as_bytes());
         accepted.prediction("b", false, body.as_bytes());
-        assert_eq!(accepted.predictions.keys().collect::<Vec<_>>(), ["a"]);
+        let stored = &accepted.predictions["primary"];
+        assert_eq!(stored.keys().collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -17,7 +17,7 @@ use super::child::{ChildProcess, Deaths};
 use super::data_dir::DataDir;
 use crate::cli::UpArgs;
 use crate::python::PythonEnvironment;
-use crate::sample::Target;
+use crate::sample::{Target, Traces};
 use crate::screen;
 
 /// How long a service may take to become ready once it listens.
@@ -111,11 +111,20 @@ impl LocalSystem {
         self.gateway.as_deref().context("the gateway is not up")
     }
 
-    /// Where the explorer listens, if the traces go there.
+    /// Where the explorer listens, if traces go there.
     pub(crate) fn explorer(&self) -> Option<&str> {
         let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
             .is_some_and(|url| !url.is_empty());
         self.explorer.as_deref().filter(|_| !elsewhere)
+    }
+
+    fn traces(&self) -> Traces {
+        let settings = telemetry::Settings::from_env("gateway", "");
+        match self.explorer() {
+            _ if !settings.exports_every_trace() => Traces::NotAll,
+            Some(url) => Traces::Explorer(url.to_owned()),
+            None => Traces::Elsewhere,
+        }
     }
 
     /// Where the sample goes and which spans its traces have here.
@@ -123,7 +132,7 @@ impl LocalSystem {
         let (read, write) = self.store_spans();
         Ok(Target {
             gateway: self.gateway()?.to_owned(),
-            explorer: self.explorer().map(str::to_owned),
+            traces: self.traces(),
             canary: self.worker.is_some(),
             texts: true,
             miss_spans: vec![self.feature_span(), write],
