@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 pub(crate) use python::{PythonSystem, folder_with_both_models, python_environment, up};
 pub(crate) use routed::Routed;
-pub(crate) use site::{JsonAnswer, Site, Urls, exchange, is_whole};
+pub(crate) use site::{JsonAnswer, Site, Urls, exchange, is_whole, model};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_throughline-under-test");

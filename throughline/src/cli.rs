@@ -294,7 +294,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
     /// Write no version; print the accuracy on held-out reviews, each held out once in this many folds
-    /// (text_sentiment only)
+    /// (only `text_sentiment`)
     #[arg(long, value_name = "FOLDS", conflicts_with = "if_missing", value_parser = clap::value_parser!(u64).range(2..=100))]
     pub(crate) cross_validate: Option<u64>,
     /// Do nothing if the repository has a version already

@@ -59,19 +59,16 @@ pub(super) fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, Loa
     manifest.check().map_err(LoadError::Manifest)?;
     let weights = read_checked(place, WEIGHTS, &manifest.weights_sha256)?;
     let widths = manifest.widths();
-    let (model, tokenizer): (Arc<dyn Model>, _) = match &manifest.text {
-        Some(text) => {
-            let tokenizer = tokenizer(place, text)?;
-            let model = TextBag::from_safetensors(&weights, text.tokens, &widths);
-            (
-                Arc::new(model.map_err(LoadError::Model)?),
-                Some(Arc::new(tokenizer)),
-            )
-        }
-        None => {
-            let model = Mlp::from_safetensors(&weights, &widths).map_err(LoadError::Model)?;
-            (Arc::new(model), None)
-        }
+    let (model, tokenizer): (Arc<dyn Model>, _) = if let Some(text) = &manifest.text {
+        let tokenizer = tokenizer(place, text)?;
+        let model = TextBag::from_safetensors(&weights, text.tokens, &widths);
+        (
+            Arc::new(model.map_err(LoadError::Model)?),
+            Some(Arc::new(tokenizer)),
+        )
+    } else {
+        let model = Mlp::from_safetensors(&weights, &widths).map_err(LoadError::Model)?;
+        (Arc::new(model), None)
     };
     Ok(Loaded {
         manifest,
