@@ -29,7 +29,7 @@ impl Deref for PythonSystem {
     }
 }
 
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     // Tests wait for telemetry, so it is exported without delay.
     ("OTEL_BSP_SCHEDULE_DELAY", "30"),
     ("OTEL_BLRP_SCHEDULE_DELAY", "30"),
