@@ -1,11 +1,16 @@
 //! The Candle models, the only module that imports Candle. Its results are plain vectors.
 
 mod dense;
+mod embedding_bag;
 mod fit;
 mod mlp;
+mod text_bag;
+mod text_fit;
 
 pub use fit::{Fit, FitOptions, Step};
 pub use mlp::Mlp;
+pub(crate) use text_bag::TextBag;
+pub(crate) use text_fit::TextFit;
 
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,9 @@ pub struct Config {
         value_name = "NAME"
     )]
     pub variant: String,
+    /// Put the text of a request for one text on its span. Telemetry then holds what people wrote
+    #[arg(long, env = "MODEL_SERVICE_CAPTURE_TEXT")]
+    pub capture_text: bool,
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,

@@ -15,7 +15,7 @@ use runtime::Deadline;
 use telemetry::{Context, KeyValue, Span, attr, span::with_context};
 use tokio::sync::oneshot;
 
-use crate::model::{ComputeError, Model, Probabilities, Rows};
+use crate::model::{Batch, ComputeError, Model, Probabilities};
 
 /// The queue in front of the compute threads. The threads end when the engine is dropped.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub(crate) struct EngineOptions {
 /// A batch to compute.
 pub(crate) struct ComputeTask {
     pub(crate) model: Arc<dyn Model>,
-    /// Normalised; at least one.
-    pub(crate) rows: Rows,
+    /// Ready for the model, with features normalised; at least one row.
+    pub(crate) batch: Batch,
     pub(crate) deadline: Deadline,
     /// Parent of the span `model_inference`.
     pub(crate) context: Context,
@@ -158,10 +158,10 @@ fn execute(queued: QueuedTask) {
 
 fn infer(task: &ComputeTask) -> Result<Probabilities, ComputeError> {
     let span = with_context(&task.context, || Span::start("model_inference", Vec::new()));
-    let result = span.in_scope(|| task.model.probabilities(&task.rows));
+    let result = span.in_scope(|| task.model.probabilities(&task.batch));
     match &result {
         Ok(_) => {
-            let rows = i64::try_from(task.rows.len()).unwrap_or(i64::MAX);
+            let rows = i64::try_from(task.batch.len()).unwrap_or(i64::MAX);
             let rows = KeyValue::new(attr::ML_BATCH_SIZE, rows);
             span.event("inference_completed", vec![rows]);
         }

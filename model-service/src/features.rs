@@ -11,7 +11,7 @@ use serde_json::Value;
 use telemetry::client::{ClientError, HttpClient};
 
 use crate::feature_rows::FeatureRows;
-use crate::repository::Manifest;
+use crate::repository::{Lookup, Manifest};
 
 /// A client of the feature store.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub(crate) enum FeatureError {
     Status(u16),
     #[error("the feature store's answer cannot be read")]
     Answer(#[source] serde_json::Error),
+    #[error("the model has no features to look up")]
+    NoLookup,
     #[error("the feature store's answer lacks feature {0}")]
     Column(String),
 }
@@ -57,7 +59,8 @@ impl FeatureStore {
         ids: &[&str],
         deadline: Deadline,
     ) -> Result<FeatureRows, FeatureError> {
-        let request = self.request(manifest, ids);
+        let lookup = manifest.lookup.as_ref().ok_or(FeatureError::NoLookup)?;
+        let request = self.request(manifest, lookup, ids);
         let timeout = self.timeout.min(deadline.remaining());
         let answer = match self.client.send(request, timeout).await {
             Ok(answer) => answer,
@@ -73,16 +76,14 @@ impl FeatureStore {
         rows(manifest, ids.len(), &answer)
     }
 
-    fn request(&self, manifest: &Manifest, ids: &[&str]) -> Request<Bytes> {
-        let view = &manifest.lookup.feature_view;
+    fn request(&self, manifest: &Manifest, lookup: &Lookup, ids: &[&str]) -> Request<Bytes> {
+        let view = &lookup.feature_view;
         let features = manifest
             .features
             .iter()
             .map(|feature| format!("{view}:{feature}"));
         let ids = ids.iter().copied().map(Value::from).collect();
-        let entities = [(manifest.lookup.join_key.clone(), ids)]
-            .into_iter()
-            .collect();
+        let entities = [(lookup.join_key.clone(), ids)].into_iter().collect();
         let body = OnlineRequest::for_features(features, entities);
         let mut request = Request::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
         *request.method_mut() = Method::POST;

@@ -11,6 +11,7 @@ pub mod model;
 mod predict;
 pub mod repository;
 mod router;
+mod text;
 pub mod training;
 
 use std::process::ExitCode;
@@ -75,7 +76,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let engine = Engine::start(config.engine()).map_err(Error::Threads)?;
     let client = config.tls_client.client().map_err(Error::Client)?;
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
-    let predictor = Predictor::new(engine, config.variant.clone());
+    let predictor = Predictor::new(engine, config.variant.clone(), config.capture_text);
     let router = router::build(
         &config,
         Arc::clone(&repository),

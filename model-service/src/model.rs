@@ -4,11 +4,63 @@
 ///
 /// Implementations create the `layer …` spans themselves, as children of the current span.
 pub trait Model: Send + Sync {
-    /// One row of probabilities (they add up to 1) per row of `rows`, in the same order.
+    /// One row of probabilities (they add up to 1) per row of `batch`, in the same order.
     ///
     /// A row that cannot be computed, because a number of it overflows, is NaN. It is no error: the
     /// other rows are good.
-    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError>;
+    fn probabilities(&self, batch: &Batch) -> Result<Probabilities, ComputeError>;
+}
+
+/// What a model computes at once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Batch {
+    Rows(Rows),
+    Tokens(Tokens),
+}
+
+impl Batch {
+    /// Rows of a table, or texts.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Rows(rows) => rows.len(),
+            Self::Tokens(tokens) => tokens.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Texts as the ids of their tokens, one after the other without padding.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tokens {
+    ids: Vec<u32>,
+    /// Where each text ends in `ids`.
+    ends: Vec<usize>,
+}
+
+impl Tokens {
+    pub fn push(&mut self, text: &[u32]) {
+        self.ids.extend_from_slice(text);
+        self.ends.push(self.ids.len());
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The ids of each text.
+    pub fn texts(&self) -> impl Iterator<Item = &[u32]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.ids[start..*end])
+    }
 }
 
 /// A batch of feature vectors, row-major: `len` rows of `width` values.
@@ -125,6 +177,10 @@ pub enum ComputeError {
     Layer(String),
     #[error("the model takes rows of {expected} values, not {actual}")]
     Width { expected: usize, actual: usize },
+    #[error("the model does not take this kind of input")]
+    Input,
+    #[error("the tokenizer cannot be read")]
+    Tokenizer(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the computation failed")]
     Compute(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the computation gave a value that is not a number")]

@@ -1,6 +1,7 @@
 //! The predictions for one request: the span `predict …` with its stages, and the metrics.
 
 mod instruments;
+mod texts;
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use telemetry::{KeyValue, Span, attr};
 
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
-use crate::model::{Probabilities, Rows, most_likely};
+use crate::model::{Batch, Probabilities, Rows, most_likely};
 use crate::repository::{FRAMEWORK, Loaded};
 use instruments::ModelCall;
 
@@ -19,6 +20,7 @@ use instruments::ModelCall;
 pub(crate) struct Predictor {
     engine: Engine,
     variant: String,
+    capture_text: bool,
 }
 
 /// The predictions for the rows of a request, in their order.
@@ -44,8 +46,12 @@ pub(crate) struct ComputeTiming {
 }
 
 impl Predictor {
-    pub(crate) fn new(engine: Engine, variant: String) -> Self {
-        Self { engine, variant }
+    pub(crate) fn new(engine: Engine, variant: String, capture_text: bool) -> Self {
+        Self {
+            engine,
+            variant,
+            capture_text,
+        }
     }
 
     /// Predicts the good rows. `data_id` is the entity of a request for a single one.
@@ -60,17 +66,32 @@ impl Predictor {
         call.record_missing(&features.missing);
         if features.values.is_empty() {
             let classes = loaded.manifest.classes.len();
-            return Ok(BatchPrediction::without_result(features, classes));
+            return Ok(BatchPrediction::without_result(features.errors, classes));
         }
-        let span = start_span(loaded, &self.variant, &features, data_id);
+        let span = start_span(loaded, &self.variant, features.len(), data_id);
         let values = std::mem::take(&mut features.values);
         let rows = span.in_scope(|| preprocess(loaded, values, &call));
         // `FeatureRows` has whole rows of the model's width, and a model without features is not
         // loaded.
         let rows = rows.ok_or(EngineError::Panicked)?;
+        let errors = features.errors;
+        self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline)
+            .await
+    }
+
+    /// Computes the good rows, `batch`, and puts them between the `errors` of the others.
+    async fn compute(
+        &self,
+        loaded: &Loaded,
+        batch: Batch,
+        errors: Vec<Option<RowErrorCode>>,
+        span: Span,
+        call: ModelCall<'_>,
+        deadline: Deadline,
+    ) -> Result<BatchPrediction, EngineError> {
         let task = ComputeTask {
             model: loaded.model.clone(),
-            rows,
+            batch,
             deadline,
             context: span.context(),
         };
@@ -78,7 +99,7 @@ impl Predictor {
         span.in_scope(|| call.end(output.is_ok()));
         let output = output.inspect_err(|error| span.fail(error, error.error_type()))?;
         let mut prediction =
-            span.in_scope(|| postprocess(loaded, &features, &output.probabilities, &call));
+            span.in_scope(|| postprocess(loaded, &errors, &output.probabilities, &call));
         if let ([Some(class)], [confidence]) =
             (&prediction.classes[..], &prediction.confidences[..])
         {
@@ -101,31 +122,27 @@ fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &ModelCall<'_>) -> Option
     let _stage = Span::start("preprocess_input", Vec::new());
     call.record_out_of_range(&values);
     let mut rows = Rows::new(values, loaded.manifest.features.len())?;
-    loaded.manifest.normalisation.apply(&mut rows);
+    if let Some(normalisation) = &loaded.manifest.normalisation {
+        normalisation.apply(&mut rows);
+    }
     Some(rows)
 }
 
 fn postprocess(
     loaded: &Loaded,
-    features: &FeatureRows,
+    errors: &[Option<RowErrorCode>],
     probabilities: &Probabilities,
     call: &ModelCall<'_>,
 ) -> BatchPrediction {
     let _stage = Span::start("postprocess_output", Vec::new());
-    let prediction =
-        BatchPrediction::collect(features, probabilities, loaded.manifest.classes.len());
+    let prediction = BatchPrediction::collect(errors, probabilities, loaded.manifest.classes.len());
     call.record_predictions(&prediction);
     prediction
 }
 
-fn start_span(
-    loaded: &Loaded,
-    variant: &str,
-    features: &FeatureRows,
-    data_id: Option<&str>,
-) -> Span {
+fn start_span(loaded: &Loaded, variant: &str, rows: usize, data_id: Option<&str>) -> Span {
     let manifest = &loaded.manifest;
-    let rows = i64::try_from(features.len()).unwrap_or(i64::MAX);
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     let mut attributes = Vec::with_capacity(8);
     attributes.extend([
         KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
@@ -143,10 +160,14 @@ fn start_span(
 impl BatchPrediction {
     /// Assigns the computed rows to the good rows of the request. A row whose computation
     /// overflowed has an error, too, and costs the other rows nothing.
-    fn collect(features: &FeatureRows, probabilities: &Probabilities, classes: usize) -> Self {
+    fn collect(
+        errors: &[Option<RowErrorCode>],
+        probabilities: &Probabilities,
+        classes: usize,
+    ) -> Self {
         let mut computed = probabilities.rows();
-        let mut prediction = Self::with_capacity(features.len(), classes);
-        for error in &features.errors {
+        let mut prediction = Self::with_capacity(errors.len(), classes);
+        for error in errors {
             let row = match error {
                 Some(error) => Err(*error),
                 None => computed
@@ -160,10 +181,10 @@ impl BatchPrediction {
     }
 
     /// For a request without a good row, which the model is not asked for.
-    fn without_result(features: FeatureRows, classes: usize) -> Self {
-        let rows = features.len();
+    fn without_result(errors: Vec<Option<RowErrorCode>>, classes: usize) -> Self {
+        let rows = errors.len();
         Self {
-            errors: features.errors,
+            errors,
             classes: vec![None; rows],
             confidences: vec![0.0; rows],
             probabilities: vec![0.0; rows * classes],

@@ -1,5 +1,5 @@
 //! The model repository: `<root>/<name>/<version>/{manifest.json, model.safetensors}` on a file
-//! system.
+//! system, with `tokenizer.json` for a model that takes texts.
 //!
 //! A version is written whole or not at all and never changes afterwards, so readers need no lock
 //! and several services can read one volume. The Python worker writes its versions into the same
@@ -15,13 +15,15 @@ pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
 pub use manifest::{
     Dataset, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile,
+    ReferenceProfile, TEXT_FEATURES, TextInput,
 };
-pub use write::{WriteError, write_version};
+pub use write::{VersionFiles, WriteError, write_version};
 
-/// Names of the two files of a version.
+/// Names of the files of a version.
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "model.safetensors";
+/// Only of a model that takes texts.
+const TOKENIZER: &str = "tokenizer.json";
 /// The framework of this service's models: in manifests, metadata and `ml.framework`.
 pub(crate) const FRAMEWORK: &str = "candle";
 

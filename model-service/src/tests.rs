@@ -53,14 +53,15 @@ pub(crate) fn manifest() -> Manifest {
         },
         weights_sha256: String::new(),
         features: FEATURES.map(str::to_owned).to_vec(),
-        lookup: Lookup {
+        lookup: Some(Lookup {
             feature_view: "wine_features".to_owned(),
             join_key: "wine_id".to_owned(),
-        },
-        normalisation: Normalisation {
+        }),
+        normalisation: Some(Normalisation {
             mean: vec![0.0; 11],
             std: vec![1.0; 11],
-        },
+        }),
+        text: None,
         classes: vec!["low".to_owned(), "high".to_owned()],
         hyperparameters: Hyperparameters::default(),
         seed: 0,
@@ -100,12 +101,14 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         queue_capacity: 1,
         compute_threads: 1,
         variant: "primary".to_owned(),
+        capture_text: false,
         allow_faults: false,
         process: ProcessOptions::default(),
     };
     let loaded = Loaded {
         manifest: manifest(),
         model,
+        tokenizer: None,
     };
     let repository = Arc::new(ModelRepository::of(loaded));
     let engine = Engine::start(EngineOptions {
@@ -115,7 +118,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
     .unwrap();
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
-    let predictor = Predictor::new(engine, config.variant.clone());
+    let predictor = Predictor::new(engine, config.variant.clone(), config.capture_text);
     router::build(&config, repository, &Health::new(), features, predictor).into_router()
 }
 

@@ -1,5 +1,5 @@
-//! Training of `wine_quality`: from the CSV file to a new version in the model repository, as one
-//! trace.
+//! Training of `wine_quality` and `text_sentiment`: from the CSV file to a new version in the model
+//! repository, as one trace.
 
 mod data;
 mod error;
@@ -7,6 +7,7 @@ mod instruments;
 mod learn;
 mod profile;
 mod split;
+mod text;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,12 +20,13 @@ pub use error::TrainError;
 pub use learn::Epoch;
 use learn::{accuracy, learn, rows};
 use split::{Split, split};
+pub use text::{CrossValidation, cross_validate};
 
 use crate::candle::{Fit, Mlp};
 use crate::model::ComputeError;
 use crate::repository::{
     Dataset, FRAMEWORK, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile, write_version,
+    ReferenceProfile, VersionFiles, write_version,
 };
 
 /// About one row in this many goes to the validation part.
@@ -36,8 +38,9 @@ const MAX_EVENTS: usize = 128;
 /// What to train, on which data, into which repository.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// The CSV file of the wine data.
+    /// The CSV file of the data.
     pub data: PathBuf,
+    pub input: InputKind,
     /// Name of the data set in manifest and telemetry.
     pub dataset: String,
     /// The folder that holds one folder per model.
@@ -48,6 +51,15 @@ pub struct TrainOptions {
     pub hyperparameters: Hyperparameters,
     /// Commit of the code, if it is known.
     pub source_commit: Option<String>,
+}
+
+/// What the examples of a data set are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputKind {
+    /// Wines: eleven measurements each.
+    Table,
+    /// Snippets of reviews.
+    Texts,
 }
 
 /// The result of a training.
@@ -65,12 +77,24 @@ impl TrainOptions {
     pub fn new(data: impl Into<PathBuf>, model_repository: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
+            input: InputKind::Table,
             dataset: "wine_quality".to_owned(),
             model_repository: model_repository.into(),
             model: "wine_quality".to_owned(),
             seed: 42,
             hyperparameters: Hyperparameters::default(),
             source_commit: None,
+        }
+    }
+
+    /// The defaults for `text_sentiment`.
+    pub fn of_texts(data: impl Into<PathBuf>, model_repository: impl Into<PathBuf>) -> Self {
+        Self {
+            input: InputKind::Texts,
+            dataset: "product_reviews".to_owned(),
+            model: "text_sentiment".to_owned(),
+            hyperparameters: Hyperparameters::of_texts(),
+            ..Self::new(data, model_repository)
         }
     }
 }
@@ -92,7 +116,10 @@ pub fn train_with_progress(
     };
     let span = Span::start(format!("train {}", options.model), run.attributes());
     let start = Instant::now();
-    let trained = span.in_scope(|| run.train(progress));
+    let trained = span.in_scope(|| match options.input {
+        InputKind::Table => run.train(progress),
+        InputKind::Texts => text::train(&run, progress),
+    });
     match &trained {
         Ok(manifest) => span.in_scope(|| run.record_result(&span, manifest, start.elapsed())),
         Err(error) => span.fail(error, error.error_type()),
@@ -151,8 +178,22 @@ impl Run<'_> {
         })?;
         stage("save_model", || {
             let weights = fit.weights().map_err(TrainError::Compute)?;
-            let manifest = self.manifest(&data, normalisation, metrics, reference);
-            write_version(&options.model_repository, manifest, &weights).map_err(TrainError::Write)
+            let manifest = Manifest {
+                features: FEATURES.map(str::to_owned).to_vec(),
+                lookup: Some(Lookup {
+                    feature_view: "wine_features".to_owned(),
+                    join_key: "wine_id".to_owned(),
+                }),
+                normalisation: Some(normalisation),
+                ..self.manifest(
+                    data.examples.len(),
+                    data.sha256,
+                    CLASSES,
+                    metrics,
+                    reference,
+                )
+            };
+            self.write(manifest, &weights, None)
         })
     }
 
@@ -162,26 +203,38 @@ impl Run<'_> {
         normalisation: &Normalisation,
         progress: &mut dyn FnMut(&Epoch),
     ) -> Result<Fit, TrainError> {
-        let hyperparameters = &self.options.hyperparameters;
-        let every = hyperparameters.epochs.div_ceil(MAX_EVENTS).max(1);
-        let span = Span::start("train_model", Vec::new());
-        let mut finite = true;
-        let fit = span.in_scope(|| {
+        let options = self.options;
+        self.watch(progress, |on_epoch| {
             learn(
                 &split.training,
                 normalisation,
-                hyperparameters,
-                self.options.seed,
-                |epoch| {
-                    finite &= epoch.loss.is_finite();
-                    if epoch.number.is_multiple_of(every) {
-                        span.event("epoch_completed", epoch_attributes(&epoch));
-                    }
-                    instruments::LOSS.record(epoch.loss, &self.labels);
-                    instruments::GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
-                    progress(&epoch);
-                },
+                &options.hyperparameters,
+                options.seed,
+                on_epoch,
             )
+        })
+    }
+
+    /// Runs the learning in its span, and records every epoch.
+    fn watch<T>(
+        &self,
+        progress: &mut dyn FnMut(&Epoch),
+        learn: impl FnOnce(&mut dyn FnMut(Epoch)) -> Result<T, ComputeError>,
+    ) -> Result<T, TrainError> {
+        let epochs = self.options.hyperparameters.epochs;
+        let every = epochs.div_ceil(MAX_EVENTS).max(1);
+        let span = Span::start("train_model", Vec::new());
+        let mut finite = true;
+        let fit = span.in_scope(|| {
+            learn(&mut |epoch| {
+                finite &= epoch.loss.is_finite();
+                if epoch.number.is_multiple_of(every) {
+                    span.event("epoch_completed", epoch_attributes(&epoch));
+                }
+                instruments::LOSS.record(epoch.loss, &self.labels);
+                instruments::GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
+                progress(&epoch);
+            })
         });
         let fit = match fit {
             Ok(fit) if finite => Ok(fit),
@@ -189,6 +242,16 @@ impl Run<'_> {
             Err(error) => Err(TrainError::Compute(error)),
         };
         fit.inspect_err(|error| span.fail(error, error.error_type()))
+    }
+
+    fn write(
+        &self,
+        manifest: Manifest,
+        weights: &[u8],
+        tokenizer: Option<&[u8]>,
+    ) -> Result<Manifest, TrainError> {
+        let files = VersionFiles { weights, tokenizer };
+        write_version(&self.options.model_repository, manifest, files).map_err(TrainError::Write)
     }
 
     fn evaluate(
@@ -207,13 +270,16 @@ impl Run<'_> {
             validation_rows: split.validation.len(),
         };
         instruments::VALIDATION_ACCURACY.record(metrics.validation_accuracy, &self.labels);
-        Ok((metrics, profile::reference(&split.training, &validation)))
+        let reference = profile::reference(&split.training, &validation, CLASSES.len());
+        Ok((metrics, reference))
     }
 
+    /// The manifest without what depends on the kind of the input.
     fn manifest(
         &self,
-        data: &Data,
-        normalisation: Normalisation,
+        rows: usize,
+        sha256: String,
+        classes: [&str; 2],
         metrics: Metrics,
         reference: ReferenceProfile,
     ) -> Manifest {
@@ -227,17 +293,15 @@ impl Run<'_> {
             source_commit: options.source_commit.clone(),
             dataset: Dataset {
                 name: options.dataset.clone(),
-                sha256: data.sha256.clone(),
-                rows: data.examples.len(),
+                sha256,
+                rows,
             },
             weights_sha256: String::new(),
-            features: FEATURES.map(str::to_owned).to_vec(),
-            lookup: Lookup {
-                feature_view: "wine_features".to_owned(),
-                join_key: "wine_id".to_owned(),
-            },
-            normalisation,
-            classes: CLASSES.map(str::to_owned).to_vec(),
+            features: Vec::new(),
+            lookup: None,
+            normalisation: None,
+            text: None,
+            classes: classes.map(str::to_owned).to_vec(),
             hyperparameters: options.hyperparameters.clone(),
             seed: options.seed,
             metrics,

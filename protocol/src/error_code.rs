@@ -88,6 +88,14 @@ codes! {
         MissingFeatures = "missing_features",
         /// A feature of the entity is too large for the model to compute with.
         OutOfRange = "out_of_range",
+        /// The text has no word.
+        EmptyText = "empty_text",
+        /// The text is longer than the model service takes.
+        TextTooLong = "text_too_long",
+        /// The text is not UTF-8.
+        InvalidText = "invalid_text",
+        /// The model knows no word of the text.
+        UnknownWords = "unknown_words",
         /// No stored prediction answers, and the client allows only stored ones.
         NotCached = "not_cached",
         /// No prediction of this text is stored, and its id is not enough to compute one.

@@ -15,6 +15,14 @@ codes! {
         MissingFeatures = "missing_features",
         /// A feature, a step of the computation or a result is beyond the finite f32 numbers.
         OutOfRange = "out_of_range",
+        /// The text has no word.
+        EmptyText = "empty_text",
+        /// The text is longer than the model service takes.
+        TextTooLong = "text_too_long",
+        /// The text is not UTF-8.
+        InvalidText = "invalid_text",
+        /// The model knows no word of the text.
+        UnknownWords = "unknown_words",
     }
 }
 
@@ -25,6 +33,10 @@ impl From<RowErrorCode> for ErrorCode {
             RowErrorCode::OutsideMaxAge => Self::OutsideMaxAge,
             RowErrorCode::MissingFeatures => Self::MissingFeatures,
             RowErrorCode::OutOfRange => Self::OutOfRange,
+            RowErrorCode::EmptyText => Self::EmptyText,
+            RowErrorCode::TextTooLong => Self::TextTooLong,
+            RowErrorCode::InvalidText => Self::InvalidText,
+            RowErrorCode::UnknownWords => Self::UnknownWords,
         }
     }
 }

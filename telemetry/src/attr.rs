@@ -47,6 +47,14 @@ pub const ML_TRAINING_EPOCH: &str = "ml.training.epoch";
 pub const ML_OUTPUT_LABEL: &str = "ml.output.label";
 /// The probability of the predicted class, 0 to 1 (double).
 pub const ML_OUTPUT_CONFIDENCE: &str = "ml.output.confidence";
+/// Characters of the texts of a request (int).
+pub const ML_INPUT_LENGTH: &str = "ml.input.length";
+/// Tokens of the texts of a request (int).
+pub const ML_INPUT_TOKENS: &str = "ml.input.tokens";
+/// Share of the tokens that the model does not know, 0 to 1 (double).
+pub const ML_INPUT_UNKNOWN_SHARE: &str = "ml.input.unknown_share";
+/// The text of a request for one, only if the service captures texts (string).
+pub const ML_INPUT_TEXT: &str = "ml.input.text";
 /// What computes the model: `candle` or `scikit-learn` (string).
 pub const ML_FRAMEWORK: &str = "ml.framework";
 /// Where the model is computed: `cpu` or `cuda` (string).

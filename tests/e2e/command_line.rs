@@ -76,6 +76,9 @@ fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
             "layer linear_3",
             "SELECT wine_features",
             "INSERT predictions",
+            "A text: computed by the model",
+            "predict text_sentiment",
+            "layer embedding_bag",
         ] {
             assert!(
                 said.contains(expected),
@@ -88,12 +91,10 @@ fn once_shows_a_miss_and_a_hit_and_exits_well() -> Result<()> {
             "parts share a process: {pids:?}"
         );
     }
-    let model = data.path().join("models/wine_quality");
-    assert_eq!(
-        std::fs::read_dir(model)?.count(),
-        1,
-        "the second start must not train again"
-    );
+    for model in ["wine_quality", "text_sentiment"] {
+        let versions = std::fs::read_dir(data.path().join("models").join(model))?.count();
+        assert_eq!(versions, 1, "the second start must not train {model} again");
+    }
     Ok(())
 }
 

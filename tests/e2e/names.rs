@@ -135,6 +135,9 @@ fn exercise_variants(routed: &mut Routed) -> Result<()> {
 
 /// The same for the Python worker, beside the requests of other tests.
 fn exercise_worker(system: &PythonSystem) -> Result<()> {
+    let text = json!({"model": "text_sentiment", "texts": ["A great camera."]}).to_string();
+    let url = format!("{}/v1/predictions", system.urls.gateway);
+    system.post(&url, text, &[("cache-control", "no-cache")])?;
     let canary = |more: &str| format!("ml.variant=canary{more}");
     let faults = [
         "",

@@ -14,6 +14,7 @@ mod json;
 mod metadata;
 mod refusals;
 mod target;
+mod texts;
 
 use anyhow::{Result, ensure};
 
@@ -35,6 +36,7 @@ fn check(target: &Target<'_>) -> Result<()> {
         entities::CASES,
         heads::CASES,
         refusals::CASES,
+        texts::CASES,
     ]
     .concat();
     let failed = all

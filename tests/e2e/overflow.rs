@@ -6,7 +6,7 @@ use harness::eventually;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::system::{PythonSystem, Site, System};
+use crate::system::{PythonSystem, Site, System, model};
 
 /// The largest finite FP32 in two features, a common sentinel for a missing value.
 const HUGE: &str = "wine-of-the-largest-numbers";
@@ -95,7 +95,7 @@ fn write_huge(site: &Site) -> Result<()> {
 /// Neither the gateway nor the service itself counts an error, and calls are let through.
 fn variant_is_not_charged(site: &Site, variant: &str) -> Result<()> {
     let models = site.get(&format!("{}/v1/models", site.urls.gateway))?.body;
-    let variants = models["models"][0]["variants"].as_array();
+    let variants = model(&models, "wine_quality")["variants"].as_array();
     let found = variants
         .into_iter()
         .flatten()

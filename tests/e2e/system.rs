@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 pub(crate) use python::{PythonSystem, folder_with_both_models, python_environment, up};
 pub(crate) use routed::Routed;
-pub(crate) use site::{JsonAnswer, Site, Urls, exchange, is_whole};
+pub(crate) use site::{JsonAnswer, Site, Urls, exchange, is_whole, model};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_throughline-under-test");
@@ -59,6 +59,22 @@ fn prepared() -> &'static Path {
             assert!(status.success(), "{args:?} failed:\n{}", process.output());
         }
         folder
+    })
+}
+
+/// The same model with one for texts, which few tests need.
+fn models_with_texts() -> &'static Path {
+    static MODELS: OnceLock<PathBuf> = OnceLock::new();
+    MODELS.get_or_init(|| {
+        let models = prepared().join("models-with-texts");
+        let quiet = [("OTEL_SDK_DISABLED", "true")];
+        for model in ["wine_quality", "text_sentiment"] {
+            let args = ["train", model, "--model-repository", path(&models)];
+            let mut process = start(&args, &quiet).expect("the program starts");
+            let status = process.wait().expect("the training ends");
+            assert!(status.success(), "{args:?} failed:\n{}", process.output());
+        }
+        models
     })
 }
 
@@ -114,15 +130,29 @@ impl System {
         let data = TempDir::new()?;
         let store = data.path().join("predictions.db");
         let store = path(&store).to_owned();
-        Self::start_in(data, &store, env)
+        Self::start_in(data, &prepared().join("models"), &store, env)
+    }
+
+    /// Everything, with the model for texts.
+    pub(crate) fn start_with_texts() -> Result<Self> {
+        let data = TempDir::new()?;
+        let store = data.path().join("predictions.db");
+        let store = path(&store).to_owned();
+        Self::start_in(data, models_with_texts(), &store, &[])
     }
 
     /// Everything, with predictions stored in `prediction_store`, a file or an address.
     pub(crate) fn start_on(prediction_store: &str) -> Result<Self> {
-        Self::start_in(TempDir::new()?, prediction_store, &[])
+        let models = prepared().join("models");
+        Self::start_in(TempDir::new()?, &models, prediction_store, &[])
     }
 
-    fn start_in(data: TempDir, prediction_store: &str, env: &[(&str, &str)]) -> Result<Self> {
+    fn start_in(
+        data: TempDir,
+        models: &Path,
+        prediction_store: &str,
+        env: &[(&str, &str)],
+    ) -> Result<Self> {
         std::fs::copy(
             prepared().join("features.db"),
             data.path().join("features.db"),
@@ -153,7 +183,7 @@ impl System {
         variables.extend_from_slice(env);
         let feature_store = feature_store(&data, &variables)?;
         urls.feature_store = feature_store.url("server.listening")?;
-        let model_service = model_service(&urls.feature_store, &variables)?;
+        let model_service = model_service_of(models, &urls.feature_store, &variables)?;
         urls.model_service = model_service.url("server.listening")?;
         let gateway = gateway(prediction_store, &urls.model_service, &variables)?;
         urls.gateway = gateway.url("server.listening")?;
@@ -219,13 +249,16 @@ pub(crate) fn feature_store_at(
 
 /// The model service with the prepared model.
 pub(crate) fn model_service(feature_store: &str, env: &[(&str, &str)]) -> Result<Process> {
-    let models = prepared().join("models");
+    model_service_of(&prepared().join("models"), feature_store, env)
+}
+
+fn model_service_of(models: &Path, feature_store: &str, env: &[(&str, &str)]) -> Result<Process> {
     let args = [
         "model-service",
         "--listen",
         "127.0.0.1:0",
         "--model-repository",
-        path(&models),
+        path(models),
         "--feature-store",
         feature_store,
     ];

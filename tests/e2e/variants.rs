@@ -9,7 +9,7 @@ use harness::{Trace, eventually};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::system::{JsonAnswer, PythonSystem, Routed, Site, is_whole, start};
+use crate::system::{JsonAnswer, PythonSystem, Routed, Site, is_whole, model, start};
 
 /// Data ids of wines, `wine-0001` first.
 fn wines(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
@@ -84,7 +84,7 @@ fn variant_and_reason(choice: &Value) -> Value {
 /// The entry of a variant in `GET /v1/models`.
 fn variant(site: &Site, name: &str) -> Result<Value> {
     let answer = site.get(&format!("{}/v1/models", site.urls.gateway))?.body;
-    let mut variants = answer["models"][0]["variants"]
+    let mut variants = model(&answer, "wine_quality")["variants"]
         .as_array()
         .into_iter()
         .flatten();

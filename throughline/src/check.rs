@@ -23,7 +23,7 @@ use anyhow::bail;
 
 pub(crate) use args::CheckArgs;
 
-use crate::wine_data;
+use crate::data_sets;
 use gateway::Gateway;
 use place::Place;
 use report::{Outcome, Report};
@@ -91,6 +91,6 @@ impl Checklist {
 
     fn wine(&mut self) -> String {
         self.next_wine = self.next_wine.wrapping_add(7);
-        format!("wine-{:04}", self.next_wine % wine_data::ROWS + 1)
+        format!("wine-{:04}", self.next_wine % data_sets::WINES + 1)
     }
 }

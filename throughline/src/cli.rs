@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
-    /// Send a deployment one request twice, a miss and a hit, and print both traces
+    /// Send a deployment sample requests, a miss and a hit and a text, and print their traces
     Sample(SampleArgs),
     /// Compare the variants of the models
     Variants(VariantsArgs),
@@ -99,7 +99,7 @@ impl Default for Command {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct UpArgs {
-    /// Stop after the sample requests; the exit status is 0 only if both traces were complete
+    /// Stop after the sample requests; the exit status is 0 only if all traces were complete
     #[arg(long)]
     pub(crate) once: bool,
     /// Where data, models and logs are kept
@@ -277,7 +277,7 @@ fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrainArgs {
     /// The model to train
-    #[arg(value_parser = ["wine_quality"])]
+    #[arg(value_parser = ["wine_quality", "text_sentiment"])]
     pub(crate) model: String,
     /// The data set, a CSV file; without it the built-in one
     #[arg(long, value_name = "FILE")]
@@ -293,6 +293,10 @@ pub(crate) struct TrainArgs {
     /// Seed of the split and of the initial weights; the same seed gives the same weights
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
+    /// Write no version; print the accuracy on held-out reviews, each held out once in this many folds
+    /// (only `text_sentiment`)
+    #[arg(long, value_name = "FOLDS", conflicts_with = "if_missing", value_parser = clap::value_parser!(u64).range(2..=100))]
+    pub(crate) cross_validate: Option<u64>,
     /// Do nothing if the repository has a version already
     #[arg(long)]
     pub(crate) if_missing: bool,

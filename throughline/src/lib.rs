@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod cli;
 mod client;
+mod data_sets;
 mod explorer_client;
 mod learn;
 mod load;
@@ -20,7 +21,6 @@ mod traces;
 mod train;
 mod up;
 mod variants;
-mod wine_data;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The sample: requests one prediction twice and prints both traces.
+//! The sample: requests one prediction twice and one of a text, and prints the traces.
 //!
 //! `throughline up` runs it on its own processes, `throughline sample` on any deployment.
 
@@ -14,8 +14,9 @@ use telemetry::SpanRef;
 use telemetry::client::HttpClient;
 
 use crate::cli::SampleArgs;
+use crate::data_sets::TEXT_SENTIMENT;
 use crate::explorer_client::ExplorerClient;
-use crate::{screen, variants, wine_data};
+use crate::{data_sets, screen, variants};
 
 const POLL: Duration = Duration::from_millis(50);
 const TRIES: u32 = 40;
@@ -34,8 +35,12 @@ pub(crate) struct Target {
     pub(crate) traces: Traces,
     /// Whether a Python worker serves the variant `canary`.
     pub(crate) canary: bool,
+    /// Whether there is a model for texts.
+    pub(crate) texts: bool,
     /// Spans of a miss besides those that every system has.
     pub(crate) miss_spans: Vec<&'static str>,
+    /// The same of a miss of a text.
+    pub(crate) text_spans: Vec<&'static str>,
     /// Spans of a hit besides its root.
     pub(crate) hit_spans: Vec<&'static str>,
     /// How long a trace may take to be complete: every process exports on its own schedule.
@@ -55,7 +60,8 @@ pub(crate) enum Traces {
 
 /// One prediction and its trace.
 struct Sample {
-    data_id: String,
+    /// The id of the wine, or the text.
+    asked: String,
     prediction: Value,
     trace_id: Option<String>,
     took: Duration,
@@ -67,7 +73,7 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?
         .block_on(async {
-            let names = wait_for_variants(args).await?;
+            let (names, texts) = wait_for_variants(args).await?;
             let target = Target {
                 gateway: args.gateway.url.clone(),
                 traces: if args.no_explorer {
@@ -76,8 +82,10 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
                     Traces::Explorer(args.explorer.url.clone())
                 },
                 canary: names.iter().any(|name| name == CANARY),
+                texts,
                 // Which database is behind them is the deployment's business.
                 miss_spans: vec!["POST /get-online-features"],
+                text_spans: Vec::new(),
                 hit_spans: Vec::new(),
                 trace_timeout: args.trace_timeout,
             };
@@ -85,17 +93,25 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
         })
 }
 
-/// The variants of the sample's model, once all of them are healthy.
-async fn wait_for_variants(args: &SampleArgs) -> anyhow::Result<Vec<String>> {
+/// The variants of the sample's model, once all of them are healthy, and whether there is a model for
+/// texts.
+async fn wait_for_variants(args: &SampleArgs) -> anyhow::Result<(Vec<String>, bool)> {
     let deadline = Instant::now() + args.wait;
     loop {
         let answer = variants::read(&args.gateway.url).await;
-        let names = answer.and_then(|answer| healthy_variants(&answer));
+        let names = answer.and_then(|answer| {
+            let texts = answer["models"].as_array().is_some_and(|models| {
+                models
+                    .iter()
+                    .any(|model| model["name"] == TEXT_SENTIMENT.model)
+            });
+            Ok((healthy_variants(&answer)?, texts))
+        });
         let problem = match names {
-            Ok(names) if args.canary && !names.iter().any(|name| name == CANARY) => {
+            Ok((names, _)) if args.canary && !names.iter().any(|name| name == CANARY) => {
                 anyhow!("{MODEL} has no variant {CANARY}; see docs/variants.md")
             }
-            Ok(names) => return Ok(names),
+            Ok(found) => return Ok(found),
             Err(error) => error,
         };
         if Instant::now() > deadline {
@@ -130,8 +146,8 @@ fn healthy_variants(answer: &Value) -> anyhow::Result<Vec<String>> {
         .collect())
 }
 
-/// Requests a prediction that is not stored yet, then the same again, and with a Python worker one
-/// of the canary. With an explorer all traces must become complete.
+/// Requests a prediction that is not stored yet, then the same again, one of a text, and with a Python
+/// worker one of the canary. With an explorer all traces must become complete.
 pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     let client = GatewayClient {
         http: crate::client::gateway()?,
@@ -139,12 +155,12 @@ pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     };
     // With one variant there is nothing to choose, and the plainest request is the best sample.
     let primary = target.canary.then_some("primary");
-    let miss = client.first_miss(1, primary).await?;
-    let hit = client.predict(&miss.data_id, primary).await?;
+    let miss = client.first_miss(wine, 1, primary).await?;
+    let hit = client.predict(&wine(row(&miss.asked)), primary).await?;
     if hit.prediction["cached"] != Value::Bool(true) {
         bail!(
             "the second request for {} was not answered from the prediction store: {}",
-            hit.data_id,
+            hit.asked,
             hit.prediction
         );
     }
@@ -154,11 +170,17 @@ pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     let hit_spans = [&[ROOT], &*target.hit_spans].concat();
     // Another wine: the feature store has cached the features of this one, and a miss should show
     // the look-up.
-    let next_row = row(&miss.data_id) % wine_data::ROWS + 1;
+    let next_row = row(&miss.asked) % data_sets::WINES + 1;
     show(target, "A miss: computed by the model", &miss, &miss_spans).await?;
     show(target, "A hit: from the prediction store", &hit, &hit_spans).await?;
+    if target.texts {
+        let expected = [&[ROOT, "predict text_sentiment"], &*target.text_spans].concat();
+        let miss = client.first_miss(review, 2, None).await?;
+        let title = "A text: computed by the model";
+        show(target, title, &miss, &expected).await?;
+    }
     if target.canary {
-        let canary = client.first_miss(next_row, Some(CANARY)).await?;
+        let canary = client.first_miss(wine, next_row, Some(CANARY)).await?;
         let title = "A miss of the canary: computed in Python";
         show(target, title, &canary, &miss_spans).await?;
     }
@@ -195,6 +217,33 @@ async fn show(
     Ok(())
 }
 
+/// What is asked for, of a model.
+#[derive(Clone, Debug)]
+struct Ask {
+    model: &'static str,
+    field: &'static str,
+    value: String,
+}
+
+fn wine(row: u32) -> Ask {
+    Ask {
+        model: MODEL,
+        field: "data_ids",
+        value: format!("wine-{row:04}"),
+    }
+}
+
+/// One of many texts, for the same reason as one of many wines: there must be one that is not stored.
+fn review(number: u32) -> Ask {
+    Ask {
+        model: TEXT_SENTIMENT.model,
+        field: "texts",
+        value: format!(
+            "A great camera, but I was disappointed by the battery after {number} days."
+        ),
+    }
+}
+
 /// A client of the gateway's API.
 struct GatewayClient<'a> {
     http: HttpClient,
@@ -202,33 +251,37 @@ struct GatewayClient<'a> {
 }
 
 impl GatewayClient<'_> {
-    /// The first wine from `row` on whose prediction is not stored: that one on a first start,
-    /// another one later.
-    async fn first_miss(&self, mut row: u32, variant: Option<&str>) -> anyhow::Result<Sample> {
+    /// The first wine or text from `row` on whose prediction is not stored: that one on a first
+    /// start, another one later.
+    async fn first_miss(
+        &self,
+        ask: fn(u32) -> Ask,
+        mut row: u32,
+        variant: Option<&str>,
+    ) -> anyhow::Result<Sample> {
         for attempt in 1..=TRIES {
-            let answer = self.predict(&format!("wine-{row:04}"), variant).await?;
+            let answer = self.predict(&ask(row), variant).await?;
             if answer.prediction["cached"] == Value::Bool(false) {
                 return Ok(answer);
             }
             // Growing steps find a free wine in few tries, however often the system was started.
-            row = (row + attempt * attempt * 7) % wine_data::ROWS + 1;
+            row = (row + attempt * attempt * 7) % data_sets::WINES + 1;
         }
         // Of a system that has been used for long: it computes again.
-        self.ask(&format!("wine-{row:04}"), variant, "no-cache")
-            .await
+        self.send(&ask(row), variant, "no-cache").await
     }
 
-    async fn predict(&self, data_id: &str, variant: Option<&str>) -> anyhow::Result<Sample> {
-        self.ask(data_id, variant, "").await
+    async fn predict(&self, ask: &Ask, variant: Option<&str>) -> anyhow::Result<Sample> {
+        self.send(ask, variant, "").await
     }
 
-    async fn ask(
+    async fn send(
         &self,
-        data_id: &str,
+        ask: &Ask,
         variant: Option<&str>,
         cache_control: &str,
     ) -> anyhow::Result<Sample> {
-        let body = json!({"model": "wine_quality", "data_ids": [data_id]}).to_string();
+        let body = json!({"model": ask.model, ask.field: [ask.value]}).to_string();
         let mut request = Request::post(format!("{}/v1/predictions", self.gateway))
             .header("content-type", "application/json");
         if !cache_control.is_empty() {
@@ -260,7 +313,7 @@ impl GatewayClient<'_> {
             .and_then(SpanRef::from_traceparent)
             .map(|ids| ids.trace_id);
         Ok(Sample {
-            data_id: data_id.to_owned(),
+            asked: ask.value.clone(),
             prediction: body["predictions"][0].clone(),
             trace_id,
             took,
@@ -283,7 +336,7 @@ fn heading(title: &str, sample: &Sample) {
     screen::say(format!(
         "{}  {} is {} (confidence {:.3}, model version {}) in {:.1} ms",
         screen::paint("1", title),
-        sample.data_id,
+        sample.asked,
         prediction["label"].as_str().unwrap_or("?"),
         prediction["confidence"].as_f64().unwrap_or(f64::NAN),
         prediction["model_version"].as_str().unwrap_or("?"),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use model_service::training::{self, TrainOptions, TrainReport};
+use model_service::training::{self, CrossValidation, TrainOptions, TrainReport};
 
 use crate::cli::TrainArgs;
+use crate::data_sets::{TEXT_SENTIMENT, WINE_QUALITY};
 use crate::model_files::{self, RUST_WEIGHTS};
-use crate::{screen, wine_data};
+use crate::screen;
 
 /// Runs the training as the service `model-training`. Its telemetry is flushed before this returns.
 pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
@@ -20,6 +21,9 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
         ));
         return Ok(());
     }
+    if let Some(folds) = args.cross_validate {
+        return cross_validate(args, folds);
+    }
     let telemetry = telemetry::init(&telemetry::Settings::from_env(
         "model-training",
         env!("CARGO_PKG_VERSION"),
@@ -31,19 +35,55 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 fn train(args: &TrainArgs) -> anyhow::Result<String> {
+    let mut training = options(args)?;
+    training.source_commit = telemetry::revision().map(str::to_owned);
+    let report = training::train(&training).context("the training failed")?;
+    Ok(summary(&report))
+}
+
+fn options(args: &TrainArgs) -> anyhow::Result<TrainOptions> {
+    let is_text = args.model == TEXT_SENTIMENT.model;
     let data = if let Some(data) = &args.data {
         data.clone()
     } else {
         std::fs::create_dir_all(&args.model_repository)?;
-        let built_in = args.model_repository.join("winequality-red.csv");
-        wine_data::write_csv(&built_in)?;
-        built_in
+        let built_in = if is_text {
+            TEXT_SENTIMENT
+        } else {
+            WINE_QUALITY
+        };
+        built_in.write_into(&args.model_repository)?
     };
-    let mut training = TrainOptions::new(data, &args.model_repository);
-    training.seed = args.seed;
-    training.source_commit = telemetry::revision().map(str::to_owned);
-    let report = training::train(&training).context("the training failed")?;
-    Ok(summary(&report))
+    let mut options = if is_text {
+        TrainOptions::of_texts(data, &args.model_repository)
+    } else {
+        TrainOptions::new(data, &args.model_repository)
+    };
+    options.seed = args.seed;
+    Ok(options)
+}
+
+/// Measures the model on every review without writing a version.
+fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
+    if args.model != TEXT_SENTIMENT.model {
+        anyhow::bail!("--cross-validate is for {} only", TEXT_SENTIMENT.model);
+    }
+    let mut fold = 0;
+    let result = training::cross_validate(&options(args)?, folds, |accuracy| {
+        fold += 1;
+        screen::say(format!("fold {fold} of {folds}: accuracy {accuracy:.3}"));
+    });
+    let CrossValidation {
+        accuracy,
+        majority_baseline,
+        rows,
+        ..
+    } = result.context("the cross-validation failed")?;
+    screen::say(format!(
+        "{}: accuracy {accuracy:.3} in {folds}-fold cross-validation by review on {rows} snippets (majority baseline {majority_baseline:.3})",
+        args.model
+    ));
+    Ok(())
 }
 
 fn summary(report: &TrainReport) -> String {

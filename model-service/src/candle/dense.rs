@@ -125,7 +125,7 @@ impl CustomOp3 for Dense {
 }
 
 /// `to += factor · from`, as an indexed loop because that is fast in unoptimised builds, too.
-fn add_scaled(to: &mut [f32], factor: f32, from: &[f32]) {
+pub(super) fn add_scaled(to: &mut [f32], factor: f32, from: &[f32]) {
     let to = &mut to[..from.len()];
     let mut index = 0;
     while index < from.len() {
@@ -145,14 +145,14 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum
 }
 
-fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         bail!("dense: the input is not contiguous");
     };
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
-fn with_slices<T, const N: usize>(
+pub(super) fn with_slices<T, const N: usize>(
     tensors: [&Tensor; N],
     compute: impl FnOnce([&[f32]; N]) -> T,
 ) -> Result<T> {

@@ -1,6 +1,7 @@
 //! Training of the perceptron: seeded start weights, `AdamW` steps, and the weights as a
 //! safetensors file.
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use rand::rngs::ChaCha8Rng;
@@ -8,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use safetensors::tensor::TensorView;
 
 use super::dense::Dense;
-use super::mlp::{Mlp, layer_name};
+use super::mlp::{Mlp, compute, layer_name};
 use crate::model::{ComputeError, Rows};
 
 /// A network in training.
@@ -46,28 +47,11 @@ impl Fit {
             // Uniform within 1/√inputs keeps the scale of the values from layer to layer (LeCun et
             // al. 1998, section 4.6).
             let bound = 1.0 / (inputs as f32).sqrt();
-            let mut uniform = |count: usize| -> Vec<f32> {
-                (0..count)
-                    .map(|_| random.random_range(-bound..bound))
-                    .collect()
-            };
-            let weight =
-                Tensor::from_vec(uniform(inputs * outputs), (inputs, outputs), &Device::Cpu)?;
-            let bias = Tensor::from_vec(uniform(outputs), outputs, &Device::Cpu)?;
-            Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
+            start_layer(inputs, outputs, bound, &mut random)
         });
         let layers = layers.collect::<Result<Vec<_>>>().map_err(compute)?;
-        let parameters = ParamsAdamW {
-            lr: options.learning_rate,
-            weight_decay: options.weight_decay,
-            ..ParamsAdamW::default()
-        };
-        let variables = layers
-            .iter()
-            .flat_map(|(w, b)| [w.clone(), b.clone()])
-            .collect();
         Ok(Self {
-            optimizer: AdamW::new(variables, parameters).map_err(compute)?,
+            optimizer: optimizer(&layers, options).map_err(compute)?,
             widths: options.widths.clone(),
             layers,
         })
@@ -83,7 +67,9 @@ impl Fit {
         rows: &Rows,
         classes: &[u32],
     ) -> std::result::Result<Step, ComputeError> {
-        self.try_step(rows, classes).map_err(compute)
+        let x = Tensor::from_slice(rows.values(), (rows.len(), rows.width()), &Device::Cpu);
+        let step = x.and_then(|x| self.learn(x, classes));
+        step.map(|(step, _)| step).map_err(compute)
     }
 
     /// A copy of the network as it is now.
@@ -93,65 +79,132 @@ impl Fit {
 
     /// The weights as a safetensors file; equal weights give equal bytes.
     pub fn weights(&self) -> std::result::Result<Vec<u8>, ComputeError> {
+        serialize(&self.tensors()?)
+    }
+
+    pub(super) fn tensors(&self) -> std::result::Result<Vec<NamedTensor>, ComputeError> {
         let mut tensors = Vec::new();
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             let name = layer_name(index);
-            tensors.push((
-                format!("{name}.weight"),
-                plain(&weight.t().map_err(compute)?)?,
-            ));
-            tensors.push((format!("{name}.bias"), plain(bias)?));
+            let weight = weight.t().map_err(compute)?;
+            tensors.push(NamedTensor::of(format!("{name}.weight"), &weight)?);
+            tensors.push(NamedTensor::of(format!("{name}.bias"), bias)?);
         }
-        let mut views = Vec::new();
-        for (name, (shape, bytes)) in &tensors {
-            let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes)
-                .map_err(|error| ComputeError::Weights(error.into()))?;
-            views.push((name.as_str(), view));
-        }
-        safetensors::serialize(views, None).map_err(|error| ComputeError::Weights(error.into()))
+        Ok(tensors)
     }
 
-    fn try_step(&mut self, rows: &Rows, classes: &[u32]) -> Result<Step> {
-        let mut x = Tensor::from_slice(rows.values(), (rows.len(), rows.width()), &Device::Cpu)?;
+    /// One step from the input tensor. Also returns the gradients, for variables that come before
+    /// these layers.
+    pub(super) fn learn(&mut self, mut x: Tensor, classes: &[u32]) -> Result<(Step, GradStore)> {
+        let input_gradient = x.track_op();
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             if index > 0 {
                 x = x.relu()?;
             }
             let dense = Dense {
-                input_gradient: index > 0,
+                input_gradient: index > 0 || input_gradient,
             };
             x = dense.tracked(&x, weight, bias)?;
         }
         let classes = Tensor::from_slice(classes, classes.len(), &Device::Cpu)?;
         let loss = candle_nn::loss::cross_entropy(&x, &classes)?;
         let gradients = loss.backward()?;
-        let mut squares = 0.0;
-        for variable in self.layers.iter().flat_map(|(w, b)| [w, b]) {
-            if let Some(gradient) = gradients.get(variable) {
-                let sum = gradient.sqr()?.sum_all()?;
-                squares += f64::from(sum.to_scalar::<f32>()?);
-            }
-        }
+        let squares = squares(&self.layers, &gradients)?;
         self.optimizer.step(&gradients)?;
-        Ok(Step {
+        let step = Step {
             loss: loss.to_dtype(DType::F64)?.to_scalar()?,
             gradient_norm: squares.sqrt(),
-        })
+        };
+        Ok((step, gradients))
     }
 }
 
-/// Shape and little-endian bytes of a tensor.
-fn plain(tensor: &Tensor) -> std::result::Result<(Vec<usize>, Vec<u8>), ComputeError> {
-    let values = tensor
-        .flatten_all()
-        .and_then(|values| values.to_vec1::<f32>());
-    let bytes = values
-        .map_err(compute)?
-        .into_iter()
-        .flat_map(f32::to_le_bytes);
-    Ok((tensor.dims().to_vec(), bytes.collect()))
+/// A weight \[inputs, outputs\] and a bias, uniform within `bound`.
+pub(super) fn start_layer(
+    inputs: usize,
+    outputs: usize,
+    bound: f32,
+    random: &mut ChaCha8Rng,
+) -> Result<(Var, Var)> {
+    let mut uniform = |count: usize| -> Vec<f32> {
+        (0..count)
+            .map(|_| random.random_range(-bound..bound))
+            .collect()
+    };
+    let weight = Tensor::from_vec(uniform(inputs * outputs), (inputs, outputs), &Device::Cpu)?;
+    let bias = Tensor::from_vec(uniform(outputs), outputs, &Device::Cpu)?;
+    Ok((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?))
 }
 
-fn compute(error: candle_core::Error) -> ComputeError {
-    ComputeError::Compute(error.into())
+pub(super) fn optimizer(layers: &[(Var, Var)], options: &FitOptions) -> Result<AdamW> {
+    let parameters = ParamsAdamW {
+        lr: options.learning_rate,
+        weight_decay: options.weight_decay,
+        ..ParamsAdamW::default()
+    };
+    let variables = layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]);
+    AdamW::new(variables.collect(), parameters)
+}
+
+/// The squared length of the layers' gradient.
+pub(super) fn squares(layers: &[(Var, Var)], gradients: &GradStore) -> Result<f64> {
+    let mut squares = 0.0;
+    for variable in layers.iter().flat_map(|(w, b)| [w, b]) {
+        if let Some(gradient) = gradients.get(variable) {
+            let sum = gradient.sqr()?.sum_all()?;
+            squares += f64::from(sum.to_scalar::<f32>()?);
+        }
+    }
+    Ok(squares)
+}
+
+/// A tensor as it is written to a file.
+pub(super) struct NamedTensor {
+    name: String,
+    shape: Vec<usize>,
+    dtype: safetensors::Dtype,
+    /// Little-endian.
+    bytes: Vec<u8>,
+}
+
+impl NamedTensor {
+    pub(super) fn of(name: String, tensor: &Tensor) -> std::result::Result<Self, ComputeError> {
+        let values = tensor
+            .flatten_all()
+            .and_then(|values| values.to_vec1::<f32>());
+        Ok(Self::numbers(
+            name,
+            tensor.dims().to_vec(),
+            &values.map_err(compute)?,
+        ))
+    }
+
+    pub(super) fn numbers(name: String, shape: Vec<usize>, values: &[f32]) -> Self {
+        Self {
+            name,
+            shape,
+            dtype: safetensors::Dtype::F32,
+            bytes: values.iter().copied().flat_map(f32::to_le_bytes).collect(),
+        }
+    }
+
+    pub(super) fn indices(name: String, shape: Vec<usize>, values: &[u32]) -> Self {
+        Self {
+            name,
+            shape,
+            dtype: safetensors::Dtype::U32,
+            bytes: values.iter().copied().flat_map(u32::to_le_bytes).collect(),
+        }
+    }
+}
+
+/// The content of a safetensors file; equal tensors give equal bytes.
+pub(super) fn serialize(tensors: &[NamedTensor]) -> std::result::Result<Vec<u8>, ComputeError> {
+    let mut views = Vec::new();
+    for tensor in tensors {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
+            .map_err(|error| ComputeError::Weights(error.into()))?;
+        views.push((tensor.name.as_str(), view));
+    }
+    safetensors::serialize(views, None).map_err(|error| ComputeError::Weights(error.into()))
 }

@@ -1,11 +1,13 @@
 //! The multi-layer perceptron for tables: linear layers with `ReLU` between them and a softmax at
 //! the end.
 
+use std::collections::HashMap;
+
 use candle_core::{Device, Tensor};
 use telemetry::Span;
 
 use super::dense::{Dense, mark_overflows};
-use crate::model::{ComputeError, Model, Probabilities, Rows};
+use crate::model::{Batch, ComputeError, Model, Probabilities, Rows};
 
 /// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias`
 /// \[outputs\].
@@ -33,22 +35,26 @@ impl Mlp {
     pub fn from_safetensors(weights: &[u8], widths: &[usize]) -> Result<Self, ComputeError> {
         let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)
             .map_err(|error| ComputeError::Weights(error.into()))?;
-        let tensor = |name: String, shape: &[usize]| match tensors.get(&name) {
-            Some(tensor) if tensor.dims() == shape && is_finite(tensor) => Ok(tensor.clone()),
-            _ => Err(ComputeError::Layer(name)),
-        };
+        Self::from_tensors(&tensors, widths)
+    }
+
+    /// The same from the tensors of a file, which may have others, too.
+    pub(super) fn from_tensors(
+        tensors: &HashMap<String, Tensor>,
+        widths: &[usize],
+    ) -> Result<Self, ComputeError> {
         let mut layers = Vec::new();
         for (index, pair) in widths.windows(2).enumerate() {
             let name = layer_name(index);
-            let weight = tensor(format!("{name}.weight"), &[pair[1], pair[0]])?;
-            let bias = tensor(format!("{name}.bias"), &[pair[1]])?;
+            let weight = read_tensor(tensors, &format!("{name}.weight"), &[pair[1], pair[0]])?;
+            let bias = read_tensor(tensors, &format!("{name}.bias"), &[pair[1]])?;
             let weight = weight.t().and_then(|weight| weight.contiguous());
             layers.push((weight.map_err(compute)?, bias));
         }
         Ok(Self::from_layers(layers, widths))
     }
 
-    fn from_layers(layers: Vec<(Tensor, Tensor)>, widths: &[usize]) -> Self {
+    pub(super) fn from_layers(layers: Vec<(Tensor, Tensor)>, widths: &[usize]) -> Self {
         let count = layers.len();
         let layers = layers
             .into_iter()
@@ -69,11 +75,11 @@ impl Mlp {
 }
 
 impl Model for Mlp {
-    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
-        self.forward(rows, |layer, x, computable| {
-            let _span = Span::start(layer.span.clone(), Vec::new());
-            layer.apply(x, computable)
-        })
+    fn probabilities(&self, batch: &Batch) -> Result<Probabilities, ComputeError> {
+        let Batch::Rows(rows) = batch else {
+            return Err(ComputeError::Input);
+        };
+        self.forward_traced(self.input(rows)?, vec![true; rows.len()])
     }
 }
 
@@ -81,14 +87,31 @@ impl Mlp {
     /// [`Model::probabilities`] without spans, for trainings, which evaluate the model too often
     /// for spans.
     pub fn probabilities_untraced(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
-        self.forward(rows, Layer::apply)
+        self.forward_untraced(self.input(rows)?, vec![true; rows.len()])
     }
 
-    fn forward(
+    /// From a tensor \[rows, inputs\]; a row that is not `computable` stays NaN.
+    pub(super) fn forward_untraced(
         &self,
-        rows: &Rows,
-        apply: impl Fn(&Layer, &Tensor, &mut [bool]) -> candle_core::Result<Tensor>,
+        x: Tensor,
+        computable: Vec<bool>,
     ) -> Result<Probabilities, ComputeError> {
+        self.forward(x, computable, Layer::apply)
+    }
+
+    /// The same with a span per layer.
+    pub(super) fn forward_traced(
+        &self,
+        x: Tensor,
+        computable: Vec<bool>,
+    ) -> Result<Probabilities, ComputeError> {
+        self.forward(x, computable, |layer, x, computable| {
+            let _span = Span::start(layer.span.clone(), Vec::new());
+            layer.apply(x, computable)
+        })
+    }
+
+    fn input(&self, rows: &Rows) -> Result<Tensor, ComputeError> {
         if rows.width() != self.inputs {
             return Err(ComputeError::Width {
                 expected: self.inputs,
@@ -96,8 +119,15 @@ impl Mlp {
             });
         }
         let shape = (rows.len(), rows.width());
-        let mut x = Tensor::from_slice(rows.values(), shape, &Device::Cpu).map_err(compute)?;
-        let mut computable = vec![true; rows.len()];
+        Tensor::from_slice(rows.values(), shape, &Device::Cpu).map_err(compute)
+    }
+
+    fn forward(
+        &self,
+        mut x: Tensor,
+        mut computable: Vec<bool>,
+        apply: impl Fn(&Layer, &Tensor, &mut [bool]) -> candle_core::Result<Tensor>,
+    ) -> Result<Probabilities, ComputeError> {
         for layer in &self.layers {
             x = apply(layer, &x, &mut computable).map_err(compute)?;
         }
@@ -123,6 +153,18 @@ pub(super) fn layer_name(index: usize) -> String {
     format!("linear_{}", index + 1)
 }
 
+/// The tensor of that name, if it has that shape and is finite.
+pub(super) fn read_tensor(
+    tensors: &HashMap<String, Tensor>,
+    name: &str,
+    shape: &[usize],
+) -> Result<Tensor, ComputeError> {
+    match tensors.get(name) {
+        Some(tensor) if tensor.dims() == shape && is_finite(tensor) => Ok(tensor.clone()),
+        _ => Err(ComputeError::Layer(name.to_owned())),
+    }
+}
+
 fn is_finite(tensor: &Tensor) -> bool {
     let values = tensor
         .flatten_all()
@@ -130,6 +172,6 @@ fn is_finite(tensor: &Tensor) -> bool {
     values.is_ok_and(|values| values.iter().all(|value| value.is_finite()))
 }
 
-fn compute(error: candle_core::Error) -> ComputeError {
+pub(super) fn compute(error: candle_core::Error) -> ComputeError {
     ComputeError::Compute(error.into())
 }

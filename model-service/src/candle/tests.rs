@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor, Var};
 
 use super::dense::Dense;
 use super::*;
-use crate::model::{ComputeError, Model, Rows};
+use crate::model::{Batch, ComputeError, Model, Rows};
 
 fn tensor(values: &[f32], shape: (usize, usize)) -> Tensor {
     Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
@@ -76,7 +76,7 @@ fn a_network_learns_what_no_line_can_split() {
     }
     let last = fit.step(&rows, &xor).unwrap();
     assert!(last.loss < 0.05 && first.loss > 0.3, "{first:?} {last:?}");
-    let probabilities = fit.model().unwrap().probabilities(&rows).unwrap();
+    let probabilities = fit.model().unwrap().probabilities_untraced(&rows).unwrap();
     let classes = probabilities
         .rows()
         .map(|row| crate::model::most_likely(row).0 as u32);
@@ -116,7 +116,7 @@ fn rows_of_another_width_are_refused() {
     let model = fit(&[3, 4, 2]).model().unwrap();
     let rows = Rows::new(vec![0.0; 4], 4).unwrap();
     assert!(matches!(
-        model.probabilities(&rows),
+        model.probabilities(&Batch::Rows(rows)),
         Err(ComputeError::Width {
             expected: 3,
             actual: 4
@@ -129,7 +129,10 @@ fn rows_of_another_width_are_refused() {
 fn a_row_that_overflows_in_any_layer_is_no_number_and_the_others_stay() {
     let model = fit(&[2, 8, 8, 2]).model().unwrap();
     let alone = Rows::new(vec![1.0, 2.0], 2).unwrap();
-    let expected = model.probabilities(&alone).unwrap().into_values();
+    let expected = model
+        .probabilities(&Batch::Rows(alone))
+        .unwrap()
+        .into_values();
     let huge = [
         [f32::MAX, f32::MAX],
         [f32::INFINITY, 1.0],
@@ -139,12 +142,17 @@ fn a_row_that_overflows_in_any_layer_is_no_number_and_the_others_stay() {
     for row in huge {
         let values = [&[1.0, 2.0][..], &row, &[1.0, 2.0]].concat();
         let rows = Rows::new(values, 2).unwrap();
-        let found = model.probabilities(&rows).unwrap();
+        let found = model.probabilities(&Batch::Rows(rows)).unwrap();
         let found: Vec<_> = found.rows().collect();
         assert_eq!(found[0], expected);
         assert!(found[1].iter().all(|value| value.is_nan()), "{row:?}");
         assert_eq!(found[2], expected);
     }
     let tiny = Rows::new(vec![f32::from_bits(1), -f32::from_bits(1)], 2).unwrap();
-    assert!(model.probabilities(&tiny).unwrap().is_complete());
+    assert!(
+        model
+            .probabilities(&Batch::Rows(tiny))
+            .unwrap()
+            .is_complete()
+    );
 }

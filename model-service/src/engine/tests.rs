@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::model::Rows;
 
 /// A model that reports when it begins, and waits until the test lets it go on.
 pub(crate) struct Gate {
@@ -23,10 +24,10 @@ impl Gate {
 }
 
 impl Model for Gate {
-    fn probabilities(&self, rows: &Rows) -> Result<Probabilities, ComputeError> {
+    fn probabilities(&self, batch: &Batch) -> Result<Probabilities, ComputeError> {
         self.begun.send(()).unwrap();
         self.go_on.lock().recv().unwrap();
-        Ok(Probabilities::from_logits(vec![0.0; rows.len() * 2], 2))
+        Ok(Probabilities::from_logits(vec![0.0; batch.len() * 2], 2))
     }
 }
 
@@ -37,7 +38,7 @@ pub(crate) enum Faulty {
 }
 
 impl Model for Faulty {
-    fn probabilities(&self, _rows: &Rows) -> Result<Probabilities, ComputeError> {
+    fn probabilities(&self, _batch: &Batch) -> Result<Probabilities, ComputeError> {
         match self {
             Self::Panics => panic!("on purpose"),
             Self::Fails => Err(ComputeError::NotFinite),
@@ -48,7 +49,7 @@ impl Model for Faulty {
 fn task(model: Arc<dyn Model>, budget: Duration) -> ComputeTask {
     ComputeTask {
         model,
-        rows: Rows::new(vec![0.0; 4], 2).unwrap(),
+        batch: Batch::Rows(Rows::new(vec![0.0; 4], 2).unwrap()),
         deadline: Deadline::after(budget),
         context: Context::new(),
     }

@@ -62,7 +62,11 @@ fn answers_with_an_incomplete_column_are_refused() {
 fn the_request_names_view_and_join_key() {
     let base = "http://store.test:6566/base/".parse().unwrap();
     let store = FeatureStore::new(HttpClient::new().unwrap(), &base, Duration::from_secs(1));
-    let request = store.request(&manifest(), &["w1", "w2"]);
+    let request = store.request(
+        &manifest(),
+        manifest().lookup.as_ref().unwrap(),
+        &["w1", "w2"],
+    );
     assert_eq!(
         request.uri(),
         "http://store.test:6566/base/get-online-features"

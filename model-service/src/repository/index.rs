@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::load::{LoadError, Loaded, load};
 use super::write::{is_name, version_number, versions};
-use super::{MANIFEST, WEIGHTS};
+use super::{MANIFEST, TOKENIZER, WEIGHTS};
 
 /// All models of a repository. Requests in flight keep the version they began with.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ struct Unavailable {
 
 /// Size and modification time of the files. When they differ, an unavailable version is tried
 /// again.
-type Fingerprint = [Option<(u64, SystemTime)>; 2];
+type Fingerprint = [Option<(u64, SystemTime)>; 3];
 
 impl ModelRepository {
     /// The repository at `root`, which need not exist yet. It is empty until
@@ -256,7 +256,7 @@ fn model_names(root: &Path) -> io::Result<Vec<String>> {
 }
 
 fn fingerprint(place: &Path) -> Fingerprint {
-    [MANIFEST, WEIGHTS].map(|file| {
+    [MANIFEST, WEIGHTS, TOKENIZER].map(|file| {
         let metadata = fs::metadata(place.join(file)).ok()?;
         Some((metadata.len(), metadata.modified().ok()?))
     })

@@ -9,14 +9,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{FRAMEWORK, MANIFEST, Manifest, WEIGHTS};
-use crate::candle::Mlp;
+use super::{FRAMEWORK, MANIFEST, Manifest, TOKENIZER, TextInput, WEIGHTS};
+use crate::candle::{Mlp, TextBag};
 use crate::model::{ComputeError, Model};
+use crate::text::TextTokenizer;
 
 /// A version that is served.
 pub struct Loaded {
     pub manifest: Manifest,
     pub model: Arc<dyn Model>,
+    /// Of a model that takes texts.
+    pub(crate) tokenizer: Option<Arc<TextTokenizer>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -32,8 +35,10 @@ pub(super) enum LoadError {
     Manifest(String),
     #[error("the manifest is of {0}, which belongs in another folder")]
     Place(String),
-    #[error("model.safetensors is not the file that the manifest was written for")]
-    Hash,
+    #[error("{0} is not the file that the manifest was written for")]
+    Hash(&'static str),
+    #[error("tokenizer.json gives {actual} tokens, and the manifest says {expected}")]
+    Tokens { actual: usize, expected: usize },
     #[error("the model cannot be built")]
     Model(#[source] ComputeError),
 }
@@ -52,15 +57,45 @@ pub(super) fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, Loa
         return Err(LoadError::Place(named));
     }
     manifest.check().map_err(LoadError::Manifest)?;
-    let weights = read(place, WEIGHTS)?;
-    if hex::encode(Sha256::digest(&weights)) != manifest.weights_sha256 {
-        return Err(LoadError::Hash);
-    }
-    let model = Mlp::from_safetensors(&weights, &manifest.widths()).map_err(LoadError::Model)?;
+    let weights = read_checked(place, WEIGHTS, &manifest.weights_sha256)?;
+    let widths = manifest.widths();
+    let (model, tokenizer): (Arc<dyn Model>, _) = if let Some(text) = &manifest.text {
+        let tokenizer = tokenizer(place, text)?;
+        let model = TextBag::from_safetensors(&weights, text.tokens, &widths);
+        (
+            Arc::new(model.map_err(LoadError::Model)?),
+            Some(Arc::new(tokenizer)),
+        )
+    } else {
+        let model = Mlp::from_safetensors(&weights, &widths).map_err(LoadError::Model)?;
+        (Arc::new(model), None)
+    };
     Ok(Loaded {
         manifest,
-        model: Arc::new(model),
+        model,
+        tokenizer,
     })
+}
+
+fn tokenizer(place: &Path, text: &TextInput) -> Result<TextTokenizer, LoadError> {
+    let json = read_checked(place, TOKENIZER, &text.tokenizer_sha256)?;
+    let tokenizer = TextTokenizer::from_json(&json).map_err(LoadError::Model)?;
+    let (actual, expected) = (tokenizer.tokens(), text.tokens);
+    if actual == expected {
+        Ok(tokenizer)
+    } else {
+        Err(LoadError::Tokens { actual, expected })
+    }
+}
+
+/// The file, if it has that hash.
+fn read_checked(place: &Path, file: &'static str, sha256: &str) -> Result<Vec<u8>, LoadError> {
+    let content = read(place, file)?;
+    if hex::encode(Sha256::digest(&content)) == sha256 {
+        Ok(content)
+    } else {
+        Err(LoadError::Hash(file))
+    }
 }
 
 /// The one field that every framework's manifest has.

@@ -23,11 +23,17 @@ pub struct Manifest {
     pub dataset: Dataset,
     /// SHA-256 of `model.safetensors`, lower-case hex.
     pub weights_sha256: String,
-    /// The inputs of the model in its order.
+    /// The inputs of the model in its order; none if it takes texts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Where the features of an entity are looked up.
-    pub lookup: Lookup,
-    pub normalisation: Normalisation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookup: Option<Lookup>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalisation: Option<Normalisation>,
+    /// Only of a model that takes texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextInput>,
     /// Names of the outputs in the order of the probabilities.
     pub classes: Vec<String>,
     pub hyperparameters: Hyperparameters,
@@ -50,6 +56,17 @@ pub struct Dataset {
 pub struct Lookup {
     pub feature_view: String,
     pub join_key: String,
+}
+
+/// How texts become features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TextInput {
+    /// SHA-256 of `tokenizer.json`, lower-case hex.
+    pub tokenizer_sha256: String,
+    /// How many different tokens it gives.
+    pub tokens: usize,
+    /// Pairs of neighbouring tokens that are features, too.
+    pub pairs: usize,
 }
 
 /// `(x - mean) / std` per feature, with the statistics of the training part.
@@ -76,7 +93,8 @@ pub struct Metrics {
 /// The distributions at the time of the training, for comparison with those in use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReferenceProfile {
-    /// Over the training part, in the order of the features.
+    /// Over the training part, in the order of the features. Of a model that takes texts, over the
+    /// validation part: [`TEXT_FEATURES`].
     pub features: Vec<FeatureProfile>,
     /// Share of each class among the predictions for the validation part, in the order of the
     /// classes.
@@ -115,6 +133,10 @@ pub struct FeatureProfile {
     pub missing: u64,
 }
 
+/// What is profiled of each text: how many tokens it has, and the share of those that the model does
+/// not know. In the training part, which made the vocabulary, none is unknown.
+pub const TEXT_FEATURES: [&str; 2] = ["tokens", "unknown_share"];
+
 /// For manifests from before the Python worker, which lack the field.
 fn candle() -> String {
     super::FRAMEWORK.to_owned()
@@ -143,10 +165,35 @@ impl Normalisation {
 impl Manifest {
     /// An error if parts of the manifest contradict each other.
     pub fn check(&self) -> Result<(), String> {
+        if self.classes.len() < 2 {
+            return Err("a model needs at least two classes".to_owned());
+        }
+        match (&self.text, &self.normalisation, &self.lookup) {
+            (Some(_), None, None) if self.features.is_empty() => self.check_profile(&TEXT_FEATURES),
+            (None, Some(normalisation), Some(_)) if !self.features.is_empty() => {
+                self.check_table(normalisation)
+            }
+            _ => Err(
+                "a model takes either features, with lookup and normalisation, or text".to_owned(),
+            ),
+        }
+    }
+
+    fn check_profile<T: AsRef<str>>(&self, features: &[T]) -> Result<(), String> {
+        let profiled = self.reference.features.iter();
+        let profiled = profiled.map(|profile| profile.name.as_str());
+        if profiled.eq(features.iter().map(AsRef::as_ref)) {
+            Ok(())
+        } else {
+            Err("reference.features are not the features in their order".to_owned())
+        }
+    }
+
+    fn check_table(&self, normalisation: &Normalisation) -> Result<(), String> {
         let width = self.features.len();
         let lengths = [
-            ("normalisation.mean", self.normalisation.mean.len(), width),
-            ("normalisation.std", self.normalisation.std.len(), width),
+            ("normalisation.mean", normalisation.mean.len(), width),
+            ("normalisation.std", normalisation.std.len(), width),
             ("reference.features", self.reference.features.len(), width),
         ];
         for (field, actual, expected) in lengths {
@@ -156,19 +203,9 @@ impl Manifest {
                 ));
             }
         }
-        let profiled = self.reference.features.iter().map(|profile| &profile.name);
-        if !profiled.eq(&self.features) {
-            return Err("reference.features are not the features in their order".to_owned());
-        }
-        if width == 0 || self.classes.len() < 2 {
-            return Err("a model needs features and at least two classes".to_owned());
-        }
-        let mut numbers = self
-            .normalisation
-            .mean
-            .iter()
-            .chain(&self.normalisation.std);
-        if numbers.any(|number| !number.is_finite()) || self.normalisation.std.contains(&0.0) {
+        self.check_profile(&self.features)?;
+        let mut numbers = normalisation.mean.iter().chain(&normalisation.std);
+        if numbers.any(|number| !number.is_finite()) || normalisation.std.contains(&0.0) {
             return Err("normalisation holds a value that cannot be used".to_owned());
         }
         Ok(())
@@ -176,8 +213,11 @@ impl Manifest {
 
     /// Values per row at the input and after each layer.
     pub fn widths(&self) -> Vec<usize> {
-        self.hyperparameters
-            .widths(self.features.len(), self.classes.len())
+        let features = match &self.text {
+            Some(text) => text.tokens.saturating_add(text.pairs),
+            None => self.features.len(),
+        };
+        self.hyperparameters.widths(features, self.classes.len())
     }
 }
 
@@ -196,6 +236,18 @@ impl Default for Hyperparameters {
 }
 
 impl Hyperparameters {
+    /// Those of the bag of words; the hidden layer is the width of an embedding. Chosen by
+    /// cross-validation over whole reviews.
+    pub fn of_texts() -> Self {
+        Self {
+            hidden: vec![8],
+            learning_rate: 0.01,
+            weight_decay: 0.1,
+            batch_size: 64,
+            epochs: 8,
+        }
+    }
+
     /// Values per row at the input and after each layer.
     pub fn widths(&self, features: usize, classes: usize) -> Vec<usize> {
         let mut widths = vec![features];

@@ -24,9 +24,16 @@ fn sample() -> &'static (Manifest, Vec<u8>) {
     })
 }
 
+fn files(weights: &[u8]) -> VersionFiles<'_> {
+    VersionFiles {
+        weights,
+        tokenizer: None,
+    }
+}
+
 fn write(root: &Path) -> PathBuf {
     let (manifest, weights) = sample();
-    let written = write_version(root, manifest.clone(), weights).unwrap();
+    let written = write_version(root, manifest.clone(), files(weights)).unwrap();
     root.join(&written.name).join(&written.version)
 }
 
@@ -104,7 +111,7 @@ fn concurrent_writers_all_get_whole_versions() {
             scope.spawn(move || {
                 let mut manifest = manifest.clone();
                 manifest.run_id = format!("{writer:032x}");
-                write_version(root, manifest, weights).unwrap();
+                write_version(root, manifest, files(weights)).unwrap();
             });
         }
     });
@@ -286,7 +293,7 @@ fn names_that_would_leave_the_folder_are_refused() {
             ..manifest.clone()
         };
         assert!(matches!(
-            write_version(root.path(), manifest, weights),
+            write_version(root.path(), manifest, files(weights)),
             Err(WriteError::Name(_))
         ));
     }

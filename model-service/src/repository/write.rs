@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{MANIFEST, Manifest, WEIGHTS};
+use super::{MANIFEST, Manifest, TOKENIZER, WEIGHTS};
 
 /// Attempts to take the next number, which another writer may take first; a hundred times in a row
 /// is a fault.
@@ -25,8 +25,16 @@ pub enum WriteError {
     Contended,
 }
 
-/// Writes `weights` and `manifest` as the next version of `manifest.name`. Returns the manifest as
-/// written, with its version and the hash of its weights.
+/// The files of a version besides its manifest.
+#[derive(Clone, Copy, Debug)]
+pub struct VersionFiles<'a> {
+    pub weights: &'a [u8],
+    /// Only of a model that takes texts.
+    pub tokenizer: Option<&'a [u8]>,
+}
+
+/// Writes `files` and `manifest` as the next version of `manifest.name`. Returns the manifest as
+/// written, with its version and the hashes of its files.
 ///
 /// The files are written to a hidden folder beside the versions, flushed to the disk and then
 /// renamed. So no reader sees a part of a version, and of two writers with the same number the
@@ -34,17 +42,23 @@ pub enum WriteError {
 pub fn write_version(
     root: &Path,
     mut manifest: Manifest,
-    weights: &[u8],
+    files: VersionFiles<'_>,
 ) -> Result<Manifest, WriteError> {
     if !is_name(&manifest.name) {
         return Err(WriteError::Name(manifest.name));
     }
     let folder = root.join(&manifest.name);
     fs::create_dir_all(&folder).map_err(at(&folder))?;
-    manifest.weights_sha256 = hex::encode(Sha256::digest(weights));
+    manifest.weights_sha256 = hex::encode(Sha256::digest(files.weights));
+    if let (Some(text), Some(tokenizer)) = (&mut manifest.text, files.tokenizer) {
+        text.tokenizer_sha256 = hex::encode(Sha256::digest(tokenizer));
+    }
     let temporary = Temporary(folder.join(format!(".tmp-{}", manifest.run_id)));
     fs::create_dir(&temporary.0).map_err(at(&temporary.0))?;
-    write_synced(&temporary.0.join(WEIGHTS), weights).map_err(at(&temporary.0))?;
+    write_synced(&temporary.0.join(WEIGHTS), files.weights).map_err(at(&temporary.0))?;
+    if let Some(tokenizer) = files.tokenizer {
+        write_synced(&temporary.0.join(TOKENIZER), tokenizer).map_err(at(&temporary.0))?;
+    }
     for _ in 0..ATTEMPTS {
         let next = versions(&folder)
             .map_err(at(&folder))?

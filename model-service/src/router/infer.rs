@@ -38,6 +38,7 @@ const MAX_ROWS: usize = 1000;
 
 const DATA_ID: &str = "data_id";
 const FEATURES: &str = "features";
+const TEXT: &str = "text";
 const LABEL: &str = "label";
 const CONFIDENCE: &str = "confidence";
 const PROBABILITIES: &str = "probabilities";
@@ -47,10 +48,12 @@ const ERROR: &str = "error";
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static HEADER_LENGTH_NAME: HeaderName = HeaderName::from_static(HEADER_LENGTH);
 
-/// The input of a request: ids, whose features the feature store has, or the features themselves.
+/// The input of a request: ids, whose features the feature store has, the features themselves, or
+/// texts.
 enum RequestInput {
     DataIds(Tensor),
     Features(FeatureRows),
+    Texts(Vec<Bytes>),
 }
 
 pub(super) async fn infer(
@@ -68,9 +71,10 @@ pub(super) async fn infer(
         Some(timeout) => deadline.within(timeout),
         None => deadline,
     };
-    let mut features_ms = None;
-    let (rows, data_id) = match take_input(&mut request, &loaded)? {
-        RequestInput::Features(rows) => (rows, None),
+    let (predictor, mut features_ms) = (&state.predictor, None);
+    let prediction = match take_input(&mut request, &loaded)? {
+        RequestInput::Texts(texts) => predictor.predict_texts(&loaded, texts, deadline).await,
+        RequestInput::Features(rows) => predictor.predict(&loaded, rows, None, deadline).await,
         RequestInput::DataIds(tensor) => {
             let begin = Instant::now();
             let ids = tensor.as_texts().map_err(RequestError::Decode)?;
@@ -83,19 +87,11 @@ pub(super) async fn infer(
             if rows.is_all_unknown() {
                 return Err(RequestError::UnknownEntities);
             }
-            let single = if let [id] = ids[..] {
-                Some(id.to_owned())
-            } else {
-                None
-            };
-            (rows, single)
+            let single = if let [id] = ids[..] { Some(id) } else { None };
+            predictor.predict(&loaded, rows, single, deadline).await
         }
     };
-    let prediction = state
-        .predictor
-        .predict(&loaded, rows, data_id.as_deref(), deadline)
-        .await
-        .map_err(RequestError::Engine)?;
+    let prediction = prediction.map_err(RequestError::Engine)?;
     let timing = server_timing(features_ms, &prediction);
     respond(request, &loaded, prediction, timing)
 }
@@ -124,7 +120,8 @@ fn take_input(request: &mut InferRequest, loaded: &Loaded) -> Result<RequestInpu
         (Some(input), true) => input.tensor,
         _ => {
             return wrong(format!(
-                "exactly one input is needed: {DATA_ID} or {FEATURES}"
+                "exactly one input is needed: {}",
+                input_names(loaded)
             ));
         }
     };
@@ -137,6 +134,9 @@ fn take_input(request: &mut InferRequest, loaded: &Loaded) -> Result<RequestInpu
             rows,
             limit: MAX_ROWS,
         });
+    }
+    if loaded.tokenizer.is_some() {
+        return take_texts(tensor);
     }
     let width = loaded.manifest.features.len();
     match (tensor.name.as_str(), &tensor.shape[..]) {
@@ -152,6 +152,25 @@ fn take_input(request: &mut InferRequest, loaded: &Loaded) -> Result<RequestInpu
             "input {FEATURES} must be FP32 of shape [n, {width}]"
         )),
         _ => wrong(format!("the only inputs are {DATA_ID} and {FEATURES}")),
+    }
+}
+
+fn take_texts(tensor: Tensor) -> Result<RequestInput, RequestError> {
+    if tensor.name != TEXT {
+        return Err(RequestError::Input(format!("the only input is {TEXT}")));
+    }
+    match (&tensor.shape[..], tensor.data) {
+        ([_] | [_, 1], TensorData::Bytes(texts)) => Ok(RequestInput::Texts(texts)),
+        _ => Err(RequestError::Input(format!(
+            "input {TEXT} must be BYTES of shape [n]"
+        ))),
+    }
+}
+
+fn input_names(loaded: &Loaded) -> String {
+    match loaded.tokenizer {
+        Some(_) => TEXT.to_owned(),
+        None => format!("{DATA_ID} or {FEATURES}"),
     }
 }
 

@@ -204,14 +204,18 @@ fn tensors(loaded: &Loaded) -> (Vec<TensorMetadata>, Vec<TensorMetadata>) {
         shape: shape.to_vec(),
     };
     let size = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let inputs = vec![
-        tensor("data_id", Datatype::Bytes, &[-1]),
-        tensor(
-            "features",
-            Datatype::Fp32,
-            &[-1, size(manifest.features.len())],
-        ),
-    ];
+    let inputs = if manifest.text.is_some() {
+        vec![tensor("text", Datatype::Bytes, &[-1])]
+    } else {
+        vec![
+            tensor("data_id", Datatype::Bytes, &[-1]),
+            tensor(
+                "features",
+                Datatype::Fp32,
+                &[-1, size(manifest.features.len())],
+            ),
+        ]
+    };
     let outputs = vec![
         tensor("label", Datatype::Bytes, &[-1]),
         tensor("confidence", Datatype::Fp32, &[-1]),

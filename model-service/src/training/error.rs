@@ -21,6 +21,10 @@ pub enum TrainError {
     Value { line: usize },
     #[error("{rows} rows are too few for a training part and a validation part")]
     TooFew { rows: usize },
+    #[error("line {line} of the data holds no text")]
+    EmptyText { line: usize },
+    #[error("the rows of the training part belong to one class; a model needs both")]
+    OneClass,
     #[error("the network cannot be trained")]
     Compute(#[source] ComputeError),
     #[error("the training did not converge: the loss is not a number")]
@@ -34,9 +38,12 @@ impl TrainError {
     pub fn error_type(&self) -> &'static str {
         match self {
             Self::Read { .. } => "data_unreadable",
-            Self::Csv(_) | Self::Column(_) | Self::Value { .. } | Self::TooFew { .. } => {
-                "data_invalid"
-            }
+            Self::Csv(_)
+            | Self::Column(_)
+            | Self::Value { .. }
+            | Self::TooFew { .. }
+            | Self::EmptyText { .. }
+            | Self::OneClass => "data_invalid",
             Self::Compute(_) => "compute_error",
             Self::Diverged => "diverged",
             Self::Write(_) => "write_error",

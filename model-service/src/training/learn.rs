@@ -5,7 +5,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 
 use super::data::{CLASSES, Example, FEATURES};
-use crate::candle::{Fit, FitOptions, Mlp};
+use crate::candle::{Fit, FitOptions, Mlp, Step};
 use crate::model::{ComputeError, Rows, most_likely};
 use crate::repository::{Hyperparameters, Normalisation};
 
@@ -23,33 +23,37 @@ pub struct Epoch {
     pub accuracy: f64,
 }
 
-/// Learns from `examples` and calls `on_epoch` after every epoch.
-pub(crate) fn learn(
-    examples: &[Example],
-    normalisation: &Normalisation,
+/// A network with its examples, which are known by their index.
+pub(crate) trait Learner {
+    fn set_learning_rate(&mut self, learning_rate: f64);
+
+    /// One step on a mini batch.
+    fn step(&mut self, examples: &[usize]) -> Result<Step, ComputeError>;
+
+    /// Share of the examples that are classified correctly now.
+    fn accuracy(&self) -> Result<f64, ComputeError>;
+}
+
+/// Trains the learner on its `examples`, and calls `on_epoch` after every epoch.
+pub(crate) fn run_epochs(
+    learner: &mut impl Learner,
+    examples: usize,
     hyperparameters: &Hyperparameters,
     seed: u64,
     mut on_epoch: impl FnMut(Epoch),
-) -> Result<Fit, ComputeError> {
-    let mut fit = Fit::new(&FitOptions {
-        widths: hyperparameters.widths(FEATURES.len(), CLASSES.len()),
-        learning_rate: hyperparameters.learning_rate,
-        weight_decay: hyperparameters.weight_decay,
-        seed,
-    })?;
+) -> Result<(), ComputeError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(1);
-    let mut order: Vec<&Example> = examples.iter().collect();
+    let mut order: Vec<usize> = (0..examples).collect();
     let epochs = hyperparameters.epochs;
     for number in 1..=epochs {
         let done = (number - 1) as f64 / epochs as f64;
         let decay = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-        fit.set_learning_rate(hyperparameters.learning_rate * decay);
+        learner.set_learning_rate(hyperparameters.learning_rate * decay);
         order.shuffle(&mut random);
         let (mut loss, mut gradient_norm, mut batches) = (0.0, 0.0, 0.0);
         for batch in order.chunks(hyperparameters.batch_size.max(1)) {
-            let classes: Vec<u32> = batch.iter().map(|example| example.class).collect();
-            let step = fit.step(&rows(batch.iter().copied(), normalisation), &classes)?;
+            let step = learner.step(batch)?;
             loss += step.loss;
             gradient_norm += step.gradient_norm;
             batches += 1.0;
@@ -59,10 +63,61 @@ pub(crate) fn learn(
             of: epochs,
             loss: loss / batches,
             gradient_norm: gradient_norm / batches,
-            accuracy: accuracy(&fit.model()?, examples, normalisation)?,
+            accuracy: learner.accuracy()?,
         });
     }
-    Ok(fit)
+    Ok(())
+}
+
+struct TableLearner<'a> {
+    fit: Fit,
+    examples: &'a [Example],
+    normalisation: &'a Normalisation,
+}
+
+impl Learner for TableLearner<'_> {
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.fit.set_learning_rate(learning_rate);
+    }
+
+    fn step(&mut self, examples: &[usize]) -> Result<Step, ComputeError> {
+        let batch = examples.iter().map(|index| &self.examples[*index]);
+        let classes: Vec<u32> = batch.clone().map(|example| example.class).collect();
+        self.fit.step(&rows(batch, self.normalisation), &classes)
+    }
+
+    fn accuracy(&self) -> Result<f64, ComputeError> {
+        accuracy(&self.fit.model()?, self.examples, self.normalisation)
+    }
+}
+
+/// Learns from `examples` and calls `on_epoch` after every epoch.
+pub(crate) fn learn(
+    examples: &[Example],
+    normalisation: &Normalisation,
+    hyperparameters: &Hyperparameters,
+    seed: u64,
+    on_epoch: impl FnMut(Epoch),
+) -> Result<Fit, ComputeError> {
+    let fit = Fit::new(&FitOptions {
+        widths: hyperparameters.widths(FEATURES.len(), CLASSES.len()),
+        learning_rate: hyperparameters.learning_rate,
+        weight_decay: hyperparameters.weight_decay,
+        seed,
+    })?;
+    let mut learner = TableLearner {
+        fit,
+        examples,
+        normalisation,
+    };
+    run_epochs(
+        &mut learner,
+        examples.len(),
+        hyperparameters,
+        seed,
+        on_epoch,
+    )?;
+    Ok(learner.fit)
 }
 
 /// The examples as the model takes them: normalised, row-major.

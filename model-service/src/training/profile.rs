@@ -1,7 +1,7 @@
 //! The reference profile: the distributions of features and predictions at the time of the
 //! training.
 
-use super::data::{CLASSES, Example, FEATURES};
+use super::data::{Example, FEATURES};
 use crate::model::{Probabilities, most_likely};
 use crate::repository::{FeatureProfile, Normalisation, ReferenceProfile};
 
@@ -21,8 +21,23 @@ pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
 }
 
 /// Features over the training part, predictions over the validation part.
-pub(crate) fn reference(training: &[Example], validation: &Probabilities) -> ReferenceProfile {
-    let mut shares = vec![0.0; CLASSES.len()];
+pub(crate) fn reference(
+    training: &[Example],
+    validation: &Probabilities,
+    classes: usize,
+) -> ReferenceProfile {
+    let features = FEATURES.iter().enumerate();
+    let features = features.map(|(feature, name)| profile(name, column(training, feature)));
+    with_predictions(features.collect(), validation, classes)
+}
+
+/// The profile of the features with that of the predictions for the validation part.
+pub(crate) fn with_predictions(
+    features: Vec<FeatureProfile>,
+    validation: &Probabilities,
+    classes: usize,
+) -> ReferenceProfile {
+    let mut shares = vec![0.0; classes];
     let mut confidences = Vec::new();
     for row in validation.rows() {
         let (class, confidence) = most_likely(row);
@@ -32,16 +47,13 @@ pub(crate) fn reference(training: &[Example], validation: &Probabilities) -> Ref
     let rows = confidences.len().max(1) as f64;
     confidences.sort_by(f64::total_cmp);
     ReferenceProfile {
-        features: (0..FEATURES.len())
-            .map(|feature| profile(training, feature))
-            .collect(),
+        features,
         class_shares: shares.into_iter().map(|count: f64| count / rows).collect(),
         confidence_deciles: deciles(&confidences),
     }
 }
 
-fn profile(training: &[Example], feature: usize) -> FeatureProfile {
-    let mut values = column(training, feature);
+pub(crate) fn profile(name: &str, mut values: Vec<f64>) -> FeatureProfile {
     values.sort_by(f64::total_cmp);
     let (mean, std) = moments(&values);
     let decile_edges = deciles(&values);
@@ -51,7 +63,7 @@ fn profile(training: &[Example], feature: usize) -> FeatureProfile {
     }
     let rows = values.len().max(1) as f64;
     FeatureProfile {
-        name: FEATURES[feature].to_owned(),
+        name: name.to_owned(),
         decile_edges,
         decile_shares: shares.into_iter().map(|count: f64| count / rows).collect(),
         min: values.first().copied().unwrap_or(0.0),

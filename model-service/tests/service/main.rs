@@ -7,5 +7,6 @@ mod features;
 mod infer;
 mod reads;
 mod server;
+mod texts;
 mod trace;
 mod training;

@@ -73,6 +73,7 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
     let address = listener.local_addr().unwrap();
     let (trigger, shutdown) = Shutdown::pair();
     let config = Config {
+        capture_text: false,
         tls_client: runtime::TlsClientOptions::default(),
         listen: address,
         model_repository: models.clone(),

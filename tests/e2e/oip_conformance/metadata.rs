@@ -81,7 +81,11 @@ fn model_ready(target: &Target<'_>) -> Result<()> {
 }
 
 fn list(target: &Target<'_>) -> Result<()> {
-    body(target, "/v2/models", &json!({"models": ["wine_quality"]}))
+    body(
+        target,
+        "/v2/models",
+        &json!({"models": target.expected.models}),
+    )
 }
 
 fn configuration(target: &Target<'_>) -> Result<()> {
@@ -111,8 +115,17 @@ fn configuration(target: &Target<'_>) -> Result<()> {
 }
 
 fn index(target: &Target<'_>) -> Result<()> {
-    let entry = |version| json!({"name": "wine_quality", "version": version, "state": "READY", "reason": ""});
-    let expected: Vec<_> = target.expected.versions.iter().map(entry).collect();
+    let entry = |name: &str, version: &str| json!({"name": name, "version": version, "state": "READY", "reason": ""});
+    let mut expected = Vec::new();
+    for model in target.expected.models {
+        match *model {
+            "wine_quality" => {
+                let versions = target.expected.versions.iter();
+                expected.extend(versions.map(|version| entry(model, version)));
+            }
+            _ => expected.push(entry(model, "1")),
+        }
+    }
     for asked in [
         "",
         "{}",

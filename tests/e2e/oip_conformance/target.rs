@@ -21,6 +21,8 @@ pub(super) struct Expectations {
     pub(super) backend: &'static str,
     /// The versions in the shared repository that are this service's.
     pub(super) versions: &'static [&'static str],
+    /// Its models. Only some have one for texts.
+    pub(super) models: &'static [&'static str],
     /// Status and `code` for a method that HTTP does not know.
     pub(super) strange_method: (u16, &'static str),
 }
@@ -31,6 +33,7 @@ impl Expectations {
         platform: "candle_safetensors",
         backend: "candle",
         versions: &["1"],
+        models: &["text_sentiment", "wine_quality"],
         strange_method: (405, "method_not_allowed"),
     };
     pub(super) const PYTHON: Self = Self {
@@ -38,6 +41,7 @@ impl Expectations {
         platform: "sklearn_skops",
         backend: "sklearn",
         versions: &["2"],
+        models: &["wine_quality"],
         // uvicorn's parser refuses it: it is not HTTP.
         strange_method: (400, "bad_request"),
     };

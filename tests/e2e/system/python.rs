@@ -29,7 +29,7 @@ impl Deref for PythonSystem {
     }
 }
 
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     // Tests wait for telemetry, so it is exported without delay.
     ("OTEL_BSP_SCHEDULE_DELAY", "30"),
     ("OTEL_BLRP_SCHEDULE_DELAY", "30"),
@@ -37,6 +37,8 @@ const VARIABLES: [(&str, &str); 5] = [
     // Without a cache every look-up reads the database, so that trees do not depend on earlier
     // requests.
     ("FEATURE_STORE_CACHE_CAPACITY", "0"),
+    // Its sample shows what is off otherwise.
+    ("MODEL_SERVICE_CAPTURE_TEXT", "true"),
     // Nothing is evicted before a test has read it.
     ("EXPLORER_MAX_BYTES", "268435456"),
 ];

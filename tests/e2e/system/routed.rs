@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{System, model_service, path};
+use super::{System, model, model_service, path};
 
 /// A system with two model services, `primary` and `canary`, whose routes a test changes.
 pub(crate) struct Routed {
@@ -68,7 +68,7 @@ impl Routed {
                 .system
                 .get(&format!("{}/v1/models", self.system.urls.gateway))?
                 .body;
-            let model = &models["models"][0];
+            let model = model(&models, "wine_quality");
             let variants = model["variants"].as_array().into_iter().flatten();
             let weights: Vec<_> = variants.map(|variant| variant["weight"].clone()).collect();
             let wanted = canary

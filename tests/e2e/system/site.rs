@@ -153,6 +153,13 @@ impl Site {
     }
 }
 
+/// A model in the gateway's `GET /v1/models`; null without it.
+pub(crate) fn model<'a>(answer: &'a Value, name: &str) -> &'a Value {
+    let mut models = answer["models"].as_array().into_iter().flatten();
+    let model = models.find(|model| model["name"] == name);
+    model.unwrap_or(&Value::Null)
+}
+
 /// Sends a request as it is.
 pub(crate) fn exchange(request: Request<Bytes>) -> Result<harness::Answer> {
     let (head, body) = request.into_parts();

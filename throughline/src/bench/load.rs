@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 
 use super::resources::{self, Usage};
 use crate::cli::BenchArgs;
+use crate::data_sets;
 use crate::up::LocalSystem;
-use crate::wine_data;
 
 /// Which path through the system is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     let gateway: Uri = system.gateway()?.parse()?;
     if workload == Workload::Hit {
         // Every key once, so that each measured request is a hit.
-        connection(&gateway, workload, 0..wine_data::ROWS as usize).await?;
+        connection(&gateway, workload, 0..data_sets::WINES as usize).await?;
     }
     let before = resources::of(system);
     let start = Instant::now();
@@ -116,7 +116,7 @@ async fn connection(
             &mut sender,
             authority,
             workload,
-            key % wine_data::ROWS as usize + 1,
+            key % data_sets::WINES as usize + 1,
         )
         .await?;
         latencies.push(start.elapsed().as_secs_f64());

@@ -12,17 +12,17 @@ use super::mix::{Kind, Mix};
 use super::new_wine::{FEATURES, NewWine};
 use super::outcome::Outcome;
 
-use crate::{synthetic, wine_data};
+use crate::{data_sets, synthetic};
 
 /// Wines whose predictions are stored before the load begins.
 pub(super) const STORED: u32 = 100;
 /// How far the shifted rows lie from it: beyond everything in the training data.
 const SHIFT: f64 = 3.0;
 const TEXTS: [&str; 4] = [
-    "A film that I will watch again.",
-    "Two hours that nobody gives back to me.",
-    "The actors are better than the story.",
-    "It begins slowly and ends well.",
+    "The pictures are sharp and the camera is easy to use.",
+    "After two weeks the player stopped working, and support did not answer.",
+    "The phone is small and light, and reception is excellent.",
+    "The buttons are too small, and the menu is a mess.",
 ];
 
 /// What one arrival sends, drawn before the load so that a seed repeats it.
@@ -72,7 +72,7 @@ impl Requests {
         let range = if kind == Kind::Hit {
             STORED
         } else {
-            wine_data::ROWS
+            data_sets::WINES
         };
         Plan {
             kind,
@@ -92,7 +92,7 @@ impl Requests {
             }
             Kind::Batch => {
                 let wines =
-                    (0..self.batch_size).map(|at| wine((plan.wine + at) % wine_data::ROWS + 1));
+                    (0..self.batch_size).map(|at| wine((plan.wine + at) % data_sets::WINES + 1));
                 let wines: Vec<String> = wines.collect();
                 self.predictions(plan, &json!({ "data_ids": wines }), true)
             }

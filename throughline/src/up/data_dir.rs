@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use fs4::TryLockError;
 
-use crate::wine_data;
+use crate::data_sets::DataSet;
 
 /// The traffic split: the model service in Rust answers nine of ten entities, the Python worker
 /// one.
@@ -55,11 +55,9 @@ impl DataDir {
         Ok(Self { root, _lock: lock })
     }
 
-    /// The data set as a file; a file that differs from the built-in data set is overwritten.
-    pub(crate) fn wine_csv(&self) -> anyhow::Result<PathBuf> {
-        let path = self.root.join("winequality-red.csv");
-        wine_data::write_csv(&path)?;
-        Ok(path)
+    /// A data set as a file; a file that differs from the built-in data set is overwritten.
+    pub(crate) fn csv(&self, data: DataSet) -> anyhow::Result<PathBuf> {
+        data.write_into(&self.root)
     }
 
     pub(crate) fn models(&self) -> PathBuf {

@@ -134,7 +134,9 @@ impl LocalSystem {
             gateway: self.gateway()?.to_owned(),
             traces: self.traces(),
             canary: self.worker.is_some(),
+            texts: true,
             miss_spans: vec![self.feature_span(), write],
+            text_spans: vec![write],
             hit_spans: vec![read],
             trace_timeout: TRACE_TIMEOUT,
         })

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use feature_store::backend::Database;
 
 use super::LocalSystem;
+use crate::data_sets::{DataSet, TEXT_SENTIMENT, WINE_QUALITY};
 use crate::model_files::{self, RUST_WEIGHTS};
 use crate::screen;
 use crate::up::child::{ChildProcess, ChildSpec};
@@ -12,13 +13,11 @@ use crate::up::child::{ChildProcess, ChildSpec};
 impl LocalSystem {
     /// Trains the models and loads the features, side by side, as far as they are missing.
     pub(super) async fn prepare(&mut self) -> anyhow::Result<()> {
-        let csv = self.data.wine_csv()?.display().to_string();
+        let csv = self.data.csv(WINE_QUALITY)?.display().to_string();
         let models = self.data.models().display().to_string();
         let mut jobs = Vec::new();
-        if !model_files::has_version(&self.data.models(), "wine_quality", RUST_WEIGHTS) {
-            screen::say("training wine_quality on 1,599 wines …");
-            jobs.push(self.train(&csv, &models)?);
-        }
+        jobs.extend(self.train(WINE_QUALITY, "1,599 wines", "train")?);
+        jobs.extend(self.train(TEXT_SENTIMENT, "2,943 snippets of reviews", "train-texts")?);
         let database = self.feature_database().to_string();
         if !self.has_features(&database) {
             screen::say("loading features of 1,599 wines …");
@@ -32,16 +31,26 @@ impl LocalSystem {
         Ok(())
     }
 
-    fn train(&self, csv: &str, models: &str) -> anyhow::Result<ChildProcess> {
+    /// Trains the model of a data set, unless it has a version.
+    fn train(&self, data: DataSet, rows: &str, log: &str) -> anyhow::Result<Option<ChildProcess>> {
+        let models = self.data.models();
+        if model_files::has_version(&models, data.model, RUST_WEIGHTS) {
+            return Ok(None);
+        }
+        screen::say(format!("training {} on {rows} …", data.model));
+        let (csv, models) = (
+            self.data.csv(data)?.display().to_string(),
+            models.display().to_string(),
+        );
         let args = [
-            "wine_quality",
+            data.model,
             "--data",
-            csv,
+            &csv,
             "--model-repository",
-            models,
+            &models,
             "--if-missing",
         ];
-        self.start_job("train", &args, None, "train")
+        self.start_job("train", &args, None, log).map(Some)
     }
 
     fn materialize(&self, csv: &str) -> anyhow::Result<ChildProcess> {

@@ -1,0 +1,40 @@
+//! The data sets, built in so that the program alone is enough.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A data set for one model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataSet {
+    pub(crate) model: &'static str,
+    file: &'static str,
+    content: &'static str,
+}
+
+pub(crate) const WINE_QUALITY: DataSet = DataSet {
+    model: "wine_quality",
+    file: "winequality-red.csv",
+    content: include_str!("../../data/wine_quality/winequality-red.csv"),
+};
+pub(crate) const TEXT_SENTIMENT: DataSet = DataSet {
+    model: "text_sentiment",
+    file: "product-reviews.csv",
+    content: include_str!("../../data/product_reviews/reviews.csv"),
+};
+
+/// Rows of the wines: `wine-0001` to `wine-1599`.
+pub(crate) const WINES: u32 = 1_599;
+
+impl DataSet {
+    /// Writes the data set into `folder`, unless it is there already.
+    pub(crate) fn write_into(&self, folder: &Path) -> anyhow::Result<PathBuf> {
+        let path = folder.join(self.file);
+        if !fs::read(&path).is_ok_and(|present| present == self.content.as_bytes()) {
+            fs::write(&path, self.content)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(path)
+    }
+}
