@@ -23,7 +23,7 @@ use crate::report::{Outcome, PageReport, say};
 use crate::session::{Session, get, printed};
 
 /// Time for a background block to print what the page shows.
-const OUTPUT_PATIENCE: Duration = Duration::from_secs(120);
+const OUTPUT_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Time between two tries of a block that waits for something.
 const RETRY: Duration = Duration::from_millis(500);

@@ -15,7 +15,7 @@ use crate::info;
 use crate::process::{Group, MARK, Processes};
 
 /// Time for a stopped background block to end before it is killed, which is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a background block is looked at while nothing tells that it is ready.
 const LOOK: Duration = Duration::from_millis(100);
 /// What bash prints before the answer to a command of this program.
