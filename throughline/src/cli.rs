@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start everything on this machine (the default)
     Up(Box<UpArgs>),
-    /// Train a model and write a new version into the model repository
+    /// Train models and write a new version of each into the model repository
     Train(TrainArgs),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
@@ -276,10 +276,10 @@ fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The model to train
-    #[arg(value_parser = ["wine_quality", "text_sentiment"])]
-    pub(crate) model: String,
-    /// The data set, a CSV file; without it the built-in one
+    /// The models to train, one after the other
+    #[arg(required = true, value_parser = ["wine_quality", "text_sentiment"], value_name = "MODEL")]
+    pub(crate) models: Vec<String>,
+    /// The data set of the model, a CSV file; without it the built-in one
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// Where versions of models are kept

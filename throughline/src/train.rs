@@ -1,4 +1,4 @@
-//! `throughline train`: trains a model, traced, and writes a new version.
+//! `throughline train`: trains models, traced, and writes a new version of each.
 
 use std::time::Duration;
 
@@ -10,39 +10,52 @@ use crate::data_sets::{TEXT_SENTIMENT, WINE_QUALITY};
 use crate::model_files::{self, RUST_WEIGHTS};
 use crate::screen;
 
-/// Runs the training as the service `model-training`. Its telemetry is flushed before this returns.
+/// Runs the trainings as the service `model-training`. Their telemetry is flushed before this returns.
 pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
-    if args.if_missing
-        && model_files::has_version(&args.model_repository, &args.model, RUST_WEIGHTS)
-    {
-        screen::say(format!(
-            "the repository has a version of {} already",
-            args.model
-        ));
-        return Ok(());
+    if let (Some(_), [_, another, ..]) = (&args.data, &*args.models) {
+        anyhow::bail!("--data is the data set of one model: train {another} by itself");
+    }
+    let mut missing = args.models.clone();
+    if args.if_missing {
+        missing.retain(|model| !is_there(args, model));
     }
     if let Some(folds) = args.cross_validate {
-        return cross_validate(args, folds);
+        return missing
+            .iter()
+            .try_for_each(|model| cross_validate(args, model, folds));
+    }
+    if missing.is_empty() {
+        return Ok(());
     }
     let telemetry = telemetry::init(&telemetry::Settings::from_env(
         "model-training",
         env!("CARGO_PKG_VERSION"),
     ))?;
-    let outcome = train(args);
+    let outcome = missing.iter().try_for_each(|model| train(args, model));
     telemetry.shutdown(Duration::from_secs(2));
-    screen::say(outcome?);
+    outcome
+}
+
+/// Whether the repository has a version of the model; says so.
+fn is_there(args: &TrainArgs, model: &str) -> bool {
+    let there = model_files::has_version(&args.model_repository, model, RUST_WEIGHTS);
+    if there {
+        screen::say(format!("the repository has a version of {model} already"));
+    }
+    there
+}
+
+fn train(args: &TrainArgs, model: &str) -> anyhow::Result<()> {
+    let mut training = options(args, model)?;
+    training.source_commit = telemetry::revision().map(str::to_owned);
+    let report =
+        training::train(&training).with_context(|| format!("the training of {model} failed"))?;
+    screen::say(summary(&report));
     Ok(())
 }
 
-fn train(args: &TrainArgs) -> anyhow::Result<String> {
-    let mut training = options(args)?;
-    training.source_commit = telemetry::revision().map(str::to_owned);
-    let report = training::train(&training).context("the training failed")?;
-    Ok(summary(&report))
-}
-
-fn options(args: &TrainArgs) -> anyhow::Result<TrainOptions> {
-    let is_text = args.model == TEXT_SENTIMENT.model;
+fn options(args: &TrainArgs, model: &str) -> anyhow::Result<TrainOptions> {
+    let is_text = model == TEXT_SENTIMENT.model;
     let data = if let Some(data) = &args.data {
         data.clone()
     } else {
@@ -64,12 +77,12 @@ fn options(args: &TrainArgs) -> anyhow::Result<TrainOptions> {
 }
 
 /// Measures the model on every review without writing a version.
-fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
-    if args.model != TEXT_SENTIMENT.model {
+fn cross_validate(args: &TrainArgs, model: &str, folds: u64) -> anyhow::Result<()> {
+    if model != TEXT_SENTIMENT.model {
         anyhow::bail!("--cross-validate is for {} only", TEXT_SENTIMENT.model);
     }
     let mut fold = 0;
-    let result = training::cross_validate(&options(args)?, folds, |accuracy| {
+    let result = training::cross_validate(&options(args, model)?, folds, |accuracy| {
         fold += 1;
         screen::say(format!("fold {fold} of {folds}: accuracy {accuracy:.3}"));
     });
@@ -80,8 +93,7 @@ fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
         ..
     } = result.context("the cross-validation failed")?;
     screen::say(format!(
-        "{}: accuracy {accuracy:.3} in {folds}-fold cross-validation by review on {rows} snippets (majority baseline {majority_baseline:.3})",
-        args.model
+        "{model}: accuracy {accuracy:.3} in {folds}-fold cross-validation by review on {rows} snippets (majority baseline {majority_baseline:.3})"
     ));
     Ok(())
 }
