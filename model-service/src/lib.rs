@@ -3,6 +3,7 @@
 
 pub mod candle;
 mod config;
+pub mod embedder;
 mod engine;
 mod error;
 mod feature_rows;

@@ -179,6 +179,8 @@ pub enum ComputeError {
     Width { expected: usize, actual: usize },
     #[error("the model does not take this kind of input")]
     Input,
+    #[error("the model is of another kind: {0}")]
+    Configuration(String),
     #[error("the tokenizer cannot be read")]
     Tokenizer(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the computation failed")]

@@ -14,8 +14,8 @@ mod write;
 pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
 pub use manifest::{
-    Dataset, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile, TEXT_FEATURES, TextInput,
+    Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
+    Normalisation, ReferenceProfile, TEXT_FEATURES, TextInput,
 };
 pub use write::{VersionFiles, WriteError, write_version};
 

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
+    /// Get the weights of a sentence encoder, for `train text_sentiment --encoder`
+    TextSetup(TextSetupArgs),
     /// Send a deployment sample requests, a miss and a hit and a text, and print their traces
     Sample(SampleArgs),
     /// Compare the variants of the models
@@ -300,6 +302,20 @@ pub(crate) struct TrainArgs {
     /// Do nothing if the repository has a version already
     #[arg(long)]
     pub(crate) if_missing: bool,
+    /// Train one layer on this encoder instead of a bag of words: a Hugging Face folder of a BERT
+    /// sentence encoder, such as `text-setup` gets (only `text_sentiment`)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) encoder: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TextSetupArgs {
+    /// The folder to put the encoder into
+    #[arg(long, default_value = ".throughline/encoder", value_name = "DIR")]
+    pub(crate) encoder: PathBuf,
+    /// The Python to use, 3.10 or newer, with pip [default: the first that is found]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) python: Option<String>,
 }
 
 #[derive(Clone, Debug, Args)]

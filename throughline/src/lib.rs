@@ -38,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
+        Command::TextSetup(args) => screen::exit_code(python::encoder::main(&args)),
         Command::Sample(args) => screen::exit_code(sample::main(&args)),
         Command::Variants(args) => screen::exit_code(variants::main(&args)),
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),

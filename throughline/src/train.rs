@@ -72,6 +72,12 @@ fn options(args: &TrainArgs, model: &str) -> anyhow::Result<TrainOptions> {
     } else {
         TrainOptions::new(data, &args.model_repository)
     };
+    if let Some(folder) = &args.encoder {
+        if !is_text {
+            anyhow::bail!("--encoder is for {} only", TEXT_SENTIMENT.model);
+        }
+        options = options.with_encoder(folder);
+    }
     options.seed = args.seed;
     Ok(options)
 }

@@ -12,7 +12,7 @@ use super::{BatchPrediction, Predictor, start_span};
 use crate::engine::EngineError;
 use crate::model::{Batch, ComputeError, Tokens};
 use crate::repository::Loaded;
-use crate::text::{TextTokenizer, UNKNOWN};
+use crate::text::TextTokenizer;
 
 /// A longer text is an error of its row.
 const MAX_TEXT_BYTES: usize = 10_000;
@@ -127,13 +127,13 @@ impl TokenRows {
             return Ok(Err(RowErrorCode::InvalidText));
         };
         let ids = tokenizer.encode(text)?;
-        let unknown = ids.iter().filter(|id| **id == UNKNOWN).count();
+        let (own, unknown) = (tokenizer.own(&ids), tokenizer.unknown(&ids));
         self.counts.characters += text.chars().count();
-        self.counts.tokens += ids.len();
+        self.counts.tokens += own;
         self.counts.unknown += unknown;
-        Ok(if ids.is_empty() {
+        Ok(if own == 0 {
             Err(RowErrorCode::EmptyText)
-        } else if unknown == ids.len() {
+        } else if unknown == own {
             Err(RowErrorCode::UnknownWords)
         } else {
             self.tokens.push(&ids);
