@@ -46,16 +46,16 @@ fn fill(models: &Path, without: &[&str]) {
     }
 }
 
-async fn service() -> Service {
+pub(crate) async fn service() -> Service {
     start_with(nobody(), |models| fill(models, &[])).await
 }
 
-fn body(texts: &Value) -> Value {
+pub(crate) fn body(texts: &Value) -> Value {
     let rows = texts.as_array().map_or(0, Vec::len);
     json!({"inputs": [{"name": "text", "shape": [rows], "datatype": "BYTES", "data": texts}]})
 }
 
-async fn infer(service: &Service, body: &Value) -> Answer {
+pub(crate) async fn infer(service: &Service, body: &Value) -> Answer {
     service
         .send(Request::post(PATH), body.to_string().into())
         .await
