@@ -22,11 +22,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::feature_rows::FeatureRows;
-use crate::predict::BatchPrediction;
 use crate::repository::{Loaded, Manifest};
 use inbox::Inbox;
+pub(crate) use score::ScoredWindow;
+pub(crate) use version::Drift;
 use version::Version;
-pub(crate) use version::{Drift, ScoredWindow};
 use window::Observation;
 
 /// Compares what the versions see with their references; ends its thread when it is dropped.
@@ -87,19 +87,20 @@ impl DriftMonitor {
         Ok(Self { shared })
     }
 
-    /// Takes note of a request and its answer; `None` if no row of it could be computed. If too
-    /// many requests wait already, its rows are only counted.
+    /// Takes note of a request, and of class and confidence per row of its answer, which has none if
+    /// no row could be computed. If too many requests wait already, its rows are only counted.
     pub(crate) fn observe(
         &self,
         loaded: &Arc<Loaded>,
         inputs: Inputs,
-        prediction: Option<&BatchPrediction>,
+        classes: &[Option<usize>],
+        confidences: &[f32],
     ) {
         if inputs.rows == 0 {
             return;
         }
         let rows = inputs.rows;
-        let observation = Observation::new(inputs, prediction);
+        let observation = Observation::new(inputs, classes, confidences);
         if !self.shared.inbox.push(Arc::clone(loaded), observation) {
             instruments::dropped(&loaded.manifest, rows);
         }

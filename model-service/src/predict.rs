@@ -75,7 +75,7 @@ impl Predictor {
         call.record_missing(&features.missing);
         let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
-            self.drift.observe(loaded, inputs, None);
+            self.drift.observe(loaded, inputs, &[], &[]);
             let classes = loaded.manifest.classes.len();
             return Ok(BatchPrediction::without_result(features.errors, classes));
         }
@@ -88,7 +88,8 @@ impl Predictor {
         let errors = features.errors;
         let prediction = self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline);
         let prediction = prediction.await?;
-        self.drift.observe(loaded, inputs, Some(&prediction));
+        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
+        self.drift.observe(loaded, inputs, classes, confidences);
         Ok(prediction)
     }
 

@@ -25,6 +25,21 @@ pub(crate) const TEXT_SENTIMENT: DataSet = DataSet {
     content: include_str!("../../data/product_reviews/reviews.csv"),
 };
 
+/// The features of the wines in the order of the file, as of the view `wine_features`.
+pub(crate) const WINE_FEATURES: [&str; 11] = [
+    "fixed_acidity",
+    "volatile_acidity",
+    "citric_acid",
+    "residual_sugar",
+    "chlorides",
+    "free_sulfur_dioxide",
+    "total_sulfur_dioxide",
+    "density",
+    "ph",
+    "sulphates",
+    "alcohol",
+];
+
 /// Rows of the wines: `wine-0001` to `wine-1599`.
 pub(crate) const WINES: u32 = 1_599;
 

@@ -5,8 +5,7 @@ use std::sync::LazyLock;
 use telemetry::metrics::{Counter, Gauge, counter, gauge};
 use telemetry::{KeyValue, attr};
 
-use super::score::Score;
-use super::version::ScoredWindow;
+use super::score::{Score, ScoredWindow};
 use crate::repository::Manifest;
 
 static SCORE: LazyLock<Gauge<f64>> = LazyLock::new(|| {

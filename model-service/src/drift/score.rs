@@ -1,9 +1,24 @@
-//! How far one thing of a window is from the reference, by each method.
+//! How far a window is from the reference: each thing of it, by each method.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::reference::{Column, Labels};
 use super::{divergence, threshold};
+
+/// A window that ended.
+#[derive(Clone, Debug)]
+pub(crate) struct ScoredWindow {
+    /// From 1, since the start of this process.
+    pub(crate) number: u64,
+    pub(crate) rows: usize,
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+    pub(crate) scores: Vec<Score>,
+    /// Requests that show the drift; none without drift.
+    pub(crate) trace_ids: Vec<String>,
+}
 
 /// A score with what is needed to judge it.
 #[derive(Clone, Debug, PartialEq)]

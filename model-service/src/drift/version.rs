@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::reference::Reference;
-use super::score::Score;
+use super::score::{Score, ScoredWindow};
 use super::window::{Observation, Window};
 use super::{DriftOptions, instruments};
 use crate::repository::Manifest;
@@ -19,19 +19,6 @@ pub(crate) struct Drift {
     pub(crate) window: Option<ScoredWindow>,
     /// Rows of the window that fills.
     pub(crate) waiting_rows: usize,
-}
-
-/// A window that ended.
-#[derive(Clone, Debug)]
-pub(crate) struct ScoredWindow {
-    /// From 1, since the start of this process.
-    pub(crate) number: u64,
-    pub(crate) rows: usize,
-    pub(crate) first_at: Timestamp,
-    pub(crate) last_at: Timestamp,
-    pub(crate) scores: Vec<Score>,
-    /// Requests that show the drift; none without drift.
-    pub(crate) trace_ids: Vec<String>,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use super::Inputs;
 use super::reference::{Column, Reference};
 use super::score::{Method, Score};
-use crate::predict::BatchPrediction;
 
 /// What a request asked and was answered.
 #[derive(Debug)]
@@ -32,17 +31,12 @@ pub(super) struct Window {
 const EXAMPLES: usize = 5;
 
 impl Observation {
-    pub(super) fn new(inputs: Inputs, prediction: Option<&BatchPrediction>) -> Self {
-        let (mut classes, mut confidences) = (Vec::new(), Vec::new());
-        if let Some(prediction) = prediction {
-            let rows = prediction.classes.iter().zip(&prediction.confidences);
-            for (class, confidence) in rows {
-                if let Some(class) = class {
-                    classes.push(*class);
-                    confidences.push(*confidence);
-                }
-            }
-        }
+    /// Rows without a class have no prediction.
+    pub(super) fn new(inputs: Inputs, classes: &[Option<usize>], confidences: &[f32]) -> Self {
+        let rows = classes.iter().zip(confidences);
+        let predicted =
+            rows.filter_map(|(class, confidence)| class.map(|class| (class, *confidence)));
+        let (classes, confidences) = predicted.unzip();
         let span = telemetry::current().span_ref();
         Self {
             inputs,

@@ -56,14 +56,15 @@ impl Predictor {
         let rows = rows.inspect_err(|error| span.fail(error, error.error_type()))?;
         let inputs = Inputs::of_texts(&rows.each);
         if rows.tokens.is_empty() {
-            self.drift.observe(loaded, inputs, None);
+            self.drift.observe(loaded, inputs, &[], &[]);
             let classes = loaded.manifest.classes.len();
             return Ok(BatchPrediction::without_result(rows.errors, classes));
         }
         let batch = Batch::Tokens(rows.tokens);
         let prediction = self.compute(loaded, batch, rows.errors, span, call, deadline);
         let prediction = prediction.await?;
-        self.drift.observe(loaded, inputs, Some(&prediction));
+        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
+        self.drift.observe(loaded, inputs, classes, confidences);
         Ok(prediction)
     }
 

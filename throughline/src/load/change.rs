@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use super::new_wine::FEATURES;
+use crate::data_sets::WINE_FEATURES;
 
 /// Shifts of features, from `alcohol+1.5,ph-0.2`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Drift {
-    shifts: [f64; FEATURES.len()],
+    shifts: [f64; WINE_FEATURES.len()],
 }
 
 impl Drift {
@@ -24,8 +24,8 @@ impl FromStr for Drift {
         for part in text.split(',').map(str::trim) {
             let sign = part.find(['+', '-']).unwrap_or(part.len());
             let (name, shift) = part.split_at(sign);
-            let Some(feature) = FEATURES.iter().position(|known| *known == name) else {
-                let names = FEATURES.join(", ");
+            let Some(feature) = WINE_FEATURES.iter().position(|known| *known == name) else {
+                let names = WINE_FEATURES.join(", ");
                 return Err(format!(
                     "there is no feature {name:?}; choose from {names}, as in alcohol+1.5"
                 ));

@@ -7,28 +7,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::change::Drift;
-use crate::data_sets;
-
-/// The features of the view `wine_features`.
-pub(super) const FEATURES: [&str; 11] = [
-    "fixed_acidity",
-    "volatile_acidity",
-    "citric_acid",
-    "residual_sugar",
-    "chlorides",
-    "free_sulfur_dioxide",
-    "total_sulfur_dioxide",
-    "density",
-    "ph",
-    "sulphates",
-    "alcohol",
-];
+use crate::data_sets::{self, WINE_FEATURES};
 
 /// A wine that did not exist before.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NewWine {
     pub(crate) id: String,
-    values: [Option<f64>; FEATURES.len()],
+    values: [Option<f64>; WINE_FEATURES.len()],
 }
 
 /// Names the new wines of one run.
@@ -71,12 +56,14 @@ impl NewWines {
 impl NewWine {
     /// Names and values of its features.
     pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, Option<f64>)> {
-        FEATURES.into_iter().zip(self.values)
+        WINE_FEATURES.into_iter().zip(self.values)
     }
 
     /// Their full names, as a lookup asks for them.
     pub(super) fn features() -> Vec<String> {
-        let names = FEATURES.iter().map(|name| format!("wine_features:{name}"));
+        let names = WINE_FEATURES
+            .iter()
+            .map(|name| format!("wine_features:{name}"));
         names.collect()
     }
 
@@ -97,7 +84,7 @@ impl NewWine {
 }
 
 /// The features of a wine of the data set.
-pub(super) fn features_of(row: u32) -> [f64; FEATURES.len()] {
+pub(super) fn features_of(row: u32) -> [f64; WINE_FEATURES.len()] {
     let line = data_sets::wine(row);
     let mut cells = line.split(',').skip(1);
     std::array::from_fn(|_| {

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::args::LoadArgs;
 use super::mix::{Kind, Mix};
-use super::new_wine::{FEATURES, NewWine, features_of};
+use super::new_wine::{NewWine, features_of};
 use super::outcome::Outcome;
 
-use crate::{data_sets, synthetic};
+use crate::data_sets::{self, WINE_FEATURES};
+use crate::synthetic;
 
 /// Wines whose predictions are stored before the load begins.
 pub(super) const STORED: u32 = 100;
@@ -86,7 +87,7 @@ impl Requests {
             wine: wine % range + 1,
             // Each feature gets an equal part of the share.
             lacks: (missing < self.missing)
-                .then(|| (missing / self.missing * FEATURES.len() as f64) as usize),
+                .then(|| (missing / self.missing * WINE_FEATURES.len() as f64) as usize),
             user: (self.users > 0).then(|| user % self.users.max(1)),
             variant: None,
         }
@@ -183,7 +184,7 @@ impl Requests {
         let input = json!({
             "name": "features",
             "datatype": "FP32",
-            "shape": [1, FEATURES.len()],
+            "shape": [1, WINE_FEATURES.len()],
             "parameters": {"binary_data_size": bytes.len()},
         });
         let header = json!({ "inputs": [input] }).to_string();

@@ -161,8 +161,9 @@ mod tests {
     use serde_json::json;
 
     use super::super::change::Drift;
-    use super::super::new_wine::{FEATURES, NewWines};
+    use super::super::new_wine::NewWines;
     use super::*;
+    use crate::data_sets::WINE_FEATURES;
 
     fn wines(count: usize) -> Vec<NewWine> {
         let mut wines = NewWines::new(Drift::default());
@@ -170,14 +171,14 @@ mod tests {
     }
 
     fn stored(wines: &[NewWine]) -> Value {
-        let columns = FEATURES.iter().enumerate().map(|(at, _)| {
+        let columns = WINE_FEATURES.iter().enumerate().map(|(at, _)| {
             let column = wines
                 .iter()
                 .map(|wine| wine.values().nth(at).map(|(_, value)| value));
             json!({"values": column.collect::<Vec<_>>()})
         });
         let columns: Vec<Value> = columns.collect();
-        json!({"metadata": {"feature_names": FEATURES}, "results": columns})
+        json!({"metadata": {"feature_names": WINE_FEATURES}, "results": columns})
     }
 
     #[test]

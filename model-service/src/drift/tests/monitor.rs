@@ -9,7 +9,6 @@ use crate::drift::version::Version;
 use crate::drift::window::Observation;
 use crate::drift::{Drift, DriftMonitor, DriftOptions, Inputs};
 use crate::model::{Batch, ComputeError, Model, Probabilities};
-use crate::predict::BatchPrediction;
 use crate::repository::Loaded;
 use crate::training::FEATURES;
 use crate::training::profile::profile;
@@ -57,7 +56,7 @@ fn monitor() -> DriftMonitor {
 
 /// A request of `rows` rows, and its answer. With 1 as `power` it is like the reference; a larger one
 /// moves values and confidences down within their range.
-fn request(rows: usize, power: f32) -> (Inputs, BatchPrediction) {
+fn request(rows: usize, power: f32) -> (Inputs, Vec<Option<usize>>, Vec<f32>) {
     let at = |row: usize| (row as f32 / rows as f32).powf(power);
     let inputs = Inputs {
         values: (0..rows)
@@ -66,20 +65,14 @@ fn request(rows: usize, power: f32) -> (Inputs, BatchPrediction) {
         missing: vec![0; WIDTH],
         rows,
     };
-    let prediction = BatchPrediction {
-        errors: vec![None; rows],
-        classes: (0..rows).map(|row| Some(row % 2)).collect(),
-        confidences: (0..rows).map(|row| 0.5 + at(row) / 2.0).collect(),
-        probabilities: Vec::new(),
-        traceparent: None,
-        timing: None,
-    };
-    (inputs, prediction)
+    let classes = (0..rows).map(|row| Some(row % 2));
+    let confidences = (0..rows).map(|row| 0.5 + at(row) / 2.0);
+    (inputs, classes.collect(), confidences.collect())
 }
 
 fn observe(monitor: &DriftMonitor, loaded: &Arc<Loaded>, rows: usize, power: f32) {
-    let (inputs, prediction) = request(rows, power);
-    monitor.observe(loaded, inputs, Some(&prediction));
+    let (inputs, classes, confidences) = request(rows, power);
+    monitor.observe(loaded, inputs, &classes, &confidences);
 }
 
 fn number(drift: &Drift) -> u64 {
@@ -108,8 +101,8 @@ fn a_window_ends_with_the_request_that_fills_it() {
 /// The version after one more window, and its largest score in units of the threshold.
 fn one_more(version: &mut Version, power: f32) -> (bool, f64) {
     let loaded = loaded();
-    let (inputs, prediction) = request(WINDOW, power);
-    let observation = Observation::new(inputs, Some(&prediction));
+    let (inputs, classes, confidences) = request(WINDOW, power);
+    let observation = Observation::new(inputs, &classes, &confidences);
     version.push(observation, &loaded.manifest, &options());
     let drift = version.drift();
     let scores = drift.window.unwrap().scores;

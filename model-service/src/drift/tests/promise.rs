@@ -8,7 +8,6 @@ use crate::drift::reference::Reference;
 use crate::drift::score::Score;
 use crate::drift::window::{Observation, Window};
 use crate::drift::{Inputs, divergence};
-use crate::predict::BatchPrediction;
 use crate::repository::Manifest;
 use crate::training::FEATURES;
 use crate::training::profile::profile;
@@ -103,20 +102,13 @@ impl Truth {
                 row.clear();
             }
             let (class, confidence) = self.prediction();
-            let prediction = (!row.is_empty()).then(|| BatchPrediction {
-                errors: vec![None],
-                classes: vec![Some(class)],
-                confidences: vec![confidence],
-                probabilities: Vec::new(),
-                traceparent: None,
-                timing: None,
-            });
+            let class = (!row.is_empty()).then_some(class);
             let inputs = Inputs {
                 values: row,
                 missing,
                 rows: 1,
             };
-            window.push(Observation::new(inputs, prediction.as_ref()));
+            window.push(Observation::new(inputs, &[class], &[confidence]));
         }
         window.scores(reference)
     }
