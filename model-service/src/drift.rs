@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::feature_rows::FeatureRows;
 use crate::repository::{Loaded, Manifest};
@@ -67,6 +67,8 @@ struct Shared {
     inbox: Inbox,
     /// Never locked for an answer.
     versions: Mutex<Versions>,
+    /// The training runs whose versions drift; changed only when drift begins or ends.
+    drifting: RwLock<Vec<String>>,
 }
 
 impl DriftMonitor {
@@ -75,6 +77,7 @@ impl DriftMonitor {
             options,
             inbox: Inbox::default(),
             versions: Mutex::default(),
+            drifting: RwLock::default(),
         });
         let worker = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -106,6 +109,11 @@ impl DriftMonitor {
         }
     }
 
+    /// Whether a version drifts, for its spans.
+    pub(crate) fn is_drifting(&self, manifest: &Manifest) -> bool {
+        self.shared.drifting.read().contains(&manifest.run_id)
+    }
+
     /// What is known of a version.
     pub(crate) fn drift(&self, manifest: &Manifest) -> Drift {
         let versions = self.shared.versions.lock();
@@ -132,27 +140,39 @@ impl Shared {
         let mut versions = self.versions.lock();
         for (loaded, observation) in seen {
             let manifest = &loaded.manifest;
-            make_room(&mut versions, manifest);
+            if let Some(gone) = make_room(&mut versions, manifest) {
+                self.mark(gone.run_id(), false);
+            }
             let version = versions
                 .entry(key(manifest))
                 .or_insert_with(|| Version::new(manifest, &self.options));
-            if !version.is_of(manifest) {
-                *version = Version::new(manifest, &self.options);
-            }
             version.push(observation, manifest, &self.options);
+            self.mark(&manifest.run_id, version.is_drifting());
+        }
+    }
+
+    fn mark(&self, run_id: &str, drifts: bool) {
+        if self.drifting.read().iter().any(|other| other == run_id) != drifts {
+            let mut drifting = self.drifting.write();
+            drifting.retain(|other| other != run_id);
+            drifting.extend(drifts.then(|| run_id.to_owned()));
         }
     }
 }
 
-fn make_room(versions: &mut Versions, manifest: &Manifest) {
-    if versions.len() < MAX_VERSIONS || versions.contains_key(&key(manifest)) {
-        return;
+/// Takes out what is in the way of a version that is not watched yet: one of the same name that was
+/// trained before, or if there are too many the one that was used longest ago.
+fn make_room(versions: &mut Versions, manifest: &Manifest) -> Option<Version> {
+    let same = key(manifest);
+    match versions.get(&same) {
+        Some(version) if version.is_of(manifest) => return None,
+        Some(_) => return versions.remove(&same),
+        None if versions.len() < MAX_VERSIONS => return None,
+        None => {}
     }
     let oldest = versions.iter().min_by_key(|(_, version)| version.used());
-    if let Some((oldest, _)) = oldest {
-        let oldest = oldest.clone();
-        versions.remove(&oldest);
-    }
+    let oldest = oldest.map(|(oldest, _)| oldest.clone());
+    oldest.and_then(|oldest| versions.remove(&oldest))
 }
 
 fn key(manifest: &Manifest) -> (String, String) {

@@ -103,6 +103,9 @@ impl Predictor {
         call: ModelCall<'_>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
+        if self.drift.is_drifting(&loaded.manifest) {
+            span.set(attr::ML_DRIFT_DETECTED, true);
+        }
         let task = ComputeTask {
             model: loaded.model.clone(),
             batch,

@@ -63,6 +63,8 @@ pub const ML_DEVICE: &str = "ml.device";
 pub const ML_FEATURE_NAME: &str = "ml.feature.name";
 /// A feature view by name; bounded by the feature store's configuration (string).
 pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
+/// True on predictions while their version drifts from its training data (boolean).
+pub const ML_DRIFT_DETECTED: &str = "ml.drift_detected";
 /// How drift of a feature is measured, for example `psi` (string).
 pub const ML_DRIFT_METHOD: &str = "ml.drift.method";
 /// The outcome of a feature lookup: a status word of Feast, lower case (string).

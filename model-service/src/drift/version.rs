@@ -60,6 +60,14 @@ impl Version {
         self.used
     }
 
+    pub(super) fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    pub(super) fn is_drifting(&self) -> bool {
+        self.since.is_some()
+    }
+
     pub(super) fn drift(&self) -> Drift {
         Drift {
             since: self.since,

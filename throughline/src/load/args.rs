@@ -56,7 +56,7 @@ pub(crate) struct LoadArgs {
     /// Shift features of the new wines, which are otherwise like those of the training
     #[arg(long, value_name = "FEATURE±SHIFT,…")]
     pub(crate) drift: Option<Drift>,
-    /// The share of new wines that lack a feature, 0 to 1
+    /// The share of new wines that lack their sulphates, 0 to 1
     #[arg(long, value_parser = share, value_name = "SHARE")]
     pub(crate) missing: Option<f64>,
     /// Address of the feature store, for writes; with --drift or --missing by default the one of

@@ -34,8 +34,8 @@ pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) faulty: bool,
     pub(super) wine: u32,
-    /// The feature that a new wine lacks.
-    pub(super) lacks: Option<usize>,
+    /// Whether a new wine lacks a feature.
+    pub(super) lacks: bool,
     user: Option<u32>,
     /// Of a read-back: the variant whose prediction was stored.
     variant: Option<String>,
@@ -85,9 +85,7 @@ impl Requests {
             kind,
             faulty: self.fault.is_some() && fault < self.fault_share,
             wine: wine % range + 1,
-            // Each feature gets an equal part of the share.
-            lacks: (missing < self.missing)
-                .then(|| (missing / self.missing * WINE_FEATURES.len() as f64) as usize),
+            lacks: missing < self.missing,
             user: (self.users > 0).then(|| user % self.users.max(1)),
             variant: None,
         }
@@ -232,7 +230,7 @@ impl Plan {
             kind: Kind::Hit,
             faulty: false,
             wine: 1,
-            lacks: None,
+            lacks: false,
             user: None,
             variant: None,
         }
@@ -254,7 +252,7 @@ impl Plan {
         }
         match kind {
             _ if self.faulty => true,
-            Kind::Store if self.lacks.is_some() => *outcome == Outcome::Status(422),
+            Kind::Store if self.lacks => *outcome == Outcome::Status(422),
             Kind::Unknown => *outcome == Outcome::Status(404),
             _ => outcome.is_success(),
         }

@@ -167,7 +167,7 @@ mod tests {
 
     fn wines(count: usize) -> Vec<NewWine> {
         let mut wines = NewWines::new(Drift::default());
-        (0..count).map(|_| wines.another(1, None)).collect()
+        (0..count).map(|_| wines.another(1, false)).collect()
     }
 
     fn stored(wines: &[NewWine]) -> Value {

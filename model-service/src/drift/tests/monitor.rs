@@ -149,6 +149,7 @@ fn a_version_that_was_trained_again_starts_anew() {
     let (monitor, first) = (monitor(), loaded());
     observe(&monitor, &first, WINDOW, 4.0);
     after(&monitor, &first, 1);
+    wait_until("it is marked", || monitor.is_drifting(&first.manifest));
     let second = Arc::new(Loaded {
         manifest: crate::repository::Manifest {
             run_id: "f".repeat(32),
@@ -157,8 +158,13 @@ fn a_version_that_was_trained_again_starts_anew() {
         model: Arc::new(Unused),
         tokenizer: None,
     });
+    assert!(monitor.is_drifting(&first.manifest));
     assert!(monitor.drift(&second.manifest).window.is_none());
     observe(&monitor, &second, WINDOW, 1.0);
     assert!(after(&monitor, &second, 1).since.is_none());
     assert!(monitor.drift(&first.manifest).window.is_none());
+    wait_until("the first is forgotten", || {
+        !monitor.is_drifting(&first.manifest)
+    });
+    assert!(!monitor.is_drifting(&second.manifest));
 }
