@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use runtime::ProcessOptions;
 
+use crate::drift::DriftOptions;
 use crate::engine::EngineOptions;
 
 /// Options of the model service.
@@ -51,6 +52,12 @@ pub struct Config {
     /// Put the text of a request for one text on its span. Telemetry then holds what people wrote
     #[arg(long, env = "MODEL_SERVICE_CAPTURE_TEXT")]
     pub capture_text: bool,
+    /// Rows after which the input of a version is compared with its training data
+    #[arg(long, env = "MODEL_SERVICE_DRIFT_WINDOW", default_value_t = 200, value_name = "ROWS", value_parser = window)]
+    pub drift_window: usize,
+    /// Windows without drift in which there may be one false alarm
+    #[arg(long, env = "MODEL_SERVICE_DRIFT_WINDOWS_PER_FALSE_ALARM", default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub drift_windows_per_false_alarm: u32,
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,
@@ -69,6 +76,14 @@ impl Config {
             queue_capacity: self.queue_capacity,
         }
     }
+
+    pub(crate) fn drift(&self) -> DriftOptions {
+        DriftOptions {
+            window: self.drift_window,
+            windows_per_false_alarm: self.drift_windows_per_false_alarm,
+            variant: self.variant.clone(),
+        }
+    }
 }
 
 /// An absolute `http` or `https` URL; its path precedes those of the feature store's API.
@@ -79,6 +94,15 @@ fn base_url(text: &str) -> Result<Uri, String> {
         Ok(url)
     } else {
         Err("an address such as http://127.0.0.1:6566 is needed".to_owned())
+    }
+}
+
+fn window(text: &str) -> Result<usize, String> {
+    let rows: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if (200..=100_000).contains(&rows) {
+        Ok(rows)
+    } else {
+        Err("a number from 200 to 100000 is needed; fewer rows show chance and no drift".to_owned())
     }
 }
 

@@ -3,12 +3,14 @@
 mod instruments;
 mod texts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::RowErrorCode;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
+use crate::drift::{DriftMonitor, Inputs};
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
 use crate::model::{Batch, Probabilities, Rows, most_likely};
@@ -19,6 +21,7 @@ use instruments::ModelCall;
 #[derive(Debug)]
 pub(crate) struct Predictor {
     engine: Engine,
+    drift: Arc<DriftMonitor>,
     variant: String,
     capture_text: bool,
 }
@@ -46,9 +49,15 @@ pub(crate) struct ComputeTiming {
 }
 
 impl Predictor {
-    pub(crate) fn new(engine: Engine, variant: String, capture_text: bool) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        drift: Arc<DriftMonitor>,
+        variant: String,
+        capture_text: bool,
+    ) -> Self {
         Self {
             engine,
+            drift,
             variant,
             capture_text,
         }
@@ -57,14 +66,16 @@ impl Predictor {
     /// Predicts the good rows. `data_id` is the entity of a request for a single one.
     pub(crate) async fn predict(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         mut features: FeatureRows,
         data_id: Option<&str>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
         let call = ModelCall::begin(&loaded.manifest, &self.variant);
         call.record_missing(&features.missing);
+        let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
+            self.drift.observe(loaded, inputs, &[], &[]);
             let classes = loaded.manifest.classes.len();
             return Ok(BatchPrediction::without_result(features.errors, classes));
         }
@@ -75,8 +86,11 @@ impl Predictor {
         // loaded.
         let rows = rows.ok_or(EngineError::Panicked)?;
         let errors = features.errors;
-        self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline)
-            .await
+        let prediction = self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline);
+        let prediction = prediction.await?;
+        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
+        self.drift.observe(loaded, inputs, classes, confidences);
+        Ok(prediction)
     }
 
     /// Computes the good rows, `batch`, and puts them between the `errors` of the others.
@@ -89,6 +103,9 @@ impl Predictor {
         call: ModelCall<'_>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
+        if self.drift.is_drifting(&loaded.manifest) {
+            span.set(attr::ML_DRIFT_DETECTED, true);
+        }
         let task = ComputeTask {
             model: loaded.model.clone(),
             batch,

@@ -1,6 +1,7 @@
 //! The paths of the Open Inference Protocol, and the layers around them.
 
 mod body;
+mod drift;
 mod infer;
 mod reads;
 
@@ -15,6 +16,7 @@ use telemetry::server;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
+use crate::drift::DriftMonitor;
 use crate::error::{RequestError, injected, refuse};
 use crate::features::FeatureStore;
 use crate::predict::Predictor;
@@ -34,6 +36,7 @@ pub(crate) fn build(
     health: &Health,
     features: FeatureStore,
     predictor: Predictor,
+    drift: Arc<DriftMonitor>,
 ) -> App {
     let infer_state = InferState {
         repository: Arc::clone(&repository),
@@ -47,6 +50,7 @@ pub(crate) fn build(
     };
     let router = model_reads()
         .with_state(repository.clone())
+        .merge(drift_reads().with_state((Arc::clone(&repository), drift)))
         .merge(repository_reads().with_state((repository, health.clone())))
         .merge(inference_routes().with_state(Arc::new(infer_state)))
         .fallback(|| async { RequestError::UnknownPath })
@@ -100,6 +104,10 @@ fn model_reads() -> Router<Arc<ModelRepository>> {
 
 fn repository_reads() -> Router<(Arc<ModelRepository>, Health)> {
     Router::new().route("/v2/repository/index", post(reads::index))
+}
+
+fn drift_reads() -> Router<drift::DriftState> {
+    Router::new().route("/v2/models/{model_name}/drift", get(drift::read))
 }
 
 fn inference_routes() -> Router<Arc<InferState>> {

@@ -15,6 +15,7 @@ use telemetry::client::HttpClient;
 use tower::ServiceExt;
 
 use crate::candle::{Fit, FitOptions};
+use crate::drift::DriftMonitor;
 use crate::engine::tests::{Faulty, Gate};
 use crate::engine::{Engine, EngineOptions};
 use crate::features::FeatureStore;
@@ -102,6 +103,8 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         compute_threads: 1,
         variant: "primary".to_owned(),
         capture_text: false,
+        drift_window: 200,
+        drift_windows_per_false_alarm: 1000,
         allow_faults: false,
         process: ProcessOptions::default(),
     };
@@ -118,8 +121,10 @@ fn router_of(model: Arc<dyn Model>) -> Router {
     .unwrap();
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
-    let predictor = Predictor::new(engine, config.variant.clone(), config.capture_text);
-    router::build(&config, repository, &Health::new(), features, predictor).into_router()
+    let drift = Arc::new(DriftMonitor::start(config.drift()).unwrap());
+    let predictor = Predictor::new(engine, Arc::clone(&drift), config.variant.clone(), false);
+    let health = Health::new();
+    router::build(&config, repository, &health, features, predictor, drift).into_router()
 }
 
 fn infer(body: impl Into<Body>) -> Request<Body> {

@@ -5,7 +5,7 @@ mod data;
 mod error;
 mod instruments;
 mod learn;
-mod profile;
+pub(crate) mod profile;
 mod split;
 mod text;
 

@@ -122,6 +122,8 @@ codes! {
         StoreUnavailable = "store_unavailable",
         /// The model service cannot be reached.
         ModelUnavailable = "model_unavailable",
+        /// The model service does not measure drift.
+        DriftNotMeasured = "drift_not_measured",
         /// The model service did not answer in time.
         ModelTimeout = "model_timeout",
         /// The model service failed or broke the protocol.

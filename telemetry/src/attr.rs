@@ -63,6 +63,10 @@ pub const ML_DEVICE: &str = "ml.device";
 pub const ML_FEATURE_NAME: &str = "ml.feature.name";
 /// A feature view by name; bounded by the feature store's configuration (string).
 pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
+/// True on predictions while their version drifts from its training data (boolean).
+pub const ML_DRIFT_DETECTED: &str = "ml.drift_detected";
+/// How drift of a feature is measured, for example `psi` (string).
+pub const ML_DRIFT_METHOD: &str = "ml.drift.method";
 /// The outcome of a feature lookup: a status word of Feast, lower case (string).
 pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
 /// What a cache answered: `hit`, `miss`, or another word listed in the registry (string).
@@ -93,6 +97,10 @@ pub mod metric {
     pub const ML_INPUT_MISSING: &str = "ml.input.missing";
     /// Input values outside the training range by feature (counter, `{value}`).
     pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
+    /// Distance of the last window from the reference, by feature and method (gauge, `1`).
+    pub const ML_DRIFT_SCORE: &str = "ml.drift.score";
+    /// Answered rows that are in no window (counter, `{row}`).
+    pub const ML_DRIFT_DROPPED: &str = "ml.drift.dropped";
     /// Predictions requested from the prediction store, by result (counter, `{prediction}`).
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
     /// Predictions that were to be stored, by result (counter, `{prediction}`).

@@ -10,6 +10,7 @@ mod components;
 mod degraded;
 mod deployment;
 mod documents;
+mod drift;
 mod elasticsearch_store;
 mod hardening;
 mod learn;

@@ -101,6 +101,10 @@ fn exercise(system: &System) -> Result<()> {
     let far = features(json!(vec![1e6; 11]));
     let answer = system.post(&format!("{}/{infer}", system.urls.gateway), far, &[])?;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    // A window far from the training data.
+    let input = json!({"name": "features", "shape": [250, 11], "datatype": "FP32", "data": vec![9e5; 250 * 11]});
+    let window = json!({"inputs": [input]}).to_string();
+    system.post(&format!("{}/{infer}", system.urls.gateway), window, &[])?;
     let mut hole = json!({"wine_id": ["wine-hole"], "event_timestamp": ["2026-01-01T00:00:00"], "alcohol": [null]});
     for feature in FEATURES {
         hole[feature] = json!([1.0]);

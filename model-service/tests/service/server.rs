@@ -74,6 +74,8 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
     let (trigger, shutdown) = Shutdown::pair();
     let config = Config {
         capture_text: false,
+        drift_window: 200,
+        drift_windows_per_false_alarm: 1000,
         tls_client: runtime::TlsClientOptions::default(),
         listen: address,
         model_repository: models.clone(),

@@ -46,7 +46,7 @@ fn fill(models: &Path, without: &[&str]) {
     }
 }
 
-async fn service() -> Service {
+pub(crate) async fn service() -> Service {
     start_with(nobody(), |models| fill(models, &[])).await
 }
 
