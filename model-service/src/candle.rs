@@ -7,7 +7,7 @@ mod mlp;
 mod text_bag;
 mod text_fit;
 
-pub use fit::{Fit, FitOptions, Step};
+pub use fit::{Fit, FitOptions, Step, Targets};
 pub use mlp::Mlp;
 pub(crate) use text_bag::TextBag;
 pub(crate) use text_fit::TextFit;

@@ -3,6 +3,7 @@
 
 pub mod candle;
 mod config;
+mod encoding;
 mod engine;
 mod error;
 mod feature_rows;

@@ -15,7 +15,7 @@ pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
 pub use manifest::{
     Dataset, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile, TEXT_FEATURES, TextInput,
+    ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
 pub use write::{VersionFiles, WriteError, write_version};
 

@@ -1,24 +1,30 @@
 //! `throughline train`: trains a model, traced, and writes a new version.
 
+mod args;
+mod progress;
+mod table;
+
 use std::time::Duration;
 
 use anyhow::Context;
-use model_service::training::{self, CrossValidation, TrainOptions, TrainReport};
+use model_service::repository::Metrics;
+use model_service::training::{
+    self, CrossValidation, Epoch, TrainOptions, TrainReport, TrainingWatcher,
+};
 
-use crate::cli::TrainArgs;
+pub(crate) use args::TrainArgs;
+use progress::Progress;
+use table::TableWatcher;
+
 use crate::data_sets::{TEXT_SENTIMENT, WINE_QUALITY};
 use crate::model_files::{self, RUST_WEIGHTS};
 use crate::screen;
 
 /// Runs the training as the service `model-training`. Its telemetry is flushed before this returns.
 pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
-    if args.if_missing
-        && model_files::has_version(&args.model_repository, &args.model, RUST_WEIGHTS)
-    {
-        screen::say(format!(
-            "the repository has a version of {} already",
-            args.model
-        ));
+    let name = args.model_name();
+    if args.if_missing && model_files::has_version(&args.repository(), name, RUST_WEIGHTS) {
+        screen::say(format!("the repository has a version of {name} already"));
         return Ok(());
     }
     if let Some(folds) = args.cross_validate {
@@ -35,37 +41,68 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
 }
 
 fn train(args: &TrainArgs) -> anyhow::Result<String> {
-    let mut training = options(args)?;
-    training.source_commit = telemetry::revision().map(str::to_owned);
-    let report = training::train(&training).context("the training failed")?;
+    let mut options = options(args)?;
+    options.source_commit = telemetry::revision().map(str::to_owned);
+    let progress = Progress::new(args.progress);
+    let report = match &args.table.table {
+        Some(table) => {
+            training::train_watched(&options, &mut TableWatcher::new(args, table, progress))
+        }
+        None => training::train_watched(&options, &mut Shown(progress)),
+    };
+    let report = report.context("the training failed")?;
     Ok(summary(&report))
 }
 
+/// Shows the progress, and has nothing to publish.
+struct Shown(Progress);
+
+impl TrainingWatcher for Shown {
+    fn epoch(&mut self, epoch: &Epoch) {
+        self.0.show(epoch);
+    }
+}
+
 fn options(args: &TrainArgs) -> anyhow::Result<TrainOptions> {
-    let is_text = args.model == TEXT_SENTIMENT.model;
-    let data = if let Some(data) = &args.data {
-        data.clone()
+    let repository = args.repository();
+    let epochs = args
+        .epochs
+        .map(|epochs| usize::try_from(epochs).unwrap_or(usize::MAX));
+    let mut options = if let Some(table) = &args.table.table {
+        let columns = args.table.columns(epochs);
+        TrainOptions::of_table(table, &repository, args.model_name(), columns)
     } else {
-        std::fs::create_dir_all(&args.model_repository)?;
-        let built_in = if is_text {
-            TEXT_SENTIMENT
+        let is_text = args.model_name() == TEXT_SENTIMENT.model;
+        let data = if let Some(data) = &args.data {
+            data.clone()
         } else {
-            WINE_QUALITY
+            std::fs::create_dir_all(&repository)?;
+            let built_in = if is_text {
+                TEXT_SENTIMENT
+            } else {
+                WINE_QUALITY
+            };
+            built_in.write_into(&repository)?
         };
-        built_in.write_into(&args.model_repository)?
-    };
-    let mut options = if is_text {
-        TrainOptions::of_texts(data, &args.model_repository)
-    } else {
-        TrainOptions::new(data, &args.model_repository)
+        if is_text {
+            TrainOptions::of_texts(data, &repository)
+        } else {
+            TrainOptions::new(data, &repository)
+        }
     };
     options.seed = args.seed;
+    if let Some(epochs) = epochs {
+        options.hyperparameters.epochs = epochs;
+    }
+    if let Some(rate) = args.learning_rate {
+        options.hyperparameters.learning_rate = rate;
+    }
     Ok(options)
 }
 
 /// Measures the model on every review without writing a version.
 fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
-    if args.model != TEXT_SENTIMENT.model {
+    if args.model_name() != TEXT_SENTIMENT.model {
         anyhow::bail!("--cross-validate is for {} only", TEXT_SENTIMENT.model);
     }
     let mut fold = 0;
@@ -81,23 +118,37 @@ fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
     } = result.context("the cross-validation failed")?;
     screen::say(format!(
         "{}: accuracy {accuracy:.3} in {folds}-fold cross-validation by review on {rows} snippets (majority baseline {majority_baseline:.3})",
-        args.model
+        args.model_name()
     ));
     Ok(())
 }
 
 fn summary(report: &TrainReport) -> String {
     let manifest = &report.manifest;
-    let metrics = &manifest.metrics;
     format!(
-        "{} version {} in {:.1} s: validation accuracy {:.3} on {} held-out rows (majority baseline {:.3}), training accuracy {:.3}\n{}",
+        "{} version {} in {:.1} s: {}\n{}",
         manifest.name,
         manifest.version,
         report.duration.as_secs_f64(),
-        metrics.validation_accuracy,
-        metrics.validation_rows,
-        metrics.majority_baseline,
-        metrics.training_accuracy,
+        quality(&manifest.metrics),
         report.folder.display(),
+    )
+}
+
+fn quality(metrics: &Metrics) -> String {
+    let rows = metrics.validation_rows;
+    let value = Option::unwrap_or_default;
+    if let Some(error) = metrics.validation_rmse {
+        return format!(
+            "root mean squared error {error:.4} on {rows} held-out rows (of the mean {:.4}), on the training part {:.4}",
+            value(metrics.mean_baseline_rmse),
+            value(metrics.training_rmse),
+        );
+    }
+    format!(
+        "validation accuracy {:.3} on {rows} held-out rows (majority baseline {:.3}), training accuracy {:.3}",
+        value(metrics.validation_accuracy),
+        value(metrics.majority_baseline),
+        value(metrics.training_accuracy),
     )
 }
