@@ -160,8 +160,10 @@ fn start_span(loaded: &Loaded, variant: &str, rows: usize, data_id: Option<&str>
     ]);
     attributes.extend(data_id.map(|id| KeyValue::new(attr::ML_DATA_ID, id.to_owned())));
     // From a prediction to the run, and so to the data, of its model.
-    let training: Vec<_> = manifest.training_span().into_iter().collect();
-    Span::start_with_links(format!("predict {}", manifest.name), attributes, &training)
+    let training = manifest.training_span();
+    let run = vec![KeyValue::new(attr::ML_RUN_ID, manifest.run_id.clone())];
+    let name = format!("predict {}", manifest.name);
+    Span::start_with_described_link(name, attributes, training.as_ref(), run)
 }
 
 impl BatchPrediction {

@@ -125,7 +125,7 @@ fn leads_to_its_training(system: &System, trace: &Trace) -> Result<()> {
     let [link] = &predict.links[..] else {
         anyhow::bail!("{:?}", predict.links);
     };
-    let training = trained(system, &link.trace_id)?;
+    let training = trace_with(system, &link.trace_id, "train flowers")?;
     let root = training.span("train flowers").expect("the root");
     assert_eq!(root.span_id, link.span_id);
     assert_eq!(
@@ -145,11 +145,11 @@ fn leads_to_its_training(system: &System, trace: &Trace) -> Result<()> {
     Ok(())
 }
 
-/// The whole trace of a training; its root ends last.
-fn trained(system: &System, trace_id: &str) -> Result<Trace> {
-    eventually("the trace of the training", || {
+/// The trace once it has a span of that name; of a training the root ends last.
+fn trace_with(system: &System, trace_id: &str, span: &str) -> Result<Trace> {
+    eventually("the trace", || {
         let trace = system.trace(trace_id)?;
-        Ok(trace.filter(|trace| trace.spans.iter().any(|span| span.parent.is_none())))
+        Ok(trace.filter(|trace| trace.span(span).is_some()))
     })
 }
 
@@ -227,6 +227,13 @@ fn a_regression_answers_with_a_value_and_its_runs_can_be_compared() -> Result<()
     let (hit, miss) = (again.prediction(0), answer.prediction(1));
     assert_eq!(hit["cached"], json!(true), "{hit}");
     assert_eq!(hit["value"], miss["value"]);
+    let alone = ask(&system, "heights", &["flower-58"])?;
+    let trace = trace_with(&system, &alone.span().trace_id, "predict heights")?;
+    let predict = trace.span("predict heights").expect("a miss");
+    let value = &alone.prediction(0)["value"];
+    let seen = predict.attributes["ml.output.value"].as_f64();
+    let difference = seen.unwrap_or_default() - value.as_f64().unwrap_or_default();
+    assert!(difference.abs() < 1e-3, "{seen:?} {value}");
     let metadata = system.get(&format!("{}/v2/models/heights", system.urls.gateway))?;
     assert_eq!(
         metadata.body["outputs"],
@@ -244,7 +251,7 @@ fn runs(system: &System) -> Result<()> {
     assert_eq!(runs[1]["hyperparameters"]["epochs"], json!(60), "{runs}");
     assert_eq!(runs[0]["dataset"]["sha256"], runs[1]["dataset"]["sha256"]);
     let trace = runs[1]["training"]["trace_id"].as_str().unwrap_or_default();
-    assert!(trained(system, trace)?.span("train heights").is_some());
+    trace_with(system, trace, "train heights")?;
     let compared = start(&[args.as_slice(), &["--compare", "1", "2"]].concat(), &[])?.wait()?;
     let output = compared.output();
     let marked = |name: &str| {
