@@ -176,7 +176,7 @@ fn bad_rows_are_said_by_line_and_left_out_on_request() {
         "line 5: column flower is empty",
         "line 7: column petal length (cm) is not a finite number",
         "line 9: column petal length (cm) is not a finite number",
-        "line 11: 7 fields, and the header has 6",
+        "line 11: 8 fields, and the header has 6",
         "line 13: column colour is empty",
     ] {
         assert!(message.contains(expected), "{expected}: {message}");
@@ -241,7 +241,10 @@ fn what_is_no_table_is_refused_with_the_reason() {
                 + &rows(&|row| format!("f{row},{},{}\n", if row < 3 { "1" } else { "" }, two(row))),
             "column length is empty in 37 of 40 rows",
         ),
-        ("flower,length,kind\nf1,1,a\nf2,2,b\n".to_owned(), "too few"),
+        (
+            "flower,length,kind\nf1,1,a\nf2,2,b\n".to_owned(),
+            "the class b has no row in the training part",
+        ),
     ];
     for (csv, expected) in cases {
         let message = refused(&csv, columns());
