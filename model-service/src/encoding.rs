@@ -1,6 +1,8 @@
 //! How features become the inputs of a network: a number is one input, and a category has one input
 //! for each of its texts, of which its own is 1 and the others are 0.
 
+use std::collections::BTreeMap;
+
 use crate::feature_rows::FeatureRows;
 use crate::model::Rows;
 use crate::repository::Normalisation;
@@ -16,8 +18,13 @@ pub(crate) struct Encoding {
 pub(crate) const UNKNOWN: f32 = -1.0;
 
 impl Encoding {
-    pub(crate) fn new(sizes: Vec<usize>) -> Self {
-        Self { sizes }
+    /// `categories` has the texts of those features that are no numbers.
+    pub(crate) fn of(features: &[String], categories: &BTreeMap<String, Vec<String>>) -> Self {
+        let sizes = features.iter();
+        let sizes = sizes.map(|feature| categories.get(feature).map_or(0, Vec::len));
+        Self {
+            sizes: sizes.collect(),
+        }
     }
 
     /// Inputs of the network.

@@ -9,6 +9,7 @@ use protocol::RowErrorCode;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
+use crate::encoding::Encoding;
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
 use crate::model::{Batch, Probabilities, Rows, most_likely};
@@ -64,7 +65,7 @@ impl Predictor {
     ) -> Result<BatchPrediction, EngineError> {
         let call = ModelCall::begin(&loaded.manifest, &self.variant);
         call.record_missing(&features.missing);
-        call.record_unknown(&loaded.manifest.encoding().take_unknown(&mut features));
+        call.record_unknown(&encoding(&loaded.manifest).take_unknown(&mut features));
         if features.values.is_empty() {
             let width = loaded.manifest.outputs();
             return Ok(BatchPrediction::without_result(features.errors, width));
@@ -130,7 +131,11 @@ fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &ModelCall<'_>) -> Option
     let _stage = Span::start("preprocess_input", Vec::new());
     call.record_out_of_range(&values);
     let normalisation = loaded.manifest.normalisation.as_ref()?;
-    loaded.manifest.encoding().inputs(values, normalisation)
+    encoding(&loaded.manifest).inputs(values, normalisation)
+}
+
+fn encoding(manifest: &Manifest) -> Encoding {
+    Encoding::of(&manifest.features, &manifest.categories)
 }
 
 fn postprocess(

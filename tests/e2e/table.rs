@@ -68,7 +68,7 @@ fn train(system: &System, model: &str, target: &str, more: &[&str]) -> Result<Ex
         path(system.data.path()),
     ];
     let otlp = [("OTEL_EXPORTER_OTLP_ENDPOINT", system.urls.otlp.as_str())];
-    Ok(start(&[&args, more].concat(), &otlp)?.wait()?)
+    start(&[&args, more].concat(), &otlp)?.wait()
 }
 
 fn ask(system: &System, model: &str, ids: &[&str]) -> Result<JsonAnswer> {

@@ -4,6 +4,18 @@ use protocol::RowErrorCode;
 
 use super::*;
 
+/// Features with so many texts; 0 for a number.
+fn encoding(sizes: &[usize]) -> Encoding {
+    let names: Vec<String> = (0..sizes.len()).map(|at| format!("f{at}")).collect();
+    let texts = |size: usize| (0..size).map(|text| format!("t{text}")).collect::<Vec<_>>();
+    let categories = names
+        .iter()
+        .cloned()
+        .zip(sizes.iter().map(|size| texts(*size)));
+    let categories = categories.filter(|(_, texts)| !texts.is_empty());
+    Encoding::of(&names, &categories.collect())
+}
+
 fn normalisation() -> Normalisation {
     Normalisation {
         mean: vec![10.0, 0.0],
@@ -13,7 +25,7 @@ fn normalisation() -> Normalisation {
 
 #[test]
 fn a_category_is_one_input_for_each_text() {
-    let encoding = Encoding::new(vec![0, 3]);
+    let encoding = encoding(&[0, 3]);
     let inputs = encoding.inputs(vec![12.0, 2.0, 8.0, 0.0], &normalisation());
     let expected = Rows::new(vec![1.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0, 0.0], 4);
     assert_eq!((encoding.width(), inputs), (4, expected));
@@ -21,7 +33,7 @@ fn a_category_is_one_input_for_each_text() {
 
 #[test]
 fn numbers_alone_are_normalised_in_place() {
-    let encoding = Encoding::new(vec![0, 0]);
+    let encoding = encoding(&[0, 0]);
     let inputs = encoding.inputs(vec![12.0, 2.0], &normalisation());
     assert_eq!(inputs, Rows::new(vec![1.0, 2.0], 2));
     assert_eq!(encoding.inputs(vec![1.0], &normalisation()), None);
@@ -29,7 +41,7 @@ fn numbers_alone_are_normalised_in_place() {
 
 #[test]
 fn a_row_with_an_unknown_category_fails_alone() {
-    let encoding = Encoding::new(vec![0, 3]);
+    let encoding = encoding(&[0, 3]);
     let mut rows = FeatureRows::with_capacity(2, 5);
     for row in [
         [1.0, 0.0],

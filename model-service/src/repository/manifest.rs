@@ -6,7 +6,6 @@ use protocol::RowErrorCode;
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
 
-use crate::encoding::Encoding;
 use crate::model::Rows;
 
 /// The content of `manifest.json`. Unknown fields are ignored, so later releases may add some.
@@ -281,11 +280,9 @@ impl Manifest {
         self.classes.len().max(1)
     }
 
-    /// How a row of features becomes the inputs of the network.
-    pub(crate) fn encoding(&self) -> Encoding {
-        let sizes = self.features.iter();
-        let sizes = sizes.map(|feature| self.categories.get(feature).map_or(0, Vec::len));
-        Encoding::new(sizes.collect())
+    /// The texts of all categories, each of which is an input of the network.
+    fn texts(&self) -> usize {
+        self.categories.values().map(Vec::len).sum()
     }
 
     /// The span of the training, if it was traced.
@@ -301,7 +298,7 @@ impl Manifest {
     pub fn widths(&self) -> Vec<usize> {
         let features = match &self.text {
             Some(text) => text.tokens.saturating_add(text.pairs),
-            None => self.encoding().width(),
+            None => self.features.len() - self.categories.len() + self.texts(),
         };
         self.hyperparameters.widths(features, self.outputs())
     }

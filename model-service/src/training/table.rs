@@ -1,12 +1,13 @@
 //! Tables as examples: features that are numbers or categories, and a class or a number to predict.
 
 mod columns;
+mod faults;
 mod read;
 
 use std::collections::BTreeMap;
 
-pub use columns::{IgnoredColumn, feature_name};
-pub use read::BadRow;
+pub use columns::feature_name;
+pub use faults::{BadRow, IgnoredColumn};
 pub(crate) use read::read;
 
 use crate::encoding::Encoding;
@@ -93,9 +94,7 @@ pub(crate) enum Target {
 
 impl Table {
     pub(crate) fn encoding(&self) -> Encoding {
-        let sizes = self.features.iter();
-        let sizes = sizes.map(|feature| self.categories.get(feature).map_or(0, Vec::len));
-        Encoding::new(sizes.collect())
+        Encoding::of(&self.features, &self.categories)
     }
 
     pub(crate) fn classes(&self) -> &[String] {

@@ -2,14 +2,6 @@
 
 use std::collections::BTreeSet;
 
-/// A column that cannot be a feature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IgnoredColumn {
-    pub column: String,
-    /// A sentence whose subject is the column.
-    pub reason: String,
-}
-
 /// What the values of a column are.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {

@@ -7,20 +7,12 @@ use csv::StringRecord;
 use sha2::{Digest, Sha256};
 
 use super::columns::{Kind, finite, kind_of};
+use super::faults::{BadRow, IgnoredColumn};
 use super::{
-    Example, IgnoredColumn, Outcome, Table, TableFeature, TableOptions, TableSummary, Target,
-    feature_name,
+    Example, Outcome, Table, TableFeature, TableOptions, TableSummary, Target, feature_name,
 };
 use crate::repository::Lookup;
 use crate::training::TrainError;
-
-/// A row that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRow {
-    /// Where it begins in the file, from 1.
-    pub line: u64,
-    pub reason: String,
-}
 
 /// More classes than this are numbers or texts.
 const MAX_CLASSES: usize = 100;
