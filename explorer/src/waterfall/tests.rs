@@ -197,7 +197,7 @@ fn a_link_to_the_training_of_a_model_is_left_to_the_page() {
     let mut trace = hit();
     let run = [("ml.run_id".to_owned(), json!("0123"))];
     trace.spans[0].links[0].attributes = run.into();
-    let drawn = plain(&example::rebuilt(&trace), 100);
+    let drawn = plain(&trace, 100);
     assert!(!drawn.contains('↗'), "{drawn}");
 }
 
