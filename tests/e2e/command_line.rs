@@ -301,3 +301,32 @@ fn training_prints_its_accuracy_beside_the_baseline() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_training_of_several_models_trains_what_is_missing() -> Result<()> {
+    let data = TempDir::new()?;
+    let repository = path(data.path());
+    let train = |models: &[&str], options: &[&str]| {
+        let place = ["--model-repository", repository];
+        let args = [&["train"], models, &place, options].concat();
+        start(&args, &[("OTEL_SDK_DISABLED", "true")])?.wait()
+    };
+    let both = ["wine_quality", "text_sentiment"];
+    assert!(train(&["wine_quality"], &[])?.success());
+    let rest = train(&both, &["--if-missing"])?;
+    assert!(rest.success(), "{}", rest.output());
+    for said in [
+        "the repository has a version of wine_quality already",
+        "text_sentiment version 1",
+    ] {
+        assert!(rest.output().contains(said), "{}", rest.output());
+    }
+    assert!(!data.path().join("wine_quality/2").exists());
+
+    let file = data.path().join("winequality-red.csv");
+    let refused = train(&both, &["--data", path(&file)])?;
+    assert!(!refused.success());
+    let reason = "--data is the data set of one model: train text_sentiment by itself";
+    assert!(refused.output().contains(reason), "{}", refused.output());
+    Ok(())
+}

@@ -99,7 +99,7 @@ new_version() {
     local before address began
     before=$(newest "$(pod_addresses gateway | head -n 1)")
     # shellcheck disable=SC2016  # variables of jq
-    k get job train-wine-quality --output=json | jq '{apiVersion, kind, metadata: {name: "train-again"}, spec: {template: .spec.template}}
+    k get job train-models --output=json | jq '{apiVersion, kind, metadata: {name: "train-again"}, spec: {template: .spec.template}}
         | del(.spec.template.metadata.labels["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"])
         | .spec.template.spec.containers[0].args = ["train", "wine_quality", "--seed=7"]' | k create --filename=-
     k wait --for=condition=Complete job/train-again --timeout=300s

@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start everything on this machine (the default)
     Up(Box<UpArgs>),
-    /// Train a model and write a new version into the model repository
+    /// Train models and write a new version of each into the model repository
     Train(Box<TrainArgs>),
     /// List the trainings of the models in the repository, or compare some
     Runs(RunsArgs),

@@ -1,4 +1,4 @@
-//! `throughline train`: trains a model, traced, and writes a new version.
+//! `throughline train`: trains models, traced, and writes a new version of each.
 
 mod args;
 mod progress;
@@ -20,38 +20,55 @@ use crate::data_sets::{TEXT_SENTIMENT, WINE_QUALITY};
 use crate::model_files::{self, RUST_WEIGHTS};
 use crate::screen;
 
-/// Runs the training as the service `model-training`. Its telemetry is flushed before this returns.
+/// Runs the trainings as the service `model-training`. Their telemetry is flushed before this returns.
 pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
-    let name = args.model_name();
-    if args.if_missing && model_files::has_version(&args.repository(), name, RUST_WEIGHTS) {
-        screen::say(format!("the repository has a version of {name} already"));
-        return Ok(());
+    let mut missing = args.names();
+    if let (Some(_), [_, another, ..]) = (&args.data, &*missing) {
+        anyhow::bail!("--data is the data set of one model: train {another} by itself");
+    }
+    if args.if_missing {
+        missing.retain(|model| !is_there(args, model));
     }
     if let Some(folds) = args.cross_validate {
-        return cross_validate(args, folds);
+        return missing
+            .iter()
+            .try_for_each(|model| cross_validate(args, model, folds));
+    }
+    if missing.is_empty() {
+        return Ok(());
     }
     let telemetry = telemetry::init(&telemetry::Settings::from_env(
         "model-training",
         env!("CARGO_PKG_VERSION"),
     ))?;
-    let outcome = train(args);
+    let outcome = missing.iter().try_for_each(|model| train(args, model));
     telemetry.shutdown(Duration::from_secs(2));
-    screen::say(outcome?);
-    Ok(())
+    outcome
 }
 
-fn train(args: &TrainArgs) -> anyhow::Result<String> {
-    let mut options = options(args)?;
+/// Whether the repository has a version of the model; says so.
+fn is_there(args: &TrainArgs, model: &str) -> bool {
+    let there = model_files::has_version(&args.repository(), model, RUST_WEIGHTS);
+    if there {
+        screen::say(format!("the repository has a version of {model} already"));
+    }
+    there
+}
+
+fn train(args: &TrainArgs, model: &str) -> anyhow::Result<()> {
+    let mut options = options(args, model)?;
     options.source_commit = telemetry::revision().map(str::to_owned);
     let progress = Progress::new(args.progress);
     let report = match &args.table.table {
         Some(table) => {
-            training::train_watched(&options, &mut TableWatcher::new(args, table, progress))
+            let mut watcher = TableWatcher::new(args, model, table, progress);
+            training::train_watched(&options, &mut watcher)
         }
         None => training::train_watched(&options, &mut Shown(progress)),
     };
-    let report = report.context("the training failed")?;
-    Ok(summary(&report))
+    let report = report.with_context(|| format!("the training of {model} failed"))?;
+    screen::say(summary(&report));
+    Ok(())
 }
 
 /// Shows the progress, and has nothing to publish.
@@ -63,16 +80,16 @@ impl TrainingWatcher for Shown {
     }
 }
 
-fn options(args: &TrainArgs) -> anyhow::Result<TrainOptions> {
+fn options(args: &TrainArgs, model: &str) -> anyhow::Result<TrainOptions> {
     let repository = args.repository();
     let epochs = args
         .epochs
         .map(|epochs| usize::try_from(epochs).unwrap_or(usize::MAX));
     let mut options = if let Some(table) = &args.table.table {
         let columns = args.table.columns(epochs);
-        TrainOptions::of_table(table, &repository, args.model_name(), columns)
+        TrainOptions::of_table(table, &repository, model, columns)
     } else {
-        let is_text = args.model_name() == TEXT_SENTIMENT.model;
+        let is_text = model == TEXT_SENTIMENT.model;
         let data = if let Some(data) = &args.data {
             data.clone()
         } else {
@@ -101,12 +118,12 @@ fn options(args: &TrainArgs) -> anyhow::Result<TrainOptions> {
 }
 
 /// Measures the model on every review without writing a version.
-fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
-    if args.model_name() != TEXT_SENTIMENT.model {
+fn cross_validate(args: &TrainArgs, model: &str, folds: u64) -> anyhow::Result<()> {
+    if model != TEXT_SENTIMENT.model {
         anyhow::bail!("--cross-validate is for {} only", TEXT_SENTIMENT.model);
     }
     let mut fold = 0;
-    let result = training::cross_validate(&options(args)?, folds, |accuracy| {
+    let result = training::cross_validate(&options(args, model)?, folds, |accuracy| {
         fold += 1;
         screen::say(format!("fold {fold} of {folds}: accuracy {accuracy:.3}"));
     });
@@ -117,8 +134,7 @@ fn cross_validate(args: &TrainArgs, folds: u64) -> anyhow::Result<()> {
         ..
     } = result.context("the cross-validation failed")?;
     screen::say(format!(
-        "{}: accuracy {accuracy:.3} in {folds}-fold cross-validation by review on {rows} snippets (majority baseline {majority_baseline:.3})",
-        args.model_name()
+        "{model}: accuracy {accuracy:.3} in {folds}-fold cross-validation by review on {rows} snippets (majority baseline {majority_baseline:.3})"
     ));
     Ok(())
 }

@@ -7,11 +7,11 @@ use model_service::training::TableOptions;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The model to train on its built-in data set; without it, give --table
-    #[arg(value_parser = ["wine_quality", "text_sentiment"], required_unless_present = "table")]
-    pub(crate) model: Option<String>,
-    /// The data set, a CSV file; without it the built-in one
-    #[arg(long, value_name = "FILE", requires = "model")]
+    /// The models to train, one after the other; without any, give --table
+    #[arg(value_parser = ["wine_quality", "text_sentiment"], value_name = "MODEL", required_unless_present = "table")]
+    models: Vec<String>,
+    /// The data set of the model, a CSV file; without it the built-in one
+    #[arg(long, value_name = "FILE", requires = "models")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) table: TableArgs,
@@ -62,7 +62,7 @@ pub(crate) enum ProgressMode {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TableArgs {
     /// Train on this CSV file of numbers and categories, load its features, and declare their view
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "cross_validate"], requires_all = ["id", "target", "name"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "cross_validate"], requires_all = ["id", "target", "name"])]
     pub(crate) table: Option<PathBuf>,
     /// The column that identifies a row: the `data_id` of its prediction
     #[arg(long, value_name = "COLUMN", requires = "table")]
@@ -103,10 +103,10 @@ impl TrainArgs {
         named.unwrap_or_else(|| self.data_dir.join("models"))
     }
 
-    /// The model that is trained.
-    pub(crate) fn model_name(&self) -> &str {
-        let name = self.model.as_deref().or(self.table.name.as_deref());
-        name.unwrap_or_default()
+    /// The models that are trained: the built-in ones, or that of the table.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let names = self.models.iter().chain(&self.table.name);
+        names.map(String::as_str).collect()
     }
 }
 

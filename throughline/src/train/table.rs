@@ -24,6 +24,7 @@ use crate::screen;
 /// Follows the training of a table and publishes its features.
 pub(crate) struct TableWatcher<'a> {
     args: &'a TrainArgs,
+    model: &'a str,
     table: &'a Path,
     progress: Progress,
 }
@@ -36,9 +37,15 @@ struct Storage {
 }
 
 impl<'a> TableWatcher<'a> {
-    pub(crate) fn new(args: &'a TrainArgs, table: &'a Path, progress: Progress) -> Self {
+    pub(crate) fn new(
+        args: &'a TrainArgs,
+        model: &'a str,
+        table: &'a Path,
+        progress: Progress,
+    ) -> Self {
         Self {
             args,
+            model,
             table,
             progress,
         }
@@ -46,7 +53,7 @@ impl<'a> TableWatcher<'a> {
 
     fn load(&self, summary: &TableSummary) -> anyhow::Result<()> {
         let storage = self.storage()?;
-        let declaration = declaration(self.args.model_name(), summary);
+        let declaration = declaration(self.model, summary);
         let view = view(&storage, &declaration)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -56,7 +63,7 @@ impl<'a> TableWatcher<'a> {
         let folder = storage
             .view_folder()
             .context("no folder of feature views")?;
-        declare(&folder, self.args.model_name(), &declaration)
+        declare(&folder, self.model, &declaration)
             .with_context(|| format!("cannot write into {}", folder.display()))
     }
 
