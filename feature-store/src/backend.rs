@@ -105,6 +105,11 @@ pub trait FeatureBackend: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// Makes what the rows of a view need, for a view that the engine was not opened with.
+    fn prepare<'a>(&'a self, _view: &'a Arc<FeatureView>) -> Pending<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Checks that the table of a view has the columns that the view needs, for engines that have
     /// tables.
     fn check<'a>(&'a self, _view: &'a Arc<FeatureView>) -> Pending<'a, ()> {

@@ -61,8 +61,23 @@ pub struct StorageOptions {
     /// TOML file that declares the feature views [default: the wine features]
     #[arg(long, env = "FEATURE_STORE_FEATURE_VIEWS", value_name = "PATH")]
     pub feature_views: Option<PathBuf>,
+    /// Folder of more such files, one or more views each; a running feature store reads what comes
+    /// and what changes [default: feature-views beside the database file; none with Redis]
+    #[arg(long, env = "FEATURE_STORE_FEATURE_VIEW_FOLDER", value_name = "DIR")]
+    pub feature_view_folder: Option<PathBuf>,
     /// How far beyond this machine's clock the event time of a row may lie; such a row would refuse
     /// every later write of its entity
     #[arg(long, env = "FEATURE_STORE_MAX_FUTURE", default_value = "1d", value_parser = runtime::duration, value_name = "TIME")]
     pub max_future: Duration,
+}
+
+impl StorageOptions {
+    /// The folder of more views.
+    pub fn view_folder(&self) -> Option<PathBuf> {
+        match (&self.feature_view_folder, &self.database) {
+            (Some(folder), _) => Some(folder.clone()),
+            (None, Database::File(file)) => Some(file.with_file_name("feature-views")),
+            (None, Database::Redis(_) | Database::Wrong(_)) => None,
+        }
+    }
 }

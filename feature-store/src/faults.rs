@@ -1,17 +1,17 @@
 //! The views that cannot be read or written at the moment: one record in the log when that begins and
 //! one when it ends, and the reasons in the detail of `/readyz` meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use runtime::Health;
 
 use crate::backend::BackendError;
 use crate::outage_log::OutageLog;
-use crate::views::{FeatureView, Views};
+use crate::views::FeatureView;
 
 /// A kind of access to a view. Each fails alone: on a full disk only writes do.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -27,7 +27,7 @@ pub(crate) enum Access {
 /// The state of every view.
 pub(crate) struct Faults {
     health: Health,
-    views: Vec<[Fault; 3]>,
+    views: RwLock<HashMap<usize, Arc<[Fault; 3]>>>,
     reasons: Mutex<BTreeMap<(Arc<str>, Access), String>>,
 }
 
@@ -50,10 +50,10 @@ const OF_CONNECTION: [&str; 5] = [
 ];
 
 impl Faults {
-    pub(crate) fn new(views: &Views, health: &Health) -> Self {
+    pub(crate) fn new(health: &Health) -> Self {
         Self {
             health: health.clone(),
-            views: views.all().iter().map(|_| Default::default()).collect(),
+            views: RwLock::default(),
             reasons: Mutex::default(),
         }
     }
@@ -72,8 +72,16 @@ impl Faults {
         }
     }
 
+    fn of(&self, view: &FeatureView) -> Arc<[Fault; 3]> {
+        if let Some(faults) = self.views.read().get(&view.id) {
+            return Arc::clone(faults);
+        }
+        Arc::clone(self.views.write().entry(view.id).or_default())
+    }
+
     fn record_success(&self, view: &FeatureView, access: Access) {
-        let fault = &self.views[view.id][access as usize];
+        let faults = self.of(view);
+        let fault = &faults[access as usize];
         // The plain load comes first, so that calls do not all write to one cache line.
         if !fault.ongoing.load(Ordering::Relaxed) || !fault.ongoing.swap(false, Ordering::Relaxed) {
             return;
@@ -86,7 +94,8 @@ impl Faults {
     }
 
     fn record_failure(&self, view: &FeatureView, access: Access, error: &BackendError) {
-        let fault = &self.views[view.id][access as usize];
+        let faults = self.of(view);
+        let fault = &faults[access as usize];
         let first = !fault.ongoing.swap(true, Ordering::Relaxed);
         let reason = || {
             runtime::without_secrets(&format!("{}: {}", error.error_type, runtime::chain(error)))

@@ -32,6 +32,7 @@ pub use error::Error;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::{Health, Shutdown};
 use tokio::net::TcpListener;
@@ -43,7 +44,7 @@ use delete::DeleteConfig;
 use materialize::MaterializeConfig;
 use store::Store;
 use time::{Clock, micros};
-use views::Views;
+use views::{LiveViews, Views};
 
 /// The constants of this part of Throughline.
 pub const PART: runtime::PartInfo = runtime::PartInfo {
@@ -52,6 +53,9 @@ pub const PART: runtime::PartInfo = runtime::PartInfo {
     listen_flag: "--listen",
     traced: true,
 };
+
+/// Time between two looks into the folder of views; one costs a `readdir` call.
+const REFRESH_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs the feature store as this process, from set-up to exit code.
 pub fn main(config: Config) -> ExitCode {
@@ -74,8 +78,9 @@ pub async fn run_with_clock(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let health = Health::new();
-    let (views, backend) = open(&config.storage, &health)?;
-    for view in views.all() {
+    let (views, backend) = open_live(&config.storage, &health)?;
+    let loaded = views.load();
+    for view in loaded.all() {
         let (name, features) = (&view.name, view.features.len());
         tracing::info!(name: "feature_store.view", view = %name, features, "feature view {name} has {features} features");
     }
@@ -93,9 +98,23 @@ pub async fn run_with_clock(
         &health,
     ));
     store.check_tables().await;
-    let router = router::router(store, &health, &config);
+    let router = router::router(Arc::clone(&store), &health, &config);
     health.ready(true);
-    Ok(runtime::serve(listener, router, health, &config.process, shutdown).await?)
+    let watch = telemetry::task::spawn(watch(store, shutdown.clone()));
+    let served = runtime::serve(listener, router, health, &config.process, shutdown).await;
+    watch.abort();
+    Ok(served?)
+}
+
+/// Notices views that are declared while the process runs.
+async fn watch(store: Arc<Store>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REFRESH_EVERY) => {}
+            () = shutdown.wait() => return,
+        }
+        store.refresh_views().await;
+    }
 }
 
 /// Reads the feature views and opens the database for them. The first call connects to a server;
@@ -103,14 +122,27 @@ pub async fn run_with_clock(
 pub fn open(
     options: &StorageOptions,
     health: &Health,
-) -> Result<(Views, Arc<dyn FeatureBackend>), Error> {
-    let views = Views::load(options.feature_views.as_deref())?;
+) -> Result<(Arc<Views>, Arc<dyn FeatureBackend>), Error> {
+    let (views, backend) = open_live(options, health)?;
+    Ok((views.load(), backend))
+}
+
+fn open_live(
+    options: &StorageOptions,
+    health: &Health,
+) -> Result<(LiveViews, Arc<dyn FeatureBackend>), Error> {
+    let live = LiveViews::open(
+        Views::load(options.feature_views.as_deref())?,
+        options.view_folder(),
+        health,
+    );
+    let views = live.load();
     let backend: Arc<dyn FeatureBackend> = match &options.database {
         Database::File(path) => Arc::new(SqliteBackend::open(path, &views)?),
         Database::Redis(address) => Arc::new(RedisBackend::new(address, &options.redis, health)?),
         Database::Wrong(reason) => return Err(Error::Database(reason.clone())),
     };
-    Ok((views, backend))
+    Ok((live, backend))
 }
 
 /// Runs `feature-store materialize`: writes the rows of a file into a view and prints a report.

@@ -29,7 +29,7 @@ pub(crate) async fn get_online_features(
     Body(body): Body,
 ) -> Result<Response, RequestError> {
     let request: OnlineRequest = parse(&body)?;
-    let plan = Plan::new(store.views(), &request)?;
+    let plan = plan(&store, &request).await?;
     let mut views = Vec::with_capacity(plan.lookups.len());
     let (mut asked, mut hits) = (0, 0);
     for lookup in &plan.lookups {
@@ -50,6 +50,16 @@ pub(crate) async fn get_online_features(
         request.include_feature_view_version_metadata,
         &plan.lookups,
     )))
+}
+
+/// The plan of a request. A view that is not known may have been declared a moment ago.
+async fn plan(store: &Arc<Store>, request: &OnlineRequest) -> Result<Plan, RequestError> {
+    match Plan::new(&store.views(), request) {
+        Err(RequestError::UnknownView(_) | RequestError::UnknownFeature { .. }) => {
+            Plan::new(&*store.refresh_views().await, request)
+        }
+        plan => plan,
+    }
 }
 
 /// The rows of one view for the answer: the state and the event time of each.

@@ -164,14 +164,12 @@ fn resolve(views: &Views, reference: &str) -> Result<FeatureRef, RequestError> {
         let message = format!("{reference:?} is not of the form view:feature");
         return Err(RequestError::invalid("value_error", &["features"], message));
     };
-    let view = views
-        .view(view)
+    let at = views
+        .position(view)
         .ok_or_else(|| RequestError::UnknownView(view.to_owned()))?;
+    let view = &views.all()[at];
     match view.feature(feature) {
-        Some(feature) => Ok(FeatureRef {
-            view: view.id,
-            feature,
-        }),
+        Some(feature) => Ok(FeatureRef { view: at, feature }),
         None => Err(RequestError::UnknownFeature {
             view: view.name.to_string(),
             feature: feature.to_owned(),

@@ -12,11 +12,12 @@ use crate::faults::{Access, Faults};
 use crate::future::FutureBound;
 use crate::metrics;
 use crate::time::{Clock, EventTime};
-use crate::views::{Feature, FeatureView, Views};
+use crate::views::{Feature, FeatureView, LiveViews, Views};
 
 /// The backend behind its cache, and the views that it holds.
 pub(crate) struct Store {
-    views: Views,
+    views: LiveViews,
+    refreshing: tokio::sync::Mutex<()>,
     backend: Arc<dyn FeatureBackend>,
     cache: RowCache,
     clock: Clock,
@@ -32,16 +33,17 @@ pub(crate) struct ReadRows {
 
 impl Store {
     pub(crate) fn new(
-        views: Views,
+        views: LiveViews,
         backend: Arc<dyn FeatureBackend>,
         cache: RowCache,
         clock: Clock,
         max_future: Duration,
         health: &Health,
     ) -> Self {
-        let faults = Faults::new(&views, health);
+        let faults = Faults::new(health);
         Self {
             views,
+            refreshing: tokio::sync::Mutex::default(),
             backend,
             cache,
             clock,
@@ -51,8 +53,37 @@ impl Store {
     }
 
     /// The declared views.
-    pub(crate) fn views(&self) -> &Views {
-        &self.views
+    pub(crate) fn views(&self) -> Arc<Views> {
+        self.views.load()
+    }
+
+    /// The views after another look into their folder. New ones are served once their tables are
+    /// there.
+    pub(crate) async fn refresh_views(self: &Arc<Self>) -> Arc<Views> {
+        // A request that comes during a refresh waits for its result.
+        let _alone = self.refreshing.lock().await;
+        let this = Arc::clone(self);
+        let read = task::spawn_blocking(move || this.views.read_folder()).await;
+        if let Some(folder) = read.ok().flatten() {
+            for view in folder.new_views() {
+                self.prepare(view).await;
+            }
+            self.views.publish(folder);
+        }
+        self.views.load()
+    }
+
+    /// Makes the table of a new view. If that fails, the view is served and each access says why.
+    async fn prepare(&self, view: &Arc<FeatureView>) {
+        let (name, features) = (&view.name, view.features.len());
+        tracing::info!(name: "feature_store.view", view = %name, features, "feature view {name} has {features} features");
+        let prepared = self.backend.prepare(view).await;
+        let outcome = match &prepared {
+            Ok(()) => self.backend.check(view).await,
+            Err(_) => prepared,
+        };
+        self.faults
+            .record(view, Access::Table, outcome.as_ref().copied());
     }
 
     /// The current time.
@@ -157,7 +188,7 @@ impl Store {
     /// Checks the tables of all views. A wrong one is logged and shown in `/readyz`; other views are
     /// served.
     pub(crate) async fn check_tables(&self) {
-        for view in self.views.all() {
+        for view in self.views.load().all() {
             let checked = self.backend.check(view).await;
             self.faults
                 .record(view, Access::Table, checked.as_ref().copied());

@@ -1,6 +1,7 @@
 //! Feature views: features, their entities, and how old they may be.
 
 mod file;
+mod live;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use file::ViewsError;
+pub use live::{LiveViews, RejectedFile};
 
 use crate::value::Dtype;
 
-/// Every declared view, service and push source; fixed at start.
+/// Every declared view, service and push source.
 #[derive(Clone, Debug, Default)]
 pub struct Views {
     all: Vec<Arc<FeatureView>>,
@@ -22,7 +24,8 @@ pub struct Views {
 /// Features of one kind of entity that are written together and so share an event time.
 #[derive(Debug)]
 pub struct FeatureView {
-    /// Position among the views.
+    /// Unique in the process: a view that is declared anew has another one, so no cached row of the
+    /// old declaration answers for it.
     pub(crate) id: usize,
     /// Name of the view, also of its table.
     pub name: Arc<str>,
@@ -79,9 +82,26 @@ impl Views {
         &self.all
     }
 
+    /// These views and more; services are those of this declaration.
+    fn with(&self, more: Vec<Arc<FeatureView>>) -> Self {
+        let mut views = self.clone();
+        for view in more {
+            views
+                .by_name
+                .insert(Arc::clone(&view.name), views.all.len());
+            views.all.push(view);
+        }
+        views
+    }
+
     /// The view of this name.
     pub fn view(&self, name: &str) -> Option<&Arc<FeatureView>> {
-        self.by_name.get(name).map(|&at| &self.all[at])
+        self.position(name).map(|at| &self.all[at])
+    }
+
+    /// The position of the view of this name.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
     }
 
     /// The features of a feature service.
@@ -106,6 +126,15 @@ impl Views {
 }
 
 impl FeatureView {
+    /// Whether the other declaration says the same.
+    fn is_like(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.join_keys == other.join_keys
+            && self.features == other.features
+            && self.ttl == other.ttl
+            && self.push_source == other.push_source
+    }
+
     /// Position of a feature.
     pub fn feature(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()

@@ -25,7 +25,8 @@ pub(crate) async fn push(
     Body(body): Body,
 ) -> Result<Response, RequestError> {
     let request: PushRequest = parse(&body)?;
-    let fed = store.views().fed_by(&request.push_source_name);
+    let views = store.views();
+    let fed = views.fed_by(&request.push_source_name);
     if fed.is_empty() {
         return Err(RequestError::UnknownPushSource(request.push_source_name));
     }
@@ -54,12 +55,10 @@ pub(crate) async fn write_to_online_store(
     Body(body): Body,
 ) -> Result<Response, RequestError> {
     let request: WriteRequest = parse(&body)?;
-    let Some(view) = store.views().view(&request.feature_view_name) else {
-        return Err(RequestError::UnknownView(request.feature_view_name));
-    };
-    let rows = rows(view, &request.df, store.future())?;
+    let view = view(&store, request.feature_view_name).await?;
+    let rows = rows(&view, &request.df, store.future())?;
     store
-        .write(view, rows)
+        .write(&view, rows)
         .await
         .map_err(RequestError::Backend)?;
     Ok((
@@ -70,6 +69,16 @@ pub(crate) async fn write_to_online_store(
         "null",
     )
         .into_response())
+}
+
+/// The view of that name, which may have been declared a moment ago.
+async fn view(store: &Arc<Store>, name: String) -> Result<Arc<FeatureView>, RequestError> {
+    if let Some(view) = store.views().view(&name) {
+        return Ok(Arc::clone(view));
+    }
+    let views = store.refresh_views().await;
+    let view = views.view(&name).map(Arc::clone);
+    view.ok_or(RequestError::UnknownView(name))
 }
 
 /// Reads the columns of one view and ignores others, since a push source may feed several views.

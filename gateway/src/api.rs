@@ -76,14 +76,22 @@ pub(crate) struct Prediction {
     /// Variant of the model that computed it.
     #[schema(example = "primary")]
     pub(crate) variant: String,
-    /// The predicted class.
-    #[schema(example = "high")]
-    pub(crate) label: String,
-    /// Probability of the predicted class.
-    #[schema(minimum = 0, maximum = 1)]
-    pub(crate) confidence: f32,
-    /// Probability of each class, in the model's order of classes.
-    pub(crate) probabilities: Vec<f32>,
+    /// The predicted class; left out for a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "high", nullable = false)]
+    pub(crate) label: Option<String>,
+    /// Probability of the predicted class; left out for a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1, nullable = false)]
+    pub(crate) confidence: Option<f32>,
+    /// Probability of each class, in the model's order of classes; left out for a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) probabilities: Option<Vec<f32>>,
+    /// The predicted number; only of a regression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(crate) value: Option<f32>,
     /// True when it came from the prediction store.
     pub(crate) cached: bool,
     /// When it was computed (RFC 3339).
@@ -335,14 +343,17 @@ pub(crate) enum ComputeFailed {
 
 impl Prediction {
     pub(crate) fn new(stored: StoredPrediction, cached: bool) -> Self {
+        let value = stored.number();
+        let is_class = value.is_none();
         Self {
             data_id: stored.key.data_id,
             model: stored.key.model,
             model_version: stored.key.version,
             variant: stored.key.variant,
-            label: stored.label,
-            confidence: stored.confidence,
-            probabilities: stored.probabilities,
+            label: is_class.then_some(stored.label),
+            confidence: is_class.then_some(stored.confidence),
+            probabilities: is_class.then_some(stored.probabilities),
+            value,
             cached,
             computed_at: stored.computed_at.to_string(),
             computed_by: stored

@@ -195,6 +195,10 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::EmptyText => (422, "The text has no word"),
         ErrorCode::TextTooLong => (422, "The text is longer than the model takes"),
         ErrorCode::InvalidText => (422, "The text is not UTF-8"),
+        ErrorCode::UnknownCategory => (
+            422,
+            "A feature is a category that the model was not trained on",
+        ),
         ErrorCode::UnknownWords => (422, "The model knows no word of the text"),
         ErrorCode::PredictionFailed => (422, "The model could not predict this entity"),
         ErrorCode::NoneSucceeded => (422, "Nothing that was asked for has a prediction"),

@@ -123,7 +123,10 @@ impl Statistics {
         model: &str,
         predictions: impl Iterator<Item = &'a StoredPrediction>,
     ) {
-        let mut predictions = predictions.peekable();
+        // Numbers have neither labels to agree on nor a confidence.
+        let mut predictions = predictions
+            .filter(|prediction| prediction.number().is_none())
+            .peekable();
         if predictions.peek().is_none() {
             return;
         }

@@ -74,11 +74,12 @@ pub struct Key {
 pub struct StoredPrediction {
     /// Its key.
     pub key: Key,
-    /// The predicted class.
+    /// The predicted class; empty for a number.
     pub label: String,
-    /// Probability of the predicted class, 0 to 1.
+    /// Probability of the predicted class, 0 to 1; 0 for a number.
     pub confidence: f32,
-    /// Probability of each class, in the model's order of classes.
+    /// Probability of each class, in the model's order of classes. Of a regression it is the number,
+    /// so that the engines need no other columns for it.
     pub probabilities: Vec<f32>,
     /// When it was computed, to the microsecond.
     pub computed_at: Timestamp,
@@ -251,6 +252,12 @@ impl Page {
 }
 
 impl StoredPrediction {
+    /// The number, if a regression predicted it. A class is never an empty text.
+    pub fn number(&self) -> Option<f32> {
+        let number = self.probabilities.first().copied();
+        number.filter(|_| self.label.is_empty())
+    }
+
     /// Its position in the order of a search.
     pub fn position(&self) -> Position {
         Position {

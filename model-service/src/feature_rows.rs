@@ -59,6 +59,23 @@ impl FeatureRows {
         }
     }
 
+    /// Takes the good rows that `is_known` refuses, and gives them an error.
+    pub(crate) fn take_unknown(&mut self, mut is_known: impl FnMut(&[f32]) -> bool) {
+        let width = self.missing.len();
+        let (mut read, mut kept) = (0, 0);
+        for error in self.errors.iter_mut().filter(|error| error.is_none()) {
+            let row = read..read + width;
+            read += width;
+            if is_known(&self.values[row.clone()]) {
+                self.values.copy_within(row, kept);
+                kept += width;
+            } else {
+                *error = Some(RowErrorCode::UnknownCategory);
+            }
+        }
+        self.values.truncate(kept);
+    }
+
     pub(crate) fn push_error(&mut self, error: RowErrorCode) {
         self.errors.push(Some(error));
     }

@@ -10,6 +10,7 @@ use runtime::Deadline;
 use serde_json::Value;
 use telemetry::client::{ClientError, HttpClient};
 
+use crate::encoding;
 use crate::feature_rows::FeatureRows;
 use crate::repository::{Lookup, Manifest};
 
@@ -107,11 +108,23 @@ fn rows(
             column.filter(|column| column.values.len() == count && column.statuses.len() == count);
         columns.push(complete.ok_or_else(|| FeatureError::Column(feature.clone()))?);
     }
+    let texts = manifest.features.iter();
+    let texts: Vec<_> = texts
+        .map(|feature| manifest.categories.get(feature))
+        .collect();
     let mut rows = FeatureRows::with_capacity(columns.len(), count);
     for row in 0..count {
         match row_error(&columns, row) {
             Some(error) => rows.push_error(error),
-            None => rows.push(columns.iter().map(|column| number(column, row))),
+            None => rows.push(
+                columns
+                    .iter()
+                    .zip(&texts)
+                    .map(|(column, texts)| match texts {
+                        Some(texts) => position(column, row, texts),
+                        None => number(column, row),
+                    }),
+            ),
         }
     }
     Ok(rows)
@@ -128,6 +141,15 @@ fn row_error(columns: &[&FeatureColumn], row: usize) -> Option<RowErrorCode> {
     } else {
         None
     }
+}
+
+/// The position of a category; NaN for a missing one.
+fn position(column: &FeatureColumn, row: usize, texts: &[String]) -> f32 {
+    let Some(text) = column.text(row) else {
+        return f32::NAN;
+    };
+    let position = texts.iter().position(|known| known == text);
+    position.map_or(encoding::UNKNOWN, |position| position as f32)
 }
 
 fn number(column: &FeatureColumn, row: usize) -> f32 {

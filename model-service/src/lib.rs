@@ -5,6 +5,7 @@ pub mod candle;
 mod config;
 mod drift;
 pub mod embedder;
+mod encoding;
 mod engine;
 mod error;
 mod feature_rows;

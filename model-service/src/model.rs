@@ -102,7 +102,8 @@ impl Rows {
     }
 }
 
-/// The answer for a batch, row-major: one row of `classes` probabilities per input row.
+/// The answer for a batch, row-major: one row of `classes` probabilities per input row, or of a
+/// regression one number, in deviations of the target from its mean.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probabilities {
     values: Vec<f32>,
@@ -110,6 +111,18 @@ pub struct Probabilities {
 }
 
 impl Probabilities {
+    /// What a network with `width` outputs per row computed: logits, which become probabilities, or
+    /// a single number, which stays what it is.
+    pub fn from_outputs(outputs: Vec<f32>, width: usize) -> Self {
+        if width == 1 {
+            return Self {
+                values: outputs,
+                classes: width,
+            };
+        }
+        Self::from_logits(outputs, width)
+    }
+
     /// Turns raw scores (logits) into probabilities by a softmax over each row.
     ///
     /// Candle's own softmax would spread the rows of a batch over rayon's pool.

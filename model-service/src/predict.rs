@@ -11,10 +11,11 @@ use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
 use crate::drift::{DriftMonitor, Inputs};
+use crate::encoding::Encoding;
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
 use crate::model::{Batch, Probabilities, Rows, most_likely};
-use crate::repository::{FRAMEWORK, Loaded};
+use crate::repository::{FRAMEWORK, Loaded, Manifest};
 use instruments::ModelCall;
 
 /// Computes predictions and records them.
@@ -31,11 +32,11 @@ pub(crate) struct Predictor {
 pub(crate) struct BatchPrediction {
     /// Why a row has no prediction; `None` for rows with one.
     pub(crate) errors: Vec<Option<RowErrorCode>>,
-    /// Class per row; `None` for rows with an error.
+    /// Class per row; `None` for rows with an error, and for numbers.
     pub(crate) classes: Vec<Option<usize>>,
-    /// Probability of the class per row; 0 for rows with an error.
+    /// Probability of the class per row; 0 for rows with an error, and for numbers.
     pub(crate) confidences: Vec<f32>,
-    /// Row-major, one per class; 0 for rows with an error.
+    /// Row-major, one per class, or of a regression the numbers; 0 for rows with an error.
     pub(crate) probabilities: Vec<f32>,
     /// The `predict …` span as a `traceparent` value, for links from later hits.
     pub(crate) traceparent: Option<String>,
@@ -73,11 +74,12 @@ impl Predictor {
     ) -> Result<BatchPrediction, EngineError> {
         let call = ModelCall::begin(&loaded.manifest, &self.variant);
         call.record_missing(&features.missing);
+        call.record_unknown(&encoding(&loaded.manifest).take_unknown(&mut features));
         let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
             self.drift.observe(loaded, inputs, &[], &[]);
-            let classes = loaded.manifest.classes.len();
-            return Ok(BatchPrediction::without_result(features.errors, classes));
+            let width = loaded.manifest.outputs();
+            return Ok(BatchPrediction::without_result(features.errors, width));
         }
         let span = start_span(loaded, &self.variant, features.len(), data_id);
         let values = std::mem::take(&mut features.values);
@@ -126,6 +128,13 @@ impl Predictor {
             );
             span.set(attr::ML_OUTPUT_CONFIDENCE, f64::from(*confidence));
         }
+        if let ([None], [value], Some(_)) = (
+            &prediction.errors[..],
+            &prediction.probabilities[..],
+            &loaded.manifest.regression,
+        ) {
+            span.set(attr::ML_OUTPUT_VALUE, f64::from(*value));
+        }
         prediction.traceparent = span.span_ref().map(|span| span.traceparent());
         prediction.timing = Some(ComputeTiming {
             queue: output.queue,
@@ -138,11 +147,12 @@ impl Predictor {
 fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &ModelCall<'_>) -> Option<Rows> {
     let _stage = Span::start("preprocess_input", Vec::new());
     call.record_out_of_range(&values);
-    let mut rows = Rows::new(values, loaded.manifest.features.len())?;
-    if let Some(normalisation) = &loaded.manifest.normalisation {
-        normalisation.apply(&mut rows);
-    }
-    Some(rows)
+    let normalisation = loaded.manifest.normalisation.as_ref()?;
+    encoding(&loaded.manifest).inputs(values, normalisation)
+}
+
+fn encoding(manifest: &Manifest) -> Encoding {
+    Encoding::of(&manifest.features, &manifest.categories)
 }
 
 fn postprocess(
@@ -152,7 +162,7 @@ fn postprocess(
     call: &ModelCall<'_>,
 ) -> BatchPrediction {
     let _stage = Span::start("postprocess_output", Vec::new());
-    let prediction = BatchPrediction::collect(errors, probabilities, loaded.manifest.classes.len());
+    let prediction = BatchPrediction::collect(errors, probabilities, &loaded.manifest);
     call.record_predictions(&prediction);
     prediction
 }
@@ -171,7 +181,11 @@ fn start_span(loaded: &Loaded, variant: &str, rows: usize, data_id: Option<&str>
         KeyValue::new(attr::ML_DEVICE, "cpu"),
     ]);
     attributes.extend(data_id.map(|id| KeyValue::new(attr::ML_DATA_ID, id.to_owned())));
-    Span::start(format!("predict {}", manifest.name), attributes)
+    // From a prediction to the run, and so to the data, of its model.
+    let training = manifest.training_span();
+    let run = vec![KeyValue::new(attr::ML_RUN_ID, manifest.run_id.clone())];
+    let name = format!("predict {}", manifest.name);
+    Span::start_with_described_link(name, attributes, training.as_ref(), run)
 }
 
 impl BatchPrediction {
@@ -180,10 +194,10 @@ impl BatchPrediction {
     fn collect(
         errors: &[Option<RowErrorCode>],
         probabilities: &Probabilities,
-        classes: usize,
+        manifest: &Manifest,
     ) -> Self {
         let mut computed = probabilities.rows();
-        let mut prediction = Self::with_capacity(errors.len(), classes);
+        let mut prediction = Self::with_capacity(errors.len(), manifest.outputs());
         for error in errors {
             let row = match error {
                 Some(error) => Err(*error),
@@ -192,33 +206,43 @@ impl BatchPrediction {
                     .filter(|row| row.iter().all(|value| value.is_finite()))
                     .ok_or(RowErrorCode::OutOfRange),
             };
-            prediction.push(row, classes);
+            match (&manifest.regression, row) {
+                (Some(scale), row) => prediction.push_number(row.and_then(|row| scale.number(row))),
+                (None, row) => prediction.push(row, manifest.classes.len()),
+            }
         }
         prediction
     }
 
     /// For a request without a good row, which the model is not asked for.
-    fn without_result(errors: Vec<Option<RowErrorCode>>, classes: usize) -> Self {
+    fn without_result(errors: Vec<Option<RowErrorCode>>, width: usize) -> Self {
         let rows = errors.len();
         Self {
             errors,
             classes: vec![None; rows],
             confidences: vec![0.0; rows],
-            probabilities: vec![0.0; rows * classes],
+            probabilities: vec![0.0; rows * width],
             traceparent: None,
             timing: None,
         }
     }
 
-    fn with_capacity(rows: usize, classes: usize) -> Self {
+    fn with_capacity(rows: usize, width: usize) -> Self {
         Self {
             errors: Vec::with_capacity(rows),
             classes: Vec::with_capacity(rows),
             confidences: Vec::with_capacity(rows),
-            probabilities: Vec::with_capacity(rows * classes),
+            probabilities: Vec::with_capacity(rows * width),
             traceparent: None,
             timing: None,
         }
+    }
+
+    fn push_number(&mut self, number: Result<f32, RowErrorCode>) {
+        self.errors.push(number.err());
+        self.classes.push(None);
+        self.confidences.push(0.0);
+        self.probabilities.push(number.unwrap_or(0.0));
     }
 
     fn push(&mut self, row: Result<&[f32], RowErrorCode>, classes: usize) {

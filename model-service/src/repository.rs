@@ -15,7 +15,7 @@ pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
 pub use manifest::{
     Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
-    Normalisation, ReferenceProfile, TEXT_FEATURES, TextInput,
+    Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
 pub use write::{VersionFiles, WriteError, write_version};
 

@@ -62,22 +62,22 @@ pub(crate) fn manifest() -> Manifest {
             mean: vec![0.0; 11],
             std: vec![1.0; 11],
         }),
+        categories: std::collections::BTreeMap::new(),
         text: None,
+        regression: None,
         classes: vec!["low".to_owned(), "high".to_owned()],
         hyperparameters: Hyperparameters::default(),
         seed: 0,
         metrics: Metrics {
-            training_accuracy: 0.0,
-            validation_accuracy: 0.0,
-            majority_baseline: 0.0,
-            training_rows: 0,
-            validation_rows: 0,
+            ..Metrics::default()
         },
         reference: ReferenceProfile {
             features: FEATURES.map(profile).to_vec(),
             class_shares: vec![0.5, 0.5],
             confidence_deciles: vec![0.5; 9],
+            values: None,
         },
+        training: None,
     }
 }
 

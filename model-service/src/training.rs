@@ -1,4 +1,4 @@
-//! Training of `wine_quality` and `text_sentiment`: from the CSV file to a new version in the model
+//! Training of `wine_quality`, of any other table, and of `text_sentiment`: from the CSV file to a new version in the model
 //! repository, as one trace.
 
 mod data;
@@ -7,33 +7,33 @@ mod instruments;
 mod learn;
 pub(crate) mod profile;
 mod split;
+mod table;
 mod text;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use telemetry::{KeyValue, Span, attr};
+use telemetry::{KeyValue, Span, SpanRef, attr};
 
 pub use data::{CLASSES, FEATURES};
-use data::{Data, Example};
 pub use error::TrainError;
 pub use learn::Epoch;
-use learn::{accuracy, learn, rows};
+use learn::Prepared;
 use split::{Split, split};
+pub use table::{BadRow, IgnoredColumn, TableFeature, TableOptions, TableSummary, feature_name};
+use table::{Example, Table};
 pub use text::{CrossValidation, cross_validate};
 
-use crate::candle::{Fit, Mlp};
-use crate::model::ComputeError;
+use crate::candle::Mlp;
+use crate::model::{ComputeError, Probabilities};
 use crate::repository::{
-    Dataset, FRAMEWORK, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile, VersionFiles, write_version,
+    Dataset, FRAMEWORK, Hyperparameters, Manifest, Metrics, ReferenceProfile, Regression,
+    TrainingRun, VersionFiles, write_version,
 };
 
 /// About one row in this many goes to the validation part.
 const PARTS: u64 = 5;
-/// The SDK's default limit of events on a span; longer trainings record every second epoch, every
-/// third, and so on.
-const MAX_EVENTS: usize = 128;
 
 /// What to train, on which data, into which repository.
 #[derive(Clone, Debug)]
@@ -57,12 +57,40 @@ pub struct TrainOptions {
 }
 
 /// What the examples of a data set are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum InputKind {
-    /// Wines: eleven measurements each.
-    Table,
+    /// Wines: eleven measurements each, and a quality.
+    Wines,
+    /// Any table.
+    Table(TableOptions),
     /// Snippets of reviews.
     Texts,
+}
+
+/// Somebody who follows a training.
+pub trait TrainingWatcher {
+    /// The table was read.
+    fn loaded(&mut self, _summary: &TableSummary) {}
+
+    /// An epoch has ended.
+    fn epoch(&mut self, _epoch: &Epoch) {}
+
+    /// The model is trained and not yet saved: makes the features available to those who will ask it.
+    /// Only of a table.
+    fn publish(
+        &mut self,
+        _summary: &TableSummary,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+struct EpochsOnly<'a>(&'a mut dyn FnMut(&Epoch));
+
+impl TrainingWatcher for EpochsOnly<'_> {
+    fn epoch(&mut self, epoch: &Epoch) {
+        (self.0)(epoch);
+    }
 }
 
 /// The result of a training.
@@ -80,7 +108,7 @@ impl TrainOptions {
     pub fn new(data: impl Into<PathBuf>, model_repository: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
-            input: InputKind::Table,
+            input: InputKind::Wines,
             dataset: "wine_quality".to_owned(),
             model_repository: model_repository.into(),
             model: "wine_quality".to_owned(),
@@ -88,6 +116,21 @@ impl TrainOptions {
             hyperparameters: Hyperparameters::default(),
             encoder: None,
             source_commit: None,
+        }
+    }
+
+    /// The defaults for the model of a table.
+    pub fn of_table(
+        data: impl Into<PathBuf>,
+        model_repository: impl Into<PathBuf>,
+        model: &str,
+        columns: TableOptions,
+    ) -> Self {
+        Self {
+            input: InputKind::Table(columns),
+            dataset: model.to_owned(),
+            model: model.to_owned(),
+            ..Self::new(data, model_repository)
         }
     }
 
@@ -125,19 +168,29 @@ pub fn train_with_progress(
     options: &TrainOptions,
     progress: &mut dyn FnMut(&Epoch),
 ) -> Result<TrainReport, TrainError> {
-    let run = Run {
+    train_watched(options, &mut EpochsOnly(progress))
+}
+
+/// [`train`] with somebody who watches, and who publishes the features of a table.
+pub fn train_watched(
+    options: &TrainOptions,
+    watcher: &mut dyn TrainingWatcher,
+) -> Result<TrainReport, TrainError> {
+    let mut run = Run {
         options,
         id: format!("{:032x}", rand::random::<u128>()),
         labels: vec![KeyValue::new(attr::MODEL_NAME, options.model.clone())],
+        begin: Instant::now(),
+        span: None,
     };
     let span = Span::start(format!("train {}", options.model), run.attributes());
-    let start = Instant::now();
+    run.span = span.span_ref();
     let trained = span.in_scope(|| match options.input {
-        InputKind::Table => run.train(progress),
-        InputKind::Texts => text::train(&run, progress),
+        InputKind::Table(_) | InputKind::Wines => run.train(watcher),
+        InputKind::Texts => text::train(&run, watcher),
     });
     match &trained {
-        Ok(manifest) => span.in_scope(|| run.record_result(&span, manifest, start.elapsed())),
+        Ok(manifest) => span.in_scope(|| run.record_result(&span, manifest, run.begin.elapsed())),
         Err(error) => span.fail(error, error.error_type()),
     }
     let manifest = trained?;
@@ -146,7 +199,7 @@ pub fn train_with_progress(
             .model_repository
             .join(&manifest.name)
             .join(&manifest.version),
-        duration: start.elapsed(),
+        duration: run.begin.elapsed(),
         manifest,
     })
 }
@@ -156,6 +209,9 @@ struct Run<'a> {
     id: String,
     /// Attributes of the metrics.
     labels: Vec<KeyValue>,
+    begin: Instant,
+    /// The span of the whole run, if it is recorded.
+    span: Option<SpanRef>,
 }
 
 impl Run<'_> {
@@ -174,82 +230,89 @@ impl Run<'_> {
         ]
     }
 
-    fn train(&self, progress: &mut dyn FnMut(&Epoch)) -> Result<Manifest, TrainError> {
+    fn train(&self, watcher: &mut dyn TrainingWatcher) -> Result<Manifest, TrainError> {
         let options = self.options;
-        let (data, split) = stage("load_data", || {
-            let data = Data::read(&options.data)?;
-            let split = split(&data.examples, PARTS, options.seed);
-            if split.training.is_empty() || split.validation.is_empty() {
-                let rows = data.examples.len();
-                return Err(TrainError::TooFew { rows });
-            }
-            Ok((data, split))
+        let (table, summary, split) = stage("load_data", || {
+            let (table, summary) = self.read()?;
+            let split = split(&table.examples, PARTS, options.seed);
+            check_split(&table, &split)?;
+            Ok((table, summary, split))
         })?;
-        let normalisation = profile::normalisation(&split.training);
-        let fit = self.fit(&split, &normalisation, progress)?;
+        if let Some(summary) = &summary {
+            watcher.loaded(summary);
+        }
+        let hyperparameters = self.hyperparameters(split.training.len());
+        let prepared = Prepared::of(&table, &split)?;
+        let fit = self.watch(watcher, &hyperparameters, |on_epoch| {
+            prepared.learn(&hyperparameters, options.seed, on_epoch)
+        })?;
         let (metrics, reference) = stage("evaluate_model", || {
             let model = fit.model().map_err(TrainError::Compute)?;
-            self.evaluate(&model, &split, &normalisation)
+            self.evaluate(&table, &split, &prepared, &model)
                 .map_err(TrainError::Compute)
         })?;
+        if let Some(summary) = &summary {
+            stage("load_features", || {
+                watcher.publish(summary).map_err(TrainError::Features)
+            })?;
+        }
         stage("save_model", || {
             let weights = fit.weights().map_err(TrainError::Compute)?;
+            let rows = table.examples.len();
             let manifest = Manifest {
-                features: FEATURES.map(str::to_owned).to_vec(),
-                lookup: Some(Lookup {
-                    feature_view: "wine_features".to_owned(),
-                    join_key: "wine_id".to_owned(),
-                }),
-                normalisation: Some(normalisation),
-                ..self.manifest(
-                    data.examples.len(),
-                    data.sha256,
-                    CLASSES,
-                    metrics,
-                    reference,
-                )
+                classes: table.classes().to_vec(),
+                features: table.features,
+                categories: table.categories,
+                lookup: Some(table.lookup),
+                normalisation: Some(prepared.normalisation),
+                regression: prepared.regression,
+                ..self.manifest(rows, table.sha256, &hyperparameters, metrics, reference)
             };
             self.write(manifest, &weights, None)
         })
     }
 
-    fn fit(
-        &self,
-        split: &Split,
-        normalisation: &Normalisation,
-        progress: &mut dyn FnMut(&Epoch),
-    ) -> Result<Fit, TrainError> {
+    fn read(&self) -> Result<(Table, Option<TableSummary>), TrainError> {
         let options = self.options;
-        self.watch(progress, |on_epoch| {
-            learn(
-                &split.training,
-                normalisation,
-                &options.hyperparameters,
-                options.seed,
-                on_epoch,
-            )
-        })
+        match &options.input {
+            InputKind::Table(columns) => {
+                let (table, summary) = table::read(&options.data, &options.model, columns)?;
+                Ok((table, Some(summary)))
+            }
+            InputKind::Wines | InputKind::Texts => Ok((data::read_wines(&options.data)?, None)),
+        }
+    }
+
+    fn hyperparameters(&self, rows: usize) -> Hyperparameters {
+        let given = &self.options.hyperparameters;
+        match &self.options.input {
+            InputKind::Table(columns) => Hyperparameters {
+                epochs: columns
+                    .epochs
+                    .unwrap_or_else(|| Hyperparameters::of_table(rows).epochs),
+                ..given.clone()
+            },
+            InputKind::Wines | InputKind::Texts => given.clone(),
+        }
     }
 
     /// Runs the learning in its span, and records every epoch.
     fn watch<T>(
         &self,
-        progress: &mut dyn FnMut(&Epoch),
+        watcher: &mut dyn TrainingWatcher,
+        hyperparameters: &Hyperparameters,
         learn: impl FnOnce(&mut dyn FnMut(Epoch)) -> Result<T, ComputeError>,
     ) -> Result<T, TrainError> {
-        let epochs = self.options.hyperparameters.epochs;
-        let every = epochs.div_ceil(MAX_EVENTS).max(1);
-        let span = Span::start("train_model", Vec::new());
+        let epochs = i64::try_from(hyperparameters.epochs).unwrap_or(i64::MAX);
+        let epochs = KeyValue::new(attr::ML_TRAINING_EPOCHS, epochs);
+        let span = Span::start("train_model", vec![epochs]);
         let mut finite = true;
         let fit = span.in_scope(|| {
             learn(&mut |epoch| {
                 finite &= epoch.loss.is_finite();
-                if epoch.number.is_multiple_of(every) {
-                    span.event("epoch_completed", epoch_attributes(&epoch));
-                }
                 instruments::LOSS.record(epoch.loss, &self.labels);
                 instruments::GRADIENT_NORM.record(epoch.gradient_norm, &self.labels);
-                progress(&epoch);
+                watcher.epoch(&epoch);
             })
         });
         let fit = match fit {
@@ -272,22 +335,45 @@ impl Run<'_> {
 
     fn evaluate(
         &self,
-        model: &Mlp,
+        table: &Table,
         split: &Split,
-        normalisation: &Normalisation,
+        prepared: &Prepared,
+        model: &Mlp,
     ) -> Result<(Metrics, ReferenceProfile), ComputeError> {
-        let validation =
-            model.probabilities_untraced(&rows(split.validation.iter(), normalisation))?;
-        let metrics = Metrics {
-            training_accuracy: accuracy(model, &split.training, normalisation)?,
-            validation_accuracy: accuracy(model, &split.validation, normalisation)?,
-            majority_baseline: majority_baseline(split),
+        let training = prepared.training.predict(model)?;
+        let validation = prepared.validation.predict(model)?;
+        let rows = Metrics {
             training_rows: split.training.len(),
             validation_rows: split.validation.len(),
+            ..Metrics::default()
         };
-        instruments::VALIDATION_ACCURACY.record(metrics.validation_accuracy, &self.labels);
-        let reference = profile::reference(&split.training, &validation, CLASSES.len());
+        if let Some(scale) = &prepared.regression {
+            let (training, validation) = (numbers(&training, scale), numbers(&validation, scale));
+            let mean = vec![f64::from(scale.mean); split.validation.len()];
+            let metrics = Metrics {
+                training_rmse: Some(prepared.training.rmse_of(&training)),
+                validation_rmse: Some(prepared.validation.rmse_of(&validation)),
+                mean_baseline_rmse: Some(prepared.validation.rmse_of(&mean)),
+                ..rows
+            };
+            let reference = profile::with_numbers(table, &split.training, validation);
+            return Ok((metrics, reference));
+        }
+        let metrics = Metrics {
+            training_accuracy: Some(prepared.training.accuracy_of(&training)),
+            validation_accuracy: Some(prepared.validation.accuracy_of(&validation)),
+            majority_baseline: Some(majority_baseline(table, split)),
+            ..rows
+        };
+        self.record_accuracy(&metrics);
+        let reference = profile::reference(table, &split.training, &validation);
         Ok((metrics, reference))
+    }
+
+    fn record_accuracy(&self, metrics: &Metrics) {
+        if let Some(accuracy) = metrics.validation_accuracy {
+            instruments::VALIDATION_ACCURACY.record(accuracy, &self.labels);
+        }
     }
 
     /// The manifest without what depends on the kind of the input.
@@ -295,7 +381,7 @@ impl Run<'_> {
         &self,
         rows: usize,
         sha256: String,
-        classes: [&str; 2],
+        hyperparameters: &Hyperparameters,
         metrics: Metrics,
         reference: ReferenceProfile,
     ) -> Manifest {
@@ -316,12 +402,19 @@ impl Run<'_> {
             features: Vec::new(),
             lookup: None,
             normalisation: None,
+            categories: BTreeMap::new(),
             text: None,
-            classes: classes.map(str::to_owned).to_vec(),
-            hyperparameters: options.hyperparameters.clone(),
+            classes: Vec::new(),
+            regression: None,
+            hyperparameters: hyperparameters.clone(),
             seed: options.seed,
             metrics,
             reference,
+            training: Some(TrainingRun {
+                duration_seconds: self.begin.elapsed().as_secs_f64(),
+                trace_id: self.span.as_ref().map(|span| span.trace_id.clone()),
+                span_id: self.span.as_ref().map(|span| span.span_id.clone()),
+            }),
         }
     }
 
@@ -330,8 +423,16 @@ impl Run<'_> {
     fn record_result(&self, span: &Span, manifest: &Manifest, duration: Duration) {
         let metrics = &manifest.metrics;
         span.set(attr::ML_MODEL_VERSION, manifest.version.clone());
-        span.set(attr::ML_TRAINING_ACCURACY, metrics.training_accuracy);
-        span.set(attr::ML_VALIDATION_ACCURACY, metrics.validation_accuracy);
+        for (name, value) in [
+            (attr::ML_TRAINING_ACCURACY, metrics.training_accuracy),
+            (attr::ML_VALIDATION_ACCURACY, metrics.validation_accuracy),
+            (attr::ML_TRAINING_RMSE, metrics.training_rmse),
+            (attr::ML_VALIDATION_RMSE, metrics.validation_rmse),
+        ] {
+            if let Some(value) = value {
+                span.set(name, value);
+            }
+        }
         instruments::DURATION.record(duration.as_secs_f64(), &self.labels);
         tracing::info!(
             name: "ml.training.metrics",
@@ -343,6 +444,8 @@ impl Run<'_> {
                 "ml.learning_rate" = manifest.hyperparameters.learning_rate,
                 "ml.training_accuracy" = metrics.training_accuracy,
                 "ml.validation_accuracy" = metrics.validation_accuracy,
+                "ml.training_rmse" = metrics.training_rmse,
+                "ml.validation_rmse" = metrics.validation_rmse,
             },
             "training metrics"
         );
@@ -359,27 +462,46 @@ fn stage<T>(
     result.inspect_err(|error| span.fail(error, error.error_type()))
 }
 
-fn epoch_attributes(epoch: &Epoch) -> Vec<KeyValue> {
-    vec![
-        KeyValue::new(
-            attr::ML_TRAINING_EPOCH,
-            i64::try_from(epoch.number).unwrap_or(i64::MAX),
-        ),
-        KeyValue::new(attr::metric::ML_TRAINING_LOSS, epoch.loss),
-        KeyValue::new(attr::metric::ML_TRAINING_GRADIENT_NORM, epoch.gradient_norm),
-        KeyValue::new(attr::ML_TRAINING_ACCURACY, epoch.accuracy),
-    ]
+/// Both parts need rows, and a class that the training part lacks cannot be learned.
+fn check_split(table: &Table, split: &Split) -> Result<(), TrainError> {
+    if split.training.is_empty() || split.validation.is_empty() {
+        let rows = table.examples.len();
+        return Err(TrainError::TooFew { rows });
+    }
+    let rare = table
+        .classes()
+        .iter()
+        .zip(0..)
+        .find(|(_, class)| share(&split.training, *class) == 0.0);
+    match rare {
+        Some((class, _)) => Err(TrainError::RareClass {
+            class: class.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The numbers that a regression's outputs stand for.
+fn numbers(outputs: &Probabilities, scale: &Regression) -> Vec<f64> {
+    let outputs = outputs.rows();
+    let numbers = outputs.map(|output| f64::from(scale.number(output).unwrap_or(f32::NAN)));
+    numbers.collect()
 }
 
 /// Accuracy on the validation part of a model that always answers the training part's most frequent
 /// class.
-fn majority_baseline(split: &Split) -> f64 {
-    let majority = u32::from(share(&split.training, 1) >= share(&split.training, 0));
-    share(&split.validation, majority)
+fn majority_baseline(table: &Table, split: &Split) -> f64 {
+    let classes = (0..).take(table.classes().len());
+    let majority = classes.max_by(|a: &u32, b: &u32| {
+        share(&split.training, *a).total_cmp(&share(&split.training, *b))
+    });
+    share(&split.validation, majority.unwrap_or_default())
 }
 
 fn share(examples: &[Example], class: u32) -> f64 {
-    let of_class = examples.iter().filter(|example| example.class == class);
+    let of_class = examples
+        .iter()
+        .filter(|example| example.target.is_class(class));
     of_class.count() as f64 / examples.len().max(1) as f64
 }
 

@@ -88,6 +88,8 @@ codes! {
         MissingFeatures = "missing_features",
         /// A feature of the entity is too large for the model to compute with.
         OutOfRange = "out_of_range",
+        /// A feature of the entity is a category that the model was not trained on.
+        UnknownCategory = "unknown_category",
         /// The text has no word.
         EmptyText = "empty_text",
         /// The text is longer than the model service takes.

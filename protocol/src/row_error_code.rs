@@ -15,6 +15,8 @@ codes! {
         MissingFeatures = "missing_features",
         /// A feature, a step of the computation or a result is beyond the finite f32 numbers.
         OutOfRange = "out_of_range",
+        /// A feature is a category that the model was not trained on.
+        UnknownCategory = "unknown_category",
         /// The text has no word.
         EmptyText = "empty_text",
         /// The text is longer than the model service takes.
@@ -33,6 +35,7 @@ impl From<RowErrorCode> for ErrorCode {
             RowErrorCode::OutsideMaxAge => Self::OutsideMaxAge,
             RowErrorCode::MissingFeatures => Self::MissingFeatures,
             RowErrorCode::OutOfRange => Self::OutOfRange,
+            RowErrorCode::UnknownCategory => Self::UnknownCategory,
             RowErrorCode::EmptyText => Self::EmptyText,
             RowErrorCode::TextTooLong => Self::TextTooLong,
             RowErrorCode::InvalidText => Self::InvalidText,

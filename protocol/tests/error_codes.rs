@@ -14,6 +14,7 @@ const GATEWAY_ONLY: &[ErrorCode] = &[
     ErrorCode::OutsideMaxAge,
     ErrorCode::MissingFeatures,
     ErrorCode::OutOfRange,
+    ErrorCode::UnknownCategory,
     ErrorCode::EmptyText,
     ErrorCode::TextTooLong,
     ErrorCode::InvalidText,

@@ -41,12 +41,22 @@ pub const ML_LEARNING_RATE: &str = "ml.learning_rate";
 pub const ML_TRAINING_ACCURACY: &str = "ml.training_accuracy";
 /// Share of held-out rows classified correctly, 0 to 1 (double).
 pub const ML_VALIDATION_ACCURACY: &str = "ml.validation_accuracy";
-/// Number of a training epoch, from 1; on the `epoch` events of `train_model` (int).
+/// Root of the mean squared error on training rows, in units of the target (double).
+pub const ML_TRAINING_RMSE: &str = "ml.training_rmse";
+/// Root of the mean squared error on held-out rows, in units of the target (double).
+pub const ML_VALIDATION_RMSE: &str = "ml.validation_rmse";
+/// Epochs of a training (int).
+pub const ML_TRAINING_EPOCHS: &str = "ml.training.epochs";
+/// Training rows that an epoch read per second (double).
+pub const ML_TRAINING_ROWS_PER_SECOND: &str = "ml.training.rows_per_second";
+/// Number of a training epoch, from 1 (int).
 pub const ML_TRAINING_EPOCH: &str = "ml.training.epoch";
 /// The class that was predicted (string).
 pub const ML_OUTPUT_LABEL: &str = "ml.output.label";
 /// The probability of the predicted class, 0 to 1 (double).
 pub const ML_OUTPUT_CONFIDENCE: &str = "ml.output.confidence";
+/// The number that was predicted (double).
+pub const ML_OUTPUT_VALUE: &str = "ml.output.value";
 /// Characters of the texts of a request (int).
 pub const ML_INPUT_LENGTH: &str = "ml.input.length";
 /// Tokens of the texts of a request (int).

@@ -63,6 +63,22 @@ impl Span {
         )
     }
 
+    /// Starts an INTERNAL span with a link that has attributes of its own.
+    pub fn start_with_described_link(
+        name: impl Into<Cow<'static, str>>,
+        attributes: Vec<KeyValue>,
+        target: Option<&SpanRef>,
+        description: Vec<KeyValue>,
+    ) -> Self {
+        let target = target.and_then(SpanRef::span_context);
+        let links = target.map(|target| Link::new(target, description, 0));
+        let builder = builder(name, SpanKind::Internal, attributes);
+        Self::build(
+            builder.with_links(links.into_iter().collect()),
+            &Context::current(),
+        )
+    }
+
     pub(crate) fn build(builder: SpanBuilder, parent: &Context) -> Self {
         Self {
             context: tracer::start(builder, parent),

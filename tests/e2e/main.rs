@@ -23,6 +23,7 @@ mod overflow;
 mod propagation;
 mod secrets;
 mod system;
+mod table;
 mod texts;
 mod trace_contract;
 mod two_languages;

@@ -141,6 +141,23 @@ impl System {
         Self::start_in(data, models_with_texts(), &store, &[])
     }
 
+    /// Everything, with models in a folder of its own, to which a test adds some.
+    pub(crate) fn start_with_own_models() -> Result<Self> {
+        let data = TempDir::new()?;
+        let version = Path::new("models/wine_quality/1");
+        std::fs::create_dir_all(data.path().join(version))?;
+        for file in ["manifest.json", "model.safetensors"] {
+            let file = version.join(file);
+            std::fs::copy(prepared().join(&file), data.path().join(&file))?;
+        }
+        let (models, store) = (
+            data.path().join("models"),
+            data.path().join("predictions.db"),
+        );
+        let store = path(&store).to_owned();
+        Self::start_in(data, &models, &store, &[])
+    }
+
     /// Everything, with predictions stored in `prediction_store`, a file or an address.
     pub(crate) fn start_on(prediction_store: &str) -> Result<Self> {
         let models = prepared().join("models");

@@ -10,6 +10,8 @@ use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
 use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
+use crate::runs::RunsArgs;
+use crate::train::TrainArgs;
 
 /// Machine-learning serving, observable end to end: one trace, from the gateway to the tensor.
 #[derive(Debug, Parser)]
@@ -24,7 +26,9 @@ pub(crate) enum Command {
     /// Start everything on this machine (the default)
     Up(Box<UpArgs>),
     /// Train models and write a new version of each into the model repository
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
+    /// List the trainings of the models in the repository, or compare some
+    Runs(RunsArgs),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
     /// Get the weights of a sentence encoder, for `train text_sentiment --encoder`
@@ -274,38 +278,6 @@ impl PythonSetupArgs {
 
 fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
     named.map_or_else(|| data_dir.join("python"), Path::to_path_buf)
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct TrainArgs {
-    /// The models to train, one after the other
-    #[arg(required = true, value_parser = ["wine_quality", "text_sentiment"], value_name = "MODEL")]
-    pub(crate) models: Vec<String>,
-    /// The data set of the model, a CSV file; without it the built-in one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) data: Option<PathBuf>,
-    /// Where versions of models are kept
-    #[arg(
-        long,
-        env = "MODEL_REPOSITORY",
-        default_value = ".throughline/models",
-        value_name = "DIR"
-    )]
-    pub(crate) model_repository: PathBuf,
-    /// Seed of the split and of the initial weights; the same seed gives the same weights
-    #[arg(long, default_value_t = 42)]
-    pub(crate) seed: u64,
-    /// Write no version; print the accuracy on held-out reviews, each held out once in this many folds
-    /// (only `text_sentiment`)
-    #[arg(long, value_name = "FOLDS", conflicts_with = "if_missing", value_parser = clap::value_parser!(u64).range(2..=100))]
-    pub(crate) cross_validate: Option<u64>,
-    /// Do nothing if the repository has a version already
-    #[arg(long)]
-    pub(crate) if_missing: bool,
-    /// Train one layer on this encoder instead of a bag of words: a Hugging Face folder of a BERT
-    /// sentence encoder, such as `text-setup` gets (only `text_sentiment`)
-    #[arg(long, value_name = "DIR")]
-    pub(crate) encoder: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -18,6 +18,18 @@ pub(crate) fn warn(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
 }
 
+/// Replaces the last line of standard error, which is a terminal.
+pub(crate) fn replace(line: impl AsRef<str>) {
+    let mut terminal = std::io::stderr().lock();
+    let _ = write!(terminal, "\r\x1b[K{}", line.as_ref());
+    let _ = terminal.flush();
+}
+
+/// Whether standard output and error are both terminals.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// The exit code of a command. A failure is printed with all its causes.
 pub(crate) fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {

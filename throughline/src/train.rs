@@ -1,21 +1,31 @@
 //! `throughline train`: trains models, traced, and writes a new version of each.
 
+mod args;
+mod progress;
+mod table;
+
 use std::time::Duration;
 
 use anyhow::Context;
-use model_service::training::{self, CrossValidation, TrainOptions, TrainReport};
+use model_service::repository::Metrics;
+use model_service::training::{
+    self, CrossValidation, Epoch, TrainOptions, TrainReport, TrainingWatcher,
+};
 
-use crate::cli::TrainArgs;
+pub(crate) use args::TrainArgs;
+use progress::Progress;
+use table::TableWatcher;
+
 use crate::data_sets::{TEXT_SENTIMENT, WINE_QUALITY};
 use crate::model_files::{self, RUST_WEIGHTS};
 use crate::screen;
 
 /// Runs the trainings as the service `model-training`. Their telemetry is flushed before this returns.
 pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
-    if let (Some(_), [_, another, ..]) = (&args.data, &*args.models) {
+    let mut missing = args.names();
+    if let (Some(_), [_, another, ..]) = (&args.data, &*missing) {
         anyhow::bail!("--data is the data set of one model: train {another} by itself");
     }
-    let mut missing = args.models.clone();
     if args.if_missing {
         missing.retain(|model| !is_there(args, model));
     }
@@ -38,7 +48,7 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
 
 /// Whether the repository has a version of the model; says so.
 fn is_there(args: &TrainArgs, model: &str) -> bool {
-    let there = model_files::has_version(&args.model_repository, model, RUST_WEIGHTS);
+    let there = model_files::has_version(&args.repository(), model, RUST_WEIGHTS);
     if there {
         screen::say(format!("the repository has a version of {model} already"));
     }
@@ -46,39 +56,70 @@ fn is_there(args: &TrainArgs, model: &str) -> bool {
 }
 
 fn train(args: &TrainArgs, model: &str) -> anyhow::Result<()> {
-    let mut training = options(args, model)?;
-    training.source_commit = telemetry::revision().map(str::to_owned);
-    let report =
-        training::train(&training).with_context(|| format!("the training of {model} failed"))?;
+    let mut options = options(args, model)?;
+    options.source_commit = telemetry::revision().map(str::to_owned);
+    let progress = Progress::new(args.progress);
+    let report = match &args.table.table {
+        Some(table) => {
+            let mut watcher = TableWatcher::new(args, model, table, progress);
+            training::train_watched(&options, &mut watcher)
+        }
+        None => training::train_watched(&options, &mut Shown(progress)),
+    };
+    let report = report.with_context(|| format!("the training of {model} failed"))?;
     screen::say(summary(&report));
     Ok(())
 }
 
+/// Shows the progress, and has nothing to publish.
+struct Shown(Progress);
+
+impl TrainingWatcher for Shown {
+    fn epoch(&mut self, epoch: &Epoch) {
+        self.0.show(epoch);
+    }
+}
+
 fn options(args: &TrainArgs, model: &str) -> anyhow::Result<TrainOptions> {
-    let is_text = model == TEXT_SENTIMENT.model;
-    let data = if let Some(data) = &args.data {
-        data.clone()
+    let repository = args.repository();
+    let epochs = args
+        .epochs
+        .map(|epochs| usize::try_from(epochs).unwrap_or(usize::MAX));
+    let mut options = if let Some(table) = &args.table.table {
+        let columns = args.table.columns(epochs);
+        TrainOptions::of_table(table, &repository, model, columns)
     } else {
-        std::fs::create_dir_all(&args.model_repository)?;
-        let built_in = if is_text {
-            TEXT_SENTIMENT
+        let is_text = model == TEXT_SENTIMENT.model;
+        let data = if let Some(data) = &args.data {
+            data.clone()
         } else {
-            WINE_QUALITY
+            std::fs::create_dir_all(&repository)?;
+            let built_in = if is_text {
+                TEXT_SENTIMENT
+            } else {
+                WINE_QUALITY
+            };
+            built_in.write_into(&repository)?
         };
-        built_in.write_into(&args.model_repository)?
-    };
-    let mut options = if is_text {
-        TrainOptions::of_texts(data, &args.model_repository)
-    } else {
-        TrainOptions::new(data, &args.model_repository)
+        if is_text {
+            TrainOptions::of_texts(data, &repository)
+        } else {
+            TrainOptions::new(data, &repository)
+        }
     };
     if let Some(folder) = &args.encoder {
-        if !is_text {
+        if model != TEXT_SENTIMENT.model {
             anyhow::bail!("--encoder is for {} only", TEXT_SENTIMENT.model);
         }
         options = options.with_encoder(folder);
     }
     options.seed = args.seed;
+    if let Some(epochs) = epochs {
+        options.hyperparameters.epochs = epochs;
+    }
+    if let Some(rate) = args.learning_rate {
+        options.hyperparameters.learning_rate = rate;
+    }
     Ok(options)
 }
 
@@ -106,16 +147,30 @@ fn cross_validate(args: &TrainArgs, model: &str, folds: u64) -> anyhow::Result<(
 
 fn summary(report: &TrainReport) -> String {
     let manifest = &report.manifest;
-    let metrics = &manifest.metrics;
     format!(
-        "{} version {} in {:.1} s: validation accuracy {:.3} on {} held-out rows (majority baseline {:.3}), training accuracy {:.3}\n{}",
+        "{} version {} in {:.1} s: {}\n{}",
         manifest.name,
         manifest.version,
         report.duration.as_secs_f64(),
-        metrics.validation_accuracy,
-        metrics.validation_rows,
-        metrics.majority_baseline,
-        metrics.training_accuracy,
+        quality(&manifest.metrics),
         report.folder.display(),
+    )
+}
+
+fn quality(metrics: &Metrics) -> String {
+    let rows = metrics.validation_rows;
+    let value = Option::unwrap_or_default;
+    if let Some(error) = metrics.validation_rmse {
+        return format!(
+            "root mean squared error {error:.4} on {rows} held-out rows (of the mean {:.4}), on the training part {:.4}",
+            value(metrics.mean_baseline_rmse),
+            value(metrics.training_rmse),
+        );
+    }
+    format!(
+        "validation accuracy {:.3} on {rows} held-out rows (majority baseline {:.3}), training accuracy {:.3}",
+        value(metrics.validation_accuracy),
+        value(metrics.majority_baseline),
+        value(metrics.training_accuracy),
     )
 }

@@ -54,7 +54,13 @@ pub(super) fn notes(span: &SpanData, trace_id: &str) -> Vec<Note> {
     if let Some(model) = model(span) {
         notes.push(Note::new(&model, Paint::Dim));
     }
-    let links = span.links.iter().map(|link| linked(link, trace_id));
+    // All predictions of a model's version link to its training, so that link tells nothing of this
+    // one. The API and the page have it.
+    let links = span
+        .links
+        .iter()
+        .filter(|link| !link.attributes.contains_key("ml.run_id"))
+        .map(|link| linked(link, trace_id));
     notes.extend(links.map(|link| Note::new(&link, Paint::Link)));
     notes
 }

@@ -191,6 +191,16 @@ gateway  └ SELECT predictions        ╺━━━━━━━━    320 µs sq
     assert_eq!(plain(&hit(), 80), expected);
 }
 
+/// Every prediction of a model's version has the same.
+#[test]
+fn a_link_to_the_training_of_a_model_is_left_to_the_page() {
+    let mut trace = hit();
+    let run = [("ml.run_id".to_owned(), json!("0123"))];
+    trace.spans[0].links[0].attributes = run.into();
+    let drawn = plain(&trace, 100);
+    assert!(!drawn.contains('↗'), "{drawn}");
+}
+
 #[test]
 fn hit_in_100_columns() {
     let expected = "\

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::unmanaged::{Object, Pool};
+use parking_lot::RwLock;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql, TransactionBehavior};
@@ -24,7 +25,8 @@ use crate::views::{FeatureView, Views};
 /// Features in one `SQLite` file.
 #[derive(Debug)]
 pub struct SqliteBackend {
-    statements: HashMap<Arc<str>, Arc<Statements>>,
+    /// By the view's id.
+    statements: RwLock<HashMap<usize, Arc<Statements>>>,
     readers: Pool<Connection>,
     /// A pool of one, so that writes take turns.
     writer: Pool<Connection>,
@@ -65,10 +67,9 @@ impl SqliteBackend {
             .map(|_| connect_reader(path, views))
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed("open the database"))?;
-        let statements =
-            |view: &Arc<FeatureView>| (Arc::clone(&view.name), Arc::new(Statements::new(view)));
+        let statements = |view: &Arc<FeatureView>| (view.id, Arc::new(Statements::new(view)));
         Ok(Self {
-            statements: views.all().iter().map(statements).collect(),
+            statements: RwLock::new(views.all().iter().map(statements).collect()),
             readers: Pool::from(readers),
             writer: Pool::from([writer]),
         })
@@ -78,7 +79,8 @@ impl SqliteBackend {
         // A view that this file was not opened with gets its statements here and then fails at the
         // missing table.
         self.statements
-            .get(&view.name)
+            .read()
+            .get(&view.id)
             .map_or_else(|| Arc::new(Statements::new(view)), Arc::clone)
     }
 }
@@ -97,6 +99,19 @@ impl FeatureBackend for SqliteBackend {
                 batch: "INSERT",
             },
         }
+    }
+
+    fn prepare<'a>(&'a self, view: &'a Arc<FeatureView>) -> Pending<'a, ()> {
+        let new = Arc::clone(view);
+        let create = run(&self.writer, "prepare the tables", move |connection| {
+            create_table(connection, &new)
+        });
+        Box::pin(async move {
+            create.await?;
+            let statements = Arc::new(Statements::new(view));
+            self.statements.write().insert(view.id, statements);
+            Ok(())
+        })
     }
 
     fn check<'a>(&'a self, view: &'a Arc<FeatureView>) -> Pending<'a, ()> {
@@ -347,7 +362,9 @@ fn connect(path: &Path, views: &Views) -> Result<Connection, rusqlite::Error> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.set_prepared_statement_cache_capacity(views.all().len() * 3 + 4);
+    // Views may come while the connection is open.
+    let statements = views.all().len() * 3 + 4;
+    connection.set_prepared_statement_cache_capacity(statements.max(64));
     Ok(connection)
 }
 

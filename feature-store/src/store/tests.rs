@@ -104,7 +104,7 @@ fn bench() -> Bench {
     let (clock, _) = Clock::manual(at(0));
     let view = Arc::clone(views().view("Order").unwrap());
     let store = Store::new(
-        views(),
+        LiveViews::open(views(), None, &Health::new()),
         Arc::clone(&backend) as Arc<dyn FeatureBackend>,
         RowCache::new(100, 1_000_000),
         clock,

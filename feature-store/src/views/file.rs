@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
@@ -67,6 +68,9 @@ struct ServiceEntry {
     features: Vec<String>,
 }
 
+/// The id of the next view.
+static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
+
 /// Columns of a written table that are not features.
 const RESERVED: [&str; 2] = ["event_timestamp", "created"];
 
@@ -80,14 +84,16 @@ impl Views {
         let mut views = Self::default();
         // Engines may fold the case of table names, so names that differ only by case count as one.
         let mut taken = HashSet::new();
-        for (id, entry) in file.feature_view.into_iter().enumerate() {
+        for entry in file.feature_view {
             let key = format!("feature_view {:?}", entry.name);
             check_name(&key, &entry.name)?;
             if !taken.insert(entry.name.to_ascii_lowercase()) {
                 return Err(invalid(key, "is declared twice"));
             }
-            let view = view(id, &key, entry)?;
-            views.by_name.insert(Arc::clone(&view.name), id);
+            let view = view(&key, entry)?;
+            views
+                .by_name
+                .insert(Arc::clone(&view.name), views.all.len());
             views.all.push(Arc::new(view));
         }
         for entry in file.feature_service {
@@ -101,7 +107,7 @@ impl Views {
     }
 }
 
-fn view(id: usize, key: &str, mut entry: ViewEntry) -> Result<FeatureView, ViewsError> {
+fn view(key: &str, mut entry: ViewEntry) -> Result<FeatureView, ViewsError> {
     let mut taken = HashSet::new();
     check_columns(
         &format!("{key} join_keys"),
@@ -148,7 +154,7 @@ fn view(id: usize, key: &str, mut entry: ViewEntry) -> Result<FeatureView, Views
         ..
     } = entry;
     Ok(FeatureView {
-        id,
+        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         name: name.into(),
         join_keys,
         features,
@@ -171,16 +177,15 @@ fn service(views: &Views, key: &str, references: &[String]) -> Result<Vec<Featur
                 format!("there is no {reference:?}"),
             )
         };
-        let view = views.view(view).ok_or_else(unknown)?;
+        let at = *views.by_name.get(view).ok_or_else(unknown)?;
+        let view = &views.all[at];
         match feature {
             Some(name) => features.push(FeatureRef {
-                view: view.id,
+                view: at,
                 feature: view.feature(name).ok_or_else(unknown)?,
             }),
-            None => features.extend((0..view.features.len()).map(|feature| FeatureRef {
-                view: view.id,
-                feature,
-            })),
+            None => features
+                .extend((0..view.features.len()).map(|feature| FeatureRef { view: at, feature })),
         }
     }
     if features.is_empty() {

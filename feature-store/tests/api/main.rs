@@ -10,4 +10,5 @@ mod secrets;
 mod server;
 mod strict;
 mod time_to_live;
+mod view_folder;
 mod writes;

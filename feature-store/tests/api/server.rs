@@ -98,6 +98,15 @@ impl Server {
         running.await.expect("no panic").expect("the server drains");
     }
 
+    /// Puts a file of views into the folder that a running server watches.
+    pub(crate) fn declare(&self, file: &str, views: &str) {
+        let folder = self.folder.path().join("feature-views");
+        std::fs::create_dir_all(&folder).expect("the folder is writable");
+        let hidden = folder.join(format!(".{file}"));
+        std::fs::write(&hidden, views).expect("the folder is writable");
+        std::fs::rename(hidden, folder.join(file)).expect("the folder is writable");
+    }
+
     /// The database file.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().join("features.db")

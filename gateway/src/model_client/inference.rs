@@ -21,13 +21,16 @@ pub(crate) struct Inference {
     pub(crate) timing: UpstreamTiming,
 }
 
-/// One computed row.
+/// One computed row: a class, or a number as [`StoredPrediction`](crate::store::StoredPrediction)
+/// has it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) label: String,
     pub(crate) confidence: f32,
     pub(crate) probabilities: Vec<f32>,
 }
+
+const OTHER_ROWS: CallError = CallError::Unusable("has another number of rows than was asked for");
 
 impl Inference {
     pub(super) fn read(response: &Response<Bytes>, rows: usize) -> Result<Self, CallError> {
@@ -71,6 +74,18 @@ impl Inference {
 }
 
 impl Row {
+    /// The row of a regression. A number that is not finite is no prediction.
+    fn of_number(number: f32) -> Result<Self, ErrorCode> {
+        if !number.is_finite() {
+            return Err(ErrorCode::PredictionFailed);
+        }
+        Ok(Self {
+            label: String::new(),
+            confidence: 0.0,
+            probabilities: vec![number],
+        })
+    }
+
     /// A row without a label, or with a number that is not finite, is no prediction. It fails alone:
     /// the other rows of the call are as good as without it.
     fn checked(self) -> Result<Self, ErrorCode> {
@@ -92,19 +107,22 @@ fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, ErrorC
             .map_err(CallError::Malformed)
     };
     let numbers = |name| body.output(name).and_then(numbers);
-    let labels = texts("label")?.ok_or(CallError::Unusable("has no output `label`"))?;
+    let errors = texts("error")?.unwrap_or_default();
+    let Some(labels) = texts("label")? else {
+        let values = numbers("value").ok_or(CallError::Unusable(
+            "has neither the output `label` nor the output `value`",
+        ))?;
+        return read_numbers(&values, &errors, rows);
+    };
     let confidences = numbers("confidence").ok_or(CallError::Unusable(
         "has no output `confidence` of FP32 or FP64",
     ))?;
     let probabilities = numbers("probabilities").unwrap_or_default();
-    let errors = texts("error")?.unwrap_or_default();
     let classes = probabilities.len() / rows.max(1);
     let fits =
         labels.len() == rows && confidences.len() == rows && classes * rows == probabilities.len();
     if !fits || !(errors.is_empty() || errors.len() == rows) {
-        return Err(CallError::Unusable(
-            "has another number of rows than was asked for",
-        ));
+        return Err(OTHER_ROWS);
     }
     let row = |at: usize| match errors.get(at) {
         Some(code) if !code.is_empty() => Err(row_error(code)),
@@ -114,6 +132,22 @@ fn read_rows(body: &InferResponse, rows: usize) -> Result<Vec<Result<Row, ErrorC
             probabilities: probabilities[at * classes..(at + 1) * classes].to_vec(),
         }
         .checked(),
+    };
+    Ok((0..rows).map(row).collect())
+}
+
+/// The rows of a regression.
+fn read_numbers(
+    values: &[f32],
+    errors: &[&str],
+    rows: usize,
+) -> Result<Vec<Result<Row, ErrorCode>>, CallError> {
+    if values.len() != rows || !(errors.is_empty() || errors.len() == rows) {
+        return Err(OTHER_ROWS);
+    }
+    let row = |at: usize| match errors.get(at) {
+        Some(code) if !code.is_empty() => Err(row_error(code)),
+        _ => Row::of_number(values[at]),
     };
     Ok((0..rows).map(row).collect())
 }

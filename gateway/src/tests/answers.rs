@@ -162,6 +162,44 @@ async fn a_row_that_is_no_prediction_fails_alone() {
     assert_eq!(reply.problem(502), "model_failed");
 }
 
+/// An answer of a regression for two rows.
+fn two_numbers(values: &str) -> Behaviour {
+    let body = format!(
+        r#"{{"model_name":"wine_quality","model_version":"1","outputs":[
+            {{"name":"value","shape":[2],"datatype":"FP32","data":{values}}}]}}"#
+    );
+    Behaviour::Refuse {
+        status: 200,
+        body: body.leak(),
+        retry_after: None,
+    }
+}
+
+#[tokio::test]
+async fn a_number_is_answered_and_stored_as_a_value() {
+    let gateway = Gateway::start().await;
+    gateway.fake.behave(two_numbers("[-5.25,NaN]"));
+    let reply = gateway.predict(&["a", "b"]).await;
+    assert_eq!(reply.each("value"), [json!(-5.25), Value::Null]);
+    assert_eq!(reply.each("error")[1]["code"], "prediction_failed");
+    let hit = gateway.predict(&["a"]).await;
+    assert_eq!(hit.each("cached"), [json!(true)]);
+    assert_eq!(hit.each("value"), [json!(-5.25)]);
+    for absent in ["label", "confidence", "probabilities"] {
+        assert_eq!(hit.each(absent), [Value::Null], "{absent}");
+    }
+    let found = gateway.get("/v1/predictions?model=wine_quality").await;
+    assert_eq!(found.json()["predictions"][0]["value"], -5.25);
+    // A number has no label to compare variants by.
+    let models = gateway.get("/v1/models").await.json();
+    let shares = "/models/0/variants/0/statistics/label_shares";
+    assert_eq!(models.pointer(shares), Some(&json!({})), "{models}");
+    // One number for two rows.
+    gateway.fake.behave(two_numbers("[1]"));
+    let reply = gateway.predict(&["c", "d"]).await;
+    assert_eq!(reply.problem(502), "model_failed");
+}
+
 #[tokio::test]
 async fn a_request_without_any_prediction_has_the_status_of_its_errors() {
     let gateway = Gateway::start().await;

@@ -492,6 +492,19 @@ def test_a_training_run(explorer: Explorer, tmp_path: Path) -> None:
     assert (record["event_name"], record["body"]) == ("ml.training.metrics", "training metrics")
     assert record["attributes"]["ml.training_accuracy"] == logged["ml.training_accuracy"]
 
+    # A prediction of that version links to its training.
+    manifest = Manifest.parse((tmp_path / "wine_quality" / "1" / "manifest.json").read_bytes())
+    assert manifest.training is not None
+    assert manifest.training.trace_id == logged["trace_id"]
+    served = Process(wrapped(worker_command(tmp_path, NOWHERE)), instrumentation(explorer.endpoint))
+    answer = Client(served).infer(by_features(FIRST_WINE)).json()
+    served.stop()
+    trace_id = answer["parameters"]["traceparent"].split("-")[1]
+    predict = named(explorer.spans(trace_id, 8), "predict wine_quality", "model-service-python")
+    [link] = predict["links"]
+    training = named(spans, "train wine_quality", "model-training")
+    assert (link["traceId"], link["spanId"]) == (training["traceId"], training["spanId"])
+
 
 def test_a_dead_collector_changes_nothing(trained: tuple[Path, Manifest]) -> None:
     command = wrapped(worker_command(trained[0], NOWHERE, "--flush-timeout", "500ms"))

@@ -33,10 +33,32 @@ pub struct FitOptions {
 /// Loss and gradient of one mini batch, from before its step.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    /// Mean cross entropy, nats per row.
+    /// Mean loss per row: cross entropy in nats, or the squared error of a number.
     pub loss: f64,
     /// Euclidean length of the gradient over all weights.
     pub gradient_norm: f64,
+}
+
+/// What the rows of a mini batch should become.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    Classes(Vec<u32>),
+    Numbers(Vec<f32>),
+}
+
+impl Targets {
+    fn loss(&self, outputs: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Classes(classes) => {
+                let classes = Tensor::from_slice(classes, classes.len(), &Device::Cpu)?;
+                candle_nn::loss::cross_entropy(outputs, &classes)
+            }
+            Self::Numbers(numbers) => {
+                let numbers = Tensor::from_slice(numbers, (numbers.len(), 1), &Device::Cpu)?;
+                candle_nn::loss::mse(outputs, &numbers)
+            }
+        }
+    }
 }
 
 impl Fit {
@@ -61,14 +83,14 @@ impl Fit {
         self.optimizer.set_learning_rate(learning_rate);
     }
 
-    /// One step of `AdamW` on the mean cross entropy of a mini batch.
+    /// One step of `AdamW` on the mean loss of a mini batch.
     pub fn step(
         &mut self,
         rows: &Rows,
-        classes: &[u32],
+        targets: &Targets,
     ) -> std::result::Result<Step, ComputeError> {
         let x = Tensor::from_slice(rows.values(), (rows.len(), rows.width()), &Device::Cpu);
-        let step = x.and_then(|x| self.learn(x, classes));
+        let step = x.and_then(|x| self.learn(x, targets));
         step.map(|(step, _)| step).map_err(compute)
     }
 
@@ -95,7 +117,7 @@ impl Fit {
 
     /// One step from the input tensor. Also returns the gradients, for variables that come before
     /// these layers.
-    pub(super) fn learn(&mut self, mut x: Tensor, classes: &[u32]) -> Result<(Step, GradStore)> {
+    pub(super) fn learn(&mut self, mut x: Tensor, targets: &Targets) -> Result<(Step, GradStore)> {
         let input_gradient = x.track_op();
         for (index, (weight, bias)) in self.layers.iter().enumerate() {
             if index > 0 {
@@ -106,8 +128,7 @@ impl Fit {
             };
             x = dense.tracked(&x, weight, bias)?;
         }
-        let classes = Tensor::from_slice(classes, classes.len(), &Device::Cpu)?;
-        let loss = candle_nn::loss::cross_entropy(&x, &classes)?;
+        let loss = targets.loss(&x)?;
         let gradients = loss.backward()?;
         let squares = squares(&self.layers, &gradients)?;
         self.optimizer.step(&gradients)?;

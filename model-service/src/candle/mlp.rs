@@ -1,5 +1,5 @@
 //! The multi-layer perceptron for tables: linear layers with `ReLU` between them and a softmax at
-//! the end.
+//! the end, unless they predict one number.
 
 use std::collections::HashMap;
 
@@ -133,7 +133,7 @@ impl Mlp {
         }
         let logits = x.flatten_all().and_then(|logits| logits.to_vec1());
         let probabilities =
-            Probabilities::from_logits(logits.map_err(compute)?, self.classes.max(1));
+            Probabilities::from_outputs(logits.map_err(compute)?, self.classes.max(1));
         Ok(probabilities.without(&computable))
     }
 }

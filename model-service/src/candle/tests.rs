@@ -70,11 +70,12 @@ fn a_network_learns_what_no_line_can_split() {
     let mut fit = fit(&[2, 8, 8, 2]);
     let rows = Rows::new(vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], 2).unwrap();
     let xor = [0, 1, 1, 0];
-    let first = fit.step(&rows, &xor).unwrap();
+    let targets = Targets::Classes(xor.to_vec());
+    let first = fit.step(&rows, &targets).unwrap();
     for _ in 0..200 {
-        fit.step(&rows, &xor).unwrap();
+        fit.step(&rows, &targets).unwrap();
     }
-    let last = fit.step(&rows, &xor).unwrap();
+    let last = fit.step(&rows, &targets).unwrap();
     assert!(last.loss < 0.05 && first.loss > 0.3, "{first:?} {last:?}");
     let probabilities = fit.model().unwrap().probabilities_untraced(&rows).unwrap();
     let classes = probabilities

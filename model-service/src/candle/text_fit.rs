@@ -6,7 +6,9 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
 use super::embedding_bag::EmbeddingBag;
-use super::fit::{Fit, FitOptions, NamedTensor, Step, optimizer, serialize, squares, start_layer};
+use super::fit::{
+    Fit, FitOptions, NamedTensor, Step, Targets, optimizer, serialize, squares, start_layer,
+};
 use super::mlp::compute;
 use super::text_bag::{BIAS, EMBEDDINGS, IDF, PAIRS, TextBag};
 use crate::model::ComputeError;
@@ -53,9 +55,9 @@ impl TextFit {
     pub(crate) fn step(
         &mut self,
         bags: Bags,
-        classes: &[u32],
+        targets: &Targets,
     ) -> std::result::Result<Step, ComputeError> {
-        self.try_step(bags, classes).map_err(compute)
+        self.try_step(bags, targets).map_err(compute)
     }
 
     /// The model as it is now. It shares the weights, so it changes with the next step.
@@ -84,10 +86,10 @@ impl TextFit {
         serialize(&tensors)
     }
 
-    fn try_step(&mut self, bags: Bags, classes: &[u32]) -> Result<Step> {
+    fn try_step(&mut self, bags: Bags, targets: &Targets) -> Result<Step> {
         let [(embeddings, bias)] = &self.bag;
         let x = EmbeddingBag { bags }.tracked(embeddings, bias)?.relu()?;
-        let (step, gradients) = self.head.learn(x, classes)?;
+        let (step, gradients) = self.head.learn(x, targets)?;
         let squares = squares(&self.bag, &gradients)?;
         self.optimizer.step(&gradients)?;
         Ok(Step {

@@ -42,6 +42,11 @@ impl<'a> ModelCall<'a> {
         self.count(&MISSING, counts);
     }
 
+    /// Counts the categories that the model was not trained on.
+    pub(super) fn record_unknown(&self, counts: &[u64]) {
+        self.count(&OUT_OF_RANGE, counts);
+    }
+
     /// Counts the raw values outside the range of the training part.
     pub(super) fn record_out_of_range(&self, values: &[f32]) {
         let profiles = &self.manifest.reference.features;

@@ -1,6 +1,10 @@
 //! The manifest of a version: enough to serve it, to find its training run, and to notice drift.
 
+use std::collections::BTreeMap;
+
+use protocol::RowErrorCode;
 use serde::{Deserialize, Serialize};
+use telemetry::SpanRef;
 
 use crate::candle::EncoderConfig;
 use crate::model::Rows;
@@ -32,15 +36,49 @@ pub struct Manifest {
     pub lookup: Option<Lookup>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalisation: Option<Normalisation>,
+    /// By feature, the texts that it may be. Such a feature is known by the position of its text,
+    /// from 0, and becomes one input for each text: 1 for its own and 0 for the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub categories: BTreeMap<String, Vec<String>>,
     /// Only of a model that takes texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<TextInput>,
-    /// Names of the outputs in the order of the probabilities.
+    /// Names of the outputs in the order of the probabilities; none of a regression.
+    #[serde(default)]
     pub classes: Vec<String>,
+    /// Only of a model that predicts a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regression: Option<Regression>,
     pub hyperparameters: Hyperparameters,
     pub seed: u64,
     pub metrics: Metrics,
     pub reference: ReferenceProfile,
+    /// How long the training took, and its span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRun>,
+}
+
+/// The training that made a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRun {
+    /// Without the time to write the version.
+    pub duration_seconds: f64,
+    /// 32 hex digits; not there if the training was not traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// 16 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+}
+
+/// How the output of the network becomes a number: `output · std + mean`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Regression {
+    /// The column that is predicted.
+    pub target: String,
+    /// Of the target over the training part.
+    pub mean: f32,
+    pub std: f32,
 }
 
 /// The data a model was trained on.
@@ -89,15 +127,27 @@ pub struct Normalisation {
     pub std: Vec<f32>,
 }
 
-/// How good the model is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How good the model is: the accuracies of a classifier, or the errors of a regression.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Share of the training part that is classified correctly.
-    pub training_accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_accuracy: Option<f64>,
     /// Share of the validation part that is classified correctly.
-    pub validation_accuracy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
     /// Share of the validation part that belongs to the training part's most frequent class.
-    pub majority_baseline: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub majority_baseline: Option<f64>,
+    /// Root of the mean squared error on the training part, in units of the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_rmse: Option<f64>,
+    /// The same on the validation part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_rmse: Option<f64>,
+    /// The same of a model that always answers the training part's mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_baseline_rmse: Option<f64>,
     pub training_rows: usize,
     pub validation_rows: usize,
 }
@@ -113,6 +163,9 @@ pub struct ReferenceProfile {
     pub class_shares: Vec<f64>,
     /// The nine inner deciles of the confidence on the validation part.
     pub confidence_deciles: Vec<f64>,
+    /// The numbers that a regression predicts for the validation part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<FeatureProfile>,
 }
 
 /// What the learning depends on besides data and seed.
@@ -177,8 +230,13 @@ impl Normalisation {
 impl Manifest {
     /// An error if parts of the manifest contradict each other.
     pub fn check(&self) -> Result<(), String> {
-        if self.classes.len() < 2 {
-            return Err("a model needs at least two classes".to_owned());
+        match (&self.regression, self.classes.len()) {
+            (None, 0 | 1) => return Err("a model needs at least two classes".to_owned()),
+            (Some(_), 1..) => return Err("a regression has no classes".to_owned()),
+            (Some(scale), 0) if !(scale.mean.is_finite() && scale.std.is_normal()) => {
+                return Err("regression holds a value that cannot be used".to_owned());
+            }
+            _ => {}
         }
         match (&self.text, &self.normalisation, &self.lookup) {
             (Some(_), None, None) if self.features.is_empty() => self.check_profile(&TEXT_FEATURES),
@@ -220,7 +278,32 @@ impl Manifest {
         if numbers.any(|number| !number.is_finite()) || normalisation.std.contains(&0.0) {
             return Err("normalisation holds a value that cannot be used".to_owned());
         }
+        for (feature, texts) in &self.categories {
+            let known = self.features.contains(feature);
+            if !known || texts.is_empty() {
+                return Err(format!("categories of {feature} fit no feature"));
+            }
+        }
         Ok(())
+    }
+
+    /// Outputs of the network per row.
+    pub(crate) fn outputs(&self) -> usize {
+        self.classes.len().max(1)
+    }
+
+    /// The texts of all categories, each of which is an input of the network.
+    fn texts(&self) -> usize {
+        self.categories.values().map(Vec::len).sum()
+    }
+
+    /// The span of the training, if it was traced.
+    pub fn training_span(&self) -> Option<SpanRef> {
+        let training = self.training.as_ref()?;
+        Some(SpanRef {
+            trace_id: training.trace_id.clone()?,
+            span_id: training.span_id.clone()?,
+        })
     }
 
     /// Values per row at the input and after each layer.
@@ -231,9 +314,19 @@ impl Manifest {
                 ..
             }) => encoder.config.hidden_size,
             Some(text) => text.tokens.saturating_add(text.pairs),
-            None => self.features.len(),
+            None => self.features.len() - self.categories.len() + self.texts(),
         };
-        self.hyperparameters.widths(features, self.classes.len())
+        self.hyperparameters.widths(features, self.outputs())
+    }
+}
+
+impl Regression {
+    /// The number for the output of a row.
+    pub(crate) fn number(&self, output: &[f32]) -> Result<f32, RowErrorCode> {
+        let number = output.first().map(|output| output * self.std + self.mean);
+        number
+            .filter(|number| number.is_finite())
+            .ok_or(RowErrorCode::OutOfRange)
     }
 }
 
@@ -252,6 +345,14 @@ impl Default for Hyperparameters {
 }
 
 impl Hyperparameters {
+    /// Those of a table of so many rows: as for the wines, and small tables are read more often.
+    pub fn of_table(rows: usize) -> Self {
+        let default = Self::default();
+        let steps = rows.div_ceil(default.batch_size).max(1);
+        let epochs = (1_000 / steps).clamp(default.epochs, 100);
+        Self { epochs, ..default }
+    }
+
     /// Those of the bag of words; the hidden layer is the width of an embedding. Chosen by
     /// cross-validation over whole reviews.
     pub fn of_texts() -> Self {

@@ -42,6 +42,8 @@ const TEXT: &str = "text";
 const LABEL: &str = "label";
 const CONFIDENCE: &str = "confidence";
 const PROBABILITIES: &str = "probabilities";
+/// The only output of a regression.
+const VALUE: &str = "value";
 /// Only in answers with a failed row: the [`RowErrorCode`] of each row, empty for good rows.
 const ERROR: &str = "error";
 
@@ -66,7 +68,7 @@ pub(super) async fn infer(
     let path = ModelPath::of(path)?;
     let loaded = state.repository.find(&path.model_name, path.version());
     let loaded = loaded.map_err(RequestError::NotServed)?;
-    let mut request = decode(&headers, body)?;
+    let mut request = decode(&headers, body, &loaded)?;
     let deadline = match request.timeout().map_err(RequestError::Decode)? {
         Some(timeout) => deadline.within(timeout),
         None => deadline,
@@ -99,6 +101,7 @@ pub(super) async fn infer(
 fn decode(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
+    loaded: &Loaded,
 ) -> Result<InferRequest, RequestError> {
     let length = headers
         .get(&HEADER_LENGTH_NAME)
@@ -106,9 +109,12 @@ fn decode(
     let length = length.transpose().map_err(RequestError::Decode)?;
     let body = body::whole(body)?;
     let request = InferRequest::decode(&body, length).map_err(RequestError::Decode)?;
-    let outputs = [LABEL, CONFIDENCE, PROBABILITIES, ERROR];
+    let outputs: &[&str] = match loaded.manifest.regression {
+        Some(_) => &[VALUE, ERROR],
+        None => &[LABEL, CONFIDENCE, PROBABILITIES, ERROR],
+    };
     request
-        .check_outputs(&outputs)
+        .check_outputs(outputs)
         .map_err(RequestError::Decode)?;
     Ok(request)
 }
@@ -213,7 +219,10 @@ fn respond(
     if let Some(traceparent) = &prediction.traceparent {
         parameters.insert("traceparent", traceparent.as_str());
     }
-    let mut outputs = outputs(&manifest.classes, prediction);
+    let mut outputs = match manifest.regression {
+        Some(_) => vec![values(prediction).into()],
+        None => outputs(&manifest.classes, prediction),
+    };
     outputs.extend(errors.map(InferOutput::from));
     let response = InferResponse {
         model_name: manifest.name.clone(),
@@ -233,6 +242,14 @@ fn respond(
     headers.extend(length.map(|length| (HEADER_LENGTH_NAME.clone(), HeaderValue::from(length))));
     headers.extend(timing.map(|timing| (SERVER_TIMING.clone(), timing)));
     Ok(response)
+}
+
+fn values(prediction: BatchPrediction) -> Tensor {
+    Tensor {
+        name: VALUE.to_owned(),
+        shape: vec![prediction.errors.len()],
+        data: TensorData::Fp32(prediction.probabilities),
+    }
 }
 
 fn outputs(classes: &[String], prediction: BatchPrediction) -> Vec<InferOutput> {

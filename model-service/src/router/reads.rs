@@ -216,6 +216,9 @@ fn tensors(loaded: &Loaded) -> (Vec<TensorMetadata>, Vec<TensorMetadata>) {
             ),
         ]
     };
+    if manifest.regression.is_some() {
+        return (inputs, vec![tensor("value", Datatype::Fp32, &[-1])]);
+    }
     let outputs = vec![
         tensor("label", Datatype::Bytes, &[-1]),
         tensor("confidence", Datatype::Fp32, &[-1]),

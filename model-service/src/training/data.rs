@@ -1,10 +1,13 @@
-//! The wine data as examples: eleven measurements and a class.
+//! The wine data as a table: eleven measurements, and a class by the quality.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::TrainError;
+use super::table::{Example, Outcome, Table, Target};
+use crate::repository::Lookup;
 
 /// The measurements in the order of the model's inputs; the columns of the file and the features of
 /// the feature store have the same names.
@@ -28,32 +31,23 @@ pub const CLASSES: [&str; 2] = ["low", "high"];
 /// The lowest quality (0 to 10) that counts as high.
 const HIGH_FROM: f32 = 6.0;
 
-/// A data set with the hash of its file.
-#[derive(Clone, Debug)]
-pub(crate) struct Data {
-    pub(crate) examples: Vec<Example>,
-    /// SHA-256 of the file, lower-case hex.
-    pub(crate) sha256: String,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Example {
-    pub(crate) features: [f32; FEATURES.len()],
-    pub(crate) class: u32,
-}
-
-impl Data {
-    /// Reads the CSV file. Columns are found by name; further columns are ignored.
-    pub(crate) fn read(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Ok(Self {
-            examples: parse(&bytes)?,
-            sha256: hex::encode(Sha256::digest(&bytes)),
-        })
-    }
+/// Reads the CSV file. Columns are found by name; further columns are ignored.
+pub(crate) fn read_wines(path: &Path) -> Result<Table, TrainError> {
+    let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(Table {
+        features: FEATURES.map(str::to_owned).to_vec(),
+        categories: BTreeMap::new(),
+        outcome: Outcome::Classes(CLASSES.map(str::to_owned).to_vec()),
+        lookup: Lookup {
+            feature_view: "wine_features".to_owned(),
+            join_key: "wine_id".to_owned(),
+        },
+        examples: parse(&bytes)?,
+        sha256: hex::encode(Sha256::digest(&bytes)),
+    })
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Example>, TrainError> {
@@ -78,12 +72,15 @@ fn parse(bytes: &[u8]) -> Result<Vec<Example>, TrainError> {
                 .filter(|value| value.is_finite())
                 .ok_or(TrainError::Value { line: row + 2 })
         };
-        let mut features = [0.0; FEATURES.len()];
-        for (feature, column) in features.iter_mut().zip(columns) {
-            *feature = value(column)?;
+        let mut features = Vec::with_capacity(FEATURES.len());
+        for column in columns {
+            features.push(value(column)?);
         }
         let class = u32::from(value(quality)? >= HIGH_FROM);
-        examples.push(Example { features, class });
+        examples.push(Example {
+            features,
+            target: Target::Class(class),
+        });
     }
     Ok(examples)
 }

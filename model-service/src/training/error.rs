@@ -1,7 +1,9 @@
 //! Why a training fails.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::table::{BadRow, IgnoredColumn};
 use crate::embedder::FolderError;
 use crate::model::ComputeError;
 use crate::repository::WriteError;
@@ -16,8 +18,52 @@ pub enum TrainError {
     },
     #[error("the data is not valid CSV")]
     Csv(#[source] csv::Error),
+    #[error("the file is empty: 0 bytes")]
+    Empty,
+    #[error("the file has a header and no rows")]
+    NoRows,
     #[error("the data has no column {0}")]
     Column(String),
+    #[error(
+        "the data has no column {column}; its header says: {has} (columns are separated by commas)"
+    )]
+    NoColumn { column: String, has: String },
+    #[error("the header has the column {0} twice")]
+    DuplicateColumn(String),
+    #[error("{0} cannot be both the id and the target")]
+    IdIsTarget(String),
+    #[error(
+        "the columns {first} and {second} would both be the feature {name}; rename one of them"
+    )]
+    SameName {
+        first: String,
+        second: String,
+        name: String,
+    },
+    #[error("no column can be a feature{}", columns(.0))]
+    NoFeatures(Vec<IgnoredColumn>),
+    #[error(
+        "{} rows cannot be used; repair them, or leave them out with --skip-bad-rows{}",
+        .0.len(),
+        rows(.0)
+    )]
+    BadRows(Vec<BadRow>),
+    #[error("{} rows repeat the id of another row{}", .0.len(), rows(.0))]
+    DuplicateIds(Vec<BadRow>),
+    #[error(
+        "the column {column} has {classes} different values, and {most} classes are the most; is it a number (--regression)?"
+    )]
+    TooManyClasses {
+        column: String,
+        classes: usize,
+        most: usize,
+    },
+    #[error(
+        "the class {class} has no row in the training part; give it more rows or leave its rows out"
+    )]
+    RareClass { class: String },
+    #[error("the column {0} is the same number in every row; there is nothing to predict")]
+    ConstantTarget(String),
     #[error("line {line} of the data holds a value that is not a number")]
     Value { line: usize },
     #[error("{rows} rows are too few for a training part and a validation part")]
@@ -32,9 +78,14 @@ pub enum TrainError {
     Compute(#[source] ComputeError),
     #[error("the training did not converge: the loss is not a number")]
     Diverged,
+    #[error("the features cannot be loaded")]
+    Features(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the version cannot be written")]
     Write(#[source] WriteError),
 }
+
+/// Lines of a message; the others are counted.
+const SHOWN: usize = 20;
 
 impl TrainError {
     /// The bounded word for `error.type`.
@@ -42,7 +93,19 @@ impl TrainError {
         match self {
             Self::Read { .. } => "data_unreadable",
             Self::Csv(_)
+            | Self::Empty
+            | Self::NoRows
             | Self::Column(_)
+            | Self::NoColumn { .. }
+            | Self::DuplicateColumn(_)
+            | Self::IdIsTarget(_)
+            | Self::SameName { .. }
+            | Self::NoFeatures(_)
+            | Self::BadRows(_)
+            | Self::DuplicateIds(_)
+            | Self::TooManyClasses { .. }
+            | Self::RareClass { .. }
+            | Self::ConstantTarget(_)
             | Self::Value { .. }
             | Self::TooFew { .. }
             | Self::EmptyText { .. }
@@ -50,7 +113,28 @@ impl TrainError {
             Self::Encoder(_) => "encoder_unusable",
             Self::Compute(_) => "compute_error",
             Self::Diverged => "diverged",
+            Self::Features(_) => "feature_store_error",
             Self::Write(_) => "write_error",
         }
     }
+}
+
+fn rows(rows: &[BadRow]) -> String {
+    let mut text = String::new();
+    for row in rows.iter().take(SHOWN) {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "\n  line {}: {}", row.line, row.reason);
+    }
+    if rows.len() > SHOWN {
+        let _ = write!(text, "\n  and {} more", rows.len() - SHOWN);
+    }
+    text
+}
+
+fn columns(columns: &[IgnoredColumn]) -> String {
+    let mut text = String::new();
+    for ignored in columns {
+        let _ = write!(text, "\n  column {} {}", ignored.column, ignored.reason);
+    }
+    text
 }

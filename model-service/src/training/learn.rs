@@ -1,13 +1,18 @@
 //! The training loop: shuffled mini batches and a learning rate that falls to zero.
 
+use std::time::Instant;
+
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
+use telemetry::{Span, attr};
 
-use super::data::{CLASSES, Example, FEATURES};
-use crate::candle::{Fit, FitOptions, Mlp, Step};
-use crate::model::{ComputeError, Rows, most_likely};
-use crate::repository::{Hyperparameters, Normalisation};
+use super::split::Split;
+use super::table::{Example, Outcome, Table, Target};
+use super::{TrainError, profile};
+use crate::candle::{Fit, FitOptions, Mlp, Step, Targets};
+use crate::model::{ComputeError, Probabilities, Rows, most_likely};
+use crate::repository::{Hyperparameters, Normalisation, Regression};
 
 /// Progress after one pass over the training part.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +20,20 @@ pub struct Epoch {
     /// Counted from 1.
     pub number: usize,
     pub of: usize,
-    /// Mean cross entropy over the epoch's batches, nats.
+    /// Mean loss over the epoch's batches: cross entropy in nats, or of a regression the squared
+    /// error in deviations of the target.
     pub loss: f64,
     /// Mean over the epoch's batches.
     pub gradient_norm: f64,
     /// Share of the training part that the model classifies correctly after the epoch.
-    pub accuracy: f64,
+    pub accuracy: Option<f64>,
+    /// Rows of the training part that were read per second.
+    pub rows_per_second: f64,
 }
+
+/// The most spans `epoch` of one training; longer ones have a span for every second epoch, every
+/// third, and so on. The SDK's queue holds 2,048 spans.
+const MAX_SPANS: usize = 500;
 
 /// A network with its examples, which are known by their index.
 pub(crate) trait Learner {
@@ -30,11 +42,11 @@ pub(crate) trait Learner {
     /// One step on a mini batch.
     fn step(&mut self, examples: &[usize]) -> Result<Step, ComputeError>;
 
-    /// Share of the examples that are classified correctly now.
-    fn accuracy(&self) -> Result<f64, ComputeError>;
+    /// Share of the examples that are classified correctly now; `None` for a regression.
+    fn accuracy(&self) -> Result<Option<f64>, ComputeError>;
 }
 
-/// Trains the learner on its `examples`, and calls `on_epoch` after every epoch.
+/// Trains the learner on its `examples`, with a span for each epoch, and calls `on_epoch` after it.
 pub(crate) fn run_epochs(
     learner: &mut impl Learner,
     examples: usize,
@@ -46,33 +58,181 @@ pub(crate) fn run_epochs(
     random.set_stream(1);
     let mut order: Vec<usize> = (0..examples).collect();
     let epochs = hyperparameters.epochs;
+    let every = epochs.div_ceil(MAX_SPANS).max(1);
     for number in 1..=epochs {
         let done = (number - 1) as f64 / epochs as f64;
         let decay = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
         learner.set_learning_rate(hyperparameters.learning_rate * decay);
         order.shuffle(&mut random);
-        let (mut loss, mut gradient_norm, mut batches) = (0.0, 0.0, 0.0);
-        for batch in order.chunks(hyperparameters.batch_size.max(1)) {
-            let step = learner.step(batch)?;
-            loss += step.loss;
-            gradient_norm += step.gradient_norm;
-            batches += 1.0;
-        }
-        on_epoch(Epoch {
+        let has_span = number.is_multiple_of(every);
+        let span = has_span.then(|| Span::start("epoch", Vec::new()));
+        let epoch = one_epoch(learner, &order, hyperparameters.batch_size)?;
+        let epoch = Epoch {
             number,
             of: epochs,
-            loss: loss / batches,
-            gradient_norm: gradient_norm / batches,
-            accuracy: learner.accuracy()?,
-        });
+            ..epoch
+        };
+        if let Some(span) = span {
+            describe(&span, &epoch);
+        }
+        on_epoch(epoch);
     }
     Ok(())
 }
 
-struct TableLearner<'a> {
-    fit: Fit,
-    examples: &'a [Example],
-    normalisation: &'a Normalisation,
+fn one_epoch(
+    learner: &mut impl Learner,
+    order: &[usize],
+    batch_size: usize,
+) -> Result<Epoch, ComputeError> {
+    let begin = Instant::now();
+    let (mut loss, mut gradient_norm, mut batches) = (0.0, 0.0, 0.0);
+    for batch in order.chunks(batch_size.max(1)) {
+        let step = learner.step(batch)?;
+        loss += step.loss;
+        gradient_norm += step.gradient_norm;
+        batches += 1.0;
+    }
+    let seconds = begin.elapsed().as_secs_f64().max(1e-9);
+    Ok(Epoch {
+        number: 0,
+        of: 0,
+        loss: loss / batches,
+        gradient_norm: gradient_norm / batches,
+        accuracy: learner.accuracy()?,
+        rows_per_second: order.len() as f64 / seconds,
+    })
+}
+
+fn describe(span: &Span, epoch: &Epoch) {
+    let number = i64::try_from(epoch.number).unwrap_or(i64::MAX);
+    span.set(attr::ML_TRAINING_EPOCH, number);
+    span.set(attr::metric::ML_TRAINING_LOSS, epoch.loss);
+    span.set(attr::metric::ML_TRAINING_GRADIENT_NORM, epoch.gradient_norm);
+    span.set(attr::ML_TRAINING_ROWS_PER_SECOND, epoch.rows_per_second);
+    if let Some(accuracy) = epoch.accuracy {
+        span.set(attr::ML_TRAINING_ACCURACY, accuracy);
+    }
+}
+
+/// The two parts of a table as the network takes them.
+pub(crate) struct Prepared {
+    pub(crate) normalisation: Normalisation,
+    pub(crate) regression: Option<Regression>,
+    pub(crate) training: Encoded,
+    pub(crate) validation: Encoded,
+    inputs: usize,
+    outputs: usize,
+}
+
+/// Examples as inputs of the network, with what they should become.
+pub(crate) struct Encoded {
+    inputs: Rows,
+    targets: Vec<Target>,
+}
+
+pub(crate) struct TableLearner<'a> {
+    pub(crate) fit: Fit,
+    examples: &'a Encoded,
+    regression: Option<&'a Regression>,
+}
+
+impl Prepared {
+    pub(crate) fn of(table: &Table, split: &Split) -> Result<Self, TrainError> {
+        let normalisation = profile::normalisation(table, &split.training);
+        let regression = match &table.outcome {
+            Outcome::Number(target) => Some(scale(target, &split.training)?),
+            Outcome::Classes(_) => None,
+        };
+        let encode = |examples: &[Example]| {
+            let values = examples.iter().flat_map(|example| &example.features);
+            let inputs = table
+                .encoding()
+                .inputs(values.copied().collect(), &normalisation);
+            Encoded {
+                inputs: inputs.expect("an example has as many values as there are features"),
+                targets: examples.iter().map(|example| example.target).collect(),
+            }
+        };
+        let (training, validation) = (encode(&split.training), encode(&split.validation));
+        Ok(Self {
+            inputs: training.inputs.width(),
+            outputs: table.classes().len().max(1),
+            normalisation,
+            regression,
+            training,
+            validation,
+        })
+    }
+
+    /// Learns from the training part and calls `on_epoch` after every epoch.
+    pub(crate) fn learn(
+        &self,
+        hyperparameters: &Hyperparameters,
+        seed: u64,
+        on_epoch: impl FnMut(Epoch),
+    ) -> Result<Fit, ComputeError> {
+        let fit = Fit::new(&FitOptions {
+            widths: hyperparameters.widths(self.inputs, self.outputs),
+            learning_rate: hyperparameters.learning_rate,
+            weight_decay: hyperparameters.weight_decay,
+            seed,
+        })?;
+        let mut learner = TableLearner {
+            fit,
+            examples: &self.training,
+            regression: self.regression.as_ref(),
+        };
+        let examples = self.training.targets.len();
+        run_epochs(&mut learner, examples, hyperparameters, seed, on_epoch)?;
+        Ok(learner.fit)
+    }
+}
+
+/// Mean and deviation of the target over the training part.
+fn scale(target: &str, training: &[Example]) -> Result<Regression, TrainError> {
+    let numbers = training
+        .iter()
+        .map(|example| f64::from(example.target.number()));
+    let (mean, std) = profile::moments(&numbers.collect::<Vec<_>>());
+    let (mean, std) = (mean as f32, std as f32);
+    if !(mean.is_finite() && std.is_normal()) {
+        return Err(TrainError::ConstantTarget(target.to_owned()));
+    }
+    Ok(Regression {
+        target: target.to_owned(),
+        mean,
+        std,
+    })
+}
+
+impl Encoded {
+    /// What the model says of every row.
+    pub(crate) fn predict(&self, model: &Mlp) -> Result<Probabilities, ComputeError> {
+        let predicted = model.probabilities_untraced(&self.inputs)?;
+        if predicted.is_complete() {
+            Ok(predicted)
+        } else {
+            Err(ComputeError::NotFinite)
+        }
+    }
+
+    /// Share of the rows whose class is the most likely one.
+    pub(crate) fn accuracy_of(&self, predicted: &Probabilities) -> f64 {
+        let right = predicted.rows().zip(&self.targets);
+        let right = right.filter(|(row, target)| {
+            let (class, _) = most_likely(row);
+            target.is_class(u32::try_from(class).unwrap_or(u32::MAX))
+        });
+        right.count() as f64 / self.targets.len().max(1) as f64
+    }
+
+    /// Root of the mean squared error of the numbers.
+    pub(crate) fn rmse_of(&self, numbers: &[f64]) -> f64 {
+        let errors = self.targets.iter().zip(numbers);
+        let squares = errors.map(|(target, number)| (f64::from(target.number()) - number).powi(2));
+        (squares.sum::<f64>() / self.targets.len().max(1) as f64).sqrt()
+    }
 }
 
 impl Learner for TableLearner<'_> {
@@ -81,68 +241,28 @@ impl Learner for TableLearner<'_> {
     }
 
     fn step(&mut self, examples: &[usize]) -> Result<Step, ComputeError> {
-        let batch = examples.iter().map(|index| &self.examples[*index]);
-        let classes: Vec<u32> = batch.clone().map(|example| example.class).collect();
-        self.fit.step(&rows(batch, self.normalisation), &classes)
+        let (inputs, width) = (self.examples.inputs.values(), self.examples.inputs.width());
+        let mut values = Vec::with_capacity(examples.len() * width);
+        for index in examples {
+            values.extend_from_slice(&inputs[index * width..(index + 1) * width]);
+        }
+        let rows = Rows::new(values, width).ok_or(ComputeError::Input)?;
+        let targets = examples.iter().map(|index| self.examples.targets[*index]);
+        let targets = match self.regression {
+            Some(scale) => {
+                let numbers = targets.map(|target| (target.number() - scale.mean) / scale.std);
+                Targets::Numbers(numbers.collect())
+            }
+            None => Targets::Classes(targets.map(Target::class).collect()),
+        };
+        self.fit.step(&rows, &targets)
     }
 
-    fn accuracy(&self) -> Result<f64, ComputeError> {
-        accuracy(&self.fit.model()?, self.examples, self.normalisation)
+    fn accuracy(&self) -> Result<Option<f64>, ComputeError> {
+        if self.regression.is_some() {
+            return Ok(None);
+        }
+        let predicted = self.examples.predict(&self.fit.model()?)?;
+        Ok(Some(self.examples.accuracy_of(&predicted)))
     }
-}
-
-/// Learns from `examples` and calls `on_epoch` after every epoch.
-pub(crate) fn learn(
-    examples: &[Example],
-    normalisation: &Normalisation,
-    hyperparameters: &Hyperparameters,
-    seed: u64,
-    on_epoch: impl FnMut(Epoch),
-) -> Result<Fit, ComputeError> {
-    let fit = Fit::new(&FitOptions {
-        widths: hyperparameters.widths(FEATURES.len(), CLASSES.len()),
-        learning_rate: hyperparameters.learning_rate,
-        weight_decay: hyperparameters.weight_decay,
-        seed,
-    })?;
-    let mut learner = TableLearner {
-        fit,
-        examples,
-        normalisation,
-    };
-    run_epochs(
-        &mut learner,
-        examples.len(),
-        hyperparameters,
-        seed,
-        on_epoch,
-    )?;
-    Ok(learner.fit)
-}
-
-/// The examples as the model takes them: normalised, row-major.
-pub(crate) fn rows<'a>(
-    examples: impl Iterator<Item = &'a Example>,
-    normalisation: &Normalisation,
-) -> Rows {
-    let values = examples.flat_map(|example| example.features).collect();
-    let mut rows = Rows::new(values, FEATURES.len())
-        .expect("an example has as many values as there are features");
-    normalisation.apply(&mut rows);
-    rows
-}
-
-/// Share of the examples whose class is the most likely one.
-pub(crate) fn accuracy(
-    model: &Mlp,
-    examples: &[Example],
-    normalisation: &Normalisation,
-) -> Result<f64, ComputeError> {
-    let probabilities = model.probabilities_untraced(&rows(examples.iter(), normalisation))?;
-    if !probabilities.is_complete() {
-        return Err(ComputeError::NotFinite);
-    }
-    let right = probabilities.rows().zip(examples);
-    let right = right.filter(|(row, example)| most_likely(row).0 == example.class as usize);
-    Ok(right.count() as f64 / examples.len().max(1) as f64)
 }

@@ -1,15 +1,20 @@
 //! The reference profile: the distributions of features and predictions at the time of the
 //! training.
 
-use super::data::{Example, FEATURES};
+use super::table::{Example, Table};
 use crate::model::{Probabilities, most_likely};
 use crate::repository::{FeatureProfile, Normalisation, ReferenceProfile};
 
 /// Mean and standard deviation (of the population) per feature; a feature that does not vary gets a
 /// deviation of 1.
-pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
-    let moments: Vec<(f64, f64)> = (0..FEATURES.len())
-        .map(|feature| moments(&column(training, feature)))
+pub(crate) fn normalisation(table: &Table, training: &[Example]) -> Normalisation {
+    let features = table.features.iter().enumerate();
+    let moments: Vec<(f64, f64)> = features
+        .map(|(feature, name)| match table.categories.get(name) {
+            // The position of a category stays what it is.
+            Some(_) => (0.0, 1.0),
+            None => moments(&column(training, feature)),
+        })
         .collect();
     Normalisation {
         mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
@@ -22,13 +27,31 @@ pub(crate) fn normalisation(training: &[Example]) -> Normalisation {
 
 /// Features over the training part, predictions over the validation part.
 pub(crate) fn reference(
+    table: &Table,
     training: &[Example],
     validation: &Probabilities,
-    classes: usize,
 ) -> ReferenceProfile {
-    let features = FEATURES.iter().enumerate();
+    with_predictions(features(table, training), validation, table.classes().len())
+}
+
+/// The same for a model that predicts numbers.
+pub(crate) fn with_numbers(
+    table: &Table,
+    training: &[Example],
+    numbers: Vec<f64>,
+) -> ReferenceProfile {
+    ReferenceProfile {
+        features: features(table, training),
+        class_shares: Vec::new(),
+        confidence_deciles: Vec::new(),
+        values: Some(profile("value", numbers)),
+    }
+}
+
+fn features(table: &Table, training: &[Example]) -> Vec<FeatureProfile> {
+    let features = table.features.iter().enumerate();
     let features = features.map(|(feature, name)| profile(name, column(training, feature)));
-    with_predictions(features.collect(), validation, classes)
+    features.collect()
 }
 
 /// The profile of the features with that of the predictions for the validation part.
@@ -50,6 +73,7 @@ pub(crate) fn with_predictions(
         features,
         class_shares: shares.into_iter().map(|count: f64| count / rows).collect(),
         confidence_deciles: deciles(&confidences),
+        values: None,
     }
 }
 
@@ -81,7 +105,7 @@ fn column(examples: &[Example], feature: usize) -> Vec<f64> {
         .collect()
 }
 
-fn moments(values: &[f64]) -> (f64, f64) {
+pub(crate) fn moments(values: &[f64]) -> (f64, f64) {
     let count = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / count;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::data::{Example, FEATURES};
+use super::table::Example;
 
 #[derive(Debug)]
 pub(crate) struct Split {
@@ -25,9 +25,9 @@ pub(crate) fn split(examples: &[Example], parts: u64, seed: u64) -> Split {
 /// A row is validation if the hash of the seed and its features falls into the lowest of `parts`
 /// equal ranges.
 ///
-/// Equal rows get equal hashes, so none of the data set's 240 repeated wines is on both sides. The
+/// Equal rows get equal hashes, so none of the wine data's 240 repeated wines is on both sides. The
 /// Python trainer decides in the same way, in `train/split.py`; a file of expected rows tests both.
-pub(crate) fn is_validation(features: &[f32; FEATURES.len()], parts: u64, seed: u64) -> bool {
+pub(crate) fn is_validation(features: &[f32], parts: u64, seed: u64) -> bool {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());
     for value in features {

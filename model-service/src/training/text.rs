@@ -10,7 +10,7 @@ use learn::{Encoded, Prepared, TextLearner};
 use split::{Split, split};
 
 use super::learn::run_epochs;
-use super::{Epoch, Run, TrainError, TrainOptions, instruments, profile, stage};
+use super::{Epoch, Run, TrainError, TrainOptions, TrainingWatcher, profile, stage};
 use crate::model::{ComputeError, Probabilities};
 use crate::repository::{Manifest, Metrics, ReferenceProfile, TEXT_FEATURES, TextInput};
 use crate::text::UNKNOWN;
@@ -67,18 +67,20 @@ pub fn cross_validate(
 
 pub(super) fn train(
     run: &Run<'_>,
-    progress: &mut dyn FnMut(&Epoch),
+    watcher: &mut dyn TrainingWatcher,
 ) -> Result<Manifest, TrainError> {
     let options = run.options;
     let data = stage("load_data", || TextData::read(&options.data))?;
     if let Some(folder) = &options.encoder {
-        return encoder::train(run, &data, folder, progress);
+        return encoder::train(run, &data, folder, watcher);
     }
     let split = checked(&data, 0, PARTS, options.seed)?;
     let prepared = stage("prepare_texts", || {
         Prepared::of(&split.training).map_err(TrainError::Compute)
     })?;
-    let learner = run.watch(progress, |on_epoch| learn(&prepared, options, on_epoch))?;
+    let learner = run.watch(watcher, &options.hyperparameters, |on_epoch| {
+        learn(&prepared, options, on_epoch)
+    })?;
     let (metrics, reference) = stage("evaluate_model", || {
         evaluate(run, &prepared, &learner, &split).map_err(TrainError::Compute)
     })?;
@@ -92,7 +94,14 @@ pub(super) fn train(
                 pairs: prepared.features.pairs().len(),
                 encoder: None,
             }),
-            ..run.manifest(rows, data.sha256.clone(), CLASSES, metrics, reference)
+            classes: CLASSES.map(str::to_owned).to_vec(),
+            ..run.manifest(
+                rows,
+                data.sha256.clone(),
+                &options.hyperparameters,
+                metrics,
+                reference,
+            )
         };
         run.write(manifest, &weights, Some(&prepared.tokenizer_json))
     })
@@ -151,13 +160,14 @@ fn evaluate(
     let validation = prepared.encode(&split.validation)?;
     let probabilities = validation.predict(&model)?;
     let metrics = Metrics {
-        training_accuracy: training.accuracy_of(&training.predict(&model)?),
-        validation_accuracy: validation.accuracy_of(&probabilities),
-        majority_baseline: majority_baseline(split),
+        training_accuracy: Some(training.accuracy_of(&training.predict(&model)?)),
+        validation_accuracy: Some(validation.accuracy_of(&probabilities)),
+        majority_baseline: Some(majority_baseline(split)),
         training_rows: split.training.len(),
         validation_rows: split.validation.len(),
+        ..Metrics::default()
     };
-    instruments::VALIDATION_ACCURACY.record(metrics.validation_accuracy, &run.labels);
+    run.record_accuracy(&metrics);
     Ok((metrics, reference(&validation, &probabilities)))
 }
 

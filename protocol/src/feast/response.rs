@@ -80,6 +80,14 @@ impl FeatureColumn {
             _ => None,
         }
     }
+
+    /// The value of a row as a text, if its status is `PRESENT`.
+    pub fn text(&self, row: usize) -> Option<&str> {
+        match self.statuses.get(row)? {
+            Status::Present => self.values.get(row)?.as_str(),
+            _ => None,
+        }
+    }
 }
 
 impl Status {

@@ -72,6 +72,11 @@ impl DataDir {
         self.root.join("features.db")
     }
 
+    /// Where trained tables declare their feature views.
+    pub(crate) fn feature_views(&self) -> PathBuf {
+        self.root.join("feature-views")
+    }
+
     /// A file with the name of the database that has all features. An interrupted start leaves a
     /// database without it.
     pub(crate) fn features_complete(&self) -> PathBuf {

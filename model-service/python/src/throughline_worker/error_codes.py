@@ -42,6 +42,7 @@ class RowErrorCode(str, Enum):
     OUTSIDE_MAX_AGE = "outside_max_age"
     MISSING_FEATURES = "missing_features"
     OUT_OF_RANGE = "out_of_range"
+    UNKNOWN_CATEGORY = "unknown_category"
     EMPTY_TEXT = "empty_text"
     TEXT_TOO_LONG = "text_too_long"
     INVALID_TEXT = "invalid_text"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from opentelemetry.trace import Span
+from opentelemetry.trace import Link, Span
 from opentelemetry.util.types import AttributeValue
 
 from throughline_worker import telemetry
@@ -38,7 +38,8 @@ class Predictor:
         if not len(rows.values):
             return _collect(loaded, rows, np.empty((0, len(loaded.manifest.classes)), np.float32))
         name = f"predict {loaded.manifest.name}"
-        with telemetry.span(name, self._attributes(loaded, rows, data_id)) as span:
+        # From a prediction to the run, and so to the data, of its model.
+        with telemetry.span(name, self._attributes(loaded, rows, data_id), _links(loaded)) as span:
             prepared = _preprocess(loaded, rows.values, call)
             output = await self._infer(loaded, prepared, deadline, call, span)
             prediction = _postprocess(loaded, rows, output.result, call)
@@ -80,6 +81,13 @@ class Predictor:
         if data_id is not None:
             attributes[telemetry.ML_DATA_ID] = data_id
         return attributes
+
+
+def _links(loaded: Loaded) -> list[Link]:
+    run = loaded.manifest.training
+    if run is None:
+        return []
+    return telemetry.training_link(loaded.manifest.run_id, run.trace_id, run.span_id)
 
 
 def _preprocess(loaded: Loaded, values: Array, call: ModelCall) -> Array:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.trace import Span, SpanContext, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
 from throughline_worker import __version__, logs
@@ -58,7 +58,11 @@ def histogram(
 
 
 @contextmanager
-def span(name: str, attributes: Mapping[str, AttributeValue] | None = None) -> Iterator[Span]:
+def span(
+    name: str,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    links: Sequence[Link] = (),
+) -> Iterator[Span]:
     """An INTERNAL span, current inside the block.
 
     An exception adds no span event. `fail` writes it as a log record, as the semantic
@@ -66,7 +70,7 @@ def span(name: str, attributes: Mapping[str, AttributeValue] | None = None) -> I
     """
     tracer = trace.get_tracer(SCOPE, __version__)
     with tracer.start_as_current_span(
-        name, record_exception=False, set_status_on_exception=False
+        name, links=links, record_exception=False, set_status_on_exception=False
     ) as started:
         # Not at the start, because the default sampler of the Elastic distro drops those (seen with
         # SDK 1.45.1).
@@ -100,6 +104,16 @@ def recorded(of: Span) -> SpanContext | None:
     return (
         context if of.is_recording() and context.is_valid and context.trace_flags.sampled else None
     )
+
+
+def training_link(run_id: str, trace_id: str | None, span_id: str | None) -> list[Link]:
+    """A link to the span of a training; none without its ids, or if they are no ids."""
+    try:
+        ids = int(trace_id or "", 16), int(span_id or "", 16)
+    except ValueError:
+        return []
+    context = SpanContext(*ids, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return [Link(context, {ML_RUN_ID: run_id})] if context.is_valid else []
 
 
 def traceparent(context: SpanContext) -> str:

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use super::data::{CLASSES, TextData, TextExample};
 use super::{PARTS, checked, majority_baseline, text_reference};
-use crate::candle::{Fit, FitOptions, Mlp, Step, joined};
+use crate::candle::{Fit, FitOptions, Mlp, Step, Targets, joined};
 use crate::embedder::{Embedder, EncoderFiles};
 use crate::model::{ComputeError, Probabilities, Rows, most_likely};
 use crate::repository::{EncoderInput, Manifest, Metrics, TextInput};
 use crate::training::learn::{Learner, run_epochs};
 use crate::training::text::split::Split;
-use crate::training::{Epoch, Run, TrainError, TrainOptions, instruments, stage};
+use crate::training::{Epoch, Run, TrainError, TrainOptions, TrainingWatcher, stage};
 
 /// Texts that are computed at once.
 const BATCH: usize = 64;
@@ -41,7 +41,7 @@ pub(super) fn train(
     run: &Run<'_>,
     data: &TextData,
     folder: &Path,
-    progress: &mut dyn FnMut(&Epoch),
+    watcher: &mut dyn TrainingWatcher,
 ) -> Result<Manifest, TrainError> {
     let options = run.options;
     let split = checked(data, 0, PARTS, options.seed)?;
@@ -51,7 +51,9 @@ pub(super) fn train(
         Vectors::of(&embedder, &data.examples).map_err(TrainError::Compute)
     })?;
     let training = vectors.part(&split.training).map_err(TrainError::Compute)?;
-    let fit = run.watch(progress, |on_epoch| learn(&training, options, on_epoch))?;
+    let fit = run.watch(watcher, &options.hyperparameters, |on_epoch| {
+        learn(&training, options, on_epoch)
+    })?;
     let (metrics, reference) = stage("evaluate_model", || {
         let validation = vectors
             .part(&split.validation)
@@ -60,13 +62,14 @@ pub(super) fn train(
         let probabilities = validation.predict(&model).map_err(TrainError::Compute)?;
         let trained = training.predict(&model).map_err(TrainError::Compute)?;
         let metrics = Metrics {
-            training_accuracy: training.accuracy_of(&trained),
-            validation_accuracy: validation.accuracy_of(&probabilities),
-            majority_baseline: majority_baseline(&split),
+            training_accuracy: Some(training.accuracy_of(&trained)),
+            validation_accuracy: Some(validation.accuracy_of(&probabilities)),
+            majority_baseline: Some(majority_baseline(&split)),
             training_rows: split.training.len(),
             validation_rows: split.validation.len(),
+            ..Metrics::default()
         };
-        instruments::VALIDATION_ACCURACY.record(metrics.validation_accuracy, &run.labels);
+        run.record_accuracy(&metrics);
         let counts = validation.counts.iter().copied();
         Ok((metrics, text_reference(counts, &probabilities)))
     })?;
@@ -84,7 +87,8 @@ pub(super) fn train(
                     max_tokens: files.max_tokens,
                 }),
             }),
-            ..run.manifest(rows, sha256, CLASSES, metrics, reference)
+            classes: CLASSES.map(str::to_owned).to_vec(),
+            ..run.manifest(rows, sha256, &options.hyperparameters, metrics, reference)
         };
         run.write(manifest, &weights, Some(&files.tokenizer))
     })
@@ -213,11 +217,11 @@ impl Learner for HeadLearner<'_> {
             classes.push(self.part.classes[*index]);
         }
         let rows = Rows::new(values, width).ok_or(ComputeError::Input)?;
-        self.fit.step(&rows, &classes)
+        self.fit.step(&rows, &Targets::Classes(classes))
     }
 
-    fn accuracy(&self) -> Result<f64, ComputeError> {
+    fn accuracy(&self) -> Result<Option<f64>, ComputeError> {
         let probabilities = self.part.predict(&self.fit.model()?)?;
-        Ok(self.part.accuracy_of(&probabilities))
+        Ok(Some(self.part.accuracy_of(&probabilities)))
     }
 }

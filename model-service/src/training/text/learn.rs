@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::data::{CLASSES, TextExample};
-use crate::candle::{FitOptions, Step, TextBag, TextFit};
+use crate::candle::{FitOptions, Step, Targets, TextBag, TextFit};
 use crate::model::{ComputeError, Probabilities, most_likely};
 use crate::repository::Hyperparameters;
 use crate::text::{BagFeatures, Bags, TextTokenizer, Words, vocabulary_json};
@@ -114,12 +114,12 @@ impl Learner for TextLearner<'_> {
             bags.push(self.examples.bags.get(*index));
             classes.push(self.examples.classes[*index]);
         }
-        self.fit.step(bags, &classes)
+        self.fit.step(bags, &Targets::Classes(classes))
     }
 
-    fn accuracy(&self) -> Result<f64, ComputeError> {
+    fn accuracy(&self) -> Result<Option<f64>, ComputeError> {
         let probabilities = self.examples.predict(&self.fit.model()?)?;
-        Ok(self.examples.accuracy_of(&probabilities))
+        Ok(Some(self.examples.accuracy_of(&probabilities)))
     }
 }
 

@@ -32,7 +32,11 @@ impl LocalSystem {
     }
 
     pub(super) async fn start_feature_store(&mut self) -> anyhow::Result<String> {
-        let args = listen("--listen", self.args.feature_store_port).to_vec();
+        let mut args = listen("--listen", self.args.feature_store_port).to_vec();
+        args.extend([
+            "--feature-view-folder".to_owned(),
+            self.data.feature_views().display().to_string(),
+        ]);
         let database = ("FEATURE_STORE_DATABASE", self.feature_address());
         self.start_service("feature-store", args, Some(database))
             .await

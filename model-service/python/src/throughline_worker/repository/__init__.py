@@ -17,6 +17,7 @@ from throughline_worker.repository.manifest import (
     Metrics,
     Normalisation,
     ReferenceProfile,
+    TrainingRun,
 )
 from throughline_worker.repository.write import write_version
 
@@ -34,5 +35,6 @@ __all__ = [
     "ModelVersions",
     "Normalisation",
     "ReferenceProfile",
+    "TrainingRun",
     "write_version",
 ]

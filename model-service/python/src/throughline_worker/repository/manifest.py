@@ -85,6 +85,16 @@ class Check:
 
 
 @dataclass(frozen=True)
+class TrainingRun:
+    """How long the training took, and its span, if it was traced."""
+
+    duration_seconds: float
+    # 32 and 16 lower-case hex digits.
+    trace_id: str | None = None
+    span_id: str | None = None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Enough to serve a version, to find its training run, and to notice drift."""
 
@@ -109,6 +119,7 @@ class Manifest:
     # The version of scikit-learn. Another one may compute something else, which `check` detects.
     framework_version: str | None = None
     check: Check | None = None
+    training: TrainingRun | None = None
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:

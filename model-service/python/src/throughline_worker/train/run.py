@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import sklearn
-from opentelemetry.trace import Span
+from opentelemetry.trace import Span, SpanContext, format_span_id, format_trace_id
 
 from throughline_worker import telemetry
 from throughline_worker.repository import (
@@ -24,6 +24,7 @@ from throughline_worker.repository import (
     Metrics,
     Normalisation,
     ReferenceProfile,
+    TrainingRun,
     write_version,
 )
 from throughline_worker.train import data, profile
@@ -78,14 +79,14 @@ class TrainOptions:
 def train(options: TrainOptions) -> Manifest:
     """Trains and writes a new version; returns its manifest."""
     run = _Run(options)
-    begin = time.perf_counter()
     with telemetry.span(f"train {options.model}", run.attributes()) as span:
+        run.begin(span)
         try:
             manifest = run.train()
         except TrainError as error:
             telemetry.fail(span, error, error.error_type)
             raise
-        run.record_result(span, manifest, time.perf_counter() - begin)
+        run.record_result(span, manifest, run.seconds())
         return manifest
 
 
@@ -94,6 +95,23 @@ class _Run:
         self.options = options
         self.id = secrets.token_hex(16)
         self.labels = {telemetry.MODEL_NAME: options.model}
+        self._began = time.perf_counter()
+        self._span: SpanContext | None = None
+
+    def begin(self, span: Span) -> None:
+        """Remembers the span of the whole run, if it is recorded."""
+        self._span = telemetry.recorded(span)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def _training(self) -> TrainingRun:
+        span = self._span
+        return TrainingRun(
+            duration_seconds=self.seconds(),
+            trace_id=format_trace_id(span.trace_id) if span else None,
+            span_id=format_span_id(span.span_id) if span else None,
+        )
 
     def attributes(self) -> dict[str, str | float]:
         options = self.options
@@ -209,6 +227,7 @@ class _Run:
             reference=reference,
             framework_version=sklearn.__version__,
             check=check,
+            training=self._training(),
         )
 
 
