@@ -3,6 +3,7 @@
 mod instruments;
 mod texts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::RowErrorCode;
@@ -57,7 +58,7 @@ impl Predictor {
     /// Predicts the good rows. `data_id` is the entity of a request for a single one.
     pub(crate) async fn predict(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         mut features: FeatureRows,
         data_id: Option<&str>,
         deadline: Deadline,
@@ -82,7 +83,7 @@ impl Predictor {
     /// Computes the good rows, `batch`, and puts them between the `errors` of the others.
     async fn compute(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         batch: Batch,
         errors: Vec<Option<RowErrorCode>>,
         span: Span,
@@ -90,7 +91,7 @@ impl Predictor {
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
         let task = ComputeTask {
-            model: loaded.model.clone(),
+            loaded: Arc::clone(loaded),
             batch,
             deadline,
             context: span.context(),

@@ -15,8 +15,8 @@ use telemetry::client::HttpClient;
 use tower::ServiceExt;
 
 use crate::candle::{Fit, FitOptions};
+use crate::engine::Engine;
 use crate::engine::tests::{Faulty, Gate};
-use crate::engine::{Engine, EngineOptions};
 use crate::features::FeatureStore;
 use crate::model::Model;
 use crate::predict::Predictor;
@@ -100,6 +100,9 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         feature_timeout: Duration::from_secs(5),
         queue_capacity: 1,
         compute_threads: 1,
+        batch_rows: 256,
+        batch_tokens: 16_384,
+        batch_wait: Duration::ZERO,
         variant: "primary".to_owned(),
         capture_text: false,
         allow_faults: false,
@@ -111,11 +114,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         tokenizer: None,
     };
     let repository = Arc::new(ModelRepository::of(loaded));
-    let engine = Engine::start(EngineOptions {
-        threads: 1,
-        queue_capacity: 1,
-    })
-    .unwrap();
+    let engine = Engine::start(config.engine()).unwrap();
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
     let predictor = Predictor::new(engine, config.variant.clone(), config.capture_text);

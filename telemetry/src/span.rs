@@ -39,26 +39,24 @@ impl Span {
         attributes: Vec<KeyValue>,
         links: &[SpanRef],
     ) -> Self {
-        let links = links
-            .iter()
-            .filter_map(SpanRef::span_context)
-            .map(Link::with_context)
-            .collect();
         Self::build(
-            builder(name, SpanKind::Internal, attributes).with_links(links),
+            builder(name, SpanKind::Internal, attributes).with_links(span_links(links)),
             &Context::current(),
         )
     }
 
-    /// Starts an INTERNAL span with a start time of the past, for work that is recorded after it
-    /// was done.
-    pub fn start_at(
+    /// Starts an INTERNAL span with links and a start time of the past, for work that is recorded
+    /// after it was done.
+    pub fn start_at_with_links(
         name: impl Into<Cow<'static, str>>,
         attributes: Vec<KeyValue>,
         start: SystemTime,
+        links: &[SpanRef],
     ) -> Self {
         Self::build(
-            builder(name, SpanKind::Internal, attributes).with_start_time(start),
+            builder(name, SpanKind::Internal, attributes)
+                .with_start_time(start)
+                .with_links(span_links(links)),
             &Context::current(),
         )
     }
@@ -78,6 +76,12 @@ impl Span {
     /// Adds an event with the present time.
     pub fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         self.context.span().add_event(name, attributes);
+    }
+
+    /// Adds an event with a time of the past.
+    pub fn event_at(&self, name: &'static str, time: SystemTime, attributes: Vec<KeyValue>) {
+        let span = self.context.span();
+        span.add_event_with_timestamp(name, time, attributes);
     }
 
     /// Marks the span as failed: status ERROR, `error.type`, and an exception log record with the
@@ -188,6 +192,11 @@ pub trait WithSpan: Future + Sized {
 }
 
 impl<F: Future> WithSpan for F {}
+
+fn span_links(links: &[SpanRef]) -> Vec<Link> {
+    let links = links.iter().filter_map(SpanRef::span_context);
+    links.map(Link::with_context).collect()
+}
 
 pub(crate) fn builder(
     name: impl Into<Cow<'static, str>>,

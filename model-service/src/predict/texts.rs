@@ -43,7 +43,7 @@ impl Predictor {
     /// Predicts the good texts. Texts are on no span unless the service captures them.
     pub(crate) async fn predict_texts(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         texts: Vec<Bytes>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
