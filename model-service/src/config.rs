@@ -62,6 +62,10 @@ pub struct Config {
     /// Put the text of a request for one text on its span. Telemetry then holds what people wrote
     #[arg(long, env = "MODEL_SERVICE_CAPTURE_TEXT")]
     pub capture_text: bool,
+    /// Let clients load and unload models. Any client that reaches this service can then stop a
+    /// model, or bring back an old version of it
+    #[arg(long, env = "MODEL_SERVICE_ALLOW_MODEL_CONTROL")]
+    pub allow_model_control: bool,
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,

@@ -103,6 +103,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         batch_rows: 256,
         batch_tokens: 16_384,
         batch_wait: Duration::ZERO,
+        allow_model_control: false,
         variant: "primary".to_owned(),
         capture_text: false,
         allow_faults: false,
@@ -338,6 +339,23 @@ fn mutate(body: &mut Vec<u8>, random: &mut ChaCha8Rng) {
         }
         _ => body.extend_from_within(..at),
     }
+}
+
+#[tokio::test]
+async fn models_are_loaded_and_unloaded_only_if_that_is_allowed() {
+    let router = router_of(mlp());
+    for call in ["load", "unload"] {
+        let path = format!("/v2/repository/models/wine_quality/{call}");
+        let request = Request::post(path).body(Body::empty()).unwrap();
+        let refused = send(&router, request).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        let body = json_of(refused).await;
+        assert_eq!(body["code"], "model_control_off");
+        let text = body["error"].as_str().unwrap();
+        assert!(text.contains("--allow-model-control"), "{text}");
+    }
+    let answer = send(&router, infer(one_row().to_string())).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]

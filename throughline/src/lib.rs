@@ -14,6 +14,7 @@ mod learn;
 mod load;
 mod model_files;
 mod python;
+mod rollback;
 mod sample;
 mod screen;
 mod synthetic;
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
     match runtime::arguments::<Cli>().command.unwrap_or_default() {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
+        Command::Rollback(args) => screen::exit_code(rollback::main(&args)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
         Command::TextSetup(args) => screen::exit_code(python::encoder::main(&args)),
         Command::Sample(args) => screen::exit_code(sample::main(&args)),

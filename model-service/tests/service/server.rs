@@ -84,6 +84,7 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
         batch_rows: 256,
         batch_tokens: 16_384,
         batch_wait: Duration::ZERO,
+        allow_model_control: true,
         variant: "primary".to_owned(),
         allow_faults: true,
         process: ProcessOptions::default(),
