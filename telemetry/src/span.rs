@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::time::SystemTime;
 
 use opentelemetry::context::{FutureExt, WithContext};
-use opentelemetry::trace::{Link, SpanBuilder, SpanKind, Status, TraceContextExt};
+use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::span_ref::SpanRef;
@@ -39,24 +39,40 @@ impl Span {
         attributes: Vec<KeyValue>,
         links: &[SpanRef],
     ) -> Self {
+        let links = links
+            .iter()
+            .filter_map(SpanRef::span_context)
+            .map(Link::with_context)
+            .collect();
         Self::build(
-            builder(name, SpanKind::Internal, attributes).with_links(span_links(links)),
+            builder(name, SpanKind::Internal, attributes).with_links(links),
             &Context::current(),
         )
     }
 
-    /// Starts an INTERNAL span with links and a start time of the past, for work that is recorded
-    /// after it was done.
-    pub fn start_at_with_links(
+    /// Starts an INTERNAL span with links to spans of this process that are under way.
+    pub fn start_linked(
         name: impl Into<Cow<'static, str>>,
         attributes: Vec<KeyValue>,
+        links: &[LinkTarget],
+    ) -> Self {
+        Self::build(
+            builder(name, SpanKind::Internal, attributes).with_links(own_links(links)),
+            &Context::current(),
+        )
+    }
+
+    /// The same with a start time of the past, for work that is recorded after it was done.
+    pub fn start_linked_at(
+        name: impl Into<Cow<'static, str>>,
+        attributes: Vec<KeyValue>,
+        links: &[LinkTarget],
         start: SystemTime,
-        links: &[SpanRef],
     ) -> Self {
         Self::build(
             builder(name, SpanKind::Internal, attributes)
                 .with_start_time(start)
-                .with_links(span_links(links)),
+                .with_links(own_links(links)),
             &Context::current(),
         )
     }
@@ -177,6 +193,20 @@ impl CurrentSpan {
     }
 }
 
+/// A sampled span of this process, to link to. A [`SpanRef`] is for spans of anywhere, and costs
+/// texts.
+#[derive(Clone, Debug)]
+pub struct LinkTarget(SpanContext);
+
+impl LinkTarget {
+    /// The span of a context; `None` if it is not sampled, or of another process.
+    pub fn of(context: &Context) -> Option<Self> {
+        let span = context.span();
+        let ids = span.span_context();
+        (ids.is_sampled() && !ids.is_remote()).then(|| Self(ids.clone()))
+    }
+}
+
 /// Runs `work` on this thread with the context of another thread or task, as a command carries it.
 pub fn with_context<T>(context: &Context, work: impl FnOnce() -> T) -> T {
     let _active = context.clone().attach();
@@ -193,8 +223,8 @@ pub trait WithSpan: Future + Sized {
 
 impl<F: Future> WithSpan for F {}
 
-fn span_links(links: &[SpanRef]) -> Vec<Link> {
-    let links = links.iter().filter_map(SpanRef::span_context);
+fn own_links(links: &[LinkTarget]) -> Vec<Link> {
+    let links = links.iter().map(|LinkTarget(span)| span.clone());
     links.map(Link::with_context).collect()
 }
 

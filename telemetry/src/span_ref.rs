@@ -52,7 +52,7 @@ impl SpanRef {
 
     /// The span of `context` when it is a sampled one of this process. A remote one means that none
     /// was started here.
-    pub fn recorded(context: &Context) -> Option<Self> {
+    pub(crate) fn recorded(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();
         (ids.is_sampled() && !ids.is_remote())

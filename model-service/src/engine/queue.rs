@@ -166,14 +166,15 @@ impl State {
                 at += 1;
                 continue;
             }
+            let is_wanted = candidate.is_wanted();
             let larger = size.plus(RunSize::of(&candidate.task.batch));
-            if candidate.is_wanted() && !larger.is_within(limits) {
+            if is_wanted && !larger.is_within(limits) {
                 return true;
             }
             let Some(queued) = self.tasks.remove(at) else {
                 break;
             };
-            if queued.is_wanted() {
+            if is_wanted {
                 *size = larger;
                 run.push(queued);
             } else {

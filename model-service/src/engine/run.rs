@@ -8,7 +8,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Instant, SystemTime};
 
-use telemetry::{Context, KeyValue, Span, SpanRef, attr, span::with_context};
+use telemetry::span::{LinkTarget, with_context};
+use telemetry::{KeyValue, Span, attr};
 
 use super::queue::{Queue, QueuedTask};
 use super::{ComputeOutput, EngineError};
@@ -18,17 +19,23 @@ type Outcome = Result<Probabilities, EngineError>;
 
 /// Computes the tasks of `run`, answers them and leaves it empty.
 pub(super) fn execute(run: &mut Vec<QueuedTask>, queue: &Queue) {
-    let begin = Begin::now();
-    let outcomes = match &run[..] {
-        [single] => vec![alone(single, &[])],
-        several => together(several, begin),
+    let begin = Moment::now();
+    let (outcomes, joint) = match &run[..] {
+        [single] => (vec![alone(single, &[])], None),
+        several => together(several),
     };
     let compute = begin.instant.elapsed();
-    for queued in run.iter().filter(|queued| queued.waits || run.len() > 1) {
-        record_queue(queued, begin);
-    }
-    queue.free();
-    for (queued, outcome) in run.drain(..).zip(outcomes) {
+    let (is_alone, last) = (run.len() == 1, run.len() - 1);
+    for (at, (queued, outcome)) in run.drain(..).zip(outcomes).enumerate() {
+        if queued.waits || !is_alone {
+            record_queue(&queued, begin);
+        }
+        if let Some(joint) = joint.as_ref().filter(|joint| joint.leader != at) {
+            joint.record(&queued, begin);
+        }
+        if at == last {
+            queue.free();
+        }
         let output = outcome.map(|probabilities| ComputeOutput {
             probabilities,
             queue: begin.instant.duration_since(queued.enqueued),
@@ -38,14 +45,14 @@ pub(super) fn execute(run: &mut Vec<QueuedTask>, queue: &Queue) {
     }
 }
 
-/// When a run began, by both clocks: durations need one and spans the other.
+/// A time by both clocks: durations need one and spans the other.
 #[derive(Clone, Copy)]
-struct Begin {
+struct Moment {
     instant: Instant,
     time: SystemTime,
 }
 
-impl Begin {
+impl Moment {
     fn now() -> Self {
         Self {
             instant: Instant::now(),
@@ -54,7 +61,17 @@ impl Begin {
     }
 }
 
-fn alone(queued: &QueuedTask, links: &[SpanRef]) -> Outcome {
+/// A run that was computed as one batch.
+struct Joint {
+    /// The span `batch`, if it is sampled.
+    batch: Vec<LinkTarget>,
+    /// The task whose trace has it.
+    leader: usize,
+    rows: usize,
+    end: SystemTime,
+}
+
+fn alone(queued: &QueuedTask, links: &[LinkTarget]) -> Outcome {
     let task = &queued.task;
     with_context(&task.context, || {
         infer(&*task.loaded.model, &task.batch, links)
@@ -63,59 +80,65 @@ fn alone(queued: &QueuedTask, links: &[SpanRef]) -> Outcome {
 
 /// Computes the batches of all tasks as one. If that fails, each is computed alone, so that it fails
 /// only for the request whose fault it is.
-fn together(run: &[QueuedTask], begin: Begin) -> Vec<Outcome> {
-    let (batch, joined) = start_batch(run);
-    let links: Vec<SpanRef> = batch.span_ref().into_iter().collect();
-    let outcome = batch.in_scope(|| infer(&*run[0].task.loaded.model, &joined, &links));
-    let probabilities = match outcome {
-        Ok(probabilities) => probabilities,
-        Err(error) => {
-            batch.fail(&error, error.error_type());
-            drop(batch);
-            return run.iter().map(|queued| again(queued, &links)).collect();
-        }
-    };
-    let end = SystemTime::now();
+fn together(run: &[QueuedTask]) -> (Vec<Outcome>, Option<Joint>) {
     let leader = leader(run);
-    for (_, queued) in run.iter().enumerate().filter(|(at, _)| *at != leader) {
-        record_inference(&queued.task.context, joined.len(), begin.time, end, &links);
-    }
-    batch.end_at(end);
-    let sizes = run.iter().map(|queued| queued.task.batch.len());
-    probabilities.split(sizes).into_iter().map(Ok).collect()
-}
-
-/// The span of a run, below that of its leader, and the batches of all tasks in one.
-fn start_batch(run: &[QueuedTask]) -> (Span, Batch) {
     let mut joined = run[0].task.batch.clone();
     for queued in &run[1..] {
         joined.append(&queued.task.batch);
     }
-    let members: Vec<SpanRef> = run
+    let span = start_batch(run, leader, joined.len());
+    let batch: Vec<LinkTarget> = LinkTarget::of(&span.context()).into_iter().collect();
+    let outcome = span.in_scope(|| infer(&*run[0].task.loaded.model, &joined, &batch));
+    match outcome {
+        Ok(probabilities) => {
+            let end = SystemTime::now();
+            span.end_at(end);
+            let sizes = run.iter().map(|queued| queued.task.batch.len());
+            let outcomes = probabilities.split(sizes).into_iter().map(Ok).collect();
+            let rows = joined.len();
+            let joint = Joint {
+                batch,
+                leader,
+                rows,
+                end,
+            };
+            (outcomes, Some(joint))
+        }
+        Err(error) => {
+            span.fail(&error, error.error_type());
+            drop(span);
+            let outcomes = run.iter().map(|queued| again(queued, &batch)).collect();
+            (outcomes, None)
+        }
+    }
+}
+
+/// The span of a run, below that of its leader, with links to the spans of all tasks.
+fn start_batch(run: &[QueuedTask], leader: usize, rows: usize) -> Span {
+    let members: Vec<LinkTarget> = run
         .iter()
-        .filter_map(|queued| SpanRef::recorded(&queued.task.context))
+        .filter_map(|queued| LinkTarget::of(&queued.task.context))
         .collect();
     let manifest = &run[0].task.loaded.manifest;
     let attributes = vec![
         KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
         KeyValue::new(attr::ML_MODEL_VERSION, manifest.version.clone()),
-        KeyValue::new(attr::ML_BATCH_SIZE, integer(joined.len())),
+        KeyValue::new(attr::ML_BATCH_SIZE, integer(rows)),
         KeyValue::new(attr::ML_BATCH_REQUESTS, integer(run.len())),
     ];
-    let span = with_context(&run[leader(run)].task.context, || {
-        Span::start_with_links("batch", attributes, &members)
-    });
-    (span, joined)
+    with_context(&run[leader].task.context, || {
+        Span::start_linked("batch", attributes, &members)
+    })
 }
 
 /// The task whose trace has the span `batch`: the first that is sampled, so that no link leads to
 /// nothing.
 fn leader(run: &[QueuedTask]) -> usize {
-    let sampled = |queued: &QueuedTask| SpanRef::recorded(&queued.task.context).is_some();
+    let sampled = |queued: &QueuedTask| LinkTarget::of(&queued.task.context).is_some();
     run.iter().position(sampled).unwrap_or(0)
 }
 
-fn again(queued: &QueuedTask, links: &[SpanRef]) -> Outcome {
+fn again(queued: &QueuedTask, links: &[LinkTarget]) -> Outcome {
     if queued.is_wanted() {
         alone(queued, links)
     } else {
@@ -124,8 +147,8 @@ fn again(queued: &QueuedTask, links: &[SpanRef]) -> Outcome {
 }
 
 /// Computes a batch below the current span. A panic is an error and does not end the thread.
-fn infer(model: &dyn Model, batch: &Batch, links: &[SpanRef]) -> Outcome {
-    let span = Span::start_with_links("model_inference", Vec::new(), links);
+fn infer(model: &dyn Model, batch: &Batch, links: &[LinkTarget]) -> Outcome {
+    let span = Span::start_linked("model_inference", Vec::new(), links);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         span.in_scope(|| model.probabilities(batch))
     }));
@@ -134,38 +157,34 @@ fn infer(model: &dyn Model, batch: &Batch, links: &[SpanRef]) -> Outcome {
         Err(_) => Err(EngineError::Panicked),
     };
     match &outcome {
-        Ok(_) => span.event("inference_completed", vec![rows(batch.len())]),
+        Ok(_) => span.event("inference_completed", vec![size(batch.len())]),
         Err(EngineError::Compute(error)) => span.fail(error, "compute_error"),
         Err(error) => span.fail(error, error.error_type()),
     }
     outcome
 }
 
-fn record_queue(queued: &QueuedTask, begin: Begin) {
-    let waited = begin.instant.duration_since(queued.enqueued);
-    let since = begin.time - waited;
+fn record_queue(queued: &QueuedTask, begin: Moment) {
+    let since = begin.time - begin.instant.duration_since(queued.enqueued);
     with_context(&queued.task.context, || {
-        Span::start_at_with_links("queue", Vec::new(), since, &[]).end_at(begin.time);
+        Span::start_linked_at("queue", Vec::new(), &[], since).end_at(begin.time);
     });
 }
 
-/// The part of a run in the trace of a task that is not its leader.
-fn record_inference(
-    context: &Context,
-    size: usize,
-    begin: SystemTime,
-    end: SystemTime,
-    links: &[SpanRef],
-) {
-    with_context(context, || {
-        let span = Span::start_at_with_links("model_inference", Vec::new(), begin, links);
-        span.event_at("inference_completed", end, vec![rows(size)]);
-        span.end_at(end);
-    });
+impl Joint {
+    /// Records the run in the trace of a task that is not the leader.
+    fn record(&self, queued: &QueuedTask, begin: Moment) {
+        with_context(&queued.task.context, || {
+            let name = "model_inference";
+            let span = Span::start_linked_at(name, Vec::new(), &self.batch, begin.time);
+            span.event_at("inference_completed", self.end, vec![size(self.rows)]);
+            span.end_at(self.end);
+        });
+    }
 }
 
-fn rows(count: usize) -> KeyValue {
-    KeyValue::new(attr::ML_BATCH_SIZE, integer(count))
+fn size(rows: usize) -> KeyValue {
+    KeyValue::new(attr::ML_BATCH_SIZE, integer(rows))
 }
 
 fn integer(count: usize) -> i64 {

@@ -150,7 +150,11 @@ POST /v2/models/{model_name}/infer SERVER
 
 /// Sends one row in a trace of its own.
 async fn infer_in_trace(url: String, trace: u128, row: [f32; 11]) -> Answer {
-    let traceparent = format!("00-{trace:032x}-{CALLER}-01");
+    infer_flagged(url, trace, "01", row).await
+}
+
+async fn infer_flagged(url: String, trace: u128, flags: &str, row: [f32; 11]) -> Answer {
+    let traceparent = format!("00-{trace:032x}-{CALLER}-{flags}");
     let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": row});
     let body = json!({"inputs": [input]}).to_string();
     send_async("POST", &url, &[("traceparent", &*traceparent)], body)
@@ -228,6 +232,32 @@ async fn requests_that_are_computed_together_link_to_their_batch_and_it_to_them(
         assert!(queue.start < queue.end && queue.end <= computation.start);
         assert!(inference.start >= queue.end && inference.end >= computation.end);
     }
+}
+
+#[tokio::test]
+async fn a_batch_is_in_a_trace_that_is_sampled() {
+    let together = [
+        ("MODEL_SERVICE_BATCH_ROWS", "3"),
+        ("MODEL_SERVICE_BATCH_WAIT", "10s"),
+    ];
+    let process = Exporting::start_with(nobody(), &together);
+    let url = format!("{}/v2/models/wine_quality/infer", process.url);
+    let answers = tokio::join!(
+        infer_flagged(url.clone(), 1, "00", LOW),
+        infer_flagged(url.clone(), 2, "00", LOW),
+        infer_flagged(url.clone(), 3, "01", LOW),
+    );
+    for answer in [answers.0, answers.1, answers.2] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let traces = process.stop().traces();
+    let [trace] = &traces[..] else {
+        panic!("one trace is sampled: {traces:?}");
+    };
+    assert_eq!(harness::tree(trace), LEADER);
+    let batch = named(trace, "batch");
+    assert_eq!(batch.attributes["ml.batch.requests"], 3);
+    assert_eq!(batch.links.len(), 1, "no link leads to nothing");
 }
 
 /// The trace of the first of several requests that are computed together.
