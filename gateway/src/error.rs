@@ -212,6 +212,7 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
             (503, "The model service is unavailable")
         }
         ErrorCode::DriftNotMeasured => (501, "The model service does not measure drift"),
+        ErrorCode::ModelControlOff => (403, "The model service loads and unloads no models"),
         ErrorCode::ModelTimeout => (504, "The model service did not answer in time"),
         ErrorCode::ModelRefused => (422, "The model refused the request"),
         ErrorCode::ModelFailed | ErrorCode::ComputeError => (502, "The model service failed"),

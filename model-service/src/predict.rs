@@ -98,7 +98,7 @@ impl Predictor {
     /// Computes the good rows, `batch`, and puts them between the `errors` of the others.
     async fn compute(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         batch: Batch,
         errors: Vec<Option<RowErrorCode>>,
         span: Span,
@@ -109,7 +109,7 @@ impl Predictor {
             span.set(attr::ML_DRIFT_DETECTED, true);
         }
         let task = ComputeTask {
-            model: loaded.model.clone(),
+            loaded: Arc::clone(loaded),
             batch,
             deadline,
             context: span.context(),

@@ -108,6 +108,8 @@ codes! {
         NoneSucceeded = "none_succeeded",
         /// The model version exists and cannot be served.
         ModelNotReady = "model_not_ready",
+        /// The service was not started with `--allow-model-control`.
+        ModelControlOff = "model_control_off",
         /// The service stops and cannot wait for the answer any longer.
         Draining = "draining",
         /// The service takes no requests now.

@@ -33,6 +33,8 @@ pub const ML_SHADOW_RESULT: &str = "ml.shadow.result";
 pub const ML_DATA_ID: &str = "ml.data_id";
 /// Rows in one inference call (int).
 pub const ML_BATCH_SIZE: &str = "ml.batch_size";
+/// Requests whose rows were computed together (int).
+pub const ML_BATCH_REQUESTS: &str = "ml.batch.requests";
 /// Name of the data set a model is trained on (string).
 pub const ML_DATASET: &str = "ml.dataset";
 /// Learning rate of a training run (double).

@@ -18,6 +18,7 @@ mod load;
 mod malformed;
 mod module_circles;
 mod names;
+mod new_version;
 mod oip_conformance;
 mod overflow;
 mod propagation;

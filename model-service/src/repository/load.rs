@@ -84,6 +84,16 @@ fn model(manifest: &Manifest, weights: &[u8]) -> Result<Arc<dyn Model>, ComputeE
     })
 }
 
+/// Whether the version in the folder `place` is of another framework.
+pub(super) fn is_foreign(place: &Path) -> bool {
+    let framework = read(place, MANIFEST)
+        .ok()
+        .and_then(|manifest| serde_json::from_slice::<Framework>(&manifest).ok());
+    framework
+        .and_then(|framework| framework.framework)
+        .is_some_and(|name| name != FRAMEWORK)
+}
+
 fn tokenizer(place: &Path, text: &TextInput) -> Result<TextTokenizer, LoadError> {
     let json = read_checked(place, TOKENIZER, &text.tokenizer_sha256)?;
     let tokenizer = match &text.encoder {
