@@ -76,20 +76,22 @@ async fn a_layer_on_the_encoder_is_trained_and_served() {
     assert_eq!(output(&answer, "error"), json!(["", "empty_text", ""]));
 
     let (trace, _) = trace_with(&service.models, &[], &json!([GOOD])).await;
-    let mut expected = "\
-POST /v2/models/{model_name}/infer SERVER
-  predict text_sentiment INTERNAL
-    preprocess_input INTERNAL
-    model_inference INTERNAL
-"
-    .to_owned();
     let layers = (1..=6).map(|number| format!("encoder_{number}"));
     let first = ["embeddings".to_owned()];
     let last = ["pooling", "linear_1"].map(str::to_owned);
-    for layer in first.into_iter().chain(layers).chain(last) {
-        expected += &format!("      layer {layer} INTERNAL\n");
-    }
-    expected += "    postprocess_output INTERNAL\n";
+    let layers = first.into_iter().chain(layers).chain(last);
+    let layers: String = layers
+        .map(|layer| format!("      layer {layer} INTERNAL\n"))
+        .collect();
+    let expected = format!(
+        "\
+POST /v2/models/{{model_name}}/infer SERVER
+  predict text_sentiment INTERNAL
+    preprocess_input INTERNAL
+    model_inference INTERNAL
+{layers}    postprocess_output INTERNAL
+"
+    );
     assert_eq!(harness::tree(&trace), expected);
     let preprocess = named(&trace, "preprocess_input");
     assert_eq!(preprocess.text("ml.input.tokens").as_deref(), Some("10"));
