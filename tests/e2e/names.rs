@@ -191,7 +191,7 @@ fn train(system: &System) -> Result<()> {
 
 /// Two requests that a model service of their own computes together, with the trained version.
 fn exercise_batch(system: &System) -> Result<Process> {
-    let repository = system.data.path().join("trained");
+    let repository = system.data.path().join("trained/models");
     let args = [
         "model-service",
         "--listen",
