@@ -1,11 +1,15 @@
 //! The bodies of `/v1`, as they are written and as `openapi.json` describes them.
 
+mod drift;
+
 use std::collections::BTreeMap;
 
 use protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
+
+pub(crate) use drift::{DriftError, DriftResponse, ServiceDrift, VariantDrift};
 
 use crate::store::StoredPrediction;
 

@@ -156,6 +156,11 @@ impl ApiError {
     }
 }
 
+/// A code in words.
+pub(crate) fn title(code: ErrorCode) -> &'static str {
+    meaning(code).1
+}
+
 /// The status and the title of a code.
 fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
     let (status, title) = match code {
@@ -206,6 +211,8 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
         ErrorCode::ModelUnavailable | ErrorCode::ModelNotReady | ErrorCode::NotReady => {
             (503, "The model service is unavailable")
         }
+        ErrorCode::DriftNotMeasured => (501, "The model service does not measure drift"),
+        ErrorCode::ModelControlOff => (403, "The model service loads and unloads no models"),
         ErrorCode::ModelTimeout => (504, "The model service did not answer in time"),
         ErrorCode::ModelRefused => (422, "The model refused the request"),
         ErrorCode::ModelFailed | ErrorCode::ComputeError => (502, "The model service failed"),

@@ -14,6 +14,7 @@ mod choice;
 mod config;
 mod discovery;
 mod dispatch;
+mod drift;
 mod error;
 mod freshness;
 pub mod keys;
@@ -56,6 +57,7 @@ use tokio::net::TcpListener;
 
 use crate::discovery::Discovery;
 use crate::dispatch::{Breakers, Dispatcher};
+use crate::drift::DriftReader;
 use crate::freshness::Lifetime;
 use crate::keys::{KeyWatcher, KeysError, Unprotected};
 use crate::model_client::ModelClient;
@@ -267,6 +269,11 @@ impl Shared {
                 traffic: traffic.clone(),
                 statistics,
                 breakers: breakers.clone(),
+            },
+            drift: DriftReader {
+                discovery: discovery.clone(),
+                traffic: traffic.clone(),
+                client: client.clone(),
             },
             passthrough: Passthrough {
                 traffic,

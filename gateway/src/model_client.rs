@@ -15,6 +15,7 @@ use telemetry::{KeyValue, attr};
 pub(crate) use inference::Inference;
 pub(crate) use metadata::Metadata;
 
+use crate::api::ServiceDrift;
 use crate::traffic::Variant;
 
 /// Asks model services; cloning shares the connections.
@@ -185,6 +186,24 @@ impl ModelClient {
             .get_untraced(variant, &format!("v2/models/{model}/ready"), timeout)
             .await;
         answer.is_ok_and(|body| metadata::is_ready(&body))
+    }
+
+    /// What a service knows of the drift of a model. This is an extension that not every service
+    /// has.
+    pub(crate) async fn drift(
+        &self,
+        variant: &Variant,
+        model: &str,
+        time: Duration,
+    ) -> Result<ServiceDrift, CallError> {
+        let request = Request::get(format!("{}v2/models/{model}/drift", variant.service))
+            .body(Bytes::new())
+            .map_err(CallError::Address)?;
+        let response = self.send(variant, request, time).await?;
+        if !response.status().is_success() {
+            return Err(error_of(&response));
+        }
+        serde_json::from_slice(response.body()).map_err(CallError::NotJson)
     }
 
     /// Sends a request as it is to a variant. Its CLIENT span names the variant.

@@ -22,7 +22,7 @@ use crate::traffic::watch::SharedTraffic;
 use crate::traffic::{Mode, Split, Variant};
 
 /// Answers of this age are used again, so that a page that polls costs the model services little.
-const SHOWN_AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const SHOWN_AGAIN: Duration = Duration::from_secs(1);
 
 /// The models
 ///
@@ -103,10 +103,7 @@ fn variant_entry(
 ) -> VariantEntry {
     VariantEntry {
         name: (*variant.name).to_owned(),
-        mode: match variant.mode {
-            Mode::Active => VariantMode::Active,
-            Mode::Shadow => VariantMode::Shadow,
-        },
+        mode: mode_of(variant),
         weight: (variant.mode == Mode::Active).then_some(variant.weight),
         version: known.map(|known| known.version.clone()).unwrap_or_default(),
         versions: known
@@ -118,6 +115,13 @@ fn variant_entry(
             VariantHealth::Unavailable
         },
         statistics: variant_statistics(summary, reference),
+    }
+}
+
+pub(crate) fn mode_of(variant: &Variant) -> VariantMode {
+    match variant.mode {
+        Mode::Active => VariantMode::Active,
+        Mode::Shadow => VariantMode::Shadow,
     }
 }
 

@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 
 use crate::api;
 use crate::passthrough::{CALLS, OipCall};
-use crate::{models, predictions, search};
+use crate::{drift, models, predictions, search};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,7 +20,7 @@ use crate::{models, predictions, search};
         title = "Throughline gateway",
         description = "Predictions from a store, or from a model service that computes them. `/v2` is the Open Inference Protocol of the model service."
     ),
-    paths(predictions::create, predictions::one, search::search, models::list, document),
+    paths(predictions::create, predictions::one, search::search, models::list, drift::read, document),
     components(schemas(api::Problem, api::OipError)),
     tags(
         (name = "predictions", description = "Predictions, stored or computed"),

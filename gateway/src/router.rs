@@ -15,13 +15,14 @@ use http::{StatusCode, Uri};
 use runtime::{App, BodyRules, Health, Refusal, Refused};
 use telemetry::server;
 
+use crate::drift::DriftReader;
 use crate::error::{ApiError, OipFailure};
 use crate::keys::{ApiKeys, Gate, authenticate};
 use crate::models::Models;
 use crate::passthrough::{self, CALLS, Passthrough};
 use crate::predict::Predictor;
 use crate::search::Searcher;
-use crate::{Config, PART, models, openapi, predictions, search};
+use crate::{Config, PART, drift, models, openapi, predictions, search};
 
 /// The largest body, also after decompression.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -38,6 +39,7 @@ pub(crate) struct Handlers {
     pub(crate) predictor: Arc<Predictor>,
     pub(crate) searcher: Searcher,
     pub(crate) models: Models,
+    pub(crate) drift: DriftReader,
     pub(crate) passthrough: Passthrough,
 }
 
@@ -58,10 +60,14 @@ pub(crate) fn build(
     let models = Router::new()
         .route("/v1/models", get(models::list))
         .with_state(handlers.models);
+    let drifts = Router::new()
+        .route("/v1/models/{model}/drift", get(drift::read))
+        .with_state(handlers.drift);
     let v1 = Router::new()
         .merge(predictions)
         .merge(searches)
         .merge(models)
+        .merge(drifts)
         .route("/openapi.json", get(openapi::document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(async || ApiError::Method)

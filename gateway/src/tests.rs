@@ -4,6 +4,7 @@ mod answers;
 mod caching;
 mod configuration;
 mod degraded;
+mod drift;
 mod elasticsearch;
 mod fake;
 pub(crate) mod harness;

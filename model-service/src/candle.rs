@@ -2,14 +2,19 @@
 
 mod dense;
 mod embedding_bag;
+mod encoder;
 mod fit;
 mod mlp;
 mod text_bag;
+mod text_encoder;
 mod text_fit;
 
+pub use encoder::{Encoder, EncoderConfig};
 pub use fit::{Fit, FitOptions, Step, Targets};
 pub use mlp::Mlp;
+use mlp::{compute, read_tensor};
 pub(crate) use text_bag::TextBag;
+pub(crate) use text_encoder::{TextEncoder, joined};
 pub(crate) use text_fit::TextFit;
 
 #[cfg(test)]

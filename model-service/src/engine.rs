@@ -1,26 +1,28 @@
 //! The compute threads: tasks come in through a bounded queue, results go out through a oneshot
 //! each.
 //!
-//! Models block the thread that they run on, so they do not run on Tokio's. A task is the batch of
-//! one request; batching across requests would take several tasks in [`next`] and answer each with
-//! its part of the result.
+//! Models block the thread that they run on, so they do not run on Tokio's. A task is what one
+//! request wants computed. A free thread takes all waiting tasks of one model version together, up
+//! to [`BatchLimits`], and answers each with its part of the result.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod queue;
+mod run;
+
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use runtime::Deadline;
-use telemetry::{Context, KeyValue, Span, attr, span::with_context};
+use telemetry::Context;
 use tokio::sync::oneshot;
 
-use crate::model::{Batch, ComputeError, Model, Probabilities};
+use crate::model::{Batch, ComputeError, Probabilities};
+use crate::repository::Loaded;
+use queue::{Queue, QueuedTask};
 
 /// The queue in front of the compute threads. The threads end when the engine is dropped.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    queue: SyncSender<QueuedTask>,
+    queue: Arc<Queue>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +30,29 @@ pub(crate) struct EngineOptions {
     pub(crate) threads: usize,
     /// Tasks that may wait.
     pub(crate) queue_capacity: usize,
+    pub(crate) batch: BatchLimits,
+}
+
+/// How many tasks are computed together. A task is never split, so one that exceeds a limit is
+/// computed alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    /// Rows or texts.
+    pub(crate) rows: usize,
+    /// The longest text, in tokens, times the number of texts.
+    pub(crate) tokens: usize,
+    /// How long the first task may wait for others while a thread is free.
+    pub(crate) wait: Duration,
 }
 
 /// A batch to compute.
 pub(crate) struct ComputeTask {
-    pub(crate) model: Arc<dyn Model>,
+    /// The version that computes it.
+    pub(crate) loaded: Arc<Loaded>,
     /// Ready for the model, with features normalised; at least one row.
     pub(crate) batch: Batch,
     pub(crate) deadline: Deadline,
-    /// Parent of the span `model_inference`.
+    /// Parent of the spans `queue`, `batch` and `model_inference`.
     pub(crate) context: Context,
 }
 
@@ -45,7 +61,7 @@ pub(crate) struct ComputeOutput {
     pub(crate) probabilities: Probabilities,
     /// Time in the queue.
     pub(crate) queue: Duration,
-    /// Time on the compute thread.
+    /// Time on the compute thread, for all tasks that were computed together.
     pub(crate) compute: Duration,
 }
 
@@ -61,27 +77,25 @@ pub(crate) enum EngineError {
     Panicked,
 }
 
-struct QueuedTask {
-    task: ComputeTask,
-    enqueued: Instant,
-    answer: oneshot::Sender<Result<ComputeOutput, EngineError>>,
-}
-
 impl Engine {
     pub(crate) fn start(options: EngineOptions) -> std::io::Result<Self> {
-        let (queue, tasks) = sync_channel(options.queue_capacity);
-        let tasks = Arc::new(Mutex::new(tasks));
+        let queue = Arc::new(Queue::new(options));
+        // Dropped if a thread cannot be started, which ends the others.
+        let engine = Self {
+            queue: Arc::clone(&queue),
+        };
         for number in 1..=options.threads {
-            let tasks = Arc::clone(&tasks);
+            let queue = Arc::clone(&queue);
             std::thread::Builder::new()
                 .name(format!("compute-{number}"))
                 .spawn(move || {
-                    while let Some(queued) = next(&tasks) {
-                        execute(queued);
+                    let mut tasks = Vec::new();
+                    while queue.take(&mut tasks) {
+                        run::execute(&mut tasks, &queue);
                     }
                 })?;
         }
-        Ok(Self { queue })
+        Ok(engine)
     }
 
     /// Queues the task and waits for its result. Dropping the future cancels the task unless it has
@@ -89,22 +103,18 @@ impl Engine {
     pub(crate) async fn compute(&self, task: ComputeTask) -> Result<ComputeOutput, EngineError> {
         let (answer, result) = oneshot::channel();
         let remaining = task.deadline.remaining();
-        let queued = QueuedTask {
-            task,
-            enqueued: Instant::now(),
-            answer,
-        };
-        match self.queue.try_send(queued) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(EngineError::QueueFull),
-            // The threads end only with the queue, unless one of them panicked.
-            Err(TrySendError::Disconnected(_)) => return Err(EngineError::Panicked),
-        }
+        self.queue.push(QueuedTask::new(task, answer))?;
         match tokio::time::timeout(remaining, result).await {
             Ok(Ok(output)) => output,
             Ok(Err(_)) => Err(EngineError::Panicked),
             Err(_) => Err(EngineError::DeadlinePassed),
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -118,56 +128,6 @@ impl EngineError {
             Self::Panicked => "panic",
         }
     }
-}
-
-/// The next task that a request still waits for. One thread waits in the channel and the others for
-/// the lock, which is free during a computation.
-fn next(tasks: &Mutex<Receiver<QueuedTask>>) -> Option<QueuedTask> {
-    loop {
-        let queued = tasks.lock().recv().ok()?;
-        if queued.answer.is_closed() {
-            continue;
-        }
-        if queued.task.deadline.remaining().is_zero() {
-            let _ = queued.answer.send(Err(EngineError::DeadlinePassed));
-            continue;
-        }
-        return Some(queued);
-    }
-}
-
-fn execute(queued: QueuedTask) {
-    let QueuedTask {
-        task,
-        enqueued,
-        answer,
-    } = queued;
-    let begin = Instant::now();
-    // A panic fails one request and must not end the thread. The caller learns of it from the
-    // dropped `answer`.
-    let outcome = catch_unwind(AssertUnwindSafe(|| infer(&task)));
-    if let Ok(result) = outcome {
-        let output = result.map(|probabilities| ComputeOutput {
-            probabilities,
-            queue: begin.duration_since(enqueued),
-            compute: begin.elapsed(),
-        });
-        let _ = answer.send(output.map_err(EngineError::Compute));
-    }
-}
-
-fn infer(task: &ComputeTask) -> Result<Probabilities, ComputeError> {
-    let span = with_context(&task.context, || Span::start("model_inference", Vec::new()));
-    let result = span.in_scope(|| task.model.probabilities(&task.batch));
-    match &result {
-        Ok(_) => {
-            let rows = i64::try_from(task.batch.len()).unwrap_or(i64::MAX);
-            let rows = KeyValue::new(attr::ML_BATCH_SIZE, rows);
-            span.event("inference_completed", vec![rows]);
-        }
-        Err(error) => span.fail(error, "compute_error"),
-    }
-    result
 }
 
 #[cfg(test)]

@@ -42,6 +42,12 @@ pub(crate) enum RequestError {
     Encode(#[source] EncodeError),
     #[error("the model repository cannot be read")]
     Repository(#[source] std::io::Error),
+    #[error("the model repository cannot be written, so nothing is changed")]
+    ReadOnly(#[source] std::io::Error),
+    #[error(
+        "this service does not load or unload models; start it with --allow-model-control, or use `throughline rollback`"
+    )]
+    ModelControlOff,
     #[error("{0}")]
     Refused(Refusal),
     #[error("{0}")]
@@ -56,6 +62,7 @@ impl RequestError {
         match self {
             Self::Decode(_) | Self::Input(_) | Self::Unreadable => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ModelControlOff => StatusCode::FORBIDDEN,
             Self::TooManyRows { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Refused(refusal) => refusal.status(),
             Self::Engine(EngineError::QueueFull) => StatusCode::TOO_MANY_REQUESTS,
@@ -68,7 +75,8 @@ impl RequestError {
             Self::Features(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Compute(_) | EngineError::Panicked)
             | Self::Encode(_)
-            | Self::Repository(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            | Self::Repository(_)
+            | Self::ReadOnly(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Injected { status, .. } => *status,
         }
     }
@@ -84,7 +92,9 @@ impl RequestError {
             Self::UnknownPath => ErrorCode::UnknownPath,
             Self::UnknownEntities => ErrorCode::UnknownEntity,
             Self::Method => ErrorCode::MethodNotAllowed,
-            Self::NotServed(NotServed::UnknownModel(_)) => ErrorCode::UnknownModel,
+            Self::NotServed(NotServed::UnknownModel(_) | NotServed::Unloaded(_)) => {
+                ErrorCode::UnknownModel
+            }
             Self::NotServed(NotServed::UnknownVersion { .. }) => ErrorCode::UnknownVersion,
             Self::NotServed(NotServed::NotReady { .. }) => ErrorCode::ModelNotReady,
             Self::Unavailable(_) => ErrorCode::NotReady,
@@ -95,7 +105,8 @@ impl RequestError {
             Self::Engine(EngineError::Compute(_) | EngineError::Panicked) => {
                 ErrorCode::ComputeError
             }
-            Self::Encode(_) | Self::Repository(_) => ErrorCode::Internal,
+            Self::Encode(_) | Self::Repository(_) | Self::ReadOnly(_) => ErrorCode::Internal,
+            Self::ModelControlOff => ErrorCode::ModelControlOff,
             Self::Injected { .. } => ErrorCode::FaultInjected,
         }
     }

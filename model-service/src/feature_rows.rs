@@ -85,6 +85,14 @@ impl FeatureRows {
         self.errors.len()
     }
 
+    /// Rows that are good or have missing values.
+    pub(crate) fn rows_with_entity(&self) -> usize {
+        let known = |error: &&Option<RowErrorCode>| {
+            matches!(error, None | Some(RowErrorCode::MissingFeatures))
+        };
+        self.errors.iter().filter(known).count()
+    }
+
     /// Whether the feature store knows no entity of the request.
     pub(crate) fn is_all_unknown(&self) -> bool {
         self.errors

@@ -3,6 +3,8 @@
 
 pub mod candle;
 mod config;
+mod drift;
+pub mod embedder;
 mod encoding;
 mod engine;
 mod error;
@@ -24,6 +26,7 @@ use telemetry::client::ClientError;
 use tokio::net::TcpListener;
 
 pub use config::Config;
+use drift::DriftMonitor;
 use engine::Engine;
 use features::FeatureStore;
 use predict::Predictor;
@@ -45,7 +48,7 @@ const REFRESH_EVERY: Duration = Duration::from_secs(2);
 pub enum Error {
     #[error("the HTTP client for the feature store cannot be built")]
     Client(#[source] ClientError),
-    #[error("the compute threads cannot be started")]
+    #[error("the threads of the service cannot be started")]
     Threads(#[source] std::io::Error),
     #[error("the model repository cannot be read")]
     Repository(#[source] std::io::Error),
@@ -77,13 +80,16 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> R
     let engine = Engine::start(config.engine()).map_err(Error::Threads)?;
     let client = config.tls_client.client().map_err(Error::Client)?;
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
-    let predictor = Predictor::new(engine, config.variant.clone(), config.capture_text);
+    let drift = Arc::new(DriftMonitor::start(config.drift()).map_err(Error::Threads)?);
+    let (variant, capture_text) = (config.variant.clone(), config.capture_text);
+    let predictor = Predictor::new(engine, Arc::clone(&drift), variant, capture_text);
     let router = router::build(
         &config,
         Arc::clone(&repository),
         &health,
         features,
         predictor,
+        drift,
     );
     let watch = telemetry::task::spawn(watch(repository, health.clone(), shutdown.clone()));
     let served = runtime::serve(listener, router, health, &config.process, shutdown).await;

@@ -30,6 +30,28 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether the other is of the same kind and width, so that both can be one batch.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rows(own), Self::Rows(other)) => own.width == other.width,
+            (Self::Tokens(_), Self::Tokens(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Adds the rows of a batch that [is like](Self::is_like) this one.
+    pub(crate) fn append(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Rows(own), Self::Rows(other)) => own.values.extend_from_slice(&other.values),
+            (Self::Tokens(own), Self::Tokens(other)) => {
+                let start = own.ids.len();
+                own.ids.extend_from_slice(&other.ids);
+                own.ends.extend(other.ends.iter().map(|end| start + end));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Texts as the ids of their tokens, one after the other without padding.
@@ -155,6 +177,21 @@ impl Probabilities {
         self
     }
 
+    /// The answers for parts of the batch of `sizes` rows each.
+    pub(crate) fn split(&self, sizes: impl Iterator<Item = usize>) -> Vec<Self> {
+        let mut rest = &self.values[..];
+        let mut parts = Vec::new();
+        for rows in sizes {
+            let (part, after) = rest.split_at((rows * self.classes).min(rest.len()));
+            parts.push(Self {
+                values: part.to_vec(),
+                classes: self.classes,
+            });
+            rest = after;
+        }
+        parts
+    }
+
     /// Whether every row was computed.
     pub fn is_complete(&self) -> bool {
         self.values.iter().all(|value| value.is_finite())
@@ -192,6 +229,8 @@ pub enum ComputeError {
     Width { expected: usize, actual: usize },
     #[error("the model does not take this kind of input")]
     Input,
+    #[error("the model is of another kind: {0}")]
+    Configuration(String),
     #[error("the tokenizer cannot be read")]
     Tokenizer(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the computation failed")]

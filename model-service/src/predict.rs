@@ -3,12 +3,14 @@
 mod instruments;
 mod texts;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::RowErrorCode;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
+use crate::drift::{DriftMonitor, Inputs};
 use crate::encoding::Encoding;
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
@@ -20,6 +22,7 @@ use instruments::ModelCall;
 #[derive(Debug)]
 pub(crate) struct Predictor {
     engine: Engine,
+    drift: Arc<DriftMonitor>,
     variant: String,
     capture_text: bool,
 }
@@ -47,9 +50,15 @@ pub(crate) struct ComputeTiming {
 }
 
 impl Predictor {
-    pub(crate) fn new(engine: Engine, variant: String, capture_text: bool) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        drift: Arc<DriftMonitor>,
+        variant: String,
+        capture_text: bool,
+    ) -> Self {
         Self {
             engine,
+            drift,
             variant,
             capture_text,
         }
@@ -58,7 +67,7 @@ impl Predictor {
     /// Predicts the good rows. `data_id` is the entity of a request for a single one.
     pub(crate) async fn predict(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         mut features: FeatureRows,
         data_id: Option<&str>,
         deadline: Deadline,
@@ -66,7 +75,9 @@ impl Predictor {
         let call = ModelCall::begin(&loaded.manifest, &self.variant);
         call.record_missing(&features.missing);
         call.record_unknown(&encoding(&loaded.manifest).take_unknown(&mut features));
+        let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
+            self.drift.observe(loaded, inputs, &[], &[]);
             let width = loaded.manifest.outputs();
             return Ok(BatchPrediction::without_result(features.errors, width));
         }
@@ -77,22 +88,28 @@ impl Predictor {
         // loaded.
         let rows = rows.ok_or(EngineError::Panicked)?;
         let errors = features.errors;
-        self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline)
-            .await
+        let prediction = self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline);
+        let prediction = prediction.await?;
+        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
+        self.drift.observe(loaded, inputs, classes, confidences);
+        Ok(prediction)
     }
 
     /// Computes the good rows, `batch`, and puts them between the `errors` of the others.
     async fn compute(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         batch: Batch,
         errors: Vec<Option<RowErrorCode>>,
         span: Span,
         call: ModelCall<'_>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
+        if self.drift.is_drifting(&loaded.manifest) {
+            span.set(attr::ML_DRIFT_DETECTED, true);
+        }
         let task = ComputeTask {
-            model: loaded.model.clone(),
+            loaded: Arc::clone(loaded),
             batch,
             deadline,
             context: span.context(),

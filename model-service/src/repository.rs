@@ -6,17 +6,21 @@
 //! folders and continues the same count, so a number means one version of a model in whichever
 //! language. Each service skips the versions of the other.
 
+mod control;
+mod current;
 mod index;
 mod load;
 mod manifest;
 mod write;
 
+pub use control::{ControlError, Target};
 pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
 pub use manifest::{
-    Dataset, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics, Normalisation,
-    ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
+    Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
+    Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
+pub(crate) use write::version_number;
 pub use write::{VersionFiles, WriteError, write_version};
 
 /// Names of the files of a version.

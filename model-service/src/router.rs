@@ -1,6 +1,8 @@
 //! The paths of the Open Inference Protocol, and the layers around them.
 
 mod body;
+mod control;
+mod drift;
 mod infer;
 mod reads;
 
@@ -15,6 +17,7 @@ use telemetry::server;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
+use crate::drift::DriftMonitor;
 use crate::error::{RequestError, injected, refuse};
 use crate::features::FeatureStore;
 use crate::predict::Predictor;
@@ -34,6 +37,7 @@ pub(crate) fn build(
     health: &Health,
     features: FeatureStore,
     predictor: Predictor,
+    drift: Arc<DriftMonitor>,
 ) -> App {
     let infer_state = InferState {
         repository: Arc::clone(&repository),
@@ -47,7 +51,13 @@ pub(crate) fn build(
     };
     let router = model_reads()
         .with_state(repository.clone())
-        .merge(repository_reads().with_state((repository, health.clone())))
+        .merge(drift_reads().with_state((Arc::clone(&repository), drift)))
+        .merge(repository_reads().with_state((repository.clone(), health.clone())))
+        .merge(repository_control().with_state(control::Control {
+            repository,
+            health: health.clone(),
+            allowed: config.allow_model_control,
+        }))
         .merge(inference_routes().with_state(Arc::new(infer_state)))
         .fallback(|| async { RequestError::UnknownPath })
         .method_not_allowed_fallback(|| async { RequestError::Method })
@@ -67,13 +77,18 @@ pub(crate) async fn refresh(
     let reader = Arc::clone(repository);
     let task = telemetry::task::spawn_blocking(move || reader.refresh());
     let any_ready = task.await.map_err(io::Error::other)??;
-    // Readiness latches: a version that was removed by mistake belongs in the log and the detail,
-    // and is no reason for a restart.
-    if any_ready {
+    report(repository, health);
+    Ok(any_ready)
+}
+
+/// Takes the state of the models into the readiness. It latches: a version that was removed by
+/// mistake belongs in the log and the detail, and is no reason for a restart.
+fn report(repository: &ModelRepository, health: &Health) {
+    let models = repository.models();
+    if models.values().any(|versions| versions.current().is_some()) {
         health.ready(true);
     }
-    health.detail("models", reads::unavailable(&repository.models()));
-    Ok(any_ready)
+    health.detail("models", reads::unavailable(&models));
 }
 
 fn model_reads() -> Router<Arc<ModelRepository>> {
@@ -100,6 +115,22 @@ fn model_reads() -> Router<Arc<ModelRepository>> {
 
 fn repository_reads() -> Router<(Arc<ModelRepository>, Health)> {
     Router::new().route("/v2/repository/index", post(reads::index))
+}
+
+fn drift_reads() -> Router<drift::DriftState> {
+    Router::new().route("/v2/models/{model_name}/drift", get(drift::read))
+}
+
+fn repository_control() -> Router<control::Control> {
+    Router::new()
+        .route(
+            "/v2/repository/models/{model_name}/load",
+            post(control::load),
+        )
+        .route(
+            "/v2/repository/models/{model_name}/unload",
+            post(control::unload),
+        )
 }
 
 fn inference_routes() -> Router<Arc<InferState>> {

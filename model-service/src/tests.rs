@@ -15,8 +15,9 @@ use telemetry::client::HttpClient;
 use tower::ServiceExt;
 
 use crate::candle::{Fit, FitOptions};
+use crate::drift::DriftMonitor;
+use crate::engine::Engine;
 use crate::engine::tests::{Faulty, Gate};
-use crate::engine::{Engine, EngineOptions};
 use crate::features::FeatureStore;
 use crate::model::Model;
 use crate::predict::Predictor;
@@ -100,8 +101,14 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         feature_timeout: Duration::from_secs(5),
         queue_capacity: 1,
         compute_threads: 1,
+        batch_rows: 256,
+        batch_tokens: 16_384,
+        batch_wait: Duration::ZERO,
+        allow_model_control: false,
         variant: "primary".to_owned(),
         capture_text: false,
+        drift_window: 200,
+        drift_windows_per_false_alarm: 1000,
         allow_faults: false,
         process: ProcessOptions::default(),
     };
@@ -111,15 +118,13 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         tokenizer: None,
     };
     let repository = Arc::new(ModelRepository::of(loaded));
-    let engine = Engine::start(EngineOptions {
-        threads: 1,
-        queue_capacity: 1,
-    })
-    .unwrap();
+    let engine = Engine::start(config.engine()).unwrap();
     let client = HttpClient::new().unwrap();
     let features = FeatureStore::new(client, &config.feature_store, config.feature_timeout);
-    let predictor = Predictor::new(engine, config.variant.clone(), config.capture_text);
-    router::build(&config, repository, &Health::new(), features, predictor).into_router()
+    let drift = Arc::new(DriftMonitor::start(config.drift()).unwrap());
+    let predictor = Predictor::new(engine, Arc::clone(&drift), config.variant.clone(), false);
+    let health = Health::new();
+    router::build(&config, repository, &health, features, predictor, drift).into_router()
 }
 
 fn infer(body: impl Into<Body>) -> Request<Body> {
@@ -339,6 +344,23 @@ fn mutate(body: &mut Vec<u8>, random: &mut ChaCha8Rng) {
         }
         _ => body.extend_from_within(..at),
     }
+}
+
+#[tokio::test]
+async fn models_are_loaded_and_unloaded_only_if_that_is_allowed() {
+    let router = router_of(mlp());
+    for call in ["load", "unload"] {
+        let path = format!("/v2/repository/models/wine_quality/{call}");
+        let request = Request::post(path).body(Body::empty()).unwrap();
+        let refused = send(&router, request).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+        let body = json_of(refused).await;
+        assert_eq!(body["code"], "model_control_off");
+        let text = body["error"].as_str().unwrap();
+        assert!(text.contains("--allow-model-control"), "{text}");
+    }
+    let answer = send(&router, infer(one_row().to_string())).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod evaluate;
 mod instruments;
 mod learn;
 mod options;
-mod profile;
+pub(crate) mod profile;
 mod split;
 mod table;
 mod text;

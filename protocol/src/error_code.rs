@@ -108,6 +108,8 @@ codes! {
         NoneSucceeded = "none_succeeded",
         /// The model version exists and cannot be served.
         ModelNotReady = "model_not_ready",
+        /// The service was not started with `--allow-model-control`.
+        ModelControlOff = "model_control_off",
         /// The service stops and cannot wait for the answer any longer.
         Draining = "draining",
         /// The service takes no requests now.
@@ -124,6 +126,8 @@ codes! {
         StoreUnavailable = "store_unavailable",
         /// The model service cannot be reached.
         ModelUnavailable = "model_unavailable",
+        /// The model service does not measure drift.
+        DriftNotMeasured = "drift_not_measured",
         /// The model service did not answer in time.
         ModelTimeout = "model_timeout",
         /// The model service failed or broke the protocol.

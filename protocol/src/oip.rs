@@ -21,8 +21,8 @@ pub use decode::parse_header_length;
 pub use encode::{Encoded, TensorFormat};
 pub use error::{DecodeError, EncodeError, ErrorBody};
 pub use metadata::{
-    Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry,
-    RepositoryIndexRequest, ServerMetadata, TensorMetadata,
+    Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryControlRequest,
+    RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
 pub use parameter::{Parameter, Parameters};
 pub use tensor::{Tensor, TensorData};

@@ -25,6 +25,7 @@ const GATEWAY_ONLY: &[ErrorCode] = &[
     ErrorCode::NoneSucceeded,
     ErrorCode::StoreUnavailable,
     ErrorCode::ModelUnavailable,
+    ErrorCode::DriftNotMeasured,
     ErrorCode::ModelTimeout,
     ErrorCode::ModelBusy,
     ErrorCode::ModelFailed,

@@ -33,6 +33,8 @@ pub const ML_SHADOW_RESULT: &str = "ml.shadow.result";
 pub const ML_DATA_ID: &str = "ml.data_id";
 /// Rows in one inference call (int).
 pub const ML_BATCH_SIZE: &str = "ml.batch_size";
+/// Requests whose rows were computed together (int).
+pub const ML_BATCH_REQUESTS: &str = "ml.batch.requests";
 /// Name of the data set a model is trained on (string).
 pub const ML_DATASET: &str = "ml.dataset";
 /// Learning rate of a training run (double).
@@ -73,6 +75,10 @@ pub const ML_DEVICE: &str = "ml.device";
 pub const ML_FEATURE_NAME: &str = "ml.feature.name";
 /// A feature view by name; bounded by the feature store's configuration (string).
 pub const ML_FEATURE_VIEW: &str = "ml.feature.view";
+/// True on predictions while their version drifts from its training data (boolean).
+pub const ML_DRIFT_DETECTED: &str = "ml.drift_detected";
+/// How drift of a feature is measured, for example `psi` (string).
+pub const ML_DRIFT_METHOD: &str = "ml.drift.method";
 /// The outcome of a feature lookup: a status word of Feast, lower case (string).
 pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
 /// What a cache answered: `hit`, `miss`, or another word listed in the registry (string).
@@ -103,6 +109,10 @@ pub mod metric {
     pub const ML_INPUT_MISSING: &str = "ml.input.missing";
     /// Input values outside the training range by feature (counter, `{value}`).
     pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
+    /// Distance of the last window from the reference, by feature and method (gauge, `1`).
+    pub const ML_DRIFT_SCORE: &str = "ml.drift.score";
+    /// Answered rows that are in no window (counter, `{row}`).
+    pub const ML_DRIFT_DROPPED: &str = "ml.drift.dropped";
     /// Predictions requested from the prediction store, by result (counter, `{prediction}`).
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
     /// Predictions that were to be stored, by result (counter, `{prediction}`).

@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::time::SystemTime;
 
 use opentelemetry::context::{FutureExt, WithContext};
-use opentelemetry::trace::{Link, SpanBuilder, SpanKind, Status, TraceContextExt};
+use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::span_ref::SpanRef;
@@ -50,15 +50,29 @@ impl Span {
         )
     }
 
-    /// Starts an INTERNAL span with a start time of the past, for work that is recorded after it
-    /// was done.
-    pub fn start_at(
+    /// Starts an INTERNAL span with links to spans of this process that are under way.
+    pub fn start_linked(
         name: impl Into<Cow<'static, str>>,
         attributes: Vec<KeyValue>,
+        links: &[LinkTarget],
+    ) -> Self {
+        Self::build(
+            builder(name, SpanKind::Internal, attributes).with_links(own_links(links)),
+            &Context::current(),
+        )
+    }
+
+    /// The same with a start time of the past, for work that is recorded after it was done.
+    pub fn start_linked_at(
+        name: impl Into<Cow<'static, str>>,
+        attributes: Vec<KeyValue>,
+        links: &[LinkTarget],
         start: SystemTime,
     ) -> Self {
         Self::build(
-            builder(name, SpanKind::Internal, attributes).with_start_time(start),
+            builder(name, SpanKind::Internal, attributes)
+                .with_start_time(start)
+                .with_links(own_links(links)),
             &Context::current(),
         )
     }
@@ -94,6 +108,12 @@ impl Span {
     /// Adds an event with the present time.
     pub fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         self.context.span().add_event(name, attributes);
+    }
+
+    /// Adds an event with a time of the past.
+    pub fn event_at(&self, name: &'static str, time: SystemTime, attributes: Vec<KeyValue>) {
+        let span = self.context.span();
+        span.add_event_with_timestamp(name, time, attributes);
     }
 
     /// Marks the span as failed: status ERROR, `error.type`, and an exception log record with the
@@ -189,6 +209,20 @@ impl CurrentSpan {
     }
 }
 
+/// A sampled span of this process, to link to. A [`SpanRef`] is for spans of anywhere, and costs
+/// texts.
+#[derive(Clone, Debug)]
+pub struct LinkTarget(SpanContext);
+
+impl LinkTarget {
+    /// The span of a context; `None` if it is not sampled, or of another process.
+    pub fn of(context: &Context) -> Option<Self> {
+        let span = context.span();
+        let ids = span.span_context();
+        (ids.is_sampled() && !ids.is_remote()).then(|| Self(ids.clone()))
+    }
+}
+
 /// Runs `work` on this thread with the context of another thread or task, as a command carries it.
 pub fn with_context<T>(context: &Context, work: impl FnOnce() -> T) -> T {
     let _active = context.clone().attach();
@@ -204,6 +238,11 @@ pub trait WithSpan: Future + Sized {
 }
 
 impl<F: Future> WithSpan for F {}
+
+fn own_links(links: &[LinkTarget]) -> Vec<Link> {
+    let links = links.iter().map(|LinkTarget(span)| span.clone());
+    links.map(Link::with_context).collect()
+}
 
 pub(crate) fn builder(
     name: impl Into<Cow<'static, str>>,

@@ -82,6 +82,8 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
     let places = [
         ("candle_core", &["model-service/src/candle"][..]),
         ("candle_nn", &["model-service/src/candle"]),
+        ("pulp", &["model-service/src/candle"]),
+        ("rayon", &["model-service/src/candle"]),
         (
             "rusqlite",
             &[

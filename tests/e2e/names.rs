@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use harness::eventually;
+use harness::{Process, eventually};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -101,6 +101,10 @@ fn exercise(system: &System) -> Result<()> {
     let far = features(json!(vec![1e6; 11]));
     let answer = system.post(&format!("{}/{infer}", system.urls.gateway), far, &[])?;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    // A window far from the training data.
+    let input = json!({"name": "features", "shape": [250, 11], "datatype": "FP32", "data": vec![9e5; 250 * 11]});
+    let window = json!({"inputs": [input]}).to_string();
+    system.post(&format!("{}/{infer}", system.urls.gateway), window, &[])?;
     let mut hole = json!({"wine_id": ["wine-hole"], "event_timestamp": ["2026-01-01T00:00:00"], "alcohol": [null]});
     for feature in FEATURES {
         hole[feature] = json!([1.0]);
@@ -183,6 +187,43 @@ fn train(system: &System) -> Result<()> {
         assert!(training.wait()?.success(), "{}", training.output());
     }
     Ok(())
+}
+
+/// Two requests that a model service of their own computes together, with the trained version.
+fn exercise_batch(system: &System) -> Result<Process> {
+    let repository = system.data.path().join("trained");
+    let args = [
+        "model-service",
+        "--listen",
+        "127.0.0.1:0",
+        "--model-repository",
+        path(&repository),
+        "--batch-rows",
+        "2",
+        "--batch-wait",
+        "10s",
+        "--exit-with-parent",
+    ];
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*system.urls.otlp),
+        ("OTEL_BSP_SCHEDULE_DELAY", "30"),
+    ];
+    let service = start(&args, &variables)?;
+    let url = format!(
+        "{}/v2/models/wine_quality/infer",
+        service.url("server.listening")?
+    );
+    let input =
+        json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": vec![1.0; 11]});
+    let body = json!({"inputs": [input]}).to_string();
+    std::thread::scope(|scope| {
+        let requests = [0, 1].map(|_| scope.spawn(|| system.post(&url, body.clone(), &[])));
+        for request in requests {
+            let answer = request.join().expect("no request panics")?;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        }
+        Ok(service)
+    })
 }
 
 /// Everything that the explorer has received, of the traces the newest.
@@ -297,6 +338,7 @@ fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
     );
     exercise(&routed.system)?;
     train(&routed.system)?;
+    let _service = exercise_batch(&routed.system)?;
     exercise_variants(&mut routed)?;
     exercise_worker(python)?;
     let registered = registry()?;

@@ -158,6 +158,20 @@ impl System {
         Self::start_in(data, &models, &store, &[])
     }
 
+    /// Everything, with the prepared model in the folder `models`, which the test may change.
+    pub(crate) fn start_on_copy(models: &Path, env: &[(&str, &str)]) -> Result<Self> {
+        let version = Path::new("wine_quality/1");
+        std::fs::create_dir_all(models.join(version))?;
+        for file in std::fs::read_dir(prepared().join("models").join(version))? {
+            let file = file?;
+            std::fs::copy(file.path(), models.join(version).join(file.file_name()))?;
+        }
+        let data = TempDir::new()?;
+        let store = data.path().join("predictions.db");
+        let store = path(&store).to_owned();
+        Self::start_in(data, models, &store, env)
+    }
+
     /// Everything, with predictions stored in `prediction_store`, a file or an address.
     pub(crate) fn start_on(prediction_store: &str) -> Result<Self> {
         let models = prepared().join("models");

@@ -2,8 +2,10 @@
 //!
 //! Two systems run side by side, one fully traced and one with `OTEL_SDK_DISABLED=true`. They are
 //! measured in turn, so that a drift of the machine's speed affects both. Quote the ratios:
-//! absolute times depend on the machine.
+//! absolute times depend on the machine. With `--batches`, the two differ in whether the model service
+//! computes waiting requests together.
 
+mod batches;
 mod load;
 mod resources;
 mod table;
@@ -28,7 +30,13 @@ pub(crate) fn main(args: &BenchArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let folder = std::env::temp_dir().join(format!("throughline-bench-{}", std::process::id()));
-    let outcome = runtime.block_on(measure(args, &folder));
+    let outcome = runtime.block_on(async {
+        if args.batches {
+            batches::measure(args, &folder).await
+        } else {
+            measure(args, &folder).await
+        }
+    });
     // What cannot be removed does no harm in the temporary folder.
     let _ = std::fs::remove_dir_all(&folder);
     screen::say(outcome?);

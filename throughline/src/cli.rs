@@ -29,8 +29,12 @@ pub(crate) enum Command {
     Train(Box<TrainArgs>),
     /// List the trainings of the models in the repository, or compare some
     Runs(RunsArgs),
+    /// Make an earlier version of a model the one that answers, without a restart
+    Rollback(RollbackArgs),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
+    /// Get the weights of a sentence encoder, for `train text_sentiment --encoder`
+    TextSetup(TextSetupArgs),
     /// Send a deployment sample requests, a miss and a hit and a text, and print their traces
     Sample(SampleArgs),
     /// Compare the variants of the models
@@ -279,6 +283,50 @@ fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct TextSetupArgs {
+    /// The folder to put the encoder into
+    #[arg(long, default_value = ".throughline/encoder", value_name = "DIR")]
+    pub(crate) encoder: PathBuf,
+    /// The Python to use, 3.10 or newer, with pip [default: the first that is found]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) python: Option<String>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The model
+    pub(crate) model: String,
+    /// The version that shall answer, or `newest`; without it the highest below the one that answers
+    /// now
+    #[arg(long, value_name = "VERSION", value_parser = rollback_target)]
+    pub(crate) to: Option<RollbackTarget>,
+    /// Where versions of models are kept
+    #[arg(
+        long,
+        env = "MODEL_REPOSITORY",
+        default_value = ".throughline/models",
+        value_name = "DIR"
+    )]
+    pub(crate) model_repository: PathBuf,
+}
+
+/// What `rollback --to` names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RollbackTarget {
+    Version(u64),
+    /// Whatever is the newest, now and later.
+    Newest,
+}
+
+fn rollback_target(text: &str) -> Result<RollbackTarget, String> {
+    match (text, text.parse()) {
+        ("newest", _) => Ok(RollbackTarget::Newest),
+        (_, Ok(version)) => Ok(RollbackTarget::Version(version)),
+        _ => Err("the number of a version or `newest` is needed".to_owned()),
+    }
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct TraceArgs {
     /// The trace: 32 hex digits, or a whole traceparent or traceresponse value
     pub(crate) trace_id: String,
@@ -328,6 +376,9 @@ pub(crate) struct BenchArgs {
     /// How often each measurement is repeated; the median is printed
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) rounds: usize,
+    /// Measure the model service alone: waiting requests computed together against one by one
+    #[arg(long)]
+    pub(crate) batches: bool,
 }
 
 #[cfg(test)]

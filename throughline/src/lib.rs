@@ -14,6 +14,7 @@ mod learn;
 mod load;
 mod model_files;
 mod python;
+mod rollback;
 mod runs;
 mod sample;
 mod screen;
@@ -39,7 +40,9 @@ pub fn main() -> ExitCode {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::Runs(args) => screen::exit_code(runs::main(&args)),
+        Command::Rollback(args) => screen::exit_code(rollback::main(&args)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
+        Command::TextSetup(args) => screen::exit_code(python::encoder::main(&args)),
         Command::Sample(args) => screen::exit_code(sample::main(&args)),
         Command::Variants(args) => screen::exit_code(variants::main(&args)),
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),

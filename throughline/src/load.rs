@@ -2,6 +2,7 @@
 //! synthetic in their baggage.
 
 mod args;
+mod change;
 mod latency;
 mod mix;
 mod new_wine;
@@ -55,6 +56,9 @@ async fn measure(args: &LoadArgs) -> anyhow::Result<LoadResult> {
     }
     if mix.has(Kind::Write) && args.feature_store.is_none() {
         bail!("writes need the address of the feature store: --feature-store");
+    }
+    if args.changes_wines() && !mix.has(Kind::Write) {
+        bail!("--drift and --missing are about new wines; have write in --mix");
     }
     let sender = Sender::new(args.timeout)?;
     let requests = Requests::new(args, mix.clone());

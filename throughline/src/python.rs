@@ -5,6 +5,7 @@
 //! environment with the libraries that the worker needs. The worker's own files are written into it
 //! at every use, so that they are never older than this program.
 
+pub(crate) mod encoder;
 mod setup;
 
 use std::fs;

@@ -107,6 +107,12 @@ fn options(args: &TrainArgs, model: &str) -> anyhow::Result<TrainOptions> {
             TrainOptions::new(data, &repository)
         }
     };
+    if let Some(folder) = &args.encoder {
+        if model != TEXT_SENTIMENT.model {
+            anyhow::bail!("--encoder is for {} only", TEXT_SENTIMENT.model);
+        }
+        options = options.with_encoder(folder);
+    }
     options.seed = args.seed;
     if let Some(epochs) = epochs {
         options.hyperparameters.epochs = epochs;

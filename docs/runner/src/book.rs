@@ -26,6 +26,8 @@ const PARTS: [(&str, &[&str]); 5] = [
             "docs/recipes/",
             "docs/clients.md",
             "docs/variants.md",
+            "docs/drift.md",
+            "docs/encoder.md",
             "docs/deployment.md",
             "docs/check.md",
             "docs/backends.md",

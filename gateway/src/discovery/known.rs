@@ -48,7 +48,10 @@ impl KnownVariant {
         };
         Self {
             variant: variant.clone(),
-            version: newest(&metadata.versions).unwrap_or_default(),
+            version: metadata
+                .current
+                .or_else(|| newest(&metadata.versions))
+                .unwrap_or_default(),
             from_answer: false,
             takes: Takes {
                 data_ids: has("data_id"),

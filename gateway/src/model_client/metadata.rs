@@ -11,6 +11,8 @@ use super::CallError;
 pub(crate) struct Metadata {
     /// All versions that can answer; empty if the service has no versions.
     pub(crate) versions: Vec<String>,
+    /// The version that answers when a request names none, if the service says so.
+    pub(crate) current: Option<String>,
     /// Names of the inputs; empty if the service does not list them.
     pub(crate) inputs: Vec<String>,
 }
@@ -20,17 +22,23 @@ impl Metadata {
         #[derive(Deserialize)]
         struct Body {
             versions: Option<Vec<Value>>,
+            current_version: Option<Value>,
             inputs: Option<Vec<Input>>,
         }
         #[derive(Deserialize)]
         struct Input {
             name: Option<String>,
         }
-        let Body { versions, inputs } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
+        let Body {
+            versions,
+            current_version,
+            inputs,
+        } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
         let versions = versions.into_iter().flatten().filter_map(version);
         let inputs = inputs.into_iter().flatten().filter_map(|input| input.name);
         Ok(Self {
             versions: versions.collect(),
+            current: current_version.and_then(version),
             inputs: inputs.collect(),
         })
     }

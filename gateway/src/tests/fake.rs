@@ -205,6 +205,7 @@ async fn metadata(State(shared): State<Arc<Shared>>, Path(model): Path<String>) 
     }];
     let versions = shared.versions.lock().unwrap().clone();
     axum::Json(ModelMetadata {
+        current_version: None,
         name: model,
         versions,
         platform: "fake".to_owned(),

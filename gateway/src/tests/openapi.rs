@@ -72,6 +72,7 @@ async fn references_resolve() {
 
 const PREDICTIONS: &str = "/v1/predictions";
 const ONE: &str = "/v1/predictions/{model}/{data_id}";
+const DRIFT: &str = "/v1/models/{model}/drift";
 const MODEL: &str = "/v2/models/{model_name}";
 
 /// Checks that an answer is described and has the described form.
@@ -118,6 +119,8 @@ async fn answers_to_reads_are_as_described() {
     let document = gateway.get("/openapi.json").await.json();
     let check = |path, reply: &Reply| check(&document, path, "get", reply);
     gateway.predict(&["a", "b"]).await;
+    let path = "/v2/models/wine_quality/drift";
+    gateway.fake.answer_read(path, 200, super::drift::ANSWER);
     let forced = [("baggage", "ml.variant=nobody")];
     for (path, url) in [
         (PREDICTIONS, "/v1/predictions"),
@@ -126,6 +129,8 @@ async fn answers_to_reads_are_as_described() {
         (ONE, "/v1/predictions/wine_quality/a"),
         (ONE, "/v1/predictions/nobody/a"),
         ("/v1/models", "/v1/models"),
+        (DRIFT, "/v1/models/wine_quality/drift"),
+        (DRIFT, "/v1/models/nobody/drift"),
         ("/openapi.json", "/openapi.json"),
         ("/v2", "/v2"),
         (MODEL, "/v2/models/wine_quality"),

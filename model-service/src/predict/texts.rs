@@ -9,10 +9,11 @@ use telemetry::{Span, attr};
 
 use super::instruments::ModelCall;
 use super::{BatchPrediction, Predictor, start_span};
+use crate::drift::Inputs;
 use crate::engine::EngineError;
 use crate::model::{Batch, ComputeError, Tokens};
 use crate::repository::Loaded;
-use crate::text::{TextTokenizer, UNKNOWN};
+use crate::text::TextTokenizer;
 
 /// A longer text is an error of its row.
 const MAX_TEXT_BYTES: usize = 10_000;
@@ -30,6 +31,8 @@ struct TokenRows {
     errors: Vec<Option<RowErrorCode>>,
     /// Of the rows that could be tokenised.
     counts: Counts,
+    /// Tokens and unknown ones of each text that has tokens.
+    each: Vec<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +46,7 @@ impl Predictor {
     /// Predicts the good texts. Texts are on no span unless the service captures them.
     pub(crate) async fn predict_texts(
         &self,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         texts: Vec<Bytes>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
@@ -51,13 +54,18 @@ impl Predictor {
         let span = start_span(loaded, &self.variant, texts.len(), None);
         let rows = self.preprocess_texts(loaded, texts, &span).await;
         let rows = rows.inspect_err(|error| span.fail(error, error.error_type()))?;
+        let inputs = Inputs::of_texts(&rows.each);
         if rows.tokens.is_empty() {
+            self.drift.observe(loaded, inputs, &[], &[]);
             let classes = loaded.manifest.classes.len();
             return Ok(BatchPrediction::without_result(rows.errors, classes));
         }
         let batch = Batch::Tokens(rows.tokens);
-        self.compute(loaded, batch, rows.errors, span, call, deadline)
-            .await
+        let prediction = self.compute(loaded, batch, rows.errors, span, call, deadline);
+        let prediction = prediction.await?;
+        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
+        self.drift.observe(loaded, inputs, classes, confidences);
+        Ok(prediction)
     }
 
     async fn preprocess_texts(
@@ -127,13 +135,16 @@ impl TokenRows {
             return Ok(Err(RowErrorCode::InvalidText));
         };
         let ids = tokenizer.encode(text)?;
-        let unknown = ids.iter().filter(|id| **id == UNKNOWN).count();
+        let (own, unknown) = (tokenizer.own(&ids), tokenizer.unknown(&ids));
         self.counts.characters += text.chars().count();
-        self.counts.tokens += ids.len();
+        self.counts.tokens += own;
         self.counts.unknown += unknown;
-        Ok(if ids.is_empty() {
+        if own > 0 {
+            self.each.push((own, unknown));
+        }
+        Ok(if own == 0 {
             Err(RowErrorCode::EmptyText)
-        } else if unknown == ids.len() {
+        } else if unknown == own {
             Err(RowErrorCode::UnknownWords)
         } else {
             self.tokens.push(&ids);

@@ -9,20 +9,21 @@ use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::load::{LoadError, Loaded, load};
+use super::current::Choice;
+use super::load::{LoadError, Loaded, is_foreign, load};
 use super::write::{is_name, version_number, versions};
 use super::{MANIFEST, TOKENIZER, WEIGHTS};
 
 /// All models of a repository. Requests in flight keep the version they began with.
 #[derive(Debug)]
 pub struct ModelRepository {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     models: RwLock<Arc<Models>>,
-    /// One refresh at a time.
-    refreshing: Mutex<()>,
+    /// One refresh or change at a time.
+    pub(super) refreshing: Mutex<()>,
 }
 
-type Models = BTreeMap<String, ModelVersions>;
+pub(super) type Models = BTreeMap<String, ModelVersions>;
 
 /// The versions of one model by number.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,11 @@ pub struct ModelVersions {
     unavailable: BTreeMap<u64, Unavailable>,
     /// Versions of another framework.
     foreign: BTreeSet<u64>,
+    /// Versions that are not read, because the model is unloaded.
+    idle: BTreeSet<u64>,
+    choice: Choice,
+    /// The version that answers when a request names none.
+    current: Option<u64>,
 }
 
 /// Why a version is not served.
@@ -42,6 +48,8 @@ pub enum NotServed {
     UnknownVersion { model: String, version: String },
     #[error("model {model} is not ready: {reason}")]
     NotReady { model: String, reason: String },
+    #[error("model {0} is unloaded; POST /v2/repository/models/{0}/load makes it answer again")]
+    Unloaded(String),
 }
 
 /// A version that cannot be served, kept so that it is logged once and not at every refresh.
@@ -85,31 +93,38 @@ impl ModelRepository {
         for name in names {
             let known = before.get(&name).cloned().unwrap_or_default();
             let folder = self.root.join(&name);
-            let versions = known.refreshed(&name, &folder)?;
+            let choice = Choice::read(&folder);
+            let versions = known
+                .scanned(&name, &folder, choice == Choice::Unloaded)?
+                .with_choice(&name, choice);
             if !versions.is_foreign() {
                 models.insert(name, versions);
             }
         }
-        let any_ready = models.values().any(|versions| !versions.ready.is_empty());
-        *self.models.write() = Arc::new(models);
+        let any_ready = models.values().any(|versions| versions.current.is_some());
+        self.replace(models);
         Ok(any_ready)
     }
 
-    /// The given version, or without one the highest that is ready.
+    /// The given version, or without one the current version: that of the [`Choice`], else the
+    /// highest that is ready.
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Loaded>, NotServed> {
         let models = self.models();
         let versions = models
             .get(name)
             .ok_or_else(|| NotServed::UnknownModel(name.to_owned()))?;
+        if versions.is_unloaded() {
+            return Err(NotServed::Unloaded(name.to_owned()));
+        }
         let not_ready = |reason: String| NotServed::NotReady {
             model: name.to_owned(),
             reason,
         };
         let Some(version) = version else {
-            let highest = versions.ready.last_key_value();
-            return highest
-                .map(|(_, loaded)| Arc::clone(loaded))
-                .ok_or_else(|| not_ready(versions.reason()));
+            let current = versions.current();
+            return current
+                .map(Arc::clone)
+                .ok_or_else(|| versions.not_ready(name));
         };
         let number = version_number(version);
         let ready = number.and_then(|number| versions.ready.get(&number));
@@ -136,7 +151,9 @@ impl ModelRepository {
             loaded.manifest.version.parse(),
         );
         let mut versions = ModelVersions::default();
-        versions.ready.insert(number.unwrap_or(1), Arc::new(loaded));
+        let number = number.unwrap_or(1);
+        versions.ready.insert(number, Arc::new(loaded));
+        versions.current = Some(number);
         *repository.models.write() = Arc::new([(name, versions)].into());
         repository
     }
@@ -144,6 +161,11 @@ impl ModelRepository {
     /// The models by name, as of the last refresh.
     pub fn models(&self) -> Arc<Models> {
         Arc::clone(&self.models.read())
+    }
+
+    /// From now on, requests find these models. Those in flight keep what they found.
+    pub(super) fn replace(&self, models: Models) {
+        *self.models.write() = Arc::new(models);
     }
 }
 
@@ -160,30 +182,132 @@ impl ModelVersions {
             .map(|(version, unavailable)| (*version, unavailable.reason.as_str()))
     }
 
-    /// Whether all versions are of another framework. Then the model belongs to another service.
-    fn is_foreign(&self) -> bool {
-        self.ready.is_empty() && self.unavailable.is_empty() && !self.foreign.is_empty()
+    /// The versions that are not read, because the model is unloaded.
+    pub fn idle(&self) -> impl Iterator<Item = u64> {
+        self.idle.iter().copied()
     }
 
-    /// Why no version is ready.
-    fn reason(&self) -> String {
+    /// The version that answers when a request names none.
+    pub fn current(&self) -> Option<&Arc<Loaded>> {
+        self.ready.get(&self.current?)
+    }
+
+    /// The number of the current version, if it need not be the highest.
+    pub fn chosen(&self) -> Option<u64> {
+        self.current.filter(|_| self.choice != Choice::Newest)
+    }
+
+    pub fn is_unloaded(&self) -> bool {
+        self.choice == Choice::Unloaded
+    }
+
+    /// Whether all versions are of another framework. Then the model belongs to another service.
+    pub(super) fn is_foreign(&self) -> bool {
+        let own = [
+            self.ready.is_empty(),
+            self.unavailable.is_empty(),
+            self.idle.is_empty(),
+        ];
+        own == [true; 3] && !self.foreign.is_empty()
+    }
+
+    /// The highest number, of a version that can be served or not.
+    pub(super) fn highest(&self) -> Option<u64> {
+        let ready = self.ready.last_key_value().map(|(version, _)| *version);
+        let unavailable = self.unavailable.keys().next_back().copied();
+        ready.max(unavailable).max(self.idle.last().copied())
+    }
+
+    /// Whether the version can answer, and why not; `None` if there is no such version.
+    pub(super) fn state(&self, version: u64) -> Option<Result<(), &str>> {
+        if self.ready.contains_key(&version) {
+            return Some(Ok(()));
+        }
+        let unavailable = self.unavailable.get(&version);
+        unavailable.map(|unavailable| Err(unavailable.reason.as_str()))
+    }
+
+    /// The same with the versions that could not be served forgotten, so that they are read again.
+    pub(super) fn retried(mut self) -> Self {
+        self.unavailable.clear();
+        self
+    }
+
+    /// The numbers of the versions that can be served.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.ready.keys().copied()
+    }
+
+    pub(super) fn not_ready(&self, name: &str) -> NotServed {
+        NotServed::NotReady {
+            model: name.to_owned(),
+            reason: self.reason(),
+        }
+    }
+
+    /// Why no version answers.
+    pub(crate) fn reason(&self) -> String {
+        if let Choice::Version(version) = self.choice {
+            let reason = match self.state(version) {
+                Some(Err(reason)) => reason,
+                _ => "it does not exist here",
+            };
+            return format!("version {version}, which is chosen: {reason}");
+        }
+        if let Choice::Unreadable(reason) = &self.choice {
+            return reason.clone();
+        }
         match self.unavailable.last_key_value() {
             Some((version, unavailable)) => format!("version {version}: {}", unavailable.reason),
             None => "it has no version yet".to_owned(),
         }
     }
 
-    fn refreshed(mut self, name: &str, folder: &Path) -> io::Result<Self> {
+    /// The versions that the folder has now. Those of a model that is unloaded are not read.
+    pub(super) fn scanned(
+        mut self,
+        name: &str,
+        folder: &Path,
+        is_unloaded: bool,
+    ) -> io::Result<Self> {
         let present: BTreeSet<u64> = match versions(folder) {
             // The folder was removed after it was listed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeSet::new(),
             versions => versions?.into_iter().collect(),
         };
+        self.foreign.retain(|version| present.contains(version));
+        if is_unloaded {
+            self.set_idle(folder, present);
+        } else {
+            self.read_new(name, folder, &present);
+        }
+        Ok(self)
+    }
+
+    fn set_idle(&mut self, folder: &Path, present: BTreeSet<u64>) {
+        self.ready.clear();
+        self.unavailable.clear();
+        self.idle.retain(|version| present.contains(version));
+        for version in present {
+            if self.idle.contains(&version) || self.foreign.contains(&version) {
+                continue;
+            }
+            let of_others = is_foreign(&folder.join(version.to_string()));
+            let versions = if of_others {
+                &mut self.foreign
+            } else {
+                &mut self.idle
+            };
+            versions.insert(version);
+        }
+    }
+
+    fn read_new(&mut self, name: &str, folder: &Path, present: &BTreeSet<u64>) {
+        self.idle.clear();
         self.ready.retain(|version, _| present.contains(version));
         self.unavailable
             .retain(|version, _| present.contains(version));
-        self.foreign.retain(|version| present.contains(version));
-        for version in present {
+        for &version in present {
             if self.ready.contains_key(&version) || self.foreign.contains(&version) {
                 continue;
             }
@@ -195,7 +319,49 @@ impl ModelVersions {
             }
             self.insert(name, version, load(name, version, &place), fingerprint);
         }
-        Ok(self)
+    }
+
+    /// The same with the current version by `choice`.
+    pub(super) fn with_choice(mut self, name: &str, choice: Choice) -> Self {
+        if choice == Choice::Unloaded {
+            self.idle
+                .extend(self.ready.keys().chain(self.unavailable.keys()));
+            self.ready.clear();
+            self.unavailable.clear();
+        }
+        self.choice = choice;
+        self.choose(name);
+        self
+    }
+
+    /// Sets the current version. A version that was chosen and cannot be served leaves the one
+    /// before in its place.
+    fn choose(&mut self, name: &str) {
+        let before = self
+            .current
+            .filter(|version| self.ready.contains_key(version));
+        let is_new = |current: &Option<u64>| *current != self.current;
+        let current = match self.choice {
+            Choice::Newest => self.ready.keys().next_back().copied(),
+            Choice::Version(version) if self.ready.contains_key(&version) => Some(version),
+            Choice::Version(_) | Choice::Unreadable(_) => before,
+            Choice::Unloaded => None,
+        };
+        if let Some(version) = Some(current).filter(is_new).flatten() {
+            tracing::info!(
+                name: "model.current",
+                { "ml.model_name" = name, "ml.model_version" = version.to_string() },
+                "model {name} version {version} is the current one"
+            );
+        }
+        if current.is_none() && self.current.is_some() {
+            tracing::warn!(
+                name: "model.stopped",
+                { "ml.model_name" = name },
+                "model {name} does not answer any more: it is unloaded, or has no version"
+            );
+        }
+        self.current = current;
     }
 
     /// Inserts a version under its new state and logs the change.

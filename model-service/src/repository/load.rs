@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{FRAMEWORK, MANIFEST, Manifest, TOKENIZER, TextInput, WEIGHTS};
-use crate::candle::{Mlp, TextBag};
+use crate::candle::{Mlp, TextBag, TextEncoder};
 use crate::model::{ComputeError, Model};
 use crate::text::TextTokenizer;
 
@@ -58,18 +58,10 @@ pub(super) fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, Loa
     }
     manifest.check().map_err(LoadError::Manifest)?;
     let weights = read_checked(place, WEIGHTS, &manifest.weights_sha256)?;
-    let widths = manifest.widths();
-    let (model, tokenizer): (Arc<dyn Model>, _) = if let Some(text) = &manifest.text {
-        let tokenizer = tokenizer(place, text)?;
-        let model = TextBag::from_safetensors(&weights, text.tokens, &widths);
-        (
-            Arc::new(model.map_err(LoadError::Model)?),
-            Some(Arc::new(tokenizer)),
-        )
-    } else {
-        let model = Mlp::from_safetensors(&weights, &widths).map_err(LoadError::Model)?;
-        (Arc::new(model), None)
-    };
+    let model = model(&manifest, &weights).map_err(LoadError::Model)?;
+    let text = manifest.text.as_ref();
+    let tokenizer = text.map(|text| tokenizer(place, text)).transpose()?;
+    let tokenizer = tokenizer.map(Arc::new);
     Ok(Loaded {
         manifest,
         model,
@@ -77,9 +69,38 @@ pub(super) fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, Loa
     })
 }
 
+fn model(manifest: &Manifest, weights: &[u8]) -> Result<Arc<dyn Model>, ComputeError> {
+    let widths = manifest.widths();
+    Ok(match &manifest.text {
+        None => Arc::new(Mlp::from_safetensors(weights, &widths)?),
+        Some(text) => match &text.encoder {
+            None => Arc::new(TextBag::from_safetensors(weights, text.tokens, &widths)?),
+            Some(encoder) => Arc::new(TextEncoder::from_safetensors(
+                weights,
+                &encoder.config,
+                &widths,
+            )?),
+        },
+    })
+}
+
+/// Whether the version in the folder `place` is of another framework.
+pub(super) fn is_foreign(place: &Path) -> bool {
+    let framework = read(place, MANIFEST)
+        .ok()
+        .and_then(|manifest| serde_json::from_slice::<Framework>(&manifest).ok());
+    framework
+        .and_then(|framework| framework.framework)
+        .is_some_and(|name| name != FRAMEWORK)
+}
+
 fn tokenizer(place: &Path, text: &TextInput) -> Result<TextTokenizer, LoadError> {
     let json = read_checked(place, TOKENIZER, &text.tokenizer_sha256)?;
-    let tokenizer = TextTokenizer::from_json(&json).map_err(LoadError::Model)?;
+    let tokenizer = match &text.encoder {
+        None => TextTokenizer::from_json(&json),
+        Some(encoder) => TextTokenizer::of_encoder(&json, encoder.max_tokens),
+    };
+    let tokenizer = tokenizer.map_err(LoadError::Model)?;
     let (actual, expected) = (tokenizer.tokens(), text.tokens);
     if actual == expected {
         Ok(tokenizer)

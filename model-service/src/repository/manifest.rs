@@ -6,6 +6,7 @@ use protocol::RowErrorCode;
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
 
+use crate::candle::EncoderConfig;
 use crate::model::Rows;
 
 /// The content of `manifest.json`. Unknown fields are ignored, so later releases may add some.
@@ -103,8 +104,19 @@ pub struct TextInput {
     pub tokenizer_sha256: String,
     /// How many different tokens it gives.
     pub tokens: usize,
-    /// Pairs of neighbouring tokens that are features, too.
+    /// Pairs of neighbouring tokens that are features, too; 0 with an encoder.
     pub pairs: usize,
+    /// What makes one vector of a text. Without it the model is a bag of words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderInput>,
+}
+
+/// The encoder before the layers that were trained; its weights are in the same file as theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncoderInput {
+    pub config: EncoderConfig,
+    /// Tokens of a text at most, the rest is cut off.
+    pub max_tokens: usize,
 }
 
 /// `(x - mean) / std` per feature, with the statistics of the training part.
@@ -297,6 +309,10 @@ impl Manifest {
     /// Values per row at the input and after each layer.
     pub fn widths(&self) -> Vec<usize> {
         let features = match &self.text {
+            Some(TextInput {
+                encoder: Some(encoder),
+                ..
+            }) => encoder.config.hidden_size,
             Some(text) => text.tokens.saturating_add(text.pairs),
             None => self.features.len() - self.categories.len() + self.texts(),
         };
@@ -346,6 +362,17 @@ impl Hyperparameters {
             weight_decay: 0.1,
             batch_size: 64,
             epochs: 8,
+        }
+    }
+
+    /// Those of the layer after an encoder. Chosen by cross-validation over whole reviews.
+    pub fn of_encoder() -> Self {
+        Self {
+            hidden: Vec::new(),
+            learning_rate: 0.01,
+            weight_decay: 0.1,
+            batch_size: 64,
+            epochs: 30,
         }
     }
 

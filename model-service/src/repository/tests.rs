@@ -31,19 +31,19 @@ fn files(weights: &[u8]) -> VersionFiles<'_> {
     }
 }
 
-fn write(root: &Path) -> PathBuf {
+pub(super) fn write(root: &Path) -> PathBuf {
     let (manifest, weights) = sample();
     let written = write_version(root, manifest.clone(), files(weights)).unwrap();
     root.join(&written.name).join(&written.version)
 }
 
-fn refreshed(root: &Path) -> ModelRepository {
+pub(super) fn refreshed(root: &Path) -> ModelRepository {
     let repository = ModelRepository::new(root);
     repository.refresh().unwrap();
     repository
 }
 
-fn latest(repository: &ModelRepository) -> Result<String, NotServed> {
+pub(super) fn latest(repository: &ModelRepository) -> Result<String, NotServed> {
     repository
         .find("wine_quality", None)
         .map(|loaded| loaded.manifest.version.clone())
@@ -160,7 +160,7 @@ fn a_half_written_version_is_ignored() {
 }
 
 /// A version as the Python worker writes it.
-fn write_foreign(root: &Path, version: &str) {
+pub(super) fn write_foreign(root: &Path, version: &str) {
     let place = root.join("wine_quality").join(version);
     fs::create_dir_all(&place).unwrap();
     let manifest = serde_json::json!({

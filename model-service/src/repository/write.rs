@@ -98,7 +98,7 @@ pub(super) fn versions(folder: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// `"12"` is a version; `"012"`, `"v12"` and `".tmp-…"` are not.
-pub(super) fn version_number(name: &str) -> Option<u64> {
+pub(crate) fn version_number(name: &str) -> Option<u64> {
     let number: u64 = name.parse().ok()?;
     (number > 0 && number.to_string() == name).then_some(number)
 }
@@ -114,7 +114,7 @@ pub(super) fn is_name(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -122,7 +122,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes the names in a folder durable. Windows cannot open a folder as a file; NTFS journals names
 /// itself.
-fn sync(folder: &Path) -> io::Result<()> {
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
     if cfg!(unix) {
         File::open(folder)?.sync_all()?;
     }

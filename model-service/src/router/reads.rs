@@ -28,7 +28,7 @@ pub(super) struct ModelPath {
     model_version: Option<String>,
 }
 
-type PathResult = Result<Path<ModelPath>, PathRejection>;
+pub(super) type PathResult = Result<Path<ModelPath>, PathRejection>;
 
 const PLATFORM: &str = "candle_safetensors";
 
@@ -83,8 +83,12 @@ pub(super) async fn server() -> Json<ServerMetadata> {
 }
 
 pub(super) async fn list(State(repository): State<Arc<ModelRepository>>) -> Json<ModelList> {
+    let models = repository.models();
+    let served = models
+        .iter()
+        .filter(|(_, versions)| !versions.is_unloaded());
     Json(ModelList {
-        models: repository.models().keys().cloned().collect(),
+        models: served.map(|(name, _)| name.clone()).collect(),
     })
 }
 
@@ -106,16 +110,17 @@ pub(super) async fn metadata(
     let path = ModelPath::of(path)?;
     let loaded = path.find(&repository)?;
     let models = repository.models();
-    let versions = models
-        .get(&path.model_name)
-        .into_iter()
-        .flat_map(ModelVersions::ready);
+    let model = models.get(&path.model_name);
+    let versions = model.into_iter().flat_map(ModelVersions::ready);
     let (inputs, outputs) = tensors(&loaded);
     Ok(Json(ModelMetadata {
         name: path.model_name.clone(),
         versions: versions
             .map(|version| version.manifest.version.clone())
             .collect(),
+        current_version: model
+            .and_then(ModelVersions::chosen)
+            .map(|version| version.to_string()),
         platform: PLATFORM.to_owned(),
         inputs,
         outputs,
@@ -171,17 +176,25 @@ pub(super) async fn index(
             for (version, reason) in versions.unavailable() {
                 entries.push(entry(version.to_string(), "UNAVAILABLE", reason));
             }
+            for version in versions.idle() {
+                entries.push(entry(version.to_string(), "UNAVAILABLE", "unloaded"));
+            }
         }
     }
     Ok(Json(entries))
 }
 
-/// The unavailable versions in one line, for the readiness detail.
+/// The unavailable versions and models in one line, for the readiness detail.
 pub(super) fn unavailable(models: &BTreeMap<String, ModelVersions>) -> Option<String> {
     let mut lines = Vec::new();
     for (name, versions) in models {
         for (version, reason) in versions.unavailable() {
             lines.push(format!("{name} version {version}: {reason}"));
+        }
+        if versions.is_unloaded() {
+            lines.push(format!("{name} is unloaded"));
+        } else if versions.current().is_none() {
+            lines.push(format!("{name} does not answer: {}", versions.reason()));
         }
     }
     (!lines.is_empty()).then(|| lines.join("; "))

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::tokenizer::{
     Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
 };
+use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
 
 use crate::model::ComputeError;
 
@@ -14,7 +15,12 @@ const UNKNOWN_WORD: &str = "[UNK]";
 
 /// Turns texts into ids of tokens.
 #[derive(Debug)]
-pub(crate) struct TextTokenizer(tokenizers::Tokenizer);
+pub(crate) struct TextTokenizer {
+    tokenizer: tokenizers::Tokenizer,
+    unknown: Option<u32>,
+    /// How many tokens are added to each text; with none of its own they are all it has.
+    added: usize,
+}
 
 /// Splits texts into words as [`TextTokenizer`] does, before there is a vocabulary.
 #[derive(Debug)]
@@ -23,17 +29,57 @@ pub(crate) struct Words(TextTokenizer);
 impl TextTokenizer {
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, ComputeError> {
         let tokenizer = tokenizers::Tokenizer::from_bytes(json);
-        tokenizer.map(Self).map_err(ComputeError::Tokenizer)
+        let tokenizer = tokenizer.map_err(ComputeError::Tokenizer)?;
+        Ok(Self {
+            unknown: tokenizer.token_to_id(UNKNOWN_WORD),
+            tokenizer,
+            added: 0,
+        })
+    }
+
+    /// The tokenizer of an encoder: with the tokens that begin and end a text, and without what comes
+    /// after the first `max_tokens` and without padding, whatever the file says.
+    pub(crate) fn of_encoder(json: &[u8], max_tokens: usize) -> Result<Self, ComputeError> {
+        let mut this = Self::from_json(json)?;
+        this.tokenizer.with_padding(None);
+        let added = this.tokenizer.encode_fast("", true);
+        this.added = added.map_err(ComputeError::Tokenizer)?.len();
+        let truncation = TruncationParams {
+            direction: TruncationDirection::Right,
+            max_length: max_tokens,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+        };
+        this.tokenizer
+            .with_truncation(Some(truncation))
+            .map_err(ComputeError::Tokenizer)?;
+        Ok(this)
+    }
+
+    /// Ids may have gaps, so it can be higher than [`Self::tokens`] says.
+    pub(crate) fn highest_id(&self) -> usize {
+        let vocabulary = self.tokenizer.get_vocab(true);
+        vocabulary.values().max().map_or(0, |id| *id as usize)
     }
 
     /// How many different ids it gives.
     pub(crate) fn tokens(&self) -> usize {
-        self.0.get_vocab_size(true)
+        self.tokenizer.get_vocab_size(true)
     }
 
-    /// The ids of the text's tokens; none for a text of spaces and control characters.
+    /// How many of the ids are a text's own; none of a text of spaces and control characters.
+    pub(crate) fn own(&self, ids: &[u32]) -> usize {
+        ids.len().saturating_sub(self.added)
+    }
+
+    /// How many of the ids stand for something that is not in the vocabulary.
+    pub(crate) fn unknown(&self, ids: &[u32]) -> usize {
+        ids.iter().filter(|id| Some(**id) == self.unknown).count()
+    }
+
+    /// The ids of the text's tokens.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, ComputeError> {
-        let encoding = self.0.encode_fast(text, false);
+        let encoding = self.tokenizer.encode_fast(text, self.added > 0);
         let encoding = encoding.map_err(ComputeError::Tokenizer)?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -46,7 +92,7 @@ impl Words {
 
     pub(crate) fn of(&self, text: &str) -> Result<Vec<String>, ComputeError> {
         let mut split = PreTokenizedString::from(text);
-        let tokenizer = &self.0.0;
+        let tokenizer = &self.0.tokenizer;
         if let Some(normalizer) = tokenizer.get_normalizer() {
             split
                 .normalize(|part| normalizer.normalize(part))

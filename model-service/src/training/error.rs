@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use super::table::{BadRow, IgnoredColumn};
+use crate::embedder::FolderError;
 use crate::model::ComputeError;
 use crate::repository::WriteError;
 
@@ -71,6 +72,8 @@ pub enum TrainError {
     EmptyText { line: usize },
     #[error("the rows of the training part belong to one class; a model needs both")]
     OneClass,
+    #[error("the encoder cannot be used")]
+    Encoder(#[source] FolderError),
     #[error("the network cannot be trained")]
     Compute(#[source] ComputeError),
     #[error("the training did not converge: the loss is not a number")]
@@ -107,6 +110,7 @@ impl TrainError {
             | Self::TooFew { .. }
             | Self::EmptyText { .. }
             | Self::OneClass => "data_invalid",
+            Self::Encoder(_) => "encoder_unusable",
             Self::Compute(_) => "compute_error",
             Self::Diverged => "diverged",
             Self::Features(_) => "feature_store_error",

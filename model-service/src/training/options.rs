@@ -21,6 +21,9 @@ pub struct TrainOptions {
     /// Decides the split, the start weights and the order of the rows.
     pub seed: u64,
     pub hyperparameters: Hyperparameters,
+    /// A Hugging Face folder of an encoder, on whose vectors of the texts one layer is trained. Without
+    /// it a bag of words is trained.
+    pub encoder: Option<PathBuf>,
     /// Commit of the code, if it is known.
     pub source_commit: Option<String>,
 }
@@ -84,6 +87,7 @@ impl TrainOptions {
             model: "wine_quality".to_owned(),
             seed: 42,
             hyperparameters: Hyperparameters::default(),
+            encoder: None,
             source_commit: None,
         }
     }
@@ -111,6 +115,16 @@ impl TrainOptions {
             model: "text_sentiment".to_owned(),
             hyperparameters: Hyperparameters::of_texts(),
             ..Self::new(data, model_repository)
+        }
+    }
+
+    /// One layer on an encoder instead of a bag of words.
+    #[must_use]
+    pub fn with_encoder(self, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            encoder: Some(folder.into()),
+            hyperparameters: Hyperparameters::of_encoder(),
+            ..self
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Training of `text_sentiment` on product reviews, and its cross-validation.
 
 mod data;
+mod encoder;
 mod learn;
 mod split;
 
@@ -37,11 +38,19 @@ pub fn cross_validate(
     mut on_fold: impl FnMut(f64),
 ) -> Result<CrossValidation, TrainError> {
     let data = TextData::read(&options.data)?;
+    let vectors = options.encoder.as_deref();
+    let vectors = vectors.map(|folder| encoder::Vectors::of_folder(folder, &data.examples));
+    let vectors = vectors.transpose()?;
     let (mut right, mut majority) = (0.0, 0.0);
     let mut accuracies = Vec::new();
     for fold in 0..folds {
         let split = checked(&data, fold, folds, options.seed)?;
-        let (accuracy, baseline) = fold_accuracy(&split, options).map_err(TrainError::Compute)?;
+        let accuracy = match &vectors {
+            Some(vectors) => encoder::fold_accuracy(&split, vectors, options),
+            None => fold_accuracy(&split, options),
+        };
+        let accuracy = accuracy.map_err(TrainError::Compute)?;
+        let baseline = majority_baseline(&split);
         right += accuracy * split.validation.len() as f64;
         majority += baseline * split.validation.len() as f64;
         on_fold(accuracy);
@@ -62,6 +71,9 @@ pub(super) fn train(
 ) -> Result<Manifest, TrainError> {
     let options = run.options;
     let data = stage("load_data", || TextData::read(&options.data))?;
+    if let Some(folder) = &options.encoder {
+        return encoder::train(run, &data, folder, watcher);
+    }
     let split = checked(&data, 0, PARTS, options.seed)?;
     let prepared = stage("prepare_texts", || {
         Prepared::of(&split.training).map_err(TrainError::Compute)
@@ -80,6 +92,7 @@ pub(super) fn train(
                 tokenizer_sha256: String::new(),
                 tokens: prepared.tokenizer.tokens(),
                 pairs: prepared.features.pairs().len(),
+                encoder: None,
             }),
             classes: CLASSES.map(str::to_owned).to_vec(),
             ..run.manifest(
@@ -127,16 +140,13 @@ fn learn<'a>(
     Ok(learner)
 }
 
-/// Accuracy on the validation part, and that of the majority.
-fn fold_accuracy(split: &Split<'_>, options: &TrainOptions) -> Result<(f64, f64), ComputeError> {
+/// Accuracy on the validation part.
+fn fold_accuracy(split: &Split<'_>, options: &TrainOptions) -> Result<f64, ComputeError> {
     let prepared = Prepared::of(&split.training)?;
     let learner = learn(&prepared, options, |_| {})?;
     let validation = prepared.encode(&split.validation)?;
     let probabilities = validation.predict(&learner.fit.model()?)?;
-    Ok((
-        validation.accuracy_of(&probabilities),
-        majority_baseline(split),
-    ))
+    Ok(validation.accuracy_of(&probabilities))
 }
 
 fn evaluate(
@@ -162,12 +172,21 @@ fn evaluate(
 }
 
 fn reference(validation: &Encoded, probabilities: &Probabilities) -> ReferenceProfile {
-    let texts = || validation.tokens.iter().filter(|tokens| !tokens.is_empty());
-    let lengths = texts().map(|tokens| tokens.len() as f64);
-    let unknown = texts().map(|tokens| {
+    let texts = validation.tokens.iter().map(|tokens| {
         let unknown = tokens.iter().filter(|token| **token == UNKNOWN);
-        unknown.count() as f64 / tokens.len() as f64
+        (tokens.len(), unknown.count())
     });
+    text_reference(texts, probabilities)
+}
+
+/// The profile of texts by how many tokens each has, and how many of them are unknown.
+fn text_reference(
+    texts: impl Iterator<Item = (usize, usize)> + Clone,
+    probabilities: &Probabilities,
+) -> ReferenceProfile {
+    let texts = texts.filter(|(tokens, _)| *tokens > 0);
+    let lengths = texts.clone().map(|(tokens, _)| tokens as f64);
+    let unknown = texts.map(|(tokens, unknown)| unknown as f64 / tokens as f64);
     let [tokens, unknown_share] = TEXT_FEATURES;
     let features = vec![
         profile::profile(tokens, lengths.collect()),

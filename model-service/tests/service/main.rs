@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod control;
+mod drift;
+mod encoder;
 mod features;
 mod infer;
 mod reads;

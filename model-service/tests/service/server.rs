@@ -74,6 +74,8 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
     let (trigger, shutdown) = Shutdown::pair();
     let config = Config {
         capture_text: false,
+        drift_window: 200,
+        drift_windows_per_false_alarm: 1000,
         tls_client: runtime::TlsClientOptions::default(),
         listen: address,
         model_repository: models.clone(),
@@ -81,6 +83,10 @@ pub(crate) async fn start_with(feature_store: SocketAddr, fill: impl FnOnce(&Pat
         feature_timeout: Duration::from_secs(2),
         queue_capacity: 64,
         compute_threads: 1,
+        batch_rows: 256,
+        batch_tokens: 16_384,
+        batch_wait: Duration::ZERO,
+        allow_model_control: true,
         variant: "primary".to_owned(),
         allow_faults: true,
         process: ProcessOptions::default(),

@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::server::{Service, nobody, start_with};
 use crate::trace::named;
 
-const DATA: &str = concat!(
+pub(crate) const REVIEWS: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../data/product_reviews/reviews.csv"
 );
-const PATH: &str = "/v2/models/text_sentiment/infer";
-const GOOD: &str = "I love this camera, the pictures are excellent.";
+pub(crate) const PATH: &str = "/v2/models/text_sentiment/infer";
+pub(crate) const GOOD: &str = "I love this camera, the pictures are excellent.";
 const BAD: &str = "It stopped working after a week and support was terrible.";
 
 /// One trained version for all tests.
@@ -26,7 +26,7 @@ fn trained() -> &'static Path {
     static MODELS: OnceLock<TempDir> = OnceLock::new();
     let folder = MODELS.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = TrainOptions::of_texts(DATA, folder.path());
+        let mut options = TrainOptions::of_texts(REVIEWS, folder.path());
         options.hyperparameters.epochs = 4;
         train(&options).unwrap();
         folder
@@ -46,22 +46,22 @@ fn fill(models: &Path, without: &[&str]) {
     }
 }
 
-async fn service() -> Service {
+pub(crate) async fn service() -> Service {
     start_with(nobody(), |models| fill(models, &[])).await
 }
 
-fn body(texts: &Value) -> Value {
+pub(crate) fn body(texts: &Value) -> Value {
     let rows = texts.as_array().map_or(0, Vec::len);
     json!({"inputs": [{"name": "text", "shape": [rows], "datatype": "BYTES", "data": texts}]})
 }
 
-async fn infer(service: &Service, body: &Value) -> Answer {
+pub(crate) async fn infer(service: &Service, body: &Value) -> Answer {
     service
         .send(Request::post(PATH), body.to_string().into())
         .await
 }
 
-fn output(answer: &Answer, name: &str) -> Value {
+pub(crate) fn output(answer: &Answer, name: &str) -> Value {
     let answer: Value = serde_json::from_str(&answer.text()).unwrap();
     let outputs = answer["outputs"].as_array().unwrap();
     let output = outputs.iter().find(|output| output["name"] == name);
@@ -192,8 +192,13 @@ async fn a_version_without_its_tokenizer_is_not_served() {
 async fn trace_of(options: &[&str], texts: &Value) -> (Trace, String) {
     let models = tempfile::tempdir().unwrap();
     fill(models.path(), &[]);
+    trace_with(models.path(), options, texts).await
+}
+
+/// The same with these models.
+pub(crate) async fn trace_with(models: &Path, options: &[&str], texts: &Value) -> (Trace, String) {
     let collector = Collector::start();
-    let models = models.path().to_str().unwrap();
+    let models = models.to_str().unwrap();
     let args = [
         &[
             "--listen",

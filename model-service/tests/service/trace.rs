@@ -7,7 +7,7 @@ use harness::{Answer, Collector, Process, SpanData, Trace, send_async};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::{Behaviour, LOW, feature_store, nobody, train_into};
+use crate::server::{Behaviour, HIGH, LOW, feature_store, nobody, train_into};
 
 /// The service as a process that exports to a collector of its own.
 struct Exporting {
@@ -23,6 +23,10 @@ const CALLER: &str = "b7ad6b7169203331";
 
 impl Exporting {
     fn start(feature_store: SocketAddr) -> Self {
+        Self::start_with(feature_store, &[])
+    }
+
+    fn start_with(feature_store: SocketAddr, variables: &[(&str, &str)]) -> Self {
         let models = tempfile::tempdir().unwrap();
         train_into(models.path());
         let collector = Collector::start();
@@ -37,7 +41,8 @@ impl Exporting {
             "--feature-store",
             &feature_store,
         ];
-        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.endpoint())];
+        let endpoint = collector.endpoint();
+        let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint)], variables].concat();
         let program = env!("CARGO_BIN_EXE_model-service");
         let process = Process::start(program, &args, &variables).unwrap();
         Self {
@@ -141,6 +146,149 @@ POST /v2/models/{model_name}/infer SERVER
         events(named(&trace, "model_inference")),
         ["inference_completed"]
     );
+}
+
+/// Sends one row in a trace of its own.
+async fn infer_in_trace(url: String, trace: u128, row: [f32; 11]) -> Answer {
+    infer_flagged(url, trace, "01", row).await
+}
+
+async fn infer_flagged(url: String, trace: u128, flags: &str, row: [f32; 11]) -> Answer {
+    let traceparent = format!("00-{trace:032x}-{CALLER}-{flags}");
+    let input = json!({"name": "features", "shape": [1, 11], "datatype": "FP32", "data": row});
+    let body = json!({"inputs": [input]}).to_string();
+    send_async("POST", &url, &[("traceparent", &*traceparent)], body)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn requests_that_are_computed_together_link_to_their_batch_and_it_to_them() {
+    // The batch begins as soon as it is full, long before the wait is over.
+    let together = [
+        ("MODEL_SERVICE_BATCH_ROWS", "3"),
+        ("MODEL_SERVICE_BATCH_WAIT", "10s"),
+    ];
+    let process = Exporting::start_with(nobody(), &together);
+    let url = format!("{}/v2/models/wine_quality/infer", process.url);
+    let (low, high) = (LOW, HIGH);
+    let answers = tokio::join!(
+        infer_in_trace(url.clone(), 1, low),
+        infer_in_trace(url.clone(), 2, high),
+        infer_in_trace(url.clone(), 3, low),
+    );
+    let (first, second, third) = answers;
+    for answer in [&first, &second, &third] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let probabilities = |answer: &Answer| {
+        let answer: Value = serde_json::from_str(&answer.text()).unwrap();
+        answer["outputs"][2]["data"].clone()
+    };
+    assert_eq!(probabilities(&first), probabilities(&third));
+    assert_ne!(probabilities(&first), probabilities(&second));
+
+    let traces = process.stop().traces();
+    assert_eq!(traces.len(), 3);
+    let is_leader = |trace: &&Trace| trace.span("batch").is_some();
+    let leader = traces
+        .iter()
+        .find(is_leader)
+        .expect("a trace with the batch");
+    assert_eq!(harness::tree(leader), LEADER);
+    for member in traces.iter().filter(|trace| !is_leader(trace)) {
+        assert_eq!(harness::tree(member), MEMBER);
+    }
+    let batch = named(leader, "batch");
+    assert_eq!(batch.attributes["ml.batch_size"], 3);
+    assert_eq!(batch.attributes["ml.batch.requests"], 3);
+    let predicts: BTreeSet<_> = traces
+        .iter()
+        .map(|trace| {
+            (
+                trace.trace_id.clone(),
+                named(trace, "predict wine_quality").span_id.clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        links(batch),
+        predicts,
+        "the batch links to all of its requests"
+    );
+    let computation = named(leader, "model_inference");
+    for trace in &traces {
+        let inference = named(trace, "model_inference");
+        let to_batch = BTreeSet::from([(leader.trace_id.clone(), batch.span_id.clone())]);
+        assert_eq!(
+            links(inference),
+            to_batch,
+            "each request links to the batch"
+        );
+        assert_eq!(inference.events[0].attributes["ml.batch_size"], 3);
+        // The time in the queue ends where the run begins, in every trace.
+        let queue = named(trace, "queue");
+        assert!(queue.start >= named(trace, "preprocess_input").end);
+        assert!(queue.start < queue.end && queue.end <= computation.start);
+        assert!(inference.start >= queue.end && inference.end >= computation.end);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_in_a_trace_that_is_sampled() {
+    let together = [
+        ("MODEL_SERVICE_BATCH_ROWS", "3"),
+        ("MODEL_SERVICE_BATCH_WAIT", "10s"),
+    ];
+    let process = Exporting::start_with(nobody(), &together);
+    let url = format!("{}/v2/models/wine_quality/infer", process.url);
+    let answers = tokio::join!(
+        infer_flagged(url.clone(), 1, "00", LOW),
+        infer_flagged(url.clone(), 2, "00", LOW),
+        infer_flagged(url.clone(), 3, "01", LOW),
+    );
+    for answer in [answers.0, answers.1, answers.2] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let traces = process.stop().traces();
+    let [trace] = &traces[..] else {
+        panic!("one trace is sampled: {traces:?}");
+    };
+    assert_eq!(harness::tree(trace), LEADER);
+    let batch = named(trace, "batch");
+    assert_eq!(batch.attributes["ml.batch.requests"], 3);
+    assert_eq!(batch.links.len(), 1, "no link leads to nothing");
+}
+
+/// The trace of the first of several requests that are computed together.
+const LEADER: &str = "\
+POST /v2/models/{model_name}/infer SERVER
+  predict wine_quality INTERNAL
+    preprocess_input INTERNAL
+    queue INTERNAL
+    batch INTERNAL
+      model_inference INTERNAL
+        layer linear_1 INTERNAL
+        layer linear_2 INTERNAL
+        layer linear_3 INTERNAL
+    postprocess_output INTERNAL
+";
+
+/// The trace of each of the others.
+const MEMBER: &str = "\
+POST /v2/models/{model_name}/infer SERVER
+  predict wine_quality INTERNAL
+    preprocess_input INTERNAL
+    queue INTERNAL
+    model_inference INTERNAL
+    postprocess_output INTERNAL
+";
+
+fn links(span: &SpanData) -> BTreeSet<(String, String)> {
+    span.links
+        .iter()
+        .map(|link| (link.trace_id.clone(), link.span_id.clone()))
+        .collect()
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Datatype;
+use super::{Datatype, Parameters};
 
 /// `GET /v2/health/live`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -53,6 +53,10 @@ pub struct ModelMetadata {
     /// Versions that can answer.
     #[serde(default)]
     pub versions: Vec<String>,
+    /// The version that answers when a request names none, if it need not be the highest; an
+    /// extension of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<String>,
     /// `<project>_<format>`, such as `candle_safetensors`.
     pub platform: String,
     /// The input tensors.
@@ -102,4 +106,13 @@ pub struct RepositoryIndexEntry {
     /// Why it is in that state; may be empty.
     #[serde(default)]
     pub reason: String,
+}
+
+/// Body of `POST /v2/repository/models/{model}/load` and `…/unload`, an extension of Triton; an empty
+/// body means the default.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct RepositoryControlRequest {
+    /// Of a load, ours: `version`. Of an unload: `unload_dependents`.
+    #[serde(default, deserialize_with = "super::parameter::null_as_empty")]
+    pub parameters: Parameters,
 }

@@ -8,9 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-/// Attributes that a rule may name before anything emits them.
-const LATER: [&str; 1] = ["ml.drift_detected"];
-
 /// Fields of the Collector's documents that are no attributes.
 const FIELDS: [&str; 6] = [
     "@timestamp",
@@ -160,7 +157,7 @@ fn is_known(field: &str, registry: &BTreeSet<String>) -> bool {
     let name = ["resource.attributes.", "attributes.", "metrics."]
         .iter()
         .find_map(|start| field.strip_prefix(start));
-    name.is_some_and(|name| registry.contains(name) || LATER.contains(&name))
+    name.is_some_and(|name| registry.contains(name))
 }
 
 /// Kibana accepts no other ids for objects that it encrypts.
@@ -313,14 +310,6 @@ fn check_rule(
 #[test]
 fn the_rules_are_complete_and_of_names_that_we_emit() -> Result<()> {
     let registry = registry()?;
-    let stale: Vec<_> = LATER
-        .iter()
-        .filter(|name| registry.contains(**name))
-        .collect();
-    ensure!(
-        stale.is_empty(),
-        "{stale:?} are in the registry now: take them off the list LATER"
-    );
     let mut connectors = BTreeSet::new();
     for (name, connector) in objects("connectors")? {
         let mut present = keys(&connector);

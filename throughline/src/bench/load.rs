@@ -22,6 +22,10 @@ pub(crate) enum Workload {
     Hit,
     /// Computed by the model and stored, because the request has `Cache-Control: no-cache`.
     Miss,
+    /// One row of features, sent to the model service.
+    Row,
+    /// One text, sent to the model service.
+    Text,
 }
 
 impl Workload {
@@ -29,9 +33,54 @@ impl Workload {
         match self {
             Workload::Hit => "hit",
             Workload::Miss => "miss",
+            Workload::Row => "wine_quality",
+            Workload::Text => "text_sentiment",
+        }
+    }
+
+    fn service(self, system: &LocalSystem) -> anyhow::Result<Uri> {
+        let url = match self {
+            Workload::Hit | Workload::Miss => system.gateway()?,
+            Workload::Row | Workload::Text => system.model_service()?,
+        };
+        Ok(url.parse()?)
+    }
+
+    /// Path and body of a request; `key` tells the requests apart.
+    fn request(self, key: usize) -> (&'static str, String) {
+        let wine = key % data_sets::WINES as usize + 1;
+        match self {
+            Workload::Hit | Workload::Miss => (
+                "/v1/predictions",
+                format!(r#"{{"model":"wine_quality","data_ids":["wine-{wine:04}"]}}"#),
+            ),
+            Workload::Row => (
+                "/v2/models/wine_quality/infer",
+                format!(
+                    r#"{{"inputs":[{{"name":"features","shape":[1,11],"datatype":"FP32","data":[7.4,0.7,0.0,1.9,0.076,11.0,34.0,0.9978,3.51,0.56,{}.4]}}]}}"#,
+                    8 + key % 6
+                ),
+            ),
+            Workload::Text => (
+                "/v2/models/text_sentiment/infer",
+                format!(
+                    r#"{{"inputs":[{{"name":"text","shape":[1],"datatype":"BYTES","data":["{} {}"]}}]}}"#,
+                    TEXTS[key % TEXTS.len()],
+                    TEXTS[key / TEXTS.len() % TEXTS.len()]
+                ),
+            ),
         }
     }
 }
+
+/// Sentences of a usual length, two of which are a text.
+const TEXTS: [&str; 5] = [
+    "I have had this camera for two weeks now and the pictures are sharp even in low light.",
+    "The battery died after a month, and nobody in support could tell me why.",
+    "It is small enough for a pocket, the menu is easy, and the price was fair.",
+    "The player skips, the screen is hard to read in the sun, and the buttons feel cheap.",
+    "Setting it up took five minutes, and everything has worked since.",
+];
 
 /// The figures of one load.
 #[derive(Debug)]
@@ -49,20 +98,20 @@ pub(crate) async fn run(
     workload: Workload,
     args: &BenchArgs,
 ) -> anyhow::Result<Measurement> {
-    let gateway: Uri = system.gateway()?.parse()?;
+    let service = workload.service(system)?;
     if workload == Workload::Hit {
         // Every key once, so that each measured request is a hit.
-        connection(&gateway, workload, 0..data_sets::WINES as usize).await?;
+        connection(&service, workload, 0..data_sets::WINES as usize).await?;
     }
     let before = resources::of(system);
     let start = Instant::now();
     let share = args.requests / args.connections;
     let mut loads = Vec::with_capacity(args.connections);
     for number in 0..args.connections {
-        let gateway = gateway.clone();
+        let service = service.clone();
         let keys = number * share..(number + 1) * share;
         loads.push(telemetry::task::spawn(async move {
-            connection(&gateway, workload, keys).await
+            connection(&service, workload, keys).await
         }));
     }
     let mut latencies = Vec::with_capacity(args.requests);
@@ -97,13 +146,13 @@ fn cpu(before: &[Usage], after: &[Usage], requests: usize) -> Vec<(&'static str,
 
 /// One connection's requests, one after the other; the latencies in seconds.
 async fn connection(
-    gateway: &Uri,
+    service: &Uri,
     workload: Workload,
     keys: std::ops::Range<usize>,
 ) -> anyhow::Result<Vec<f64>> {
-    let authority = gateway
+    let authority = service
         .authority()
-        .context("the gateway's URL has no authority")?
+        .context("the service's URL has no authority")?
         .as_str();
     let stream = TcpStream::connect(authority).await?;
     stream.set_nodelay(true)?;
@@ -112,13 +161,7 @@ async fn connection(
     let mut latencies = Vec::with_capacity(keys.len());
     for key in keys {
         let start = Instant::now();
-        send(
-            &mut sender,
-            authority,
-            workload,
-            key % data_sets::WINES as usize + 1,
-        )
-        .await?;
+        send(&mut sender, authority, workload, key).await?;
         latencies.push(start.elapsed().as_secs_f64());
     }
     drop(sender);
@@ -130,10 +173,10 @@ async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     authority: &str,
     workload: Workload,
-    wine: usize,
+    key: usize,
 ) -> anyhow::Result<()> {
-    let body = format!(r#"{{"model":"wine_quality","data_ids":["wine-{wine:04}"]}}"#);
-    let mut request = Request::post("/v1/predictions")
+    let (path, body) = workload.request(key);
+    let mut request = Request::post(path)
         .header("host", authority)
         .header("content-type", "application/json");
     if workload == Workload::Miss {
@@ -147,7 +190,7 @@ async fn send(
     let body = answer.into_body().collect().await?.to_bytes();
     if status != StatusCode::OK {
         bail!(
-            "the gateway answers {status} under load: {}",
+            "{path} answers {status} under load: {}",
             String::from_utf8_lossy(&body)
         );
     }

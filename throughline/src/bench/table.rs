@@ -127,12 +127,12 @@ impl fmt::Display for BenchReport {
     }
 }
 
-fn cpu(measurement: &Measurement, part: &str) -> f64 {
+pub(super) fn cpu(measurement: &Measurement, part: &str) -> f64 {
     let found = measurement.cpu_us.iter().find(|(name, _)| *name == part);
     found.map_or(f64::NAN, |(_, cpu)| *cpu)
 }
 
-fn median(figures: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(figures: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = figures.collect();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

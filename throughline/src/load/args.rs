@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate::IsPresent;
 use clap::{Args, ValueEnum};
 
+use super::change::Drift;
 use super::mix::Mix;
 use crate::address::{self, GatewayArgs};
 
@@ -23,10 +25,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_enum, default_value_t = Arrivals::Constant)]
     pub(crate) arrivals: Arrivals,
     /// Kinds of requests with their weights: hit, miss, batch, text, unknown, missing, shifted,
-    /// write
+    /// write. With --drift or --missing only write, by default
     #[arg(
         long,
         default_value = "hit=70,miss=25,batch=5",
+        default_value_ifs = [("drift", IsPresent, "write"), ("missing", IsPresent, "write")],
         value_name = "KIND=WEIGHT,…"
     )]
     pub(crate) mix: Mix,
@@ -50,9 +53,17 @@ pub(crate) struct LoadArgs {
     /// none), and read back afterwards each write that was accepted
     #[arg(long, requires = "feature_store")]
     pub(crate) verify_writes: bool,
-    /// Address of the feature store, for writes
+    /// Shift features of the new wines, which are otherwise like those of the training
+    #[arg(long, value_name = "FEATURE±SHIFT,…")]
+    pub(crate) drift: Option<Drift>,
+    /// The share of new wines that lack their sulphates, 0 to 1
+    #[arg(long, value_parser = share, value_name = "SHARE")]
+    pub(crate) missing: Option<f64>,
+    /// Address of the feature store, for writes; with --drift or --missing by default the one of
+    /// `throughline up`
     #[arg(
         long,
+        default_value_ifs = [("drift", IsPresent, FEATURE_STORE), ("missing", IsPresent, FEATURE_STORE)],
         env = "FEATURE_STORE_URL",
         hide_env_values = true,
         value_parser = address::http,
@@ -81,6 +92,15 @@ pub(crate) struct LoadArgs {
     /// Write the result as JSON to this file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+const FEATURE_STORE: &str = "http://127.0.0.1:6566";
+
+impl LoadArgs {
+    /// Whether new wines differ from those of the training.
+    pub(super) fn changes_wines(&self) -> bool {
+        self.drift.is_some() || self.missing.is_some()
+    }
 }
 
 /// The gaps between arrivals.

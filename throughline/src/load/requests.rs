@@ -9,15 +9,18 @@ use serde_json::{Value, json};
 
 use super::args::LoadArgs;
 use super::mix::{Kind, Mix};
-use super::new_wine::{FEATURES, NewWine};
+use super::new_wine::{NewWine, features_of};
 use super::outcome::Outcome;
 
-use crate::{data_sets, synthetic};
+use crate::data_sets::{self, WINE_FEATURES};
+use crate::synthetic;
 
 /// Wines whose predictions are stored before the load begins.
 pub(super) const STORED: u32 = 100;
 /// How far the shifted rows lie from it: beyond everything in the training data.
 const SHIFT: f64 = 3.0;
+/// Between the wines of a batch: neighbours are alike, and together they would be drift.
+const BATCH_STEP: u32 = 701;
 const TEXTS: [&str; 4] = [
     "The pictures are sharp and the camera is easy to use.",
     "After two weeks the player stopped working, and support did not answer.",
@@ -30,7 +33,9 @@ const TEXTS: [&str; 4] = [
 pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) faulty: bool,
-    wine: u32,
+    pub(super) wine: u32,
+    /// Whether a new wine lacks a feature.
+    pub(super) lacks: bool,
     user: Option<u32>,
     /// Of a read-back: the variant whose prediction was stored.
     variant: Option<String>,
@@ -46,6 +51,7 @@ pub(crate) struct Requests {
     variant: Option<String>,
     fault: Option<String>,
     fault_share: f64,
+    missing: f64,
     keep_alive: bool,
 }
 
@@ -60,13 +66,14 @@ impl Requests {
             variant: args.variant.clone(),
             fault: args.fault.clone(),
             fault_share: args.fault_share,
+            missing: args.missing.unwrap_or_default(),
             keep_alive: !args.no_keep_alive,
         }
     }
 
     pub(super) fn plan(&self, random: &mut ChaCha8Rng) -> Plan {
         // Always the same number of draws, so that one option does not change the rest.
-        let [kind, fault]: [f64; 2] = random.random();
+        let [kind, fault, missing]: [f64; 3] = random.random();
         let [wine, user]: [u32; 2] = random.random();
         let kind = self.mix.at(kind);
         let range = if kind == Kind::Hit {
@@ -78,6 +85,7 @@ impl Requests {
             kind,
             faulty: self.fault.is_some() && fault < self.fault_share,
             wine: wine % range + 1,
+            lacks: missing < self.missing,
             user: (self.users > 0).then(|| user % self.users.max(1)),
             variant: None,
         }
@@ -91,9 +99,8 @@ impl Requests {
                 self.predictions(plan, &json!({"data_ids": [wine(plan.wine)]}), true)
             }
             Kind::Batch => {
-                let wines =
-                    (0..self.batch_size).map(|at| wine((plan.wine + at) % data_sets::WINES + 1));
-                let wines: Vec<String> = wines.collect();
+                let at = |at: u32| (plan.wine + at * BATCH_STEP) % data_sets::WINES + 1;
+                let wines: Vec<String> = (0..self.batch_size).map(|row| wine(at(row))).collect();
                 self.predictions(plan, &json!({ "data_ids": wines }), true)
             }
             Kind::Text => {
@@ -169,13 +176,13 @@ impl Requests {
         plan: &Plan,
         change: impl Fn(usize, f64) -> f64,
     ) -> anyhow::Result<Request<Bytes>> {
-        let row = FEATURES.iter().enumerate();
-        let row = row.map(|(at, (_, value))| change(at, *value) as f32);
+        let row = features_of(1).into_iter().enumerate();
+        let row = row.map(|(at, value)| change(at, value) as f32);
         let bytes: Vec<u8> = row.flat_map(f32::to_le_bytes).collect();
         let input = json!({
             "name": "features",
             "datatype": "FP32",
-            "shape": [1, FEATURES.len()],
+            "shape": [1, WINE_FEATURES.len()],
             "parameters": {"binary_data_size": bytes.len()},
         });
         let header = json!({ "inputs": [input] }).to_string();
@@ -223,6 +230,7 @@ impl Plan {
             kind: Kind::Hit,
             faulty: false,
             wine: 1,
+            lacks: false,
             user: None,
             variant: None,
         }
@@ -238,12 +246,13 @@ impl Plan {
 
     /// Whether this is what the plan is answered by a system that works. A request with a fault may
     /// end in any way, since the fault may hit any part, or a stored prediction may do without it.
-    pub(super) fn expects(&self, outcome: &Outcome) -> bool {
+    pub(super) fn expects(&self, kind: Kind, outcome: &Outcome) -> bool {
         if *outcome == Outcome::NotSent {
             return false;
         }
-        match self.kind {
+        match kind {
             _ if self.faulty => true,
+            Kind::Store if self.lacks => *outcome == Outcome::Status(422),
             Kind::Unknown => *outcome == Outcome::Status(404),
             _ => outcome.is_success(),
         }
@@ -325,7 +334,7 @@ mod tests {
             (Kind::Unknown, false, Outcome::Status(200), false),
         ] {
             assert_eq!(
-                plan(kind, faulty).expects(&outcome),
+                plan(kind, faulty).expects(kind, &outcome),
                 expected,
                 "{kind:?} {outcome:?}"
             );

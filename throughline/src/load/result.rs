@@ -112,7 +112,7 @@ impl Counts {
             }),
         };
         counts.requests += 1;
-        counts.failed += u64::from(!plan.expects(outcome));
+        counts.failed += u64::from(!plan.expects(kind, outcome));
         if let Some(moments) = moments {
             counts.latencies.record(moments);
         }

@@ -93,14 +93,14 @@ async fn send_all(
 ) -> (JoinSet<()>, Arrived) {
     let shutdown = Shutdown::of_process(false);
     let mut random = ChaCha8Rng::seed_from_u64(args.seed);
-    let mut wines = NewWines::new();
+    let mut wines = NewWines::new(args.drift.clone().unwrap_or_default());
     let mut tasks = JoinSet::new();
     let mut arrived = Arrived::default();
     // After the end, arrivals that wait for room get the time of one request.
     let end = load.start + args.duration + args.timeout;
     for due in Schedule::new(args.arrivals, args.rate, args.duration, args.seed) {
         let plan = load.requests.plan(&mut random);
-        let wine = (plan.kind == Kind::Write).then(|| wines.another());
+        let wine = (plan.kind == Kind::Write).then(|| wines.another(plan.wine, plan.lacks));
         tokio::select! {
             biased;
             () = shutdown.wait() => {
@@ -193,7 +193,7 @@ impl Load {
 
 impl Found {
     fn add(&mut self, kind: Kind, plan: &Plan, outcome: &Outcome, moments: Option<Moments>) {
-        if !plan.expects(outcome) {
+        if !plan.expects(kind, outcome) {
             *self.failures.entry(outcome.clone()).or_default() += 1;
         }
         if let Err(error) = self.counts.add(kind, plan, outcome, moments) {

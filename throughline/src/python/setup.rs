@@ -97,7 +97,7 @@ fn make(root: &Path, python: &str) -> anyhow::Result<()> {
 }
 
 /// The named Python or the first that is found, if it is new enough.
-fn find_python(named: Option<&str>) -> anyhow::Result<String> {
+pub(super) fn find_python(named: Option<&str>) -> anyhow::Result<String> {
     let candidates = named.map_or_else(|| CANDIDATES.to_vec(), |named| vec![named]);
     let mut seen = Vec::new();
     for candidate in candidates {
@@ -129,7 +129,7 @@ fn version(python: &str) -> Option<(u32, u32)> {
 }
 
 /// Runs a command to its end; its output goes to the terminal.
-fn run(command: &mut Command) -> anyhow::Result<()> {
+pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;

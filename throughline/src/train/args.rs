@@ -42,6 +42,10 @@ pub(crate) struct TrainArgs {
     /// Do nothing if the repository has a version already
     #[arg(long)]
     pub(crate) if_missing: bool,
+    /// Train one layer on this encoder instead of a bag of words: a Hugging Face folder of a BERT
+    /// sentence encoder, such as `text-setup` gets (only `text_sentiment`)
+    #[arg(long, value_name = "DIR", requires = "models")]
+    pub(crate) encoder: Option<PathBuf>,
     /// How to show progress on standard error
     #[arg(long, env = "THROUGHLINE_PROGRESS", default_value = "auto", value_enum)]
     pub(crate) progress: ProgressMode,

@@ -111,6 +111,11 @@ impl LocalSystem {
         self.gateway.as_deref().context("the gateway is not up")
     }
 
+    pub(crate) fn model_service(&self) -> anyhow::Result<&str> {
+        let url = self.model_service.as_deref();
+        url.context("the model service is not up")
+    }
+
     /// Where the explorer listens, if traces go there.
     pub(crate) fn explorer(&self) -> Option<&str> {
         let elsewhere = std::env::var_os("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")

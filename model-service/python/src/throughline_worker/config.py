@@ -38,6 +38,7 @@ class Config:
     variant: str = "canary"
     queue_capacity: int = 256
     compute_threads: int = 1
+    allow_model_control: bool = False
     allow_faults: bool = False
     max_in_flight: int = 512
     request_timeout: float = 10.0
@@ -226,6 +227,11 @@ def _service_options(options: _Options) -> None:
         "1",
         positive(1_024),
         "threads that compute",
+    )
+    options.switch(
+        "--allow-model-control",
+        ("MODEL_SERVICE_ALLOW_MODEL_CONTROL",),
+        "let clients load and unload models",
     )
     faults = ("THROUGHLINE_ALLOW_FAULTS", "MODEL_SERVICE_ALLOW_FAULTS")
     options.switch(

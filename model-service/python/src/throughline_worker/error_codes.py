@@ -25,6 +25,7 @@ class ErrorCode(str, Enum):
     UNKNOWN_VERSION = "unknown_version"
     UNKNOWN_ENTITY = "unknown_entity"
     MODEL_NOT_READY = "model_not_ready"
+    MODEL_CONTROL_OFF = "model_control_off"
     DRAINING = "draining"
     NOT_READY = "not_ready"
     OVERLOADED = "overloaded"

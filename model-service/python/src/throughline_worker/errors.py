@@ -14,7 +14,8 @@ WorkerError
 ├─ UnknownPath            404 unknown_path
 ├─ UnknownEntities        404 unknown_entity
 ├─ WrongMethod            405 method_not_allowed
-├─ UnknownModel           404 unknown_model
+├─ UnknownModel, Unloaded 404 unknown_model
+├─ ModelControlOff        403 model_control_off
 ├─ UnknownVersion         404 unknown_version
 ├─ NotReady               503 model_not_ready
 ├─ Unavailable            503 not_ready
@@ -24,6 +25,7 @@ WorkerError
 ├─ Overloaded, QueueFull  429 overloaded
 ├─ ComputeError           500 compute_error
 ├─ RepositoryError        500 internal
+├─ RepositoryReadOnly     500 internal
 ├─ InjectedFault          500 fault_injected
 └─ Internal               500 internal
 
@@ -199,6 +201,31 @@ class UnknownModel(WorkerError):
         super().__init__(f"unknown model {model}")
 
 
+class Unloaded(WorkerError):
+    """A model that was unloaded."""
+
+    status = 404
+    code = ErrorCode.UNKNOWN_MODEL
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"model {model} is unloaded;"
+            f" POST /v2/repository/models/{model}/load makes it answer again"
+        )
+
+
+class ModelControlOff(WorkerError):
+    """A load or unload that the worker was not started for."""
+
+    status = 403
+    code = ErrorCode.MODEL_CONTROL_OFF
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this service does not load or unload models; start it with --allow-model-control"
+        )
+
+
 class UnknownVersion(WorkerError):
     """No such version of a known model."""
 
@@ -297,6 +324,13 @@ class RepositoryError(WorkerError):
 
     def __init__(self) -> None:
         super().__init__("the model repository cannot be read")
+
+
+class RepositoryReadOnly(WorkerError):
+    """The model repository cannot be written; the cause is chained."""
+
+    def __init__(self) -> None:
+        super().__init__("the model repository cannot be written, so nothing is changed")
 
 
 class InjectedFault(WorkerError):

@@ -52,6 +52,8 @@ impl LocalSystem {
             self.data.models().display().to_string(),
         ]);
         args.extend(["--feature-store".to_owned(), feature_store.to_owned()]);
+        // It listens on loopback, and whoever is on this machine can write the folder anyway.
+        args.push("--allow-model-control".to_owned());
         self.start_service("model-service", args, None).await
     }
 

@@ -17,6 +17,7 @@ from throughline_worker.errors import Internal, UnknownPath, WrongMethod
 from throughline_worker.features import FeatureStore
 from throughline_worker.guard import Guard
 from throughline_worker.http.answers import error_response
+from throughline_worker.http.control import Control
 from throughline_worker.http.health import Health
 from throughline_worker.http.infer import InferHandler
 from throughline_worker.http.layers import Edge, Front, Limits
@@ -45,7 +46,7 @@ def build(config: Config, services: Services, guard: Guard) -> ASGIApp:
     The auto-instrumentation adds its layer around those of the application.
     """
     app = Starlette(
-        routes=_routes(services),
+        routes=_routes(config, services),
         middleware=[
             Middleware(Edge, allow_faults=config.allow_faults),
             Middleware(
@@ -63,10 +64,12 @@ def build(config: Config, services: Services, guard: Guard) -> ASGIApp:
     return Front(app, services.health, guard)
 
 
-def _routes(services: Services) -> list[Route]:
+def _routes(config: Config, services: Services) -> list[Route]:
     reads = Reads(services.repository, services.health)
     inference = InferHandler(services.repository, services.features, services.predictor)
+    control = Control(services.repository, services.health, config.allow_model_control)
     model = "/v2/models/{model_name}"
+    controlled = "/v2/repository/models/{model_name}"
     version = f"{model}/versions/{{model_version}}"
     # By default tritonclient sends an empty version.
     no_version = f"{model}/versions/"
@@ -87,6 +90,8 @@ def _routes(services: Services) -> list[Route]:
         Route(f"{no_version}/ready", reads.ready),
         Route(f"{no_version}/config", reads.config),
         Route("/v2/repository/index", reads.index, methods=["POST"]),
+        Route(f"{controlled}/load", control.load, methods=["POST"]),
+        Route(f"{controlled}/unload", control.unload, methods=["POST"]),
     ]
 
 

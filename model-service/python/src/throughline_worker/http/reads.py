@@ -34,7 +34,9 @@ class Reads:
 
     async def models(self, _request: Request) -> Response:
         """`GET /v2/models`."""
-        return JSONResponse({"models": sorted(self._repository.models)})
+        models = self._repository.models.items()
+        served = [name for name, versions in models if not versions.choice.unloaded]
+        return JSONResponse({"models": sorted(served)})
 
     async def ready(self, request: Request) -> Response:
         """`GET /v2/models/{model_name}[/versions/{model_version}]/ready`."""
@@ -53,6 +55,8 @@ class Reads:
             "inputs": inputs,
             "outputs": outputs,
         }
+        if versions.chosen is not None:
+            described["current_version"] = str(versions.chosen)
         return JSONResponse(described)
 
     async def config(self, request: Request) -> Response:
@@ -86,21 +90,35 @@ class Reads:
                     _index_entry(name, number, "UNAVAILABLE", unavailable.reason)
                     for number, unavailable in versions.unavailable.items()
                 ]
+                entries += [
+                    _index_entry(name, number, "UNAVAILABLE", "unloaded")
+                    for number in versions.idle
+                ]
         return JSONResponse(entries)
 
 
 async def refresh(repository: ModelRepository, health: Health) -> bool:
     """Refreshes the repository and the readiness. Returns whether any version is ready."""
     any_ready = await anyio.to_thread.run_sync(repository.refresh)
-    if any_ready:
-        health.ready()
-    unavailable = [
-        f"{name} version {number}: {unavailable.reason}"
-        for name, versions in repository.models.items()
-        for number, unavailable in versions.unavailable.items()
-    ]
-    health.detail("models", "; ".join(unavailable) or None)
+    report(repository, health)
     return any_ready
+
+
+def report(repository: ModelRepository, health: Health) -> None:
+    """Takes the state of the models into the readiness."""
+    lines = []
+    for name, versions in repository.models.items():
+        if versions.current is not None:
+            health.ready()
+        lines += [
+            f"{name} version {number}: {unavailable.reason}"
+            for number, unavailable in versions.unavailable.items()
+        ]
+        if versions.choice.unloaded:
+            lines.append(f"{name} is unloaded")
+        elif versions.current is None:
+            lines.append(f"{name} does not answer: {versions.reason}")
+    health.detail("models", "; ".join(lines) or None)
 
 
 def _asks_for_ready(sent: bytes) -> bool:

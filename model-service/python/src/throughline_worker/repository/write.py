@@ -32,7 +32,7 @@ def write_version(root: Path, manifest: Manifest, weights: bytes) -> Manifest:
     temporary = folder / f".tmp-{manifest.run_id}"
     temporary.mkdir()
     try:
-        _write_synced(temporary / MODEL, weights)
+        write_synced(temporary / MODEL, weights)
         return _rename(
             folder, temporary, replace(manifest, weights_sha256=hashlib.sha256(weights).hexdigest())
         )
@@ -61,27 +61,28 @@ def is_name(name: str) -> bool:
 def _rename(folder: Path, temporary: Path, manifest: Manifest) -> Manifest:
     for _ in range(ATTEMPTS):
         manifest = replace(manifest, version=str(max(versions(folder), default=0) + 1))
-        _write_synced(temporary / MANIFEST, manifest.to_json())
-        _sync(temporary)
+        write_synced(temporary / MANIFEST, manifest.to_json())
+        sync(temporary)
         try:
             temporary.rename(folder / manifest.version)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
         else:
-            _sync(folder)
+            sync(folder)
             return manifest
     raise OSError(errno.EBUSY, "other writers took every version number that was tried")
 
 
-def _write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: Path, content: bytes) -> None:
+    """Writes a file and flushes it to the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Makes the names in a folder durable.
 
     Windows cannot open a folder as a file; NTFS journals names itself.

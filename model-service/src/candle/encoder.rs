@@ -1,0 +1,166 @@
+//! A BERT encoder: one vector for a text, from the files of a Hugging Face folder.
+//!
+//! Devlin et al. 2019, BERT: Pre-training of Deep Bidirectional Transformers for Language
+//! Understanding; the vector is the mean over the tokens (Reimers and Gurevych 2019,
+//! Sentence-BERT). The forward pass is our own, because candle-transformers records with `tracing`
+//! spans of its own, which would break the trace. Texts are packed one after the other, so nothing is
+//! computed for padding.
+
+mod attention;
+mod config;
+mod kernels;
+mod layer;
+mod packed;
+mod weights;
+
+pub use config::EncoderConfig;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+use telemetry::{Context, Span, span::with_context};
+
+use crate::candle::compute;
+use crate::model::{ComputeError, Tokens};
+use kernels::{layer_norm, mean, normalise};
+use layer::Layer;
+use packed::{Hidden, Packed};
+use weights::{LayerNorm, Weights};
+
+/// The weights of an encoder, ready to compute.
+#[derive(Debug)]
+pub struct Encoder {
+    config: EncoderConfig,
+    words: Tensor,
+    /// Of each position, with the embedding of the first token type added: every text is one segment.
+    positions: Vec<f32>,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+}
+
+impl Encoder {
+    /// Reads the weights. A tensor that is missing, has another shape or is not finite is an error,
+    /// as is a configuration of an encoder of another kind.
+    pub fn from_safetensors(weights: &[u8], config: &EncoderConfig) -> Result<Self, ComputeError> {
+        config.check().map_err(ComputeError::Configuration)?;
+        let weights = Weights::read(weights)?;
+        let hidden = config.hidden_size;
+        let embeddings = weights.below("embeddings");
+        let types = embeddings.vector(
+            "token_type_embeddings.weight",
+            &[config.type_vocab_size, hidden],
+        )?;
+        let mut positions = embeddings.vector(
+            "position_embeddings.weight",
+            &[config.max_position_embeddings, hidden],
+        )?;
+        for position in positions.chunks_exact_mut(hidden) {
+            for (value, first_type) in position.iter_mut().zip(&types) {
+                *value += first_type;
+            }
+        }
+        let layers = (0..config.num_hidden_layers).map(|number| {
+            let weights = weights.below(&format!("encoder.layer.{number}"));
+            Layer::read(&weights, config, number)
+        });
+        Ok(Self {
+            words: embeddings.tensor("word_embeddings.weight", &[config.vocab_size, hidden])?,
+            positions,
+            norm: embeddings.layer_norm("LayerNorm", config)?,
+            layers: layers.collect::<Result<_, _>>()?,
+            config: config.clone(),
+        })
+    }
+
+    /// Values of a vector.
+    pub fn width(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    /// A vector of [`Self::width`] values per text, row-major, with a span per layer. A text that
+    /// overflows has NaN in its vector.
+    ///
+    /// Every text has at least one token and at most `max_position_embeddings`.
+    pub fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>, ComputeError> {
+        let context = Context::current();
+        let span = |name: &str| Some(Span::start(name.to_owned(), Vec::new()));
+        // The thread pool is entered once: products of matrices go to it, too, and a thread outside
+        // of it would wake it for each of them.
+        rayon::scope(|_| with_context(&context, || self.forward(tokens, span)))
+    }
+
+    /// [`Self::embed`] without spans.
+    pub fn embed_untraced(&self, tokens: &Tokens) -> Result<Vec<f32>, ComputeError> {
+        rayon::scope(|_| self.forward(tokens, |_| None))
+    }
+
+    fn forward(
+        &self,
+        tokens: &Tokens,
+        span: impl Fn(&str) -> Option<Span>,
+    ) -> Result<Vec<f32>, ComputeError> {
+        let parts = packed::split(tokens, rayon::current_num_threads());
+        let embeddings = span("layer embeddings");
+        let mut parts = each(parts, |part| self.look_up(&part))?;
+        drop(embeddings);
+        for layer in &self.layers {
+            let _span = span(layer.span());
+            parts = each(parts, |part| {
+                let x = layer.apply(&part.x, &part.ends).map_err(compute)?;
+                Ok(Hidden { x, ..part })
+            })?;
+        }
+        let _span = span("layer pooling");
+        Ok(each(parts, |part| self.pool(&part))?.concat())
+    }
+
+    fn pool(&self, part: &Hidden) -> Result<Vec<f32>, ComputeError> {
+        let mut vectors = mean(&part.x, &part.ends).map_err(compute)?;
+        if self.config.normalise {
+            normalise(&mut vectors, self.width());
+        }
+        Ok(vectors)
+    }
+
+    fn look_up(&self, part: &Packed) -> Result<Hidden, ComputeError> {
+        let width = self.width();
+        let mut x = Vec::with_capacity(part.ids.len() * width);
+        super::dense::with_slices([&self.words], |[words]| {
+            let mut start = 0;
+            for end in &part.ends {
+                let texts = part.ids[start..*end].iter();
+                for (id, position) in texts.zip(self.positions.chunks_exact(width)) {
+                    let at = *id as usize * width;
+                    let word = words.get(at..at + width)?;
+                    x.extend(word.iter().zip(position).map(|(word, at)| word + at));
+                }
+                start = *end;
+            }
+            (x.len() == part.ids.len() * width).then_some(())
+        })
+        .map_err(compute)?
+        .ok_or(ComputeError::Input)?;
+        layer_norm(&mut x, None, &self.norm);
+        let shape = (part.ids.len(), width);
+        let x = Tensor::from_vec(x, shape, self.words.device()).map_err(compute)?;
+        let ends = part.ends.clone();
+        Ok(Hidden { x, ends })
+    }
+}
+
+/// Works on the parts at the same time.
+fn each<T: Send, R: Send>(
+    mut parts: Vec<T>,
+    work: impl Fn(T) -> Result<R, ComputeError> + Sync + Send,
+) -> Result<Vec<R>, ComputeError> {
+    match (parts.pop(), parts.is_empty()) {
+        // All threads work on the products of the only part.
+        (Some(part), true) => Ok(vec![work(part)?]),
+        (last, _) => {
+            parts.extend(last);
+            parts.into_par_iter().map(work).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

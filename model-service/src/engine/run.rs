@@ -1,0 +1,192 @@
+//! One run of a compute thread: a task alone, or several tasks of one model together.
+//!
+//! A task alone has the span `model_inference` below its own. Of tasks together, the first has a
+//! span `batch` around it, which links to the spans of all; each of the others has a
+//! `model_inference` with the times of the run, which links to `batch`. Whoever had to wait has a
+//! span `queue`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Instant, SystemTime};
+
+use telemetry::span::{LinkTarget, with_context};
+use telemetry::{KeyValue, Span, attr};
+
+use super::queue::{Queue, QueuedTask};
+use super::{ComputeOutput, EngineError};
+use crate::model::{Batch, Model, Probabilities};
+
+type Outcome = Result<Probabilities, EngineError>;
+
+/// Computes the tasks of `run`, answers them and leaves it empty.
+pub(super) fn execute(run: &mut Vec<QueuedTask>, queue: &Queue) {
+    let begin = Moment::now();
+    let (outcomes, joint) = match &run[..] {
+        [single] => (vec![alone(single, &[])], None),
+        several => together(several),
+    };
+    let compute = begin.instant.elapsed();
+    let (is_alone, last) = (run.len() == 1, run.len() - 1);
+    for (at, (queued, outcome)) in run.drain(..).zip(outcomes).enumerate() {
+        if queued.waits || !is_alone {
+            record_queue(&queued, begin);
+        }
+        if let Some(joint) = joint.as_ref().filter(|joint| joint.leader != at) {
+            joint.record(&queued, begin);
+        }
+        if at == last {
+            queue.free();
+        }
+        let output = outcome.map(|probabilities| ComputeOutput {
+            probabilities,
+            queue: begin.instant.duration_since(queued.enqueued),
+            compute,
+        });
+        let _ = queued.answer.send(output);
+    }
+}
+
+/// A time by both clocks: durations need one and spans the other.
+#[derive(Clone, Copy)]
+struct Moment {
+    instant: Instant,
+    time: SystemTime,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self {
+            instant: Instant::now(),
+            time: SystemTime::now(),
+        }
+    }
+}
+
+/// A run that was computed as one batch.
+struct Joint {
+    /// The span `batch`, if it is sampled.
+    batch: Vec<LinkTarget>,
+    /// The task whose trace has it.
+    leader: usize,
+    rows: usize,
+    end: SystemTime,
+}
+
+fn alone(queued: &QueuedTask, links: &[LinkTarget]) -> Outcome {
+    let task = &queued.task;
+    with_context(&task.context, || {
+        infer(&*task.loaded.model, &task.batch, links)
+    })
+}
+
+/// Computes the batches of all tasks as one. If that fails, each is computed alone, so that it fails
+/// only for the request whose fault it is.
+fn together(run: &[QueuedTask]) -> (Vec<Outcome>, Option<Joint>) {
+    let leader = leader(run);
+    let mut joined = run[0].task.batch.clone();
+    for queued in &run[1..] {
+        joined.append(&queued.task.batch);
+    }
+    let span = start_batch(run, leader, joined.len());
+    let batch: Vec<LinkTarget> = LinkTarget::of(&span.context()).into_iter().collect();
+    let outcome = span.in_scope(|| infer(&*run[0].task.loaded.model, &joined, &batch));
+    match outcome {
+        Ok(probabilities) => {
+            let end = SystemTime::now();
+            span.end_at(end);
+            let sizes = run.iter().map(|queued| queued.task.batch.len());
+            let outcomes = probabilities.split(sizes).into_iter().map(Ok).collect();
+            let rows = joined.len();
+            let joint = Joint {
+                batch,
+                leader,
+                rows,
+                end,
+            };
+            (outcomes, Some(joint))
+        }
+        Err(error) => {
+            span.fail(&error, error.error_type());
+            drop(span);
+            let outcomes = run.iter().map(|queued| again(queued, &batch)).collect();
+            (outcomes, None)
+        }
+    }
+}
+
+/// The span of a run, below that of its leader, with links to the spans of all tasks.
+fn start_batch(run: &[QueuedTask], leader: usize, rows: usize) -> Span {
+    let members: Vec<LinkTarget> = run
+        .iter()
+        .filter_map(|queued| LinkTarget::of(&queued.task.context))
+        .collect();
+    let manifest = &run[0].task.loaded.manifest;
+    let attributes = vec![
+        KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
+        KeyValue::new(attr::ML_MODEL_VERSION, manifest.version.clone()),
+        KeyValue::new(attr::ML_BATCH_SIZE, integer(rows)),
+        KeyValue::new(attr::ML_BATCH_REQUESTS, integer(run.len())),
+    ];
+    with_context(&run[leader].task.context, || {
+        Span::start_linked("batch", attributes, &members)
+    })
+}
+
+/// The task whose trace has the span `batch`: the first that is sampled, so that no link leads to
+/// nothing.
+fn leader(run: &[QueuedTask]) -> usize {
+    let sampled = |queued: &QueuedTask| LinkTarget::of(&queued.task.context).is_some();
+    run.iter().position(sampled).unwrap_or(0)
+}
+
+fn again(queued: &QueuedTask, links: &[LinkTarget]) -> Outcome {
+    if queued.is_wanted() {
+        alone(queued, links)
+    } else {
+        Err(EngineError::DeadlinePassed)
+    }
+}
+
+/// Computes a batch below the current span. A panic is an error and does not end the thread.
+fn infer(model: &dyn Model, batch: &Batch, links: &[LinkTarget]) -> Outcome {
+    let span = Span::start_linked("model_inference", Vec::new(), links);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        span.in_scope(|| model.probabilities(batch))
+    }));
+    let outcome = match outcome {
+        Ok(result) => result.map_err(EngineError::Compute),
+        Err(_) => Err(EngineError::Panicked),
+    };
+    match &outcome {
+        Ok(_) => span.event("inference_completed", vec![size(batch.len())]),
+        Err(EngineError::Compute(error)) => span.fail(error, "compute_error"),
+        Err(error) => span.fail(error, error.error_type()),
+    }
+    outcome
+}
+
+fn record_queue(queued: &QueuedTask, begin: Moment) {
+    let since = begin.time - begin.instant.duration_since(queued.enqueued);
+    with_context(&queued.task.context, || {
+        Span::start_linked_at("queue", Vec::new(), &[], since).end_at(begin.time);
+    });
+}
+
+impl Joint {
+    /// Records the run in the trace of a task that is not the leader.
+    fn record(&self, queued: &QueuedTask, begin: Moment) {
+        with_context(&queued.task.context, || {
+            let name = "model_inference";
+            let span = Span::start_linked_at(name, Vec::new(), &self.batch, begin.time);
+            span.event_at("inference_completed", self.end, vec![size(self.rows)]);
+            span.end_at(self.end);
+        });
+    }
+}
+
+fn size(rows: usize) -> KeyValue {
+    KeyValue::new(attr::ML_BATCH_SIZE, integer(rows))
+}
+
+fn integer(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,227 @@
+//! The layer on an encoder: learnt from the vectors of the same texts, which stay as they are.
+
+use std::path::Path;
+
+use super::data::{CLASSES, TextData, TextExample};
+use super::{PARTS, checked, majority_baseline, text_reference};
+use crate::candle::{Fit, FitOptions, Mlp, Step, Targets, joined};
+use crate::embedder::{Embedder, EncoderFiles};
+use crate::model::{ComputeError, Probabilities, Rows, most_likely};
+use crate::repository::{EncoderInput, Manifest, Metrics, TextInput};
+use crate::training::learn::{Learner, run_epochs};
+use crate::training::text::split::Split;
+use crate::training::{Epoch, Run, TrainError, TrainOptions, TrainingWatcher, stage};
+
+/// Texts that are computed at once.
+const BATCH: usize = 64;
+
+/// The vectors of all examples of a data set.
+pub(super) struct Vectors<'a> {
+    width: usize,
+    values: Vec<f32>,
+    /// How many tokens each text has, and how many of them are unknown.
+    counts: Vec<(usize, usize)>,
+    examples: &'a [TextExample],
+}
+
+/// The vectors of a part of them, with their classes.
+struct Part {
+    rows: Rows,
+    classes: Vec<u32>,
+    counts: Vec<(usize, usize)>,
+}
+
+struct HeadLearner<'a> {
+    fit: Fit,
+    part: &'a Part,
+}
+
+/// Trains the layer and writes it with the encoder as a new version.
+pub(super) fn train(
+    run: &Run<'_>,
+    data: &TextData,
+    folder: &Path,
+    watcher: &mut dyn TrainingWatcher,
+) -> Result<Manifest, TrainError> {
+    let options = run.options;
+    let split = checked(data, 0, PARTS, options.seed)?;
+    let files = EncoderFiles::read(folder).map_err(TrainError::Encoder)?;
+    let embedder = Embedder::new(&files).map_err(TrainError::Encoder)?;
+    let vectors = stage("prepare_texts", || {
+        Vectors::of(&embedder, &data.examples).map_err(TrainError::Compute)
+    })?;
+    let training = vectors.part(&split.training).map_err(TrainError::Compute)?;
+    let fit = run.watch(watcher, &options.hyperparameters, |on_epoch| {
+        learn(&training, options, on_epoch)
+    })?;
+    let (metrics, reference) = stage("evaluate_model", || {
+        let validation = vectors
+            .part(&split.validation)
+            .map_err(TrainError::Compute)?;
+        let model = fit.model().map_err(TrainError::Compute)?;
+        let probabilities = validation.predict(&model).map_err(TrainError::Compute)?;
+        let trained = training.predict(&model).map_err(TrainError::Compute)?;
+        let metrics = Metrics {
+            training_accuracy: Some(training.accuracy_of(&trained)),
+            validation_accuracy: Some(validation.accuracy_of(&probabilities)),
+            majority_baseline: Some(majority_baseline(&split)),
+            training_rows: split.training.len(),
+            validation_rows: split.validation.len(),
+            ..Metrics::default()
+        };
+        run.record_accuracy(&metrics);
+        let counts = validation.counts.iter().copied();
+        Ok((metrics, text_reference(counts, &probabilities)))
+    })?;
+    stage("save_model", || {
+        let head = fit.weights().map_err(TrainError::Compute)?;
+        let weights = joined(&files.weights, &head).map_err(TrainError::Compute)?;
+        let (rows, sha256) = (data.examples.len(), data.sha256.clone());
+        let manifest = Manifest {
+            text: Some(TextInput {
+                tokenizer_sha256: String::new(),
+                tokens: embedder.vocabulary(),
+                pairs: 0,
+                encoder: Some(EncoderInput {
+                    config: files.config.clone(),
+                    max_tokens: files.max_tokens,
+                }),
+            }),
+            classes: CLASSES.map(str::to_owned).to_vec(),
+            ..run.manifest(rows, sha256, &options.hyperparameters, metrics, reference)
+        };
+        run.write(manifest, &weights, Some(&files.tokenizer))
+    })
+}
+
+/// Accuracy on the validation part of a layer that is trained on the training part.
+pub(super) fn fold_accuracy(
+    split: &Split<'_>,
+    vectors: &Vectors<'_>,
+    options: &TrainOptions,
+) -> Result<f64, ComputeError> {
+    let fit = learn(&vectors.part(&split.training)?, options, |_| {})?;
+    let validation = vectors.part(&split.validation)?;
+    let probabilities = validation.predict(&fit.model()?)?;
+    Ok(validation.accuracy_of(&probabilities))
+}
+
+fn learn(
+    part: &Part,
+    options: &TrainOptions,
+    on_epoch: impl FnMut(Epoch),
+) -> Result<Fit, ComputeError> {
+    let hyperparameters = &options.hyperparameters;
+    let fit = Fit::new(&FitOptions {
+        widths: hyperparameters.widths(part.rows.width(), CLASSES.len()),
+        learning_rate: hyperparameters.learning_rate,
+        weight_decay: hyperparameters.weight_decay,
+        seed: options.seed,
+    })?;
+    let mut learner = HeadLearner { fit, part };
+    let examples = part.classes.len();
+    run_epochs(
+        &mut learner,
+        examples,
+        hyperparameters,
+        options.seed,
+        on_epoch,
+    )?;
+    Ok(learner.fit)
+}
+
+impl<'a> Vectors<'a> {
+    pub(super) fn of_folder(
+        folder: &Path,
+        examples: &'a [TextExample],
+    ) -> Result<Self, TrainError> {
+        let files = EncoderFiles::read(folder).map_err(TrainError::Encoder)?;
+        let embedder = Embedder::new(&files).map_err(TrainError::Encoder)?;
+        Self::of(&embedder, examples).map_err(TrainError::Compute)
+    }
+
+    fn of(embedder: &Embedder, examples: &'a [TextExample]) -> Result<Self, ComputeError> {
+        let mut values = Vec::with_capacity(examples.len() * embedder.width());
+        let mut counts = Vec::with_capacity(examples.len());
+        for batch in examples.chunks(BATCH) {
+            let texts: Vec<&str> = batch.iter().map(|example| &*example.text).collect();
+            let tokens = embedder.tokens(&texts)?;
+            counts.extend(tokens.texts().map(|ids| embedder.counts(ids)));
+            values.extend(embedder.embed_untraced(&tokens)?);
+        }
+        Ok(Self {
+            width: embedder.width(),
+            values,
+            counts,
+            examples,
+        })
+    }
+
+    fn part(&self, examples: &[&TextExample]) -> Result<Part, ComputeError> {
+        let mut values = Vec::with_capacity(examples.len() * self.width);
+        let (mut classes, mut counts) = (Vec::new(), Vec::new());
+        let all = self
+            .examples
+            .iter()
+            .zip(self.values.chunks_exact(self.width));
+        let mut wanted = examples.iter().peekable();
+        // A part has its examples in the order of the data set.
+        for ((example, vector), count) in all.zip(&self.counts) {
+            if wanted
+                .next_if(|wanted| std::ptr::eq(**wanted, example))
+                .is_some()
+            {
+                values.extend_from_slice(vector);
+                classes.push(example.class);
+                counts.push(*count);
+            }
+        }
+        let rows = Rows::new(values, self.width).ok_or(ComputeError::Input)?;
+        Ok(Part {
+            rows,
+            classes,
+            counts,
+        })
+    }
+}
+
+impl Part {
+    fn predict(&self, model: &Mlp) -> Result<Probabilities, ComputeError> {
+        let probabilities = model.probabilities_untraced(&self.rows)?;
+        if probabilities.is_complete() {
+            Ok(probabilities)
+        } else {
+            Err(ComputeError::NotFinite)
+        }
+    }
+
+    fn accuracy_of(&self, probabilities: &Probabilities) -> f64 {
+        let right = probabilities.rows().zip(&self.classes);
+        let right = right.filter(|(row, class)| most_likely(row).0 == **class as usize);
+        right.count() as f64 / self.classes.len().max(1) as f64
+    }
+}
+
+impl Learner for HeadLearner<'_> {
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.fit.set_learning_rate(learning_rate);
+    }
+
+    fn step(&mut self, examples: &[usize]) -> Result<Step, ComputeError> {
+        let width = self.part.rows.width();
+        let mut values = Vec::with_capacity(examples.len() * width);
+        let mut classes = Vec::with_capacity(examples.len());
+        for index in examples {
+            let at = index * width;
+            values.extend_from_slice(&self.part.rows.values()[at..at + width]);
+            classes.push(self.part.classes[*index]);
+        }
+        let rows = Rows::new(values, width).ok_or(ComputeError::Input)?;
+        self.fit.step(&rows, &Targets::Classes(classes))
+    }
+
+    fn accuracy(&self) -> Result<Option<f64>, ComputeError> {
+        let probabilities = self.part.predict(&self.fit.model()?)?;
+        Ok(Some(self.part.accuracy_of(&probabilities)))
+    }
+}
