@@ -80,9 +80,8 @@ async fn a_layer_on_the_encoder_is_trained_and_served() {
     let first = ["embeddings".to_owned()];
     let last = ["pooling", "linear_1"].map(str::to_owned);
     let layers = first.into_iter().chain(layers).chain(last);
-    let layers: String = layers
-        .map(|layer| format!("      layer {layer} INTERNAL\n"))
-        .collect();
+    let layers = layers.map(|layer| format!("      layer {layer} INTERNAL\n"));
+    let layers = layers.collect::<Vec<_>>().concat();
     let expected = format!(
         "\
 POST /v2/models/{{model_name}}/infer SERVER
