@@ -3,160 +3,40 @@
 
 mod data;
 mod error;
+mod evaluate;
 mod instruments;
 mod learn;
+mod options;
 pub(crate) mod profile;
 mod split;
 mod table;
 mod text;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use telemetry::{KeyValue, Span, SpanRef, attr};
 
 pub use data::{CLASSES, FEATURES};
 pub use error::TrainError;
+use evaluate::{check_split, evaluate};
 pub use learn::Epoch;
 use learn::Prepared;
+use options::EpochsOnly;
+pub use options::{InputKind, TrainOptions, TrainReport, TrainingWatcher};
 use split::{Split, split};
+use table::Table;
 pub use table::{BadRow, IgnoredColumn, TableFeature, TableOptions, TableSummary, feature_name};
-use table::{Example, Table};
 pub use text::{CrossValidation, cross_validate};
 
-use crate::candle::Mlp;
-use crate::model::{ComputeError, Probabilities};
+use crate::model::ComputeError;
 use crate::repository::{
-    Dataset, FRAMEWORK, Hyperparameters, Manifest, Metrics, ReferenceProfile, Regression,
-    TrainingRun, VersionFiles, write_version,
+    Dataset, FRAMEWORK, Hyperparameters, Manifest, Metrics, ReferenceProfile, TrainingRun,
+    VersionFiles, write_version,
 };
 
 /// About one row in this many goes to the validation part.
 const PARTS: u64 = 5;
-
-/// What to train, on which data, into which repository.
-#[derive(Clone, Debug)]
-pub struct TrainOptions {
-    /// The CSV file of the data.
-    pub data: PathBuf,
-    pub input: InputKind,
-    /// Name of the data set in manifest and telemetry.
-    pub dataset: String,
-    /// The folder that holds one folder per model.
-    pub model_repository: PathBuf,
-    pub model: String,
-    /// Decides the split, the start weights and the order of the rows.
-    pub seed: u64,
-    pub hyperparameters: Hyperparameters,
-    /// A Hugging Face folder of an encoder, on whose vectors of the texts one layer is trained. Without
-    /// it a bag of words is trained.
-    pub encoder: Option<PathBuf>,
-    /// Commit of the code, if it is known.
-    pub source_commit: Option<String>,
-}
-
-/// What the examples of a data set are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum InputKind {
-    /// Wines: eleven measurements each, and a quality.
-    Wines,
-    /// Any table.
-    Table(TableOptions),
-    /// Snippets of reviews.
-    Texts,
-}
-
-/// Somebody who follows a training.
-pub trait TrainingWatcher {
-    /// The table was read.
-    fn loaded(&mut self, _summary: &TableSummary) {}
-
-    /// An epoch has ended.
-    fn epoch(&mut self, _epoch: &Epoch) {}
-
-    /// The model is trained and not yet saved: makes the features available to those who will ask it.
-    /// Only of a table.
-    fn publish(
-        &mut self,
-        _summary: &TableSummary,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
-}
-
-struct EpochsOnly<'a>(&'a mut dyn FnMut(&Epoch));
-
-impl TrainingWatcher for EpochsOnly<'_> {
-    fn epoch(&mut self, epoch: &Epoch) {
-        (self.0)(epoch);
-    }
-}
-
-/// The result of a training.
-#[derive(Clone, Debug)]
-pub struct TrainReport {
-    /// As written beside the weights, with version, run id and metrics.
-    pub manifest: Manifest,
-    /// The folder of the new version.
-    pub folder: PathBuf,
-    pub duration: Duration,
-}
-
-impl TrainOptions {
-    /// The defaults for `wine_quality`.
-    pub fn new(data: impl Into<PathBuf>, model_repository: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            input: InputKind::Wines,
-            dataset: "wine_quality".to_owned(),
-            model_repository: model_repository.into(),
-            model: "wine_quality".to_owned(),
-            seed: 42,
-            hyperparameters: Hyperparameters::default(),
-            encoder: None,
-            source_commit: None,
-        }
-    }
-
-    /// The defaults for the model of a table.
-    pub fn of_table(
-        data: impl Into<PathBuf>,
-        model_repository: impl Into<PathBuf>,
-        model: &str,
-        columns: TableOptions,
-    ) -> Self {
-        Self {
-            input: InputKind::Table(columns),
-            dataset: model.to_owned(),
-            model: model.to_owned(),
-            ..Self::new(data, model_repository)
-        }
-    }
-
-    /// The defaults for `text_sentiment`.
-    pub fn of_texts(data: impl Into<PathBuf>, model_repository: impl Into<PathBuf>) -> Self {
-        Self {
-            input: InputKind::Texts,
-            dataset: "product_reviews".to_owned(),
-            model: "text_sentiment".to_owned(),
-            hyperparameters: Hyperparameters::of_texts(),
-            ..Self::new(data, model_repository)
-        }
-    }
-}
-
-impl TrainOptions {
-    /// One layer on an encoder instead of a bag of words.
-    #[must_use]
-    pub fn with_encoder(self, folder: impl Into<PathBuf>) -> Self {
-        Self {
-            encoder: Some(folder.into()),
-            hyperparameters: Hyperparameters::of_encoder(),
-            ..self
-        }
-    }
-}
 
 /// Trains and writes a new version. Equal options and data give equal weights, byte for byte.
 pub fn train(options: &TrainOptions) -> Result<TrainReport, TrainError> {
@@ -232,12 +112,7 @@ impl Run<'_> {
 
     fn train(&self, watcher: &mut dyn TrainingWatcher) -> Result<Manifest, TrainError> {
         let options = self.options;
-        let (table, summary, split) = stage("load_data", || {
-            let (table, summary) = self.read()?;
-            let split = split(&table.examples, PARTS, options.seed);
-            check_split(&table, &split)?;
-            Ok((table, summary, split))
-        })?;
+        let (table, summary, split) = stage("load_data", || self.load())?;
         if let Some(summary) = &summary {
             watcher.loaded(summary);
         }
@@ -248,9 +123,9 @@ impl Run<'_> {
         })?;
         let (metrics, reference) = stage("evaluate_model", || {
             let model = fit.model().map_err(TrainError::Compute)?;
-            self.evaluate(&table, &split, &prepared, &model)
-                .map_err(TrainError::Compute)
+            evaluate(&table, &split, &prepared, &model).map_err(TrainError::Compute)
         })?;
+        self.record_accuracy(&metrics);
         if let Some(summary) = &summary {
             stage("load_features", || {
                 watcher.publish(summary).map_err(TrainError::Features)
@@ -272,15 +147,18 @@ impl Run<'_> {
         })
     }
 
-    fn read(&self) -> Result<(Table, Option<TableSummary>), TrainError> {
+    fn load(&self) -> Result<(Table, Option<TableSummary>, Split), TrainError> {
         let options = self.options;
-        match &options.input {
+        let (table, summary) = match &options.input {
             InputKind::Table(columns) => {
                 let (table, summary) = table::read(&options.data, &options.model, columns)?;
-                Ok((table, Some(summary)))
+                (table, Some(summary))
             }
-            InputKind::Wines | InputKind::Texts => Ok((data::read_wines(&options.data)?, None)),
-        }
+            InputKind::Wines | InputKind::Texts => (data::read_wines(&options.data)?, None),
+        };
+        let split = split(&table.examples, PARTS, options.seed);
+        check_split(&table, &split)?;
+        Ok((table, summary, split))
     }
 
     fn hyperparameters(&self, rows: usize) -> Hyperparameters {
@@ -331,43 +209,6 @@ impl Run<'_> {
     ) -> Result<Manifest, TrainError> {
         let files = VersionFiles { weights, tokenizer };
         write_version(&self.options.model_repository, manifest, files).map_err(TrainError::Write)
-    }
-
-    fn evaluate(
-        &self,
-        table: &Table,
-        split: &Split,
-        prepared: &Prepared,
-        model: &Mlp,
-    ) -> Result<(Metrics, ReferenceProfile), ComputeError> {
-        let training = prepared.training.predict(model)?;
-        let validation = prepared.validation.predict(model)?;
-        let rows = Metrics {
-            training_rows: split.training.len(),
-            validation_rows: split.validation.len(),
-            ..Metrics::default()
-        };
-        if let Some(scale) = &prepared.regression {
-            let (training, validation) = (numbers(&training, scale), numbers(&validation, scale));
-            let mean = vec![f64::from(scale.mean); split.validation.len()];
-            let metrics = Metrics {
-                training_rmse: Some(prepared.training.rmse_of(&training)),
-                validation_rmse: Some(prepared.validation.rmse_of(&validation)),
-                mean_baseline_rmse: Some(prepared.validation.rmse_of(&mean)),
-                ..rows
-            };
-            let reference = profile::with_numbers(table, &split.training, validation);
-            return Ok((metrics, reference));
-        }
-        let metrics = Metrics {
-            training_accuracy: Some(prepared.training.accuracy_of(&training)),
-            validation_accuracy: Some(prepared.validation.accuracy_of(&validation)),
-            majority_baseline: Some(majority_baseline(table, split)),
-            ..rows
-        };
-        self.record_accuracy(&metrics);
-        let reference = profile::reference(table, &split.training, &validation);
-        Ok((metrics, reference))
     }
 
     fn record_accuracy(&self, metrics: &Metrics) {
@@ -460,49 +301,6 @@ fn stage<T>(
     let span = Span::start(name, Vec::new());
     let result = span.in_scope(work);
     result.inspect_err(|error| span.fail(error, error.error_type()))
-}
-
-/// Both parts need rows, and a class that the training part lacks cannot be learned.
-fn check_split(table: &Table, split: &Split) -> Result<(), TrainError> {
-    if split.training.is_empty() || split.validation.is_empty() {
-        let rows = table.examples.len();
-        return Err(TrainError::TooFew { rows });
-    }
-    let rare = table
-        .classes()
-        .iter()
-        .zip(0..)
-        .find(|(_, class)| share(&split.training, *class) == 0.0);
-    match rare {
-        Some((class, _)) => Err(TrainError::RareClass {
-            class: class.clone(),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// The numbers that a regression's outputs stand for.
-fn numbers(outputs: &Probabilities, scale: &Regression) -> Vec<f64> {
-    let outputs = outputs.rows();
-    let numbers = outputs.map(|output| f64::from(scale.number(output).unwrap_or(f32::NAN)));
-    numbers.collect()
-}
-
-/// Accuracy on the validation part of a model that always answers the training part's most frequent
-/// class.
-fn majority_baseline(table: &Table, split: &Split) -> f64 {
-    let classes = (0..).take(table.classes().len());
-    let majority = classes.max_by(|a: &u32, b: &u32| {
-        share(&split.training, *a).total_cmp(&share(&split.training, *b))
-    });
-    share(&split.validation, majority.unwrap_or_default())
-}
-
-fn share(examples: &[Example], class: u32) -> f64 {
-    let of_class = examples
-        .iter()
-        .filter(|example| example.target.is_class(class));
-    of_class.count() as f64 / examples.len().max(1) as f64
 }
 
 #[cfg(test)]

@@ -262,6 +262,59 @@ fn runs(system: &System) -> Result<()> {
 }
 
 #[test]
+fn rows_that_were_left_out_have_the_features_that_they_have() -> Result<()> {
+    let system = System::start_with_own_models()?;
+    let file = system.data.path().join("holes.csv");
+    flowers(&file)?;
+    let whole = std::fs::read_to_string(&file)?;
+    let holes = whole
+        .replacen("flower-4,3.8,white", "flower-4,3.8,", 1)
+        .replacen("flower-5,4.5,", "flower-5,4.5,green,and,", 1)
+        .replacen("seen on day 6,large", "seen on day 6,", 1);
+    assert_ne!(whole, holes);
+    std::fs::write(&file, holes)?;
+    let args = [
+        "train",
+        "--table",
+        path(&file),
+        "--id",
+        "flower",
+        "--target",
+        "kind",
+        "--model",
+        "holes",
+        "--data-dir",
+        path(system.data.path()),
+        "--epochs",
+        "5",
+    ];
+    let quiet = [("OTEL_SDK_DISABLED", "true")];
+    let refused = start(&args, &quiet)?.wait()?;
+    assert!(!refused.success());
+    let exit = start(&[args.as_slice(), &["--skip-bad-rows"]].concat(), &quiet)?.wait()?;
+    ensure!(exit.success(), "{}", exit.output());
+    for (output, line) in [(refused.output(), "line 6"), (exit.output(), "line 7")] {
+        assert!(output.contains(line), "{line}: {output}");
+    }
+    let answer = first_answer(
+        &system,
+        "holes",
+        &["flower-3", "flower-4", "flower-5", "flower-6"],
+    )?;
+    let codes = (0..4).map(|entry| answer.prediction(entry)["error"]["code"].clone());
+    let codes: Vec<Value> = codes.collect();
+    // The third has no row in the store, and the last lacks only what is predicted.
+    let expected = [
+        Value::Null,
+        json!("missing_features"),
+        json!("unknown_entity"),
+        Value::Null,
+    ];
+    assert_eq!(codes, expected, "{}", answer.body);
+    Ok(())
+}
+
+#[test]
 fn a_table_that_is_refused_leaves_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("empty.csv");

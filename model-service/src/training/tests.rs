@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::table::Example;
 use super::*;
 
 const DATA: &str = concat!(

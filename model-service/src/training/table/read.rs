@@ -38,6 +38,14 @@ struct Feature {
     texts: Vec<String>,
 }
 
+/// What of a file becomes examples.
+struct Columns {
+    header: Header,
+    features: Vec<Feature>,
+    ignored: Vec<IgnoredColumn>,
+    outcome: Outcome,
+}
+
 pub(crate) fn read(
     path: &Path,
     model: &str,
@@ -53,38 +61,25 @@ pub(crate) fn read(
     let mut csv = csv::ReaderBuilder::new();
     let mut csv = csv.flexible(true).from_reader(&bytes[..]);
     let header = Header::of(csv.headers().map_err(TrainError::Csv)?, options)?;
-    let (lines, mut bad) = lines(&mut csv, header.names.len())?;
+    let (lines, bad) = lines(&mut csv, header.names.len())?;
     if lines.is_empty() && bad.is_empty() {
         return Err(TrainError::NoRows);
     }
     unique_ids(&lines, header.id)?;
-    let (features, ignored) = features(&header, &lines, options)?;
-    let outcome = outcome(&header, &lines, options)?;
-    let mut examples = Vec::with_capacity(lines.len());
-    for line in &lines {
-        match example(line, &header, &features, &outcome) {
-            Ok(example) => examples.push(example),
-            Err(reason) => bad.push(BadRow {
-                line: line.number,
-                reason,
-            }),
-        }
-    }
-    bad.sort_by_key(|row| row.line);
+    let columns = Columns::of(header, &lines, options)?;
+    let (mut examples, bad) = columns.examples(&lines, bad);
     if !bad.is_empty() && !options.skip_bad_rows {
         return Err(TrainError::BadRows(bad));
     }
-    let outcome = used(outcome, &mut examples)?;
+    let outcome = used(columns.outcome, &mut examples)?;
     let lookup = Lookup {
         feature_view: format!("{model}_features"),
         join_key: feature_name(&options.id),
     };
-    let categories = features.iter().filter(|feature| feature.shown.is_category);
+    let features = columns.features;
     let table = Table {
         features: names(&features),
-        categories: categories
-            .map(|feature| (feature.shown.name.clone(), feature.texts.clone()))
-            .collect(),
+        categories: categories(&features),
         outcome,
         lookup: lookup.clone(),
         sha256: hex::encode(Sha256::digest(&bytes)),
@@ -93,12 +88,40 @@ pub(crate) fn read(
     let summary = TableSummary {
         rows: table.examples.len(),
         features: features.into_iter().map(|feature| feature.shown).collect(),
-        ignored,
+        ignored: columns.ignored,
         skipped: bad,
         id: options.id.clone(),
         lookup,
     };
     Ok((table, summary))
+}
+
+impl Columns {
+    fn of(header: Header, lines: &[Line], options: &TableOptions) -> Result<Self, TrainError> {
+        let (features, ignored) = features(&header, lines, options)?;
+        Ok(Self {
+            outcome: outcome(&header, lines, options)?,
+            header,
+            features,
+            ignored,
+        })
+    }
+
+    /// The examples, and all rows that are none in the order of the file.
+    fn examples(&self, lines: &[Line], mut bad: Vec<BadRow>) -> (Vec<Example>, Vec<BadRow>) {
+        let mut examples = Vec::with_capacity(lines.len());
+        for line in lines {
+            match example(line, &self.header, &self.features, &self.outcome) {
+                Ok(example) => examples.push(example),
+                Err(reason) => bad.push(BadRow {
+                    line: line.number,
+                    reason,
+                }),
+            }
+        }
+        bad.sort_by_key(|row| row.line);
+        (examples, bad)
+    }
 }
 
 impl Header {
@@ -317,4 +340,10 @@ fn used(outcome: Outcome, examples: &mut [Example]) -> Result<Outcome, TrainErro
 fn names(features: &[Feature]) -> Vec<String> {
     let names = features.iter().map(|feature| feature.shown.name.clone());
     names.collect()
+}
+
+fn categories(features: &[Feature]) -> BTreeMap<String, Vec<String>> {
+    let categories = features.iter().filter(|feature| feature.shown.is_category);
+    let categories = categories.map(|feature| (feature.shown.name.clone(), feature.texts.clone()));
+    categories.collect()
 }
