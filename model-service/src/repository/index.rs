@@ -106,7 +106,7 @@ impl ModelRepository {
         Ok(any_ready)
     }
 
-    /// The given version, or without one the current version: that of the [`Choice`], else the
+    /// The given version, or without one the current version: the chosen one, else the
     /// highest that is ready.
     pub fn find(&self, name: &str, version: Option<&str>) -> Result<Arc<Loaded>, NotServed> {
         let models = self.models();
