@@ -408,7 +408,11 @@ fn read_all(folder: &Path, text: &mut String) -> Result<()> {
         let found = entry?.path();
         if found.is_dir() {
             read_all(&found, text)?;
-        } else {
+        } else if found
+            .extension()
+            .is_some_and(|kind| kind == "rs" || kind == "py")
+        {
+            // What a run of the worker left beside its source is no text.
             text.push_str(&std::fs::read_to_string(&found)?);
         }
     }
