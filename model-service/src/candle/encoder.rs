@@ -15,7 +15,10 @@ mod weights;
 
 pub use config::EncoderConfig;
 
-use candle_core::Tensor;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use telemetry::{Context, Span, span::with_context};
 
@@ -41,8 +44,15 @@ impl Encoder {
     /// Reads the weights. A tensor that is missing, has another shape or is not finite is an error,
     /// as is a configuration of an encoder of another kind.
     pub fn from_safetensors(weights: &[u8], config: &EncoderConfig) -> Result<Self, ComputeError> {
-        config.check().map_err(ComputeError::Configuration)?;
-        let weights = Weights::read(weights)?;
+        Self::from_tensors(&read(weights, config)?, config)
+    }
+
+    /// The same from the tensors that [`read`] gave, which may be more than those of an encoder.
+    pub(super) fn from_tensors(
+        tensors: &Arc<HashMap<String, Tensor>>,
+        config: &EncoderConfig,
+    ) -> Result<Self, ComputeError> {
+        let weights = Weights::of(Arc::clone(tensors));
         let hidden = config.hidden_size;
         let embeddings = weights.below("embeddings");
         let types = embeddings.vector(
@@ -145,6 +155,17 @@ impl Encoder {
         let ends = part.ends.clone();
         Ok(Hidden { x, ends })
     }
+}
+
+/// The tensors of a file, if the configuration is of an encoder that can be computed.
+pub(super) fn read(
+    weights: &[u8],
+    config: &EncoderConfig,
+) -> Result<Arc<HashMap<String, Tensor>>, ComputeError> {
+    config.check().map_err(ComputeError::Configuration)?;
+    let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu);
+    let tensors = tensors.map_err(|error| ComputeError::Weights(error.into()))?;
+    Ok(Arc::new(tensors))
 }
 
 /// Works on the parts at the same time.

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::encoder::{Encoder, EncoderConfig};
+use super::encoder::{self, Encoder, EncoderConfig};
 use super::mlp::{Mlp, compute};
 use crate::model::{Batch, ComputeError, Model, Probabilities};
 
@@ -21,10 +21,11 @@ impl TextEncoder {
         config: &EncoderConfig,
         widths: &[usize],
     ) -> Result<Self, ComputeError> {
+        let tensors = encoder::read(weights, config)?;
         Ok(Self {
-            encoder: Encoder::from_safetensors(weights, config)?,
+            encoder: Encoder::from_tensors(&tensors, config)?,
             // Names of the encoder are others, so both may be in one file.
-            head: Mlp::from_safetensors(weights, widths)?,
+            head: Mlp::from_tensors(&tensors, widths)?,
         })
     }
 }

@@ -121,7 +121,6 @@ pub(crate) struct Prepared {
     pub(crate) regression: Option<Regression>,
     pub(crate) training: Encoded,
     pub(crate) validation: Encoded,
-    inputs: usize,
     outputs: usize,
 }
 
@@ -131,8 +130,8 @@ pub(crate) struct Encoded {
     targets: Vec<Target>,
 }
 
-pub(crate) struct TableLearner<'a> {
-    pub(crate) fit: Fit,
+struct TableLearner<'a> {
+    fit: Fit,
     examples: &'a Encoded,
     regression: Option<&'a Regression>,
 }
@@ -156,7 +155,6 @@ impl Prepared {
         };
         let (training, validation) = (encode(&split.training), encode(&split.validation));
         Ok(Self {
-            inputs: training.inputs.width(),
             outputs: table.classes().len().max(1),
             normalisation,
             regression,
@@ -172,20 +170,9 @@ impl Prepared {
         seed: u64,
         on_epoch: impl FnMut(Epoch),
     ) -> Result<Fit, ComputeError> {
-        let fit = Fit::new(&FitOptions {
-            widths: hyperparameters.widths(self.inputs, self.outputs),
-            learning_rate: hyperparameters.learning_rate,
-            weight_decay: hyperparameters.weight_decay,
-            seed,
-        })?;
-        let mut learner = TableLearner {
-            fit,
-            examples: &self.training,
-            regression: self.regression.as_ref(),
-        };
-        let examples = self.training.targets.len();
-        run_epochs(&mut learner, examples, hyperparameters, seed, on_epoch)?;
-        Ok(learner.fit)
+        let scale = self.regression.as_ref();
+        self.training
+            .learn(self.outputs, scale, hyperparameters, seed, on_epoch)
     }
 }
 
@@ -207,6 +194,35 @@ fn scale(target: &str, training: &[Example]) -> Result<Regression, TrainError> {
 }
 
 impl Encoded {
+    pub(crate) fn new(inputs: Rows, targets: Vec<Target>) -> Self {
+        Self { inputs, targets }
+    }
+
+    /// Trains a network of `outputs` on the rows; `regression` scales targets that are numbers.
+    pub(crate) fn learn(
+        &self,
+        outputs: usize,
+        regression: Option<&Regression>,
+        hyperparameters: &Hyperparameters,
+        seed: u64,
+        on_epoch: impl FnMut(Epoch),
+    ) -> Result<Fit, ComputeError> {
+        let fit = Fit::new(&FitOptions {
+            widths: hyperparameters.widths(self.inputs.width(), outputs),
+            learning_rate: hyperparameters.learning_rate,
+            weight_decay: hyperparameters.weight_decay,
+            seed,
+        })?;
+        let mut learner = TableLearner {
+            fit,
+            examples: self,
+            regression,
+        };
+        let examples = self.targets.len();
+        run_epochs(&mut learner, examples, hyperparameters, seed, on_epoch)?;
+        Ok(learner.fit)
+    }
+
     /// What the model says of every row.
     pub(crate) fn predict(&self, model: &Mlp) -> Result<Probabilities, ComputeError> {
         let predicted = model.probabilities_untraced(&self.inputs)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::EncoderConfig;
 use crate::candle::{compute, read_tensor};
@@ -33,16 +33,14 @@ pub(super) struct Linear {
 }
 
 impl Weights {
-    /// Reads safetensors; weights of half the width become f32. A sequence classifier has its
+    /// Weights of half the width become f32. A sequence classifier has its
     /// encoder below `bert`.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, ComputeError> {
-        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)
-            .map_err(|error| ComputeError::Weights(error.into()))?;
+    pub(super) fn of(tensors: Arc<HashMap<String, Tensor>>) -> Self {
         let nested = tensors.keys().any(|name| name.starts_with("bert."));
-        Ok(Self {
-            tensors: Arc::new(tensors),
+        Self {
+            tensors,
             prefix: if nested { "bert." } else { "" }.to_owned(),
-        })
+        }
     }
 
     pub(super) fn below(&self, name: &str) -> Self {

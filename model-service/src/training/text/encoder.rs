@@ -4,11 +4,12 @@ use std::path::Path;
 
 use super::data::{CLASSES, TextData, TextExample};
 use super::{PARTS, checked, majority_baseline, text_reference};
-use crate::candle::{Fit, FitOptions, Mlp, Step, Targets, joined};
+use crate::candle::{Fit, joined};
 use crate::embedder::{Embedder, EncoderFiles};
-use crate::model::{ComputeError, Probabilities, Rows, most_likely};
+use crate::model::{ComputeError, Rows};
 use crate::repository::{EncoderInput, Manifest, Metrics, TextInput};
-use crate::training::learn::{Learner, run_epochs};
+use crate::training::learn::Encoded;
+use crate::training::table::Target;
 use crate::training::text::split::Split;
 use crate::training::{Epoch, Run, TrainError, TrainOptions, TrainingWatcher, stage};
 
@@ -26,14 +27,8 @@ pub(super) struct Vectors<'a> {
 
 /// The vectors of a part of them, with their classes.
 struct Part {
-    rows: Rows,
-    classes: Vec<u32>,
+    encoded: Encoded,
     counts: Vec<(usize, usize)>,
-}
-
-struct HeadLearner<'a> {
-    fit: Fit,
-    part: &'a Part,
 }
 
 /// Trains the layer and writes it with the encoder as a new version.
@@ -59,11 +54,17 @@ pub(super) fn train(
             .part(&split.validation)
             .map_err(TrainError::Compute)?;
         let model = fit.model().map_err(TrainError::Compute)?;
-        let probabilities = validation.predict(&model).map_err(TrainError::Compute)?;
-        let trained = training.predict(&model).map_err(TrainError::Compute)?;
+        let probabilities = validation
+            .encoded
+            .predict(&model)
+            .map_err(TrainError::Compute)?;
+        let trained = training
+            .encoded
+            .predict(&model)
+            .map_err(TrainError::Compute)?;
         let metrics = Metrics {
-            training_accuracy: Some(training.accuracy_of(&trained)),
-            validation_accuracy: Some(validation.accuracy_of(&probabilities)),
+            training_accuracy: Some(training.encoded.accuracy_of(&trained)),
+            validation_accuracy: Some(validation.encoded.accuracy_of(&probabilities)),
             majority_baseline: Some(majority_baseline(&split)),
             training_rows: split.training.len(),
             validation_rows: split.validation.len(),
@@ -102,8 +103,8 @@ pub(super) fn fold_accuracy(
 ) -> Result<f64, ComputeError> {
     let fit = learn(&vectors.part(&split.training)?, options, |_| {})?;
     let validation = vectors.part(&split.validation)?;
-    let probabilities = validation.predict(&fit.model()?)?;
-    Ok(validation.accuracy_of(&probabilities))
+    let probabilities = validation.encoded.predict(&fit.model()?)?;
+    Ok(validation.encoded.accuracy_of(&probabilities))
 }
 
 fn learn(
@@ -112,22 +113,8 @@ fn learn(
     on_epoch: impl FnMut(Epoch),
 ) -> Result<Fit, ComputeError> {
     let hyperparameters = &options.hyperparameters;
-    let fit = Fit::new(&FitOptions {
-        widths: hyperparameters.widths(part.rows.width(), CLASSES.len()),
-        learning_rate: hyperparameters.learning_rate,
-        weight_decay: hyperparameters.weight_decay,
-        seed: options.seed,
-    })?;
-    let mut learner = HeadLearner { fit, part };
-    let examples = part.classes.len();
-    run_epochs(
-        &mut learner,
-        examples,
-        hyperparameters,
-        options.seed,
-        on_epoch,
-    )?;
-    Ok(learner.fit)
+    part.encoded
+        .learn(CLASSES.len(), None, hyperparameters, options.seed, on_epoch)
 }
 
 impl<'a> Vectors<'a> {
@@ -159,7 +146,7 @@ impl<'a> Vectors<'a> {
 
     fn part(&self, examples: &[&TextExample]) -> Result<Part, ComputeError> {
         let mut values = Vec::with_capacity(examples.len() * self.width);
-        let (mut classes, mut counts) = (Vec::new(), Vec::new());
+        let (mut targets, mut counts) = (Vec::new(), Vec::new());
         let all = self
             .examples
             .iter()
@@ -172,56 +159,14 @@ impl<'a> Vectors<'a> {
                 .is_some()
             {
                 values.extend_from_slice(vector);
-                classes.push(example.class);
+                targets.push(Target::Class(example.class));
                 counts.push(*count);
             }
         }
         let rows = Rows::new(values, self.width).ok_or(ComputeError::Input)?;
         Ok(Part {
-            rows,
-            classes,
+            encoded: Encoded::new(rows, targets),
             counts,
         })
-    }
-}
-
-impl Part {
-    fn predict(&self, model: &Mlp) -> Result<Probabilities, ComputeError> {
-        let probabilities = model.probabilities_untraced(&self.rows)?;
-        if probabilities.is_complete() {
-            Ok(probabilities)
-        } else {
-            Err(ComputeError::NotFinite)
-        }
-    }
-
-    fn accuracy_of(&self, probabilities: &Probabilities) -> f64 {
-        let right = probabilities.rows().zip(&self.classes);
-        let right = right.filter(|(row, class)| most_likely(row).0 == **class as usize);
-        right.count() as f64 / self.classes.len().max(1) as f64
-    }
-}
-
-impl Learner for HeadLearner<'_> {
-    fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.fit.set_learning_rate(learning_rate);
-    }
-
-    fn step(&mut self, examples: &[usize]) -> Result<Step, ComputeError> {
-        let width = self.part.rows.width();
-        let mut values = Vec::with_capacity(examples.len() * width);
-        let mut classes = Vec::with_capacity(examples.len());
-        for index in examples {
-            let at = index * width;
-            values.extend_from_slice(&self.part.rows.values()[at..at + width]);
-            classes.push(self.part.classes[*index]);
-        }
-        let rows = Rows::new(values, width).ok_or(ComputeError::Input)?;
-        self.fit.step(&rows, &Targets::Classes(classes))
-    }
-
-    fn accuracy(&self) -> Result<Option<f64>, ComputeError> {
-        let probabilities = self.part.predict(&self.fit.model()?)?;
-        Ok(Some(self.part.accuracy_of(&probabilities)))
     }
 }
