@@ -112,10 +112,8 @@ impl Page {
 
     /// Whether there is anything to run.
     pub(crate) fn acts(&self) -> bool {
-        let rests = |block: &Block| matches!(
-            block.info,
-            Info::Ignore(_) | Info::Step(_) | Info::Shown
-        );
+        let rests =
+            |block: &Block| matches!(block.info, Info::Ignore(_) | Info::Step(_) | Info::Shown);
         !self.blocks.iter().all(rests)
     }
 

@@ -59,7 +59,10 @@ mod tests {
         write(".ci/steps/compose", "up() {\n    a up --detach \"$@\"\n}\n");
         write("tests/compose/pages", "a down --volumes\n");
         let check = |step, block| runs(root.path(), step, block).map_err(|error| error.to_string());
-        assert_eq!(check("compose", "a up --detach\n\na down   # all of it\n"), Ok(()));
+        assert_eq!(
+            check("compose", "a up --detach\n\na down   # all of it\n"),
+            Ok(())
+        );
         let error = check("compose", "a up --detached\n").unwrap_err();
         assert!(error.contains("has the line: a up --detached"), "{error}");
         assert!(check("compoze", "a up").unwrap_err().contains("`compoze`"));
