@@ -26,6 +26,7 @@ mod secrets;
 mod system;
 mod table;
 mod texts;
+mod trace_command;
 mod trace_contract;
 mod two_languages;
 mod two_languages_headers;
