@@ -162,12 +162,11 @@ impl Feedback {
         judgement: Judgement,
     ) -> crate::api::Evaluation {
         let now = self.lifetime.now();
-        let recorded = match judgement.outcome {
-            Some(outcome) => self.quality.record_outcome(prediction, outcome, now),
-            None => {
-                let (name, score) = (&judgement.name, judgement.score);
-                self.quality.record_score(prediction, name, score, now)
-            }
+        let recorded = if let Some(outcome) = judgement.outcome {
+            self.quality.record_outcome(prediction, outcome, now)
+        } else {
+            let (name, score) = (&judgement.name, judgement.score);
+            self.quality.record_score(prediction, name, score, now)
         };
         let log = || judgement.log(prediction, recorded);
         match &prediction.computed_by {

@@ -3,6 +3,9 @@
 mod instruments;
 mod texts;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,7 +211,7 @@ impl BatchPrediction {
             };
             match (&manifest.regression, row) {
                 (Some(scale), row) => prediction.push_number(row.and_then(|row| scale.number(row))),
-                (None, row) => prediction.push(row, manifest.classes.len()),
+                (None, row) => prediction.push(row, manifest),
             }
         }
         prediction
@@ -245,14 +248,21 @@ impl BatchPrediction {
         self.probabilities.push(number.unwrap_or(0.0));
     }
 
-    fn push(&mut self, row: Result<&[f32], RowErrorCode>, classes: usize) {
+    fn push(&mut self, row: Result<&[f32], RowErrorCode>, manifest: &Manifest) {
         self.errors.push(row.err());
         if let Ok(row) = row {
-            let (class, confidence) = most_likely(row);
-            self.classes.push(Some(class));
-            self.confidences.push(confidence);
+            // The class is that of the model itself, whatever the calibration rounds.
+            let (class, _) = most_likely(row);
+            let start = self.probabilities.len();
             self.probabilities.extend_from_slice(row);
+            let row = &mut self.probabilities[start..];
+            if let Some(calibration) = &manifest.calibration {
+                calibration.apply(row);
+            }
+            self.classes.push(Some(class));
+            self.confidences.push(row[class]);
         } else {
+            let classes = manifest.classes.len();
             self.classes.push(None);
             self.confidences.push(0.0);
             self.probabilities.extend(std::iter::repeat_n(0.0, classes));

@@ -55,10 +55,8 @@ impl Finder {
                     prediction,
                 })
                 .collect();
-            match found.is_empty() {
-                true => Err(ErrorCode::PredictionNotStored),
-                false => Ok(found),
-            }
+            let not_stored = ErrorCode::PredictionNotStored;
+            (!found.is_empty()).then_some(found).ok_or(not_stored)
         });
         Ok(found.collect())
     }

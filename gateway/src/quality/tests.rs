@@ -37,7 +37,7 @@ fn only(quality: &Quality) -> VersionSummary {
 #[test]
 fn a_window_ends_with_its_rows_and_the_next_one_begins_empty() {
     let quality = Quality::new(4);
-    for (second, (id, outcome)) in [
+    for ((id, outcome), second) in [
         ("1", RIGHT),
         ("2", WRONG),
         ("3", RIGHT),
@@ -45,9 +45,9 @@ fn a_window_ends_with_its_rows_and_the_next_one_begins_empty() {
         ("5", WRONG),
     ]
     .into_iter()
-    .enumerate()
+    .zip(0..)
     {
-        let recorded = quality.record_outcome(&of(id), outcome, at(second as i64));
+        let recorded = quality.record_outcome(&of(id), outcome, at(second));
         assert_eq!(recorded, Recorded::Counted);
     }
     let version = only(&quality);
@@ -159,9 +159,9 @@ fn everything_is_bounded() {
     }
     assert_eq!(record(&quality, "1", RIGHT), Recorded::Replaced);
     assert_eq!(record(&quality, "0", RIGHT), Recorded::Counted, "forgotten");
-    for number in 0..MAX_VERSIONS {
+    for number in (0..).take(MAX_VERSIONS) {
         let version = prediction("m", &format!("v{number}"), "1", 0);
-        quality.record_outcome(&version, RIGHT, at(10 + number as i64));
+        quality.record_outcome(&version, RIGHT, at(10 + number));
     }
     let versions = quality.of_model("m");
     assert_eq!(versions.len(), MAX_VERSIONS);

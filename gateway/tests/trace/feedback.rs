@@ -71,8 +71,8 @@ async fn the_event_belongs_to_the_span_that_computed_the_prediction() {
     gateway.predict(&["1"]).await;
     let wrong = send(&gateway, json!({"data_id": "1", "label": "low"})).await;
     assert_eq!(wrong.status, 200);
-    let score = json!({"name": "llm_ground_truth_score", "value": 0.25});
-    send(&gateway, json!({"data_id": "1", "score": score})).await;
+    let given = json!({"name": "llm_ground_truth_score", "value": 0.25});
+    send(&gateway, json!({"data_id": "1", "score": given})).await;
     let secret = json!({"data_id": "1", "label": "a secret label"});
     assert_eq!(send(&gateway, secret).await.status, 422);
 

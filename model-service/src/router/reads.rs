@@ -9,8 +9,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use protocol::oip::{
-    Datatype, Live, ModelList, ModelMetadata, ModelReady, ModelTraining, Ready, RepositoryIndexEntry,
-    RepositoryIndexRequest, ServerMetadata, TensorMetadata,
+    Datatype, Live, ModelList, ModelMetadata, ModelReady, ModelTraining, Ready,
+    RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
 use runtime::Health;
 use serde::Deserialize;
