@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use telemetry::{KeyValue, Span, SpanRef, attr};
 
-pub use data::{CLASSES, FEATURES};
+pub use data::{CLASSES, FEATURES, held_out_wines};
 pub use error::TrainError;
 use evaluate::{Evaluation, check_split, evaluate};
 pub use learn::Epoch;
