@@ -13,7 +13,7 @@ use protocol::RowErrorCode;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
-use crate::drift::{DriftMonitor, Inputs};
+use crate::drift::{DriftMonitor, Inputs, Outputs};
 use crate::encoding::Encoding;
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
@@ -80,7 +80,7 @@ impl Predictor {
         call.record_unknown(&encoding(&loaded.manifest).take_unknown(&mut features));
         let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
-            self.drift.observe(loaded, inputs, &[], &[]);
+            self.drift.observe(loaded, inputs, Outputs::default());
             let width = loaded.manifest.outputs();
             return Ok(BatchPrediction::without_result(features.errors, width));
         }
@@ -93,8 +93,8 @@ impl Predictor {
         let errors = features.errors;
         let prediction = self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline);
         let prediction = prediction.await?;
-        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
-        self.drift.observe(loaded, inputs, classes, confidences);
+        let outputs = prediction.outputs(&loaded.manifest);
+        self.drift.observe(loaded, inputs, outputs);
         Ok(prediction)
     }
 
@@ -215,6 +215,22 @@ impl BatchPrediction {
             }
         }
         prediction
+    }
+
+    /// What drift compares: of the rows that have a prediction class and confidence, or the number.
+    fn outputs(&self, manifest: &Manifest) -> Outputs {
+        if manifest.regression.is_some() {
+            let rows = self.probabilities.iter().zip(&self.errors);
+            let good = rows.filter(|(_, error)| error.is_none());
+            return Outputs {
+                classes: Vec::new(),
+                values: good.map(|(number, _)| *number).collect(),
+            };
+        }
+        let rows = self.classes.iter().zip(&self.confidences);
+        let predicted = rows.filter_map(|(class, confidence)| Some(((*class)?, *confidence)));
+        let (classes, values) = predicted.unzip();
+        Outputs { classes, values }
     }
 
     /// For a request without a good row, which the model is not asked for.
