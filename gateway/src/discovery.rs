@@ -123,6 +123,8 @@ impl Discovery {
                 .find(|known| known.variant.is_at(variant) && known.version == asked);
             if let Some(known) = known.map(Arc::make_mut) {
                 version.clone_into(&mut known.version);
+                // Those were of the version before; the next read has the new ones.
+                known.classes = Arc::default();
                 known.from_answer = true;
             }
         }
@@ -219,6 +221,7 @@ impl Inner {
                 data_ids: true,
                 texts: true,
             },
+            classes: Arc::default(),
             ready: false,
         };
         self.put(model, known)

@@ -16,8 +16,9 @@ mod write;
 pub use control::{ControlError, Target};
 pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
+pub(crate) use manifest::TEMPERATURES;
 pub use manifest::{
-    Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
+    Calibration, Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
     Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
 pub(crate) use write::version_number;

@@ -8,6 +8,7 @@ use runtime::PartCommand;
 
 use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
+use crate::feedback::FeedbackArgs;
 use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
 use crate::runs::RunsArgs;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     /// Send requests at a given rate, and measure
     Load(Box<LoadArgs>),
+    /// Send the true labels of the wines that the training held out, and print the quality
+    Feedback(FeedbackArgs),
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]

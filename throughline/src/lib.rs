@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod data_sets;
 mod explorer_client;
+mod feedback;
 mod learn;
 mod load;
 mod model_files;
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Learn(args) => screen::exit_code(learn::main(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Check(args) => screen::exit_code(check::main(&args)),
+        Command::Feedback(args) => screen::exit_code(feedback::main(&args)),
         Command::Load(args) => screen::exit_code(load::main(&args)),
         Command::Gateway { config, command } => match command {
             Some(PartCommand::Healthcheck(options)) => {

@@ -1,13 +1,14 @@
 //! The metadata of models, read tolerantly: servers differ in what they leave out or send as
 //! `null`.
 
+use protocol::oip::ModelTraining;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::CallError;
 
 /// What the gateway needs of a model's metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
     /// All versions that can answer; empty if the service has no versions.
     pub(crate) versions: Vec<String>,
@@ -15,6 +16,8 @@ pub(crate) struct Metadata {
     pub(crate) current: Option<String>,
     /// Names of the inputs; empty if the service does not list them.
     pub(crate) inputs: Vec<String>,
+    /// The training of the version, if the service tells of it.
+    pub(crate) training: Option<ModelTraining>,
 }
 
 impl Metadata {
@@ -24,6 +27,7 @@ impl Metadata {
             versions: Option<Vec<Value>>,
             current_version: Option<Value>,
             inputs: Option<Vec<Input>>,
+            training: Option<Value>,
         }
         #[derive(Deserialize)]
         struct Input {
@@ -33,6 +37,7 @@ impl Metadata {
             versions,
             current_version,
             inputs,
+            training,
         } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
         let versions = versions.into_iter().flatten().filter_map(version);
         let inputs = inputs.into_iter().flatten().filter_map(|input| input.name);
@@ -40,6 +45,8 @@ impl Metadata {
             versions: versions.collect(),
             current: current_version.and_then(version),
             inputs: inputs.collect(),
+            // Another server may have a field of this name that means something else.
+            training: training.and_then(|training| serde_json::from_value(training).ok()),
         })
     }
 }
