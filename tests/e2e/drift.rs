@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::system::{PythonSystem, System, start};
 
 /// Sends 600 wines, three windows, with more options.
-fn load(system: &System, options: &[&str]) -> Result<()> {
+pub(crate) fn load(system: &System, options: &[&str]) -> Result<()> {
     let urls = &system.urls;
     let args = ["load", "--gateway", &urls.gateway, "--rate", "150"];
     let more = ["--duration", "4s", "--feature-store", &urls.feature_store];

@@ -22,6 +22,7 @@ mod new_version;
 mod oip_conformance;
 mod overflow;
 mod propagation;
+mod rules;
 mod secrets;
 mod system;
 mod table;
