@@ -93,6 +93,6 @@ fn the_file_for_prometheus_is_made_of_the_explorers_rules() -> Result<()> {
         .collect();
     let never: Vec<_> = alerts.difference(&fired).collect();
     assert!(never.is_empty(), "no test of promtool fires {never:?}");
-    assert_eq!(alerts.len(), 5, "{alerts:?}");
+    assert_eq!(alerts.len(), 6, "{alerts:?}");
     Ok(())
 }
