@@ -23,6 +23,7 @@ mod oip_conformance;
 mod overflow;
 mod propagation;
 mod quality;
+mod rules;
 mod secrets;
 mod system;
 mod table;

@@ -16,6 +16,7 @@ mod load;
 mod model_files;
 mod python;
 mod rollback;
+mod rules;
 mod runs;
 mod sample;
 mod screen;
@@ -48,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Variants(args) => screen::exit_code(variants::main(&args)),
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
+        Command::Rules(args) => screen::exit_code(rules::main(&args)),
         Command::Learn(args) => screen::exit_code(learn::main(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Check(args) => screen::exit_code(check::main(&args)),

@@ -28,6 +28,7 @@ const PARTS: [(&str, &[&str]); 5] = [
             "docs/variants.md",
             "docs/drift.md",
             "docs/quality.md",
+            "docs/rules.md",
             "docs/encoder.md",
             "docs/deployment.md",
             "docs/check.md",

@@ -85,9 +85,18 @@ impl DataDir {
 
     /// The traffic split. It is written once, and the user may edit it.
     pub(crate) fn routes(&self) -> anyhow::Result<PathBuf> {
-        let path = self.root.join("routes.toml");
+        self.written_once("routes.toml", ROUTES)
+    }
+
+    /// The rules that the explorer evaluates, likewise.
+    pub(crate) fn rules(&self) -> anyhow::Result<PathBuf> {
+        self.written_once("rules.toml", explorer::rules::DEFAULT_RULES)
+    }
+
+    fn written_once(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.root.join(name);
         if !path.exists() {
-            fs::write(&path, ROUTES).with_context(|| format!("cannot write {}", path.display()))?;
+            fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(path)
     }
