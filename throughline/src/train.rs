@@ -169,7 +169,7 @@ fn calibration(fit: &Calibration) -> String {
         error_after,
     } = fit;
     let before = format!("\nexpected calibration error {error_before:.3} on {rows} held-out rows");
-    if (temperature - 1.0).abs() < f64::EPSILON {
+    if !fit.changes() {
         return format!("{before}; no temperature makes it smaller");
     }
     format!("{before}, {error_after:.3} with temperature {temperature:.2}")

@@ -349,11 +349,16 @@ impl Manifest {
 }
 
 impl Calibration {
+    /// Whether it is not the temperature that changes nothing.
+    pub fn changes(&self) -> bool {
+        (self.temperature - 1.0).abs() > f64::EPSILON
+    }
+
     /// Calibrates one row of probabilities, which stays in its order: of probabilities, the softmax
     /// of divided logits is the power, normalised again.
     pub(crate) fn apply(&self, row: &mut [f32]) {
         let most = row.iter().copied().fold(0.0, f32::max);
-        if self.temperature == 1.0 || most <= 0.0 {
+        if !self.changes() || most <= 0.0 {
             return;
         }
         let power = (1.0 / self.temperature) as f32;
