@@ -22,7 +22,12 @@ def test_the_models(client: Client) -> None:
 
 @pytest.mark.parametrize("path", [MODEL, VERSION])
 def test_a_model(client: Client, path: str) -> None:
-    assert client.get(path).json() == {
+    body = client.get(path).json()
+    training = body.pop("training")
+    assert len(training["run_id"]) == 32
+    assert training["classes"] == ["low", "high"]
+    assert 0.6 < training["validation_accuracy"] < 1.0
+    assert body == {
         "name": "wine_quality",
         "versions": ["1"],
         "platform": "sklearn_skops",

@@ -26,7 +26,13 @@ async fn every_read_has_the_body_that_clients_need() {
         "version": env!("CARGO_PKG_VERSION"),
         "extensions": ["binary_tensor_data", "parameters", "model_repository"],
     });
+    let described = service.get("/v2/models/wine_quality").await.json();
+    let training = described["training"].clone();
+    assert_eq!(training["classes"], json!(["low", "high"]));
+    assert_eq!(training["run_id"].as_str().map(str::len), Some(32));
+    assert!(training["validation_accuracy"].is_number(), "{training}");
     let model = json!({
+        "training": training,
         "name": "wine_quality",
         "versions": ["1"],
         "platform": "candle_safetensors",

@@ -54,6 +54,11 @@ class Reads:
             "platform": PLATFORM,
             "inputs": inputs,
             "outputs": outputs,
+            "training": {
+                "run_id": loaded.manifest.run_id,
+                "classes": loaded.manifest.classes,
+                "validation_accuracy": loaded.manifest.metrics.validation_accuracy,
+            },
         }
         if versions.chosen is not None:
             described["current_version"] = str(versions.chosen)
