@@ -24,32 +24,27 @@ pub(crate) struct FeedbackItem {
     /// The entity or text, as the prediction names it. What is true of it is true for every
     /// variant, so the stored prediction of each variant's current version is judged.
     #[serde(default)]
-    #[schema(example = "wine-0001", nullable = false)]
+    #[schema(example = "wine-0001")]
     pub(crate) data_id: Option<String>,
     /// The trace of the request that was answered with the prediction, 32 hex digits. The gateway
     /// remembers the traces of its last 10,000 predictions; older ones need the `data_id`.
     #[serde(default)]
-    #[schema(nullable = false)]
     pub(crate) trace_id: Option<String>,
     /// Only the prediction of this variant.
     #[serde(default)]
-    #[schema(nullable = false)]
     pub(crate) variant: Option<String>,
     /// Only the prediction of this version, also of one that is not the current one.
     #[serde(default)]
-    #[schema(nullable = false)]
     pub(crate) model_version: Option<String>,
     /// The true class.
     #[serde(default)]
-    #[schema(example = "high", nullable = false)]
+    #[schema(example = "high")]
     pub(crate) label: Option<String>,
     /// The true number, for a regression.
     #[serde(default)]
-    #[schema(nullable = false)]
     pub(crate) value: Option<f64>,
     /// A score that somebody or something gave to the prediction.
     #[serde(default)]
-    #[schema(nullable = false)]
     pub(crate) score: Option<Score>,
 }
 
