@@ -118,6 +118,11 @@ fn exercise(system: &System) -> Result<()> {
     assert_eq!(written.status, StatusCode::OK, "{}", written.body);
     let missing = system.predict_with(&["wine-hole"], &[("user-agent", "e2e")])?;
     assert_eq!(missing.body["code"], "missing_features", "{}", missing.body);
+    let truth =
+        json!({"model": "wine_quality", "feedback": [{"data_id": "wine-0001", "label": "low"}]});
+    let feedback = format!("{}/v1/feedback", system.urls.gateway);
+    let judged = system.post(&feedback, truth.to_string(), &[])?;
+    assert_eq!(judged.status, StatusCode::OK, "{}", judged.body);
     let method = http::Method::from_bytes(b"BREW")?;
     system.request(method, &format!("{}/v1/models", system.urls.gateway))?;
     Ok(())
@@ -289,7 +294,7 @@ fn emitted(system: &Site) -> Result<Names> {
 /// Fields of log records that only an outage or a stop writes, and attributes of a gateway with
 /// API keys and of calls of Elasticsearch. Telemetry's own test of the registry checks that the code
 /// writes them, and the gateway's tests with keys and on a real server see the latter two. The number
-/// of a regression is in `table.rs`.
+/// of a regression and its error are in `table.rs`.
 fn elsewhere(name: &str) -> bool {
     let outage = [
         "error",
@@ -306,6 +311,7 @@ fn elsewhere(name: &str) -> bool {
         "ml.variant.breaker.open",
         "ml.server.unread_answers",
         "ml.output.value",
+        "ml.quality.absolute_error",
     ];
     let start = ["address", "current", "variable"];
     let elasticsearch = [
@@ -333,7 +339,7 @@ fn keys(attributes: &Value) -> Vec<String> {
 #[test]
 fn what_is_emitted_and_what_is_registered_are_the_same() -> Result<()> {
     let (mut routed, python) = (
-        Routed::start(&[("RUST_LOG", "debug")])?,
+        Routed::start(&[("RUST_LOG", "debug"), ("GATEWAY_QUALITY_WINDOW", "1")])?,
         PythonSystem::shared(),
     );
     exercise(&routed.system)?;

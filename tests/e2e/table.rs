@@ -234,12 +234,34 @@ fn a_regression_answers_with_a_value_and_its_runs_can_be_compared() -> Result<()
     let seen = predict.attributes["ml.output.value"].as_f64();
     let difference = seen.unwrap_or_default() - value.as_f64().unwrap_or_default();
     assert!(difference.abs() < 1e-3, "{seen:?} {value}");
+    is_judged(&system, miss["value"].as_f64().unwrap_or_default())?;
     let metadata = system.get(&format!("{}/v2/models/heights", system.urls.gateway))?;
     assert_eq!(
         metadata.body["outputs"],
         json!([{"name": "value", "datatype": "FP32", "shape": [-1]}])
     );
     runs(&system)
+}
+
+/// Feedback about flower-57, whose height is 69, has the error of its prediction.
+fn is_judged(system: &System, predicted: f64) -> Result<()> {
+    let truth = json!({"model": "heights", "feedback": [{"data_id": "flower-57", "value": 69.0}]});
+    let url = format!("{}/v1/feedback", system.urls.gateway);
+    let answer = system.post(&url, truth.to_string(), &[])?;
+    let evaluation = &answer.body["feedback"][0]["evaluations"][0];
+    assert_eq!(
+        evaluation["name"],
+        json!("absolute_error"),
+        "{}",
+        answer.body
+    );
+    let error = evaluation["score"].as_f64().unwrap_or_default();
+    assert!(
+        (error - (predicted - 69.0).abs()).abs() < 1e-4,
+        "{}",
+        answer.body
+    );
+    Ok(())
 }
 
 fn runs(system: &System) -> Result<()> {
