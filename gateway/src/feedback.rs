@@ -14,14 +14,16 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::Response;
 use bytes::Bytes;
+use protocol::ErrorCode;
 use telemetry::{SpanRef, attr};
 
 pub(crate) use find::Finder;
+use find::Found;
 use judge::{Judgement, Truth};
 
 use crate::api::{
-    FailedEntry, FeedbackEntry, FeedbackItem, FeedbackRequest, FeedbackResponse, JudgedEntry,
-    Problem, Refused,
+    Evaluation, FailedEntry, FeedbackEntry, FeedbackItem, FeedbackRequest, FeedbackResponse,
+    JudgedEntry, Problem, Refused,
 };
 use crate::error::ApiError;
 use crate::freshness::Lifetime;
@@ -124,16 +126,16 @@ impl Feedback {
         &self,
         model: &str,
         truth: &Truth,
-        found: Vec<find::Found>,
+        found: Vec<Found>,
         links: &mut Vec<SpanRef>,
-    ) -> Result<JudgedEntry, protocol::ErrorCode> {
+    ) -> Result<JudgedEntry, ErrorCode> {
         let mut entry = JudgedEntry {
             data_id: String::new(),
             model: model.to_owned(),
             evaluations: Vec::new(),
         };
-        let mut refused = protocol::ErrorCode::PredictionNotStored;
-        for find::Found {
+        let mut refused = ErrorCode::PredictionNotStored;
+        for Found {
             prediction,
             classes,
         } in found
@@ -156,11 +158,7 @@ impl Feedback {
         Ok(entry)
     }
 
-    fn record(
-        &self,
-        prediction: &StoredPrediction,
-        judgement: Judgement,
-    ) -> crate::api::Evaluation {
+    fn record(&self, prediction: &StoredPrediction, judgement: Judgement) -> Evaluation {
         let now = self.lifetime.now();
         let recorded = if let Some(outcome) = judgement.outcome {
             self.quality.record_outcome(prediction, outcome, now)
@@ -173,7 +171,7 @@ impl Feedback {
             Some(span) => span.in_scope(log),
             None => log(),
         }
-        crate::api::Evaluation {
+        Evaluation {
             variant: prediction.key.variant.clone(),
             model_version: prediction.key.version.clone(),
             score: judgement.score,
