@@ -218,6 +218,7 @@ impl Inner {
             takes: Takes {
                 data_ids: true,
                 texts: true,
+                only_vectors: false,
             },
             ready: false,
         };

@@ -91,7 +91,7 @@ impl DriftMonitor {
     }
 
     /// Takes note of a request, and of class and confidence per row of its answer, which has none if
-    /// no row could be computed. If too many requests wait already, its rows are only counted.
+    /// no row could be computed. A version without a reference profile is not watched. If too many requests wait already, its rows are only counted.
     pub(crate) fn observe(
         &self,
         loaded: &Arc<Loaded>,
@@ -99,7 +99,7 @@ impl DriftMonitor {
         classes: &[Option<usize>],
         confidences: &[f32],
     ) {
-        if inputs.rows == 0 {
+        if inputs.rows == 0 || !loaded.manifest.has_reference() {
             return;
         }
         let rows = inputs.rows;

@@ -78,6 +78,7 @@ pub(crate) fn manifest() -> Manifest {
             values: None,
         },
         training: None,
+        added: None,
     }
 }
 

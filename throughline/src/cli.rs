@@ -10,6 +10,7 @@ use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
 use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
+use crate::model::ModelCommand;
 use crate::runs::RunsArgs;
 use crate::train::TrainArgs;
 
@@ -31,6 +32,9 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Make an earlier version of a model the one that answers, without a restart
     Rollback(RollbackArgs),
+    /// Add a model that was trained elsewhere
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
     /// Get the weights of a sentence encoder, for `train text_sentiment --encoder`

@@ -12,6 +12,7 @@ mod data_sets;
 mod explorer_client;
 mod learn;
 mod load;
+mod model;
 mod model_files;
 mod python;
 mod rollback;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::Runs(args) => screen::exit_code(runs::main(&args)),
         Command::Rollback(args) => screen::exit_code(rollback::main(&args)),
+        Command::Model(command) => screen::exit_code(model::main(&command)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
         Command::TextSetup(args) => screen::exit_code(python::encoder::main(&args)),
         Command::Sample(args) => screen::exit_code(sample::main(&args)),

@@ -15,6 +15,8 @@ pub(crate) struct Metadata {
     pub(crate) current: Option<String>,
     /// Names of the inputs; empty if the service does not list them.
     pub(crate) inputs: Vec<String>,
+    /// The same of the outputs.
+    pub(crate) outputs: Vec<String>,
 }
 
 impl Metadata {
@@ -23,23 +25,29 @@ impl Metadata {
         struct Body {
             versions: Option<Vec<Value>>,
             current_version: Option<Value>,
-            inputs: Option<Vec<Input>>,
+            inputs: Option<Vec<Tensor>>,
+            outputs: Option<Vec<Tensor>>,
         }
         #[derive(Deserialize)]
-        struct Input {
+        struct Tensor {
             name: Option<String>,
         }
         let Body {
             versions,
             current_version,
             inputs,
+            outputs,
         } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
         let versions = versions.into_iter().flatten().filter_map(version);
-        let inputs = inputs.into_iter().flatten().filter_map(|input| input.name);
+        let names = |tensors: Option<Vec<Tensor>>| {
+            let tensors = tensors.into_iter().flatten();
+            tensors.filter_map(|tensor| tensor.name).collect()
+        };
         Ok(Self {
             versions: versions.collect(),
             current: current_version.and_then(version),
-            inputs: inputs.collect(),
+            inputs: names(inputs),
+            outputs: names(outputs),
         })
     }
 }

