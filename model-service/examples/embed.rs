@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use model_service::embedder::Embedder;
 
 fn main() -> Result<()> {
+    // First of all: it begins this process anew.
+    model_service::threads::set();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let folder = args.first().context("usage: embed DIR [--time RUNS]")?;
     let embedder = Embedder::of_folder(Path::new(folder))?;

@@ -37,7 +37,12 @@ pub fn main() -> ExitCode {
     if !revision.is_empty() {
         telemetry::set_revision(revision);
     }
-    match runtime::arguments::<Cli>().command.unwrap_or_default() {
+    let command = runtime::arguments::<Cli>().command.unwrap_or_default();
+    if computes(&command) {
+        // Before anything else: it begins this process anew.
+        model_service::threads::set();
+    }
+    match command {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::Runs(args) => screen::exit_code(runs::main(&args)),
@@ -73,6 +78,15 @@ pub fn main() -> ExitCode {
             }
             None => explorer::main(*config),
         },
+    }
+}
+
+/// Whether this process itself computes with models. `up` sets the variable for its parts.
+fn computes(command: &Command) -> bool {
+    match command {
+        Command::Train(_) | Command::Model(_) => true,
+        Command::ModelService { command, .. } => command.is_none(),
+        _ => false,
     }
 }
 

@@ -12,5 +12,6 @@ mod infer;
 mod reads;
 mod server;
 mod texts;
+mod threads;
 mod trace;
 mod training;

