@@ -12,6 +12,8 @@ mod config;
 mod kernels;
 mod layer;
 mod packed;
+mod product;
+mod shards;
 mod weights;
 
 pub(super) use classifier::Classifier;
@@ -30,6 +32,9 @@ use kernels::{layer_norm, mean, normalise};
 use layer::Layer;
 use packed::{Hidden, Packed};
 use weights::{LayerNorm, Weights};
+
+/// Tokens up to which the threads divide the weights among them, and above which the texts.
+const SHORT: usize = 96;
 
 /// The weights of an encoder, ready to compute.
 #[derive(Debug)]
@@ -129,14 +134,26 @@ impl Encoder {
         tokens: &Tokens,
         span: impl Fn(&str) -> Option<Span>,
     ) -> Result<Vec<Hidden>, ComputeError> {
-        let parts = packed::split(tokens, rayon::current_num_threads());
+        let total: usize = tokens.texts().map(<[u32]>::len).sum();
+        let is_short = total <= SHORT;
+        let parts = if is_short {
+            1
+        } else {
+            rayon::current_num_threads()
+        };
+        let parts = packed::split(tokens, parts);
         let embeddings = span("layer embeddings");
         let mut parts = each(parts, |part| self.look_up(&part))?;
         drop(embeddings);
         for layer in &self.layers {
             let _span = span(layer.span());
             parts = each(parts, |part| {
-                let x = layer.apply(&part.x, &part.ends).map_err(compute)?;
+                let x = if is_short {
+                    shards::apply(layer, &part.x, &part.ends)
+                } else {
+                    layer.apply(&part.x, &part.ends)
+                };
+                let x = x.map_err(compute)?;
                 Ok(Hidden { x, ..part })
             })?;
         }

@@ -104,14 +104,24 @@ const TEXTS: [&[u32]; 4] = [
     &[1, 7, 2, 8],
 ];
 
+/// More tokens than [`SHORT`].
+fn many() -> Vec<&'static [u32]> {
+    let texts = TEXTS.repeat(10);
+    assert!(texts.concat().len() > SHORT);
+    texts
+}
+
 #[test]
 fn vectors_are_those_of_the_plain_encoder() {
     let encoder = encoder(&tensors()).unwrap();
-    let vectors = encoder.embed(&tokens(&TEXTS)).unwrap();
-    for (text, ours) in TEXTS.iter().zip(vectors.chunks_exact(24)) {
-        let plain = reference::vector(&tensors(), &config(), text);
-        for (ours, plain) in ours.iter().zip(plain) {
-            assert!((f64::from(*ours) - plain).abs() < 1e-5, "{ours} {plain}");
+    // Few tokens, which are divided by heads and columns, and many, which are divided by texts.
+    for texts in [TEXTS.to_vec(), many()] {
+        let vectors = encoder.embed(&tokens(&texts)).unwrap();
+        for (text, ours) in texts.iter().zip(vectors.chunks_exact(24)) {
+            let plain = reference::vector(&tensors(), &config(), text);
+            for (ours, plain) in ours.iter().zip(plain) {
+                assert!((f64::from(*ours) - plain).abs() < 1e-5, "{ours} {plain}");
+            }
         }
     }
 }
@@ -184,8 +194,8 @@ fn a_classifier_without_its_layers_is_refused_and_an_overflow_stays_in_its_text(
 #[test]
 fn a_text_has_the_same_vector_in_every_company() {
     let encoder = encoder(&tensors()).unwrap();
-    let together = encoder.embed(&tokens(&TEXTS)).unwrap();
-    for (text, in_batch) in TEXTS.iter().zip(together.chunks_exact(24)) {
+    let together = encoder.embed(&tokens(&many())).unwrap();
+    for (text, in_batch) in many().iter().zip(together.chunks_exact(24)) {
         let alone = encoder.embed(&tokens(&[text])).unwrap();
         for (alone, in_batch) in alone.iter().zip(in_batch) {
             assert!((alone - in_batch).abs() < 1e-5, "{alone} {in_batch}");
@@ -284,6 +294,12 @@ fn tokens_without_an_embedding_are_an_error_and_an_overflow_stays_in_its_text() 
     let factors = Tensor::from_vec(factors, (50, 1), &Device::Cpu).unwrap();
     let words = words.broadcast_mul(&factors).unwrap();
     large.insert("embeddings.word_embeddings.weight".to_owned(), words);
+    let vectors = encoder(&large).unwrap().embed(&tokens(&many())).unwrap();
+    let of_many: Vec<bool> = vectors
+        .chunks_exact(24)
+        .map(|vector| vector.iter().all(|value| value.is_finite()))
+        .collect();
+    assert_eq!(of_many, [false, true, true, false].repeat(10));
     let vectors = encoder(&large).unwrap().embed(&tokens(&TEXTS)).unwrap();
     let finite: Vec<bool> = vectors
         .chunks_exact(24)
