@@ -59,7 +59,7 @@ components *args:
 clients *args:
     .ci/steps/clients {{ args }}
 
-# All fuzz targets for a minute each, or one target for some seconds
+# All fuzz targets for half a minute each, or one target for some seconds
 fuzz *args:
     .ci/steps/fuzz {{ args }}
 

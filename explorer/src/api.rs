@@ -5,6 +5,7 @@ mod answer;
 mod logs;
 mod metrics;
 mod query;
+mod rules;
 mod services;
 mod trace_pages;
 mod traces;
@@ -25,6 +26,7 @@ pub use traces::TraceSummary;
 
 use crate::error::{ReadError, refuse_read};
 use crate::page;
+use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
 use trace_pages::PageCache;
 
@@ -35,7 +37,11 @@ const NO_BODIES: BodyRules = BodyRules {
 };
 
 /// The routes of the page's port, without the health probes.
-pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Router {
+pub(crate) fn router(
+    store: Arc<TelemetryStore>,
+    rules: Arc<Rules>,
+    options: &ProcessOptions,
+) -> Router {
     Router::new()
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
@@ -43,12 +49,15 @@ pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Ro
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
         .route("/api/stats", get(stats))
+        .route("/api/rules", get(rules::read))
+        .route("/rules", get(rules::page))
         .merge(page::routes())
         .fallback(|| async { ReadError::NoRoute })
         .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
         .layer(middleware::map_response(page::harden))
         .with_state(ApiState {
             store,
+            rules,
             pages: Arc::default(),
         })
 }
@@ -56,12 +65,19 @@ pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Ro
 #[derive(Clone)]
 struct ApiState {
     store: Arc<TelemetryStore>,
+    rules: Arc<Rules>,
     pages: Arc<PageCache>,
 }
 
 impl FromRef<ApiState> for Arc<TelemetryStore> {
     fn from_ref(state: &ApiState) -> Self {
         Arc::clone(&state.store)
+    }
+}
+
+impl FromRef<ApiState> for Arc<Rules> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.rules)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The explorer's options.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use runtime::ProcessOptions;
 
@@ -36,6 +37,9 @@ pub struct Config {
         value_name = "N"
     )]
     pub max_traces: usize,
+    /// Rules to evaluate on what is received, and the webhook that is told (docs/rules.md)
+    #[arg(long, env = "EXPLORER_RULES", value_name = "FILE")]
+    pub rules: Option<PathBuf>,
     #[command(flatten)]
     pub process: ProcessOptions,
 }

@@ -11,6 +11,7 @@ use runtime::{BindError, Refusal, Refused, ServeError};
 use serde_json::json;
 
 use crate::otlp::wire::Malformed;
+use crate::rules::RulesError;
 
 /// The explorer has to stop.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum Error {
     /// A listener does not know its address.
     #[error("a listener has no address")]
     Address(#[source] std::io::Error),
+    /// The file of rules, or the webhook's secret, cannot be used.
+    #[error("the rules cannot run")]
+    Rules(#[from] RulesError),
     /// Requests were still in flight when the drain timed out.
     #[error("the explorer did not drain")]
     Serve(#[from] ServeError),

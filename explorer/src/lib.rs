@@ -21,6 +21,7 @@ mod page;
 mod place;
 mod reader;
 mod receiver;
+pub mod rules;
 mod store;
 pub mod trace;
 pub mod tree;
@@ -39,6 +40,7 @@ pub use place::Place;
 pub use reader::Reader;
 pub use trace::{SpanData, Trace};
 
+use rules::{RuleSet, Rules};
 use store::TelemetryStore;
 
 /// The explorer as a part of the system.
@@ -98,8 +100,16 @@ impl Explorer {
 
         let Explorer { config, store } = self;
         let options = &config.process;
+        let page_address = page_listener.local_addr().map_err(Error::Address)?;
+        let base = format!("{}://{page_address}", options.tls.scheme());
+        let set = config
+            .rules
+            .as_deref()
+            .map_or_else(|| Ok(RuleSet::none()), RuleSet::read)?;
+        let (rules, delivery) = Rules::new(set, &base, Arc::clone(&store))?;
         let health = Health::new();
-        let page = api::router(Arc::clone(&store), options).merge(health.routes());
+        let page = api::router(Arc::clone(&store), Arc::clone(&rules), options);
+        let page = page.merge(health.routes());
         let page = App::new(page, error::refuse_read, None);
         let otlp = receiver::router(store, options);
         let otlp = App::new(otlp, receiver::refuse_export, None);
@@ -112,7 +122,14 @@ impl Explorer {
                 options,
                 shutdown.clone()
             ),
-            runtime::serve(otlp_listener, otlp, health, options, shutdown),
+            runtime::serve(otlp_listener, otlp, health, options, shutdown.clone()),
+            async {
+                tokio::join!(
+                    rules.run(shutdown.clone()),
+                    rules::deliver(delivery, shutdown.clone())
+                );
+                Ok(())
+            },
         )?;
         Ok(())
     }

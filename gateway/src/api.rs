@@ -1,6 +1,8 @@
 //! The bodies of `/v1`, as they are written and as `openapi.json` describes them.
 
 mod drift;
+mod feedback;
+mod quality;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +12,12 @@ use telemetry::SpanRef;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 pub(crate) use drift::{DriftError, DriftResponse, ServiceDrift, VariantDrift};
+pub(crate) use feedback::{
+    Evaluation, FeedbackEntry, FeedbackItem, FeedbackRequest, FeedbackResponse, JudgedEntry,
+};
+pub(crate) use quality::{
+    QualityResponse, QualityWindow, ScoreMean, VariantQuality, VersionQuality,
+};
 
 use crate::store::StoredPrediction;
 

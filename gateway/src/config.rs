@@ -66,6 +66,9 @@ pub struct Config {
     /// is stored is still answered. It must be less than `--max-in-flight`; without it, half of that
     #[arg(long, env = "GATEWAY_MAX_WAITING", value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     pub max_waiting: Option<u32>,
+    /// Pieces of feedback about a version that end a window of its quality
+    #[arg(long, env = "GATEWAY_QUALITY_WINDOW", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
+    pub quality_window: u32,
     /// Inject the faults that requests ask for in their baggage
     #[arg(long, env = "THROUGHLINE_ALLOW_FAULTS")]
     pub allow_faults: bool,

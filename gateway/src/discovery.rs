@@ -123,6 +123,8 @@ impl Discovery {
                 .find(|known| known.variant.is_at(variant) && known.version == asked);
             if let Some(known) = known.map(Arc::make_mut) {
                 version.clone_into(&mut known.version);
+                // Those were of the version before; the next read has the new ones.
+                known.classes = Arc::default();
                 known.from_answer = true;
             }
         }
@@ -220,6 +222,7 @@ impl Inner {
                 texts: true,
                 only_vectors: false,
             },
+            classes: Arc::default(),
             ready: false,
         };
         self.put(model, known)

@@ -12,15 +12,12 @@ use protocol::ErrorCode;
 use runtime::Deadline;
 
 use crate::api::{DriftError, DriftResponse, Problem, Refused, VariantDrift};
-use crate::discovery::Discovery;
 use crate::dispatch::budget;
 use crate::error::{ApiError, title};
 use crate::model_client::{CallError, ModelClient};
-use crate::models::{SHOWN_AGAIN, mode_of};
-use crate::names::is_model_name;
+use crate::models::{Listing, mode_of};
 use crate::predictions::json;
 use crate::traffic::Variant;
-use crate::traffic::watch::SharedTraffic;
 
 /// Drift of a model
 ///
@@ -46,7 +43,7 @@ pub(crate) async fn read(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path(model) = path.map_err(|_| ApiError::UnknownPath)?;
-    let asked = reader.variants_of(&model).await?;
+    let asked = reader.listing.variants_of(&model).await?;
     let time = budget(deadline.remaining());
     let asking = asked
         .iter()
@@ -64,36 +61,11 @@ pub(crate) async fn read(
 /// What the handler uses.
 #[derive(Clone)]
 pub(crate) struct DriftReader {
-    pub(crate) discovery: Discovery,
-    pub(crate) traffic: SharedTraffic,
+    pub(crate) listing: Listing,
     pub(crate) client: ModelClient,
 }
 
 impl DriftReader {
-    /// The variants of a model as they are listed. The name is checked, since it becomes part of a
-    /// path at the model service.
-    async fn variants_of(&self, model: &str) -> Result<Vec<Variant>, ApiError> {
-        let unknown = || ApiError::UnknownModel {
-            model: model.to_owned(),
-        };
-        if !is_model_name(model) {
-            return Err(unknown());
-        }
-        let known = self.discovery.all(SHOWN_AGAIN).await;
-        let traffic = self.traffic.load();
-        if !known.contains_key(model) && !traffic.models().contains_key(model) {
-            if known.is_empty() && self.discovery.is_down() {
-                return Err(CallError::Down.into());
-            }
-            return Err(unknown());
-        }
-        let split = traffic.of(model);
-        let has = |variant: &Variant| self.discovery.get(model, variant).is_some();
-        let variants = split.variants.iter();
-        let listed = variants.filter(|variant| variant.answers() || !split.implied || has(variant));
-        Ok(listed.cloned().collect())
-    }
-
     async fn ask(&self, model: &str, variant: &Variant, time: Duration) -> VariantDrift {
         let (drift, error) = match self.client.drift(variant, model, time).await {
             Ok(drift) => (Some(drift), None),
@@ -110,7 +82,7 @@ impl DriftReader {
     /// A service that has the model and not this path, which is no part of the protocol, does not
     /// measure drift.
     fn error(&self, model: &str, variant: &Variant, error: &CallError) -> DriftError {
-        let has_model = self.discovery.get(model, variant).is_some();
+        let has_model = self.listing.discovery.get(model, variant).is_some();
         let code = match error {
             CallError::Answered { status, .. }
                 if has_model && matches!(status.as_u16(), 404 | 405 | 501) =>

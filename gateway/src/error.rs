@@ -26,7 +26,7 @@ use crate::store::StoreError;
 pub(crate) enum ApiError {
     #[error("the body is not JSON")]
     NotJson(#[source] serde_json::Error),
-    #[error("the body is not a prediction request")]
+    #[error("the body does not have the fields of this request")]
     Shape(#[source] serde_json::Error),
     #[error("{0}")]
     Invalid(String),
@@ -49,6 +49,8 @@ pub(crate) enum ApiError {
     Method,
     #[error("nothing that was asked for has a prediction")]
     NoneSucceeded { entries: Vec<FailedEntry> },
+    #[error("nothing of the feedback was counted")]
+    NoneCounted { entries: Vec<FailedEntry> },
     #[error("the prediction cannot be computed")]
     Model(#[source] Arc<CallError>),
     #[error("the prediction store cannot be searched")]
@@ -82,7 +84,7 @@ impl ApiError {
             Self::UnknownVariant { .. } => ErrorCode::UnknownVariant,
             Self::UnknownPath => ErrorCode::UnknownPath,
             Self::Method => ErrorCode::MethodNotAllowed,
-            Self::NoneSucceeded { entries } => common_code(entries),
+            Self::NoneSucceeded { entries } | Self::NoneCounted { entries } => common_code(entries),
             Self::Model(error) => error.code(),
             Self::Store(_) => ErrorCode::StoreUnavailable,
             Self::Refused(refusal) => {
@@ -96,7 +98,9 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoneSucceeded { entries } => common_status(entries),
+            Self::NoneSucceeded { entries } | Self::NoneCounted { entries } => {
+                common_status(entries)
+            }
             Self::Refused(refusal) => refusal.status(),
             _ => meaning(self.code()).0,
         }
@@ -121,7 +125,7 @@ impl ApiError {
     /// When to retry: the header of the model service, if it sent one.
     fn retry_after(&self) -> Option<HeaderValue> {
         let answered = match self {
-            Self::NoneSucceeded { .. } => return None,
+            Self::NoneSucceeded { .. } | Self::NoneCounted { .. } => return None,
             Self::OverLimit(over) => Some(over.retry_after().into()),
             Self::Model(error) => match &**error {
                 CallError::Answered { retry_after, .. } => retry_after.clone(),
@@ -200,6 +204,20 @@ fn meaning(code: ErrorCode) -> (StatusCode, &'static str) {
             "A feature is a category that the model was not trained on",
         ),
         ErrorCode::UnknownWords => (422, "The model knows no word of the text"),
+        ErrorCode::PredictionNotStored => (404, "No prediction of this entity is stored"),
+        ErrorCode::UnknownTrace => (
+            404,
+            "The gateway remembers no prediction of this trace; give the data_id",
+        ),
+        ErrorCode::AmbiguousTrace => (
+            422,
+            "The trace has several predictions; give the data_id, too",
+        ),
+        ErrorCode::UnknownLabel => (422, "The label is none of the model's classes"),
+        ErrorCode::WrongTruth => (
+            422,
+            "A label was given for a number, or a value for a class",
+        ),
         ErrorCode::PredictionFailed => (422, "The model could not predict this entity"),
         ErrorCode::NoneSucceeded => (422, "Nothing that was asked for has a prediction"),
         ErrorCode::NotCached => (504, "No stored prediction answers this request"),
@@ -256,7 +274,9 @@ impl IntoResponse for ApiError {
             code,
             trace_id: telemetry::current().trace_id(),
             errors: match &mut self {
-                Self::NoneSucceeded { entries } => std::mem::take(entries),
+                Self::NoneSucceeded { entries } | Self::NoneCounted { entries } => {
+                    std::mem::take(entries)
+                }
                 _ => Vec::new(),
             },
         };

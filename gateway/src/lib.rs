@@ -7,6 +7,7 @@
 //! `traffic` has the split of each model, `discovery` the current versions, `statistics` the
 //! comparison.
 
+mod answered;
 mod api;
 mod background;
 mod cache;
@@ -16,6 +17,7 @@ mod discovery;
 mod dispatch;
 mod drift;
 mod error;
+mod feedback;
 mod freshness;
 pub mod keys;
 mod model_client;
@@ -26,6 +28,7 @@ mod parse;
 mod passthrough;
 mod predict;
 mod predictions;
+mod quality;
 mod router;
 mod search;
 mod single_flight;
@@ -55,15 +58,18 @@ use runtime::{Health, Shutdown};
 use telemetry::client::ClientError;
 use tokio::net::TcpListener;
 
+use crate::answered::AnsweredTraces;
 use crate::discovery::Discovery;
 use crate::dispatch::{Breakers, Dispatcher};
 use crate::drift::DriftReader;
+use crate::feedback::{Feedback, Finder};
 use crate::freshness::Lifetime;
 use crate::keys::{KeyWatcher, KeysError, Unprotected};
 use crate::model_client::ModelClient;
-use crate::models::Models;
+use crate::models::{Listing, Models};
 use crate::passthrough::Passthrough;
 use crate::predict::{Compute, LookUp, Predictor, Worker};
+use crate::quality::{Quality, QualityReader};
 use crate::router::Handlers;
 use crate::search::Searcher;
 use crate::single_flight::SingleFlight;
@@ -237,7 +243,14 @@ impl Shared {
             max_waiting,
             breakers.clone(),
         );
+        let answered = Arc::new(AnsweredTraces::default());
+        let quality = Arc::new(Quality::new(u64::from(config.quality_window)));
+        let listing = Listing {
+            discovery: discovery.clone(),
+            traffic: traffic.clone(),
+        };
         let predictor = Predictor {
+            answered: Arc::clone(&answered),
             traffic: traffic.clone(),
             breakers: breakers.clone(),
             look_up: LookUp {
@@ -263,7 +276,22 @@ impl Shared {
         };
         Handlers {
             predictor: Arc::new(predictor),
+            feedback: Arc::new(Feedback {
+                finder: Finder {
+                    listing: listing.clone(),
+                    store: store.clone(),
+                    answered,
+                },
+                quality: Arc::clone(&quality),
+                lifetime: lifetime.clone(),
+            }),
             searcher: Searcher { store, lifetime },
+            quality: QualityReader {
+                listing: listing.clone(),
+                client: client.clone(),
+                quality,
+                statistics: Arc::clone(&statistics),
+            },
             models: Models {
                 discovery: discovery.clone(),
                 traffic: traffic.clone(),
@@ -271,8 +299,7 @@ impl Shared {
                 breakers: breakers.clone(),
             },
             drift: DriftReader {
-                discovery: discovery.clone(),
-                traffic: traffic.clone(),
+                listing,
                 client: client.clone(),
             },
             passthrough: Passthrough {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use protocol::ErrorCode;
-use protocol::oip::{DecodeError, EncodeError, ErrorBody, InferRequest, Tensor, TensorFormat};
+use protocol::oip::{
+    DecodeError, EncodeError, ErrorBody, InferRequest, ModelTraining, Tensor, TensorFormat,
+};
 use telemetry::client::{ClientError, HttpClient, SpanAttributes};
 use telemetry::{KeyValue, attr};
 
@@ -204,6 +206,20 @@ impl ModelClient {
             return Err(error_of(&response));
         }
         serde_json::from_slice(response.body()).map_err(CallError::NotJson)
+    }
+
+    /// What a service tells of the training of a version. This is an extension that not every
+    /// service has.
+    pub(crate) async fn training(
+        &self,
+        variant: &Variant,
+        model: &str,
+        version: &str,
+        time: Duration,
+    ) -> Result<Option<ModelTraining>, CallError> {
+        let path = format!("v2/models/{model}/versions/{version}");
+        let body = self.get_untraced(variant, &path, time).await?;
+        Ok(Metadata::read(&body)?.training)
     }
 
     /// Sends a request as it is to a variant. Its CLIENT span names the variant.

@@ -16,6 +16,7 @@ use crate::discovery::{Discovery, KnownVariant, Takes};
 use crate::dispatch::{BreakerState, Breakers};
 use crate::error::ApiError;
 use crate::model_client::CallError;
+use crate::names::is_model_name;
 use crate::predictions::json;
 use crate::statistics::{Statistics, VariantSummary, wilson95};
 use crate::traffic::watch::SharedTraffic;
@@ -55,6 +56,45 @@ pub(crate) async fn list(State(models): State<Models>) -> Result<Response, ApiEr
         models: entries.collect(),
         since: models.statistics.since().to_string(),
     }))
+}
+
+/// Which variants a model has, for reads about one model.
+#[derive(Clone)]
+pub(crate) struct Listing {
+    pub(crate) discovery: Discovery,
+    pub(crate) traffic: SharedTraffic,
+}
+
+impl Listing {
+    /// The variants of a model as they are listed. The name is checked, since it becomes part of a
+    /// path at the model service.
+    pub(crate) async fn variants_of(&self, model: &str) -> Result<Vec<Variant>, ApiError> {
+        let unknown = || ApiError::UnknownModel {
+            model: model.to_owned(),
+        };
+        if !is_model_name(model) {
+            return Err(unknown());
+        }
+        let known = self.discovery.all(SHOWN_AGAIN).await;
+        let traffic = self.traffic.load();
+        if !known.contains_key(model) && !traffic.models().contains_key(model) {
+            if known.is_empty() && self.discovery.is_down() {
+                return Err(CallError::Down.into());
+            }
+            return Err(unknown());
+        }
+        let split = traffic.of(model);
+        let has = |variant: &Variant| self.discovery.get(model, variant).is_some();
+        let variants = split.variants.iter();
+        let listed = variants.filter(|variant| variant.answers() || !split.implied || has(variant));
+        Ok(listed.cloned().collect())
+    }
+
+    /// The current version of a variant, if it is known and has one.
+    pub(crate) fn version_of(&self, model: &str, variant: &Variant) -> Option<String> {
+        let known = self.discovery.get(model, variant)?;
+        Some(known.version.clone()).filter(|version| !version.is_empty())
+    }
 }
 
 /// What is listed.

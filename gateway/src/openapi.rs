@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 
 use crate::api;
 use crate::passthrough::{CALLS, OipCall};
-use crate::{drift, models, predictions, search};
+use crate::{drift, feedback, models, predictions, quality, search};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,7 +20,16 @@ use crate::{drift, models, predictions, search};
         title = "Throughline gateway",
         description = "Predictions from a store, or from a model service that computes them. `/v2` is the Open Inference Protocol of the model service."
     ),
-    paths(predictions::create, predictions::one, search::search, models::list, drift::read, document),
+    paths(
+        predictions::create,
+        predictions::one,
+        search::search,
+        feedback::create,
+        models::list,
+        drift::read,
+        quality::read,
+        document
+    ),
     components(schemas(api::Problem, api::OipError)),
     tags(
         (name = "predictions", description = "Predictions, stored or computed"),

@@ -22,11 +22,13 @@ use runtime::Deadline;
 pub(crate) use answer::Answer;
 pub(crate) use batch::Batch;
 use batch::InputKind;
+pub(crate) use batch::{check_count, is_data_id};
 pub(crate) use compute::Compute;
 use item::{Item, ItemIndex, State};
 pub(crate) use look_up::LookUp;
 pub(crate) use worker::Worker;
 
+use crate::answered::AnsweredTraces;
 use crate::cache::Directives;
 use crate::choice::{Assignment, Choice, Wish};
 use crate::discovery::KnownVariant;
@@ -42,6 +44,7 @@ pub(crate) struct Predictor {
     pub(crate) breakers: Breakers,
     pub(crate) look_up: LookUp,
     pub(crate) compute: Compute,
+    pub(crate) answered: Arc<AnsweredTraces>,
 }
 
 /// One request under way.
@@ -84,7 +87,7 @@ impl Predictor {
                 .run(&mut request, groups, directives, deadline)
                 .await;
             if !retry(&mut request, deadline) {
-                return request.answer();
+                return request.answer(&self.answered);
             }
         }
     }

@@ -17,12 +17,14 @@ use telemetry::server;
 
 use crate::drift::DriftReader;
 use crate::error::{ApiError, OipFailure};
+use crate::feedback::Feedback;
 use crate::keys::{ApiKeys, Gate, authenticate};
 use crate::models::Models;
 use crate::passthrough::{self, CALLS, Passthrough};
 use crate::predict::Predictor;
+use crate::quality::QualityReader;
 use crate::search::Searcher;
-use crate::{Config, PART, drift, models, openapi, predictions, search};
+use crate::{Config, PART, drift, feedback, models, openapi, predictions, quality, search};
 
 /// The largest body, also after decompression.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -40,6 +42,8 @@ pub(crate) struct Handlers {
     pub(crate) searcher: Searcher,
     pub(crate) models: Models,
     pub(crate) drift: DriftReader,
+    pub(crate) feedback: Arc<Feedback>,
+    pub(crate) quality: QualityReader,
     pub(crate) passthrough: Passthrough,
 }
 
@@ -63,11 +67,19 @@ pub(crate) fn build(
     let drifts = Router::new()
         .route("/v1/models/{model}/drift", get(drift::read))
         .with_state(handlers.drift);
+    let feedbacks = Router::new()
+        .route("/v1/feedback", post(feedback::create))
+        .with_state(handlers.feedback);
+    let qualities = Router::new()
+        .route("/v1/models/{model}/quality", get(quality::read))
+        .with_state(handlers.quality);
     let v1 = Router::new()
         .merge(predictions)
         .merge(searches)
         .merge(models)
         .merge(drifts)
+        .merge(feedbacks)
+        .merge(qualities)
         .route("/openapi.json", get(openapi::document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(async || ApiError::Method)

@@ -7,6 +7,7 @@ mod degraded;
 mod drift;
 mod elasticsearch;
 mod fake;
+mod feedback;
 pub(crate) mod harness;
 mod hostile;
 mod openapi;

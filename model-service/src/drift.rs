@@ -56,6 +56,15 @@ pub(crate) struct Inputs {
     pub(crate) rows: usize,
 }
 
+/// The answers for the rows that have one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outputs {
+    /// None of a regression.
+    pub(crate) classes: Vec<usize>,
+    /// The confidence of each class, or the numbers of a regression.
+    pub(crate) values: Vec<f32>,
+}
+
 /// Versions that are watched at the same time; one that was used longest ago gives way.
 const MAX_VERSIONS: usize = 256;
 
@@ -90,20 +99,15 @@ impl DriftMonitor {
         Ok(Self { shared })
     }
 
-    /// Takes note of a request, and of class and confidence per row of its answer, which has none if
-    /// no row could be computed. A version without a reference profile is not watched. If too many requests wait already, its rows are only counted.
-    pub(crate) fn observe(
-        &self,
-        loaded: &Arc<Loaded>,
-        inputs: Inputs,
-        classes: &[Option<usize>],
-        confidences: &[f32],
-    ) {
+    /// Takes note of a request and of its answer, which is empty if no row could be computed. If too
+    /// many requests wait already, its rows are only counted. A version without a reference profile is
+    /// not watched.
+    pub(crate) fn observe(&self, loaded: &Arc<Loaded>, inputs: Inputs, outputs: Outputs) {
         if inputs.rows == 0 || !loaded.manifest.has_reference() {
             return;
         }
         let rows = inputs.rows;
-        let observation = Observation::new(inputs, classes, confidences);
+        let observation = Observation::new(inputs, outputs);
         if !self.shared.inbox.push(Arc::clone(loaded), observation) {
             instruments::dropped(&loaded.manifest, rows);
         }

@@ -198,6 +198,20 @@ impl Probabilities {
         parts
     }
 
+    /// These rows and then those of another batch of the same classes.
+    #[must_use]
+    pub(crate) fn followed_by(mut self, other: &Self) -> Self {
+        self.values.extend_from_slice(&other.values);
+        self
+    }
+
+    /// The same after a change of each row.
+    #[must_use]
+    pub(crate) fn map_rows(mut self, change: impl Fn(&mut [f32])) -> Self {
+        self.values.chunks_exact_mut(self.classes).for_each(change);
+        self
+    }
+
     /// Whether every row was computed.
     pub fn is_complete(&self) -> bool {
         self.values.iter().all(|value| value.is_finite())

@@ -3,6 +3,9 @@
 mod instruments;
 mod texts;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +13,7 @@ use protocol::RowErrorCode;
 use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
-use crate::drift::{DriftMonitor, Inputs};
+use crate::drift::{DriftMonitor, Inputs, Outputs};
 use crate::encoding::Encoding;
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
@@ -78,7 +81,7 @@ impl Predictor {
         call.record_unknown(&encoding(&loaded.manifest).take_unknown(&mut features));
         let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
-            self.drift.observe(loaded, inputs, &[], &[]);
+            self.drift.observe(loaded, inputs, Outputs::default());
             let width = loaded.manifest.outputs();
             return Ok(BatchPrediction::without_result(features.errors, width));
         }
@@ -91,8 +94,8 @@ impl Predictor {
         let errors = features.errors;
         let prediction = self.compute(loaded, Batch::Rows(rows), errors, span, call, deadline);
         let prediction = prediction.await?;
-        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
-        self.drift.observe(loaded, inputs, classes, confidences);
+        let outputs = prediction.outputs(&loaded.manifest);
+        self.drift.observe(loaded, inputs, outputs);
         Ok(prediction)
     }
 
@@ -210,10 +213,26 @@ impl BatchPrediction {
             match (&manifest.regression, manifest.embedding()) {
                 (Some(scale), _) => prediction.push_number(row.and_then(|row| scale.number(row))),
                 (None, Some(width)) => prediction.push_vector(row, width),
-                (None, None) => prediction.push(row, manifest.classes.len()),
+                (None, None) => prediction.push(row, manifest),
             }
         }
         prediction
+    }
+
+    /// What drift compares: of the rows that have a prediction class and confidence, or the number.
+    fn outputs(&self, manifest: &Manifest) -> Outputs {
+        if manifest.regression.is_some() {
+            let rows = self.probabilities.iter().zip(&self.errors);
+            let good = rows.filter(|(_, error)| error.is_none());
+            return Outputs {
+                classes: Vec::new(),
+                values: good.map(|(number, _)| *number).collect(),
+            };
+        }
+        let rows = self.classes.iter().zip(&self.confidences);
+        let predicted = rows.filter_map(|(class, confidence)| Some(((*class)?, *confidence)));
+        let (classes, values) = predicted.unzip();
+        Outputs { classes, values }
     }
 
     /// For a request without a good row, which the model is not asked for.
@@ -257,14 +276,21 @@ impl BatchPrediction {
         }
     }
 
-    fn push(&mut self, row: Result<&[f32], RowErrorCode>, classes: usize) {
+    fn push(&mut self, row: Result<&[f32], RowErrorCode>, manifest: &Manifest) {
         self.errors.push(row.err());
         if let Ok(row) = row {
-            let (class, confidence) = most_likely(row);
-            self.classes.push(Some(class));
-            self.confidences.push(confidence);
+            // The class is that of the model itself, whatever the calibration rounds.
+            let (class, _) = most_likely(row);
+            let start = self.probabilities.len();
             self.probabilities.extend_from_slice(row);
+            let row = &mut self.probabilities[start..];
+            if let Some(calibration) = &manifest.calibration {
+                calibration.apply(row);
+            }
+            self.classes.push(Some(class));
+            self.confidences.push(row[class]);
         } else {
+            let classes = manifest.classes.len();
             self.classes.push(None);
             self.confidences.push(0.0);
             self.probabilities.extend(std::iter::repeat_n(0.0, classes));

@@ -18,9 +18,10 @@ pub use add::{AddError, AddOptions, add};
 pub use control::{ControlError, Target};
 pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
+pub(crate) use manifest::TEMPERATURES;
 pub use manifest::{
-    Added, Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
-    Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
+    Added, Calibration, Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest,
+    Metrics, Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
 pub(crate) use write::version_number;
 pub use write::{VersionFiles, WriteError, write_version};

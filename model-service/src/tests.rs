@@ -77,6 +77,7 @@ pub(crate) fn manifest() -> Manifest {
             confidence_deciles: vec![0.5; 9],
             values: None,
         },
+        calibration: None,
         training: None,
         added: None,
     }

@@ -1,6 +1,7 @@
 //! Training of `wine_quality`, of any other table, and of `text_sentiment`: from the CSV file to a new version in the model
 //! repository, as one trace.
 
+mod calibrate;
 mod data;
 mod error;
 mod evaluate;
@@ -17,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use telemetry::{KeyValue, Span, SpanRef, attr};
 
-pub use data::{CLASSES, FEATURES};
+pub use data::{CLASSES, FEATURES, held_out_wines};
 pub use error::TrainError;
-use evaluate::{check_split, evaluate};
+use evaluate::{Evaluation, check_split, evaluate};
 pub use learn::Epoch;
 use learn::Prepared;
 use options::EpochsOnly;
@@ -121,10 +122,15 @@ impl Run<'_> {
         let fit = self.watch(watcher, &hyperparameters, |on_epoch| {
             prepared.learn(&hyperparameters, options.seed, on_epoch)
         })?;
-        let (metrics, reference) = stage("evaluate_model", || {
+        let evaluation = stage("evaluate_model", || {
             let model = fit.model().map_err(TrainError::Compute)?;
             evaluate(&table, &split, &prepared, &model).map_err(TrainError::Compute)
         })?;
+        let Evaluation {
+            metrics,
+            reference,
+            calibration,
+        } = evaluation;
         self.record_accuracy(&metrics);
         if let Some(summary) = &summary {
             stage("load_features", || {
@@ -141,6 +147,7 @@ impl Run<'_> {
                 lookup: Some(table.lookup),
                 normalisation: Some(prepared.normalisation),
                 regression: prepared.regression,
+                calibration,
                 ..self.manifest(rows, table.sha256, &hyperparameters, metrics, reference)
             };
             self.write(manifest, &weights, None)
@@ -251,6 +258,7 @@ impl Run<'_> {
             seed: options.seed,
             metrics,
             reference,
+            calibration: None,
             training: Some(TrainingRun {
                 duration_seconds: self.begin.elapsed().as_secs_f64(),
                 trace_id: self.span.as_ref().map(|span| span.trace_id.clone()),

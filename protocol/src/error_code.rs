@@ -102,6 +102,16 @@ codes! {
         NotCached = "not_cached",
         /// No prediction of this text is stored, and its id is not enough to compute one.
         TextNotStored = "text_not_stored",
+        /// No prediction of this entity is stored, so that none can be judged.
+        PredictionNotStored = "prediction_not_stored",
+        /// The gateway remembers no prediction of this trace.
+        UnknownTrace = "unknown_trace",
+        /// The trace has several predictions, and which one is meant is not said.
+        AmbiguousTrace = "ambiguous_trace",
+        /// The label is none of the model's classes.
+        UnknownLabel = "unknown_label",
+        /// A label was given for a number, or a number for a class.
+        WrongTruth = "wrong_truth",
         /// The model gave no prediction for this row, for a reason without a code.
         PredictionFailed = "prediction_failed",
         /// None of the entities has a prediction, for different reasons.

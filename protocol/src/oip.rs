@@ -21,7 +21,7 @@ pub use decode::parse_header_length;
 pub use encode::{Encoded, TensorFormat};
 pub use error::{DecodeError, EncodeError, ErrorBody};
 pub use metadata::{
-    Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryControlRequest,
+    Live, ModelList, ModelMetadata, ModelReady, ModelTraining, Ready, RepositoryControlRequest,
     RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
 pub use parameter::{Parameter, Parameters};

@@ -85,6 +85,8 @@ pub const ML_FEATURE_STATUS: &str = "ml.feature.status";
 pub const CACHE_RESULT: &str = "ml.cache.result";
 /// What became of a prediction that was to be stored: `stored`, `superseded` or `failed` (string).
 pub const PREDICTION_STORE_RESULT: &str = "ml.prediction_store.result";
+/// What became of a piece of feedback: `counted` or `replaced` (string).
+pub const ML_QUALITY_RESULT: &str = "ml.quality.result";
 /// Model name on metrics, as dashboards of inference servers group by it (string).
 pub const MODEL_NAME: &str = "model.name";
 /// Whether an inference succeeded, on metrics (boolean).
@@ -117,6 +119,14 @@ pub mod metric {
     pub const ML_PREDICTION_CACHE_REQUESTS: &str = "ml.prediction_cache.requests";
     /// Predictions that were to be stored, by result (counter, `{prediction}`).
     pub const ML_PREDICTION_STORE_WRITES: &str = "ml.prediction_store.writes";
+    /// Share of the last window's true labels that were predicted (gauge, `1`).
+    pub const ML_QUALITY_ACCURACY: &str = "ml.quality.accuracy";
+    /// Mean confidence of the last window's predictions (gauge, `1`).
+    pub const ML_QUALITY_ESTIMATED_ACCURACY: &str = "ml.quality.estimated_accuracy";
+    /// Mean absolute error of a regression in its last window (gauge, `1`).
+    pub const ML_QUALITY_ABSOLUTE_ERROR: &str = "ml.quality.absolute_error";
+    /// Feedback about predictions, by result (counter, `{feedback}`).
+    pub const ML_QUALITY_FEEDBACK: &str = "ml.quality.feedback";
     /// Connections closed because the client did not read its answer (counter, `{connection}`).
     pub const ML_SERVER_UNREAD_ANSWERS: &str = "ml.server.unread_answers";
     /// Predictions that failed over to another variant (counter, `{prediction}`).

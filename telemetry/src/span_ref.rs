@@ -43,6 +43,18 @@ impl SpanRef {
             .then(|| Self::from_ids(ids.trace_id(), ids.span_id()))
     }
 
+    /// Runs `work` as a part of this span: log records made in it get its ids.
+    pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        match self.span_context() {
+            Some(span) => {
+                let context = Context::current().with_remote_span_context(span);
+                let _active = context.attach();
+                work()
+            }
+            None => work(),
+        }
+    }
+
     fn from_ids(trace: TraceId, span: SpanId) -> Self {
         Self {
             trace_id: hex::encode(trace.to_bytes()),

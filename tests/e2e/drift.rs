@@ -9,11 +9,20 @@ use serde_json::{Value, json};
 use crate::system::{PythonSystem, System, start};
 
 /// Sends 600 wines, three windows, with more options.
-fn load(system: &System, options: &[&str]) -> Result<()> {
+pub(crate) fn load(system: &System, options: &[&str]) -> Result<()> {
     let urls = &system.urls;
     let args = ["load", "--gateway", &urls.gateway, "--rate", "150"];
-    let more = ["--duration", "4s", "--feature-store", &urls.feature_store];
-    let mut load = start(&[&args[..], &more, options].concat(), &[])?;
+    // A machine that is slower than the rate gets the requests later, and none of them is too many.
+    let more = [
+        "--duration",
+        "4s",
+        "--max-in-flight",
+        "16",
+        "--timeout",
+        "90s",
+    ];
+    let more = [&more[..], &["--feature-store", &urls.feature_store]].concat();
+    let mut load = start(&[&args[..], &more[..], options].concat(), &[])?;
     assert!(load.wait()?.success(), "{}", load.output());
     Ok(())
 }

@@ -125,7 +125,7 @@ impl System {
         Self::start_with(&[])
     }
 
-    /// Everything, with more variables for the three services.
+    /// Everything, with more variables for the three services, and for the explorer those of its own.
     pub(crate) fn start_with(env: &[(&str, &str)]) -> Result<Self> {
         let data = TempDir::new()?;
         let store = data.path().join("predictions.db");
@@ -188,6 +188,8 @@ impl System {
             prepared().join("features.db"),
             data.path().join("features.db"),
         )?;
+        let of_explorer = |(name, _): &&(&str, &str)| name.starts_with("EXPLORER_");
+        let of_explorer: Vec<_> = env.iter().filter(of_explorer).copied().collect();
         let explorer = start(
             &[
                 "explorer",
@@ -197,7 +199,7 @@ impl System {
                 "127.0.0.1:0",
                 "--exit-with-parent",
             ],
-            &[],
+            &of_explorer,
         )?;
         let mut urls = Urls {
             explorer: explorer.url("server.listening")?,

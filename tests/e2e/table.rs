@@ -4,12 +4,14 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use harness::{Exit, Trace, eventually};
-use http::StatusCode;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::system::{JsonAnswer, System, path, start};
+use crate::system::{JsonAnswer, System, exchange, path, start};
 
 const MISS: &str = "\
 POST /v1/predictions SERVER gateway
@@ -337,5 +339,71 @@ fn a_table_that_is_refused_leaves_nothing() -> Result<()> {
     assert!(!exit.success());
     assert!(exit.output().contains("0 bytes"), "{}", exit.output());
     assert!(!data.exists(), "nothing is written");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs a server: set THROUGHLINE_TEST_REDIS_URL, as .ci/components/with does"]
+fn the_features_of_a_table_go_to_redis() -> Result<()> {
+    let redis = std::env::var("THROUGHLINE_TEST_REDIS_URL")
+        .context("THROUGHLINE_TEST_REDIS_URL is not set")?;
+    let data = TempDir::new()?;
+    let (file, views) = (
+        data.path().join("flowers.csv"),
+        data.path().join("feature-views"),
+    );
+    flowers(&file)?;
+    let prefix = format!("e2e-table-{}:", std::process::id());
+    let env = [
+        ("FEATURE_STORE_DATABASE", redis.as_str()),
+        ("FEATURE_STORE_FEATURE_VIEW_FOLDER", path(&views)),
+        ("REDIS_KEY_PREFIX", prefix.as_str()),
+        ("OTEL_SDK_DISABLED", "true"),
+    ];
+    std::fs::create_dir(&views)?;
+    let args = [
+        "feature-store",
+        "--listen",
+        "127.0.0.1:0",
+        "--exit-with-parent",
+    ];
+    let store = start(&args, &env)?;
+    let url = store.url("server.listening")?;
+    let args = [
+        "train",
+        "--table",
+        path(&file),
+        "--id",
+        "flower",
+        "--target",
+        "kind",
+        "--model",
+        "flowers",
+        "--epochs",
+        "5",
+        "--data-dir",
+        path(data.path()),
+    ];
+    let exit = start(&args, &env)?.wait()?;
+    ensure!(exit.success(), "{}", exit.output());
+    assert!(
+        !data.path().join("features.db").exists(),
+        "the features are in Redis only"
+    );
+    let body = json!({
+        "features": ["flowers_features:petal_length_cm", "flowers_features:colour"],
+        "entities": {"flower": ["flower-57", "nobody"]},
+    });
+    let request = Request::post(format!("{url}/get-online-features"));
+    let answer = exchange(request.body(Bytes::from(body.to_string()))?)?;
+    let answer: Value = serde_json::from_slice(&answer.body)?;
+    let results = answer["results"].as_array().cloned().unwrap_or_default();
+    let values: Vec<&Value> = results.iter().map(|result| &result["values"]).collect();
+    let expected = [
+        json!(["flower-57", "nobody"]),
+        json!([4.9, null]),
+        json!(["red", null]),
+    ];
+    assert!(values.iter().copied().eq(&expected), "{answer}");
     Ok(())
 }

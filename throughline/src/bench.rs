@@ -95,6 +95,7 @@ fn on_free_ports(folder: &Path, name: &str, args: &BenchArgs) -> UpArgs {
         feature_store_port: 0,
         explorer_port: 0,
         otlp_port: 0,
+        rules: None,
         routes: None,
         worker: WorkerArgs {
             python: false,

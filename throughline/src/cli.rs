@@ -8,6 +8,7 @@ use runtime::PartCommand;
 
 use crate::address::{ExplorerArgs, GatewayArgs};
 use crate::check::CheckArgs;
+use crate::feedback::FeedbackArgs;
 use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
 use crate::model::ModelCommand;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Trace(TraceArgs),
     /// List the newest traces
     Traces(TracesArgs),
+    /// Show the rules that the explorer evaluates, or write them for Prometheus
+    Rules(RulesArgs),
     /// Walk through a chapter of the tutorial; your own traces say when a step is done
     Learn(LearnArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
@@ -56,6 +59,8 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     /// Send requests at a given rate, and measure
     Load(Box<LoadArgs>),
+    /// Send the true labels of the wines that the training held out, and print the quality
+    Feedback(FeedbackArgs),
     /// Run the gateway alone
     Gateway {
         #[command(flatten)]
@@ -184,6 +189,10 @@ pub(crate) struct UpArgs {
         value_name = "PORT"
     )]
     pub(crate) otlp_port: u16,
+    /// Rules that the explorer evaluates [default: rules.toml in the data folder, which is written
+    /// once]
+    #[arg(long, env = "EXPLORER_RULES", value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
     /// How requests are shared among the variants of a model; without it, if the Python worker or an
     /// encoder runs, a file in the data folder
     #[arg(long, env = "GATEWAY_ROUTES", value_name = "FILE")]
@@ -408,6 +417,24 @@ pub(crate) struct TracesArgs {
     /// How many traces
     #[arg(long, default_value_t = 20)]
     pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) explorer: ExplorerArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RulesArgs {
+    /// Exit with status 1 if a rule fires
+    #[arg(long)]
+    pub(crate) fail_if_firing: bool,
+    /// Print the changes of states, too
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Print the rules of a file, by default those of `up`, as a file for Prometheus instead
+    #[arg(long, conflicts_with_all = ["fail_if_firing", "history"])]
+    pub(crate) prometheus: bool,
+    /// The file of rules for --prometheus
+    #[arg(long, requires = "prometheus", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
 }

@@ -11,7 +11,7 @@ use anyhow::Context;
 pub(crate) struct DataSet {
     pub(crate) model: &'static str,
     file: &'static str,
-    content: &'static str,
+    pub(crate) content: &'static str,
 }
 
 pub(crate) const WINE_QUALITY: DataSet = DataSet {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use explorer::rules::RulesReport;
 use explorer::{LogEntry, MetricSeries, ServiceSummary, Trace, TraceSummary};
 use http::{Request, StatusCode};
 use runtime::without_secrets;
@@ -132,6 +133,12 @@ impl ExplorerClient {
         let mut answer = self.read(&format!("/api/logs?{query}")).await?;
         serde_json::from_value(answer["logs"].take())
             .context("the explorer's answer is not a list of log records")
+    }
+
+    /// The rules with their states.
+    pub(crate) async fn rules(&self) -> anyhow::Result<RulesReport> {
+        serde_json::from_value(self.read("/api/rules").await?)
+            .context("the explorer's answer is not a report of rules")
     }
 
     async fn read(&self, path: &str) -> anyhow::Result<Value> {

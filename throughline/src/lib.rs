@@ -10,12 +10,14 @@ mod cli;
 mod client;
 mod data_sets;
 mod explorer_client;
+mod feedback;
 mod learn;
 mod load;
 mod model;
 mod model_files;
 mod python;
 mod rollback;
+mod rules;
 mod runs;
 mod sample;
 mod screen;
@@ -54,9 +56,11 @@ pub fn main() -> ExitCode {
         Command::Variants(args) => screen::exit_code(variants::main(&args)),
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
+        Command::Rules(args) => screen::exit_code(rules::main(&args)),
         Command::Learn(args) => screen::exit_code(learn::main(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Check(args) => screen::exit_code(check::main(&args)),
+        Command::Feedback(args) => screen::exit_code(feedback::main(&args)),
         Command::Load(args) => screen::exit_code(load::main(&args)),
         Command::Gateway { config, command } => match command {
             Some(PartCommand::Healthcheck(options)) => {

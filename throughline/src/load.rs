@@ -20,7 +20,7 @@ use http::Request;
 use runtime::without_secrets;
 use serde_json::Value;
 
-pub(crate) use args::LoadArgs;
+pub(crate) use args::{LoadArgs, share};
 
 use crate::screen;
 use mix::{Kind, Mix};

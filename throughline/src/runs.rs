@@ -119,9 +119,19 @@ impl Run {
         let accuracy = self.number("/metrics/validation_accuracy");
         let error = self.number("/metrics/validation_rmse");
         match (accuracy, error) {
-            (Some(accuracy), _) => format!("accuracy {accuracy:.3}"),
+            (Some(accuracy), _) => format!("accuracy {accuracy:.3}{}", self.calibration()),
             (None, Some(error)) => format!("rmse {error:.4}"),
             (None, None) => "-".to_owned(),
+        }
+    }
+
+    /// How far the confidence is from the accuracy, before and after its calibration.
+    fn calibration(&self) -> String {
+        let before = self.number("/calibration/error_before");
+        let after = self.number("/calibration/error_after");
+        match before.zip(after) {
+            Some((before, after)) => format!(", ECE {before:.3} → {after:.3}"),
+            None => String::new(),
         }
     }
 
@@ -155,6 +165,9 @@ impl Run {
             .to_vec();
         facts.extend(pairs(self.manifest.get("hyperparameters")));
         facts.extend(pairs(self.manifest.get("metrics")));
+        for (name, value) in pairs(self.manifest.get("calibration")) {
+            facts.push((format!("calibration {name}"), value));
+        }
         facts.push(("duration".to_owned(), self.duration()));
         facts.push(("trace".to_owned(), self.text("/training/trace_id")));
         facts
@@ -173,6 +186,7 @@ impl Run {
             "seed",
             "hyperparameters",
             "metrics",
+            "calibration",
             "training",
         ] {
             let value = self.manifest.get(name).cloned();
@@ -290,6 +304,7 @@ mod tests {
                 "dataset": {"name": "iris", "sha256": "0123456789abcdef", "rows": 150}, "seed": 42,
                 "hyperparameters": {"epochs": epochs, "learning_rate": 0.003},
                 "metrics": {"validation_accuracy": accuracy},
+                "calibration": {"temperature": 2.3, "rows": 30, "error_before": 0.1294, "error_after": 0.0246},
                 "training": {"duration_seconds": 1.234, "trace_id": "abc"},
             }),
         }
@@ -303,7 +318,7 @@ mod tests {
         let expected = [
             "iris",
             "1",
-            "accuracy 0.900",
+            "accuracy 0.900, ECE 0.129 → 0.025",
             "2026-11-27T10:00:00",
             "01234567",
             "-",

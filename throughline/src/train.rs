@@ -7,7 +7,7 @@ mod table;
 use std::time::Duration;
 
 use anyhow::Context;
-use model_service::repository::Metrics;
+use model_service::repository::{Calibration, Metrics};
 use model_service::training::{
     self, CrossValidation, Epoch, TrainOptions, TrainReport, TrainingWatcher,
 };
@@ -148,13 +148,31 @@ fn cross_validate(args: &TrainArgs, model: &str, folds: u64) -> anyhow::Result<(
 fn summary(report: &TrainReport) -> String {
     let manifest = &report.manifest;
     format!(
-        "{} version {} in {:.1} s: {}\n{}",
+        "{} version {} in {:.1} s: {}{}\n{}",
         manifest.name,
         manifest.version,
         report.duration.as_secs_f64(),
         quality(&manifest.metrics),
+        manifest
+            .calibration
+            .as_ref()
+            .map_or_else(String::new, calibration),
         report.folder.display(),
     )
+}
+
+fn calibration(fit: &Calibration) -> String {
+    let Calibration {
+        temperature,
+        rows,
+        error_before,
+        error_after,
+    } = fit;
+    let before = format!("\nexpected calibration error {error_before:.3} on {rows} held-out rows");
+    if (temperature - 1.0).abs() < f64::EPSILON {
+        return format!("{before}; no temperature makes it smaller");
+    }
+    format!("{before}, {error_after:.3} with temperature {temperature:.2}")
 }
 
 fn quality(metrics: &Metrics) -> String {

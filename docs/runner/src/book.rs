@@ -27,6 +27,8 @@ const PARTS: [(&str, &[&str]); 5] = [
             "docs/clients.md",
             "docs/variants.md",
             "docs/drift.md",
+            "docs/quality.md",
+            "docs/rules.md",
             "docs/encoder.md",
             "docs/deployment.md",
             "docs/check.md",

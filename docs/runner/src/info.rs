@@ -15,6 +15,8 @@ pub(crate) enum Info {
     Stop(String),
     /// Not run, for this reason
     Ignore(String),
+    /// Not run here: this step of `.ci/run` runs the same lines
+    Step(String),
     /// Written to this file
     File(String),
     /// Compared with what the last command printed
@@ -98,6 +100,11 @@ fn shell(words: &[String]) -> Result<Info> {
             "`ignore` wants a reason: ```sh ignore \"why\""
         );
         return Ok(Info::Ignore(reason[0].clone()));
+    }
+    if let [word] = words
+        && let Some(step) = word.strip_prefix("step=")
+    {
+        return Ok(Info::Step(step.to_owned()));
     }
     let (mut run, mut background, mut name, mut until) = (Run::default(), false, None, None);
     for word in words {
@@ -192,6 +199,7 @@ mod tests {
             parse("sh ignore \"needs an account\""),
             Info::Ignore("needs an account".to_owned())
         );
+        assert_eq!(parse("sh step=images"), Info::Step("images".to_owned()));
         assert_eq!(parse("python file=a.py"), Info::File("a.py".to_owned()));
         assert_eq!(
             parse("text output waterfall"),
@@ -210,6 +218,7 @@ mod tests {
         assert!(refused("sh ignore").contains("wants a reason"));
         assert!(refused("sh until=http://x").contains("background blocks"));
         assert!(refused("sh timeout=soon").contains("timeout=soon"));
+        assert!(refused("sh step=images fails").contains("`step=images`"));
         assert!(refused("text outptu").contains("outptu"));
         assert!(refused("sh ignore \"open").contains("quote"));
     }

@@ -11,6 +11,7 @@ mod process;
 mod report;
 mod run;
 mod session;
+mod step;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

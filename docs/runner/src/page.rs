@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 
-use crate::checkout::PUBLIC;
+use crate::checkout::{self, PUBLIC};
 use crate::component::Component;
 use crate::info::Info;
 use crate::report::{Ignored, PageReport};
+use crate::step;
 
 /// A page as it was read.
 #[derive(Debug)]
@@ -41,7 +42,20 @@ impl Page {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the page {}", path.display()))?;
-        Self::parse(path, &text)
+        let page = Self::parse(path, &text)?;
+        page.check_steps()?;
+        Ok(page)
+    }
+
+    /// What other steps run must stand in their scripts, word for word.
+    fn check_steps(&self) -> Result<()> {
+        for block in &self.blocks {
+            if let Info::Step(step) = &block.info {
+                step::runs(&checkout::root()?, step, &block.text)
+                    .with_context(|| format!("{}:{}", self.path.display(), block.line))?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
@@ -98,7 +112,8 @@ impl Page {
 
     /// Whether there is anything to run.
     pub(crate) fn acts(&self) -> bool {
-        let rests = |block: &Block| matches!(block.info, Info::Ignore(_) | Info::Shown);
+        let rests =
+            |block: &Block| matches!(block.info, Info::Ignore(_) | Info::Step(_) | Info::Shown);
         !self.blocks.iter().all(rests)
     }
 
@@ -107,6 +122,12 @@ impl Page {
         let runs = |block: &&Block| matches!(block.info, Info::Run(_));
         let mut run = self.blocks.iter().filter(runs);
         run.any(|block| block.text.contains(&format!("git clone {PUBLIC}")))
+    }
+
+    /// How many blocks other steps run.
+    pub(crate) fn by_steps(&self) -> usize {
+        let by_step = |block: &&Block| matches!(block.info, Info::Step(_));
+        self.blocks.iter().filter(by_step).count()
     }
 
     /// What a run would ignore.

@@ -17,6 +17,8 @@ pub(crate) struct PageReport {
     pub(crate) compared: usize,
     pub(crate) written: usize,
     pub(crate) ignored: Vec<Ignored>,
+    /// Blocks whose lines another step of `.ci/run` runs
+    pub(crate) by_steps: usize,
     pub(crate) took: Duration,
     pub(crate) outcome: Outcome,
     /// The trace of the first waterfall, as the page's explorer had it (OTLP/JSON).
@@ -68,10 +70,11 @@ impl Report {
         }
         let sum = |count: fn(&PageReport) -> usize| self.pages.iter().map(count).sum::<usize>();
         say(&format!(
-            "\n{} pages, {failed} failed: {} blocks ran, {} outputs compared, {} ignored",
+            "\n{} pages, {failed} failed: {} blocks ran, {} outputs compared, {} run by other steps, {} ignored",
             self.pages.len(),
             sum(|page| page.ran + page.written),
             sum(|page| page.compared),
+            sum(|page| page.by_steps),
             sum(|page| page.ignored.len()),
         ));
         failed == 0
@@ -93,6 +96,7 @@ impl PageReport {
             compared: 0,
             written: 0,
             ignored: page.ignored(),
+            by_steps: page.by_steps(),
             took: Duration::ZERO,
             outcome: Outcome::Passed,
             trace: None,

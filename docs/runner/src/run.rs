@@ -205,7 +205,7 @@ impl<'a> Running<'a> {
                     report.trace = self.trace();
                 }
             }
-            Info::Ignore(_) | Info::Shown => {}
+            Info::Ignore(_) | Info::Step(_) | Info::Shown => {}
         }
         Ok(())
     }

@@ -211,3 +211,12 @@ fn a_signal_to_the_runner_ends_the_processes_of_its_pages() {
         assert!(!running(&seconds), "after SIG{signal}");
     }
 }
+
+#[test]
+fn a_block_that_another_step_runs_must_stand_there() {
+    let page = |line: &str| format!("```sh step=test\n{line}\n```\n");
+    let (green, printed) = run(&page("cargo test --workspace    # all of them"));
+    assert!(green, "{printed}");
+    assert!(printed.contains("1 run by other steps"), "{printed}");
+    red(&page("cargo test --workspaces"), 1);
+}

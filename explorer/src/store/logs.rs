@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use parking_lot::Mutex;
 use prost::{DecodeError, Message};
 
+use super::traces::Newer;
 use super::{Counts, Source, SourceSet, TraceId, id};
 
 /// A record beside its bytes: the record itself, its slots in the tree and in its group's queue (up
@@ -134,6 +135,18 @@ impl LogStore {
     pub(crate) fn newest_first(&self) -> Vec<Arc<StoredLog>> {
         let logs = self.logs.lock();
         logs.by_number.values().rev().cloned().collect()
+    }
+
+    /// The records that arrived after the one with the number `cursor`, in that order.
+    pub(crate) fn newer_than(&self, cursor: u64) -> Newer<Arc<StoredLog>> {
+        let logs = self.logs.lock();
+        let newer = logs.by_number.range(cursor + 1..);
+        let items: Vec<_> = newer.map(|(_, log)| Arc::clone(log)).collect();
+        Newer {
+            missed: (logs.arrived - cursor).saturating_sub(items.len() as u64),
+            cursor: logs.arrived,
+            items,
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {

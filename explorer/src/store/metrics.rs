@@ -146,6 +146,18 @@ impl MetricStore {
             .collect()
     }
 
+    /// The series of some metrics with a data point that was stored after the update `cursor`, and
+    /// the next cursor.
+    pub(crate) fn newer_than(&self, cursor: u64, names: &[&str]) -> (Vec<SeriesView>, u64) {
+        let map = self.series.lock();
+        let newer = map
+            .series
+            .iter()
+            .filter(|(key, series)| series.updated > cursor && names.contains(&&*key.name));
+        let views = newer.map(|(key, series)| series.view(key)).collect();
+        (views, map.updates)
+    }
+
     /// Calls `visit` with the service of every series.
     pub(crate) fn each_series(&self, mut visit: impl FnMut(&str)) {
         self.series

@@ -8,8 +8,9 @@ mod stored_trace;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use parking_lot::Mutex;
+use prost::Message;
 use serde::Serialize;
 
 pub(crate) use span::ReceivedSpan;
@@ -47,6 +48,22 @@ pub(crate) struct TracePage {
     pub spans: usize,
     /// Spans of the trace.
     pub total: usize,
+}
+
+/// A span for a reader that looks at every span once.
+pub(crate) struct NewSpan {
+    pub trace_id: TraceId,
+    pub source: Arc<Source>,
+    bytes: Arc<[u8]>,
+}
+
+/// What a store got after a cursor.
+pub(crate) struct Newer<T> {
+    pub items: Vec<T>,
+    /// The next cursor.
+    pub cursor: u64,
+    /// What came after the cursor and was evicted before this look.
+    pub missed: u64,
 }
 
 pub(crate) struct TraceStore {
@@ -213,6 +230,29 @@ impl TraceStore {
         listed
     }
 
+    /// The spans that were stored after the update `cursor`, in the order of their arrival. They
+    /// share their bytes with the store, so that they are decoded outside the lock.
+    pub(crate) fn newer_than(&self, cursor: u64) -> Newer<NewSpan> {
+        let map = self.traces.lock();
+        let grown = map
+            .traces
+            .iter()
+            .filter(|(_, trace)| trace.version > cursor);
+        let mut found: Vec<_> = grown
+            .flat_map(|(id, trace)| trace.spans().map(move |span| (*id, span)))
+            .filter(|(_, span)| span.number > cursor)
+            .map(|(id, span)| (id, span.clone()))
+            .collect();
+        let newest = map.updates;
+        drop(map);
+        found.sort_unstable_by_key(|(_, span)| span.number);
+        Newer {
+            missed: (newest - cursor).saturating_sub(found.len() as u64),
+            cursor: newest,
+            items: found.into_iter().map(NewSpan::from).collect(),
+        }
+    }
+
     /// Calls `visit` with the service and the error flag of every stored span.
     pub(crate) fn each_span(&self, mut visit: impl FnMut(&str, bool)) {
         let map = self.traces.lock();
@@ -232,6 +272,23 @@ impl TraceStore {
             held_traces: map.traces.len() as u64,
             evicted_traces: map.evicted_traces,
             max_traces: self.max_traces as u64,
+        }
+    }
+}
+
+impl NewSpan {
+    /// The decoded span. The bytes are valid: they were decoded once before they were stored.
+    pub(crate) fn span(&self) -> Span {
+        Span::decode(&self.bytes[..]).unwrap_or_default()
+    }
+}
+
+impl From<(TraceId, StoredSpan)> for NewSpan {
+    fn from((trace_id, span): (TraceId, StoredSpan)) -> NewSpan {
+        NewSpan {
+            trace_id,
+            source: span.source,
+            bytes: span.bytes,
         }
     }
 }

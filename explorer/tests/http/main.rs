@@ -3,6 +3,7 @@
 mod hostile;
 mod reads;
 mod receive;
+mod rules;
 mod scripts;
 mod shape;
 mod sizes;

@@ -17,6 +17,8 @@ pub(crate) struct KnownVariant {
     /// All versions that can answer.
     pub(crate) versions: Vec<String>,
     pub(crate) takes: Takes,
+    /// The classes of the version, none if they are not known or it predicts numbers.
+    pub(crate) classes: Arc<[String]>,
     /// It could answer when it was last asked.
     pub(crate) ready: bool,
 }
@@ -64,6 +66,9 @@ impl KnownVariant {
                 only_vectors,
             },
             versions: metadata.versions,
+            classes: metadata
+                .training
+                .map_or_else(Arc::default, |training| training.classes.into()),
             ready,
         }
     }

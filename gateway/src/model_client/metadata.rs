@@ -1,13 +1,14 @@
 //! The metadata of models, read tolerantly: servers differ in what they leave out or send as
 //! `null`.
 
+use protocol::oip::ModelTraining;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::CallError;
 
 /// What the gateway needs of a model's metadata.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Metadata {
     /// All versions that can answer; empty if the service has no versions.
     pub(crate) versions: Vec<String>,
@@ -17,6 +18,8 @@ pub(crate) struct Metadata {
     pub(crate) inputs: Vec<String>,
     /// The same of the outputs.
     pub(crate) outputs: Vec<String>,
+    /// The training of the version, if the service tells of it.
+    pub(crate) training: Option<ModelTraining>,
 }
 
 impl Metadata {
@@ -27,6 +30,7 @@ impl Metadata {
             current_version: Option<Value>,
             inputs: Option<Vec<Tensor>>,
             outputs: Option<Vec<Tensor>>,
+            training: Option<Value>,
         }
         #[derive(Deserialize)]
         struct Tensor {
@@ -37,6 +41,7 @@ impl Metadata {
             current_version,
             inputs,
             outputs,
+            training,
         } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
         let versions = versions.into_iter().flatten().filter_map(version);
         let names = |tensors: Option<Vec<Tensor>>| {
@@ -48,6 +53,8 @@ impl Metadata {
             current: current_version.and_then(version),
             inputs: names(inputs),
             outputs: names(outputs),
+            // Another server may have a field of this name that means something else.
+            training: training.and_then(|training| serde_json::from_value(training).ok()),
         })
     }
 }

@@ -7,6 +7,7 @@ use telemetry::{SpanRef, attr};
 
 use super::Request;
 use super::item::{Item, ItemIndex, State};
+use crate::answered::AnsweredTraces;
 use crate::api::{Entry, FailedEntry, Prediction};
 use crate::cache::CacheStatus;
 use crate::error::ApiError;
@@ -27,7 +28,7 @@ pub(crate) struct Answer {
 
 impl Request {
     /// The answer; an error of the request itself when no variant knows the model.
-    pub(super) fn answer(self) -> Result<Answer, ApiError> {
+    pub(super) fn answer(self, answered: &AnsweredTraces) -> Result<Answer, ApiError> {
         self.record_fail_overs();
         if self.known.is_empty() {
             return Err(self.unresolved());
@@ -36,6 +37,10 @@ impl Request {
             telemetry::current().add_link(target);
         }
         self.describe();
+        if let Some(trace_id) = telemetry::current().trace_id() {
+            let predictions = self.items.iter().filter_map(Item::prediction);
+            answered.record(&trace_id, predictions.map(|prediction| &prediction.key));
+        }
         Ok(Answer {
             cache_status: cache_status(&self.items),
             timing: self.timing,

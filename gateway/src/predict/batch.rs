@@ -101,11 +101,11 @@ impl Batch {
     }
 }
 
-fn is_data_id(id: &str) -> bool {
+pub(crate) fn is_data_id(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control)
 }
 
-fn check_count(field: &str, count: usize) -> Result<(), ApiError> {
+pub(crate) fn check_count(field: &str, count: usize) -> Result<(), ApiError> {
     if (1..=MAX_INSTANCES).contains(&count) {
         return Ok(());
     }

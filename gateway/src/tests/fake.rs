@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use protocol::oip::{
-    Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, Tensor,
-    TensorFormat, TensorMetadata,
+    Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, ModelTraining,
+    Tensor, TensorFormat, TensorMetadata,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) gate: watch::Sender<bool>,
     /// The label that it predicts.
     pub(crate) label: Mutex<&'static str>,
+    /// What it tells of the training of its models.
+    pub(crate) training: Mutex<Option<ModelTraining>>,
     /// Answers to reads by path that replace the usual ones.
     pub(crate) reads: Mutex<Vec<(&'static str, u16, &'static str)>>,
     /// How often its list of models was read.
@@ -78,6 +80,7 @@ impl Fake {
             calls: Mutex::default(),
             gate: watch::Sender::new(true),
             label: Mutex::new("high"),
+            training: Mutex::default(),
             reads: Mutex::default(),
             list_reads: AtomicUsize::default(),
             echoed: Mutex::default(),
@@ -216,6 +219,7 @@ async fn metadata(State(shared): State<Arc<Shared>>, Path(model): Path<String>) 
         platform: "fake".to_owned(),
         inputs,
         outputs: embedding.into_iter().collect(),
+        training: shared.training.lock().unwrap().clone(),
     })
     .into_response()
 }

@@ -34,6 +34,7 @@ pub(crate) struct Setup {
     /// More model services, as `NAME=URL`.
     pub(crate) services: Vec<String>,
     pub(crate) keys: KeyOptions,
+    pub(crate) quality_window: u32,
     /// The routes file.
     pub(crate) routes: Option<PathBuf>,
 }
@@ -67,6 +68,7 @@ impl Default for Setup {
             model_down: false,
             services: Vec::new(),
             keys: KeyOptions::default(),
+            quality_window: 4,
             routes: None,
         }
     }
@@ -107,6 +109,7 @@ impl Gateway {
             prediction_store_timeout: setup.store_timeout,
             model_refresh: Duration::from_millis(20),
             max_waiting: None,
+            quality_window: setup.quality_window,
             allow_faults: false,
             keys: setup.keys,
             tls_client: runtime::TlsClientOptions::default(),

@@ -73,6 +73,8 @@ async fn references_resolve() {
 const PREDICTIONS: &str = "/v1/predictions";
 const ONE: &str = "/v1/predictions/{model}/{data_id}";
 const DRIFT: &str = "/v1/models/{model}/drift";
+const QUALITY: &str = "/v1/models/{model}/quality";
+const FEEDBACK: &str = "/v1/feedback";
 const MODEL: &str = "/v2/models/{model_name}";
 
 /// Checks that an answer is described and has the described form.
@@ -114,6 +116,34 @@ async fn answers_to_predictions_are_as_described() {
 }
 
 #[tokio::test]
+async fn answers_to_feedback_are_as_described() {
+    let setup = Setup {
+        quality_window: 1,
+        ..Setup::default()
+    };
+    let gateway = Gateway::with(setup).await;
+    let document = gateway.get("/openapi.json").await.json();
+    gateway.predict(&["a"]).await;
+    let good = json!({"data_id": "a", "label": "high"});
+    let score = json!({"data_id": "a", "score": {"name": "helpful", "value": 1}});
+    let unknown = json!({"data_id": "b", "label": "high"});
+    for items in [vec![&good, &score, &unknown], vec![&unknown], vec![]] {
+        let body = json!({"model": "wine_quality", "feedback": items}).to_string();
+        let reply = gateway.post(FEEDBACK, &[], body).await;
+        check(&document, FEEDBACK, "post", &reply);
+    }
+    check(
+        &document,
+        FEEDBACK,
+        "post",
+        &gateway.post(FEEDBACK, &[], "{").await,
+    );
+    let quality = gateway.get("/v1/models/wine_quality/quality").await;
+    check(&document, QUALITY, "get", &quality);
+    assert!(quality.json()["variants"][0]["versions"][0]["window"].is_object());
+}
+
+#[tokio::test]
 async fn answers_to_reads_are_as_described() {
     let mut gateway = Gateway::start().await;
     let document = gateway.get("/openapi.json").await.json();
@@ -131,6 +161,8 @@ async fn answers_to_reads_are_as_described() {
         ("/v1/models", "/v1/models"),
         (DRIFT, "/v1/models/wine_quality/drift"),
         (DRIFT, "/v1/models/nobody/drift"),
+        (QUALITY, "/v1/models/wine_quality/quality"),
+        (QUALITY, "/v1/models/nobody/quality"),
         ("/openapi.json", "/openapi.json"),
         ("/v2", "/v2"),
         (MODEL, "/v2/models/wine_quality"),

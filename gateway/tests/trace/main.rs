@@ -11,6 +11,7 @@ mod elasticsearch;
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
 #[path = "../../src/tests/fake.rs"]
 mod fake;
+mod feedback;
 mod process;
 mod variants;
 

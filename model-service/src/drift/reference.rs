@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::threshold;
 use crate::repository::{FeatureProfile, Manifest};
 
-/// Confidence and label among the names of the features: those of their attributes, which no
+/// Confidence, number and label among the names of the features: those of their attributes, which no
 /// column of a table has.
 const CONFIDENCE: &str = telemetry::attr::ML_OUTPUT_CONFIDENCE;
+const VALUE: &str = telemetry::attr::ML_OUTPUT_VALUE;
 const LABEL: &str = telemetry::attr::ML_OUTPUT_LABEL;
 
 /// Bins that hold a smaller share of the reference are joined with the next one: χ² fits badly
@@ -18,14 +19,15 @@ const LEAST_SHARE: f64 = 0.05;
 /// The reference of a model's version.
 #[derive(Debug)]
 pub(super) struct Reference {
-    /// The features in the order of the model, and last the confidence.
+    /// The features in the order of the model, and last the confidence or the number that is
+    /// predicted.
     pub(super) columns: Vec<Column>,
     pub(super) labels: Labels,
     /// The probability with which a single comparison may exceed its threshold by chance.
     pub(super) alpha: f64,
 }
 
-/// The distribution of a feature, or of the confidence.
+/// The distribution of a feature, of the confidence, or of the predicted number.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: Arc<str>,
@@ -75,10 +77,14 @@ impl Reference {
             .map(|feature| Column::of_feature(feature, rows as u64, !is_text))
             .collect();
         let predicted = metrics.validation_rows as f64;
-        columns.push(Column::of_confidence(
-            &profile.confidence_deciles,
-            predicted,
-        ));
+        columns.push(match &profile.values {
+            Some(values) => {
+                let mut column = Column::of_feature(values, metrics.validation_rows as u64, false);
+                column.name = VALUE.into();
+                column
+            }
+            None => Column::of_confidence(&profile.confidence_deciles, predicted),
+        });
         let mut shares = profile.class_shares.clone();
         shares.resize(manifest.classes.len(), 0.0);
         let labels = Labels {

@@ -2,17 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::Inputs;
 use super::reference::{Column, Reference};
 use super::score::{Method, Score};
+use super::{Inputs, Outputs};
 
 /// What a request asked and was answered.
 #[derive(Debug)]
 pub(super) struct Observation {
     inputs: Inputs,
-    /// Of the rows that have a prediction.
-    classes: Vec<usize>,
-    confidences: Vec<f32>,
+    outputs: Outputs,
     /// `None` if its trace is not recorded.
     trace_id: Option<String>,
 }
@@ -31,17 +29,11 @@ pub(super) struct Window {
 const EXAMPLES: usize = 5;
 
 impl Observation {
-    /// Rows without a class have no prediction.
-    pub(super) fn new(inputs: Inputs, classes: &[Option<usize>], confidences: &[f32]) -> Self {
-        let rows = classes.iter().zip(confidences);
-        let predicted =
-            rows.filter_map(|(class, confidence)| class.map(|class| (class, *confidence)));
-        let (classes, confidences) = predicted.unzip();
+    pub(super) fn new(inputs: Inputs, outputs: Outputs) -> Self {
         let span = telemetry::current().span_ref();
         Self {
             inputs,
-            classes,
-            confidences,
+            outputs,
             trace_id: span.map(|span| span.trace_id),
         }
     }
@@ -54,13 +46,13 @@ impl Observation {
         self.inputs.values.len() / self.inputs.missing.len().max(1)
     }
 
-    /// The values of a feature, or of the confidence, which is the column after the features.
+    /// The values of a feature, or of the output, which is the column after the features.
     fn column(&self, at: usize) -> impl Iterator<Item = f32> {
         let width = self.inputs.missing.len();
         let (values, step) = if at < width {
             (self.inputs.values.get(at..).unwrap_or_default(), width)
         } else {
-            (&self.confidences[..], 1)
+            (&self.outputs.values[..], 1)
         };
         values.iter().copied().step_by(step)
     }
@@ -132,7 +124,7 @@ impl Window {
             None => {
                 let labels = &reference.labels.shares;
                 let grown = most_grown(labels, &shares(&self.label_counts(reference)));
-                Box::new(move |seen| seen.classes.contains(&grown))
+                Box::new(move |seen| seen.outputs.classes.contains(&grown))
             }
         };
         let examples = self.observations.iter().filter(|seen| shows(seen));
@@ -155,7 +147,11 @@ impl Window {
 
     fn label_counts(&self, reference: &Reference) -> Vec<usize> {
         let mut counts = vec![0; reference.labels.shares.len()];
-        for class in self.observations.iter().flat_map(|seen| &seen.classes) {
+        for class in self
+            .observations
+            .iter()
+            .flat_map(|seen| &seen.outputs.classes)
+        {
             counts[*class] += 1;
         }
         counts

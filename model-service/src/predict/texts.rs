@@ -9,7 +9,7 @@ use telemetry::{Span, attr};
 
 use super::instruments::ModelCall;
 use super::{BatchPrediction, Predictor, start_span};
-use crate::drift::Inputs;
+use crate::drift::{Inputs, Outputs};
 use crate::engine::EngineError;
 use crate::model::{Batch, ComputeError, Tokens};
 use crate::repository::Loaded;
@@ -56,15 +56,15 @@ impl Predictor {
         let rows = rows.inspect_err(|error| span.fail(error, error.error_type()))?;
         let inputs = Inputs::of_texts(&rows.each);
         if rows.tokens.is_empty() {
-            self.drift.observe(loaded, inputs, &[], &[]);
+            self.drift.observe(loaded, inputs, Outputs::default());
             let width = loaded.manifest.outputs();
             return Ok(BatchPrediction::without_result(rows.errors, width));
         }
         let batch = Batch::Tokens(rows.tokens);
         let prediction = self.compute(loaded, batch, rows.errors, span, call, deadline);
         let prediction = prediction.await?;
-        let (classes, confidences) = (&prediction.classes, &prediction.confidences);
-        self.drift.observe(loaded, inputs, classes, confidences);
+        let outputs = prediction.outputs(&loaded.manifest);
+        self.drift.observe(loaded, inputs, outputs);
         Ok(prediction)
     }
 

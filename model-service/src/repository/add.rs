@@ -118,6 +118,7 @@ fn manifest(
         }),
         classes: classes.unwrap_or_default(),
         regression: None,
+        calibration: None,
         hyperparameters: Hyperparameters {
             hidden: Vec::new(),
             learning_rate: 0.0,

@@ -9,8 +9,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use protocol::oip::{
-    Datatype, Live, ModelList, ModelMetadata, ModelReady, Ready, RepositoryIndexEntry,
-    RepositoryIndexRequest, ServerMetadata, TensorMetadata,
+    Datatype, Live, ModelList, ModelMetadata, ModelReady, ModelTraining, Ready,
+    RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata, TensorMetadata,
 };
 use runtime::Health;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::body;
 use crate::PART;
 use crate::error::RequestError;
-use crate::repository::{Loaded, ModelRepository, ModelVersions};
+use crate::repository::{Loaded, Manifest, ModelRepository, ModelVersions};
 
 /// The model and the version in a path.
 #[derive(Debug, Deserialize)]
@@ -124,7 +124,17 @@ pub(super) async fn metadata(
         platform: PLATFORM.to_owned(),
         inputs,
         outputs,
+        training: Some(training(&loaded.manifest)),
     }))
+}
+
+fn training(manifest: &Manifest) -> ModelTraining {
+    ModelTraining {
+        run_id: manifest.run_id.clone(),
+        classes: manifest.classes.clone(),
+        validation_accuracy: manifest.metrics.validation_accuracy,
+        validation_rmse: manifest.metrics.validation_rmse,
+    }
 }
 
 /// The part of Triton's model configuration that Triton's own tools need.

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::TrainError;
+use super::split::is_validation;
 use super::table::{Example, Outcome, Table, Target};
+use super::{PARTS, TrainError};
 use crate::repository::Lookup;
 
 /// The measurements in the order of the model's inputs; the columns of the file and the features of
@@ -48,6 +49,21 @@ pub(crate) fn read_wines(path: &Path) -> Result<Table, TrainError> {
         examples: parse(&bytes)?,
         sha256: hex::encode(Sha256::digest(&bytes)),
     })
+}
+
+/// The ids and true labels of the wines that a training with this seed holds out, from the content of
+/// the file.
+pub fn held_out_wines(
+    content: &[u8],
+    seed: u64,
+) -> Result<Vec<(String, &'static str)>, TrainError> {
+    let wines = parse(content)?.into_iter().zip(1..);
+    let held_out = wines.filter(|(wine, _)| is_validation(&wine.features, PARTS, seed));
+    let labelled = held_out.map(|(wine, row)| {
+        let label = CLASSES[usize::from(wine.target.is_class(1))];
+        (format!("wine-{row:04}"), label)
+    });
+    Ok(labelled.collect())
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Example>, TrainError> {

@@ -1,20 +1,29 @@
 //! How good a model of a table is, and the reference profile for drift.
 
 use super::TrainError;
+use super::calibrate::{calibrate, calibrated};
 use super::learn::Prepared;
 use super::profile;
 use super::split::Split;
 use super::table::{Example, Table};
 use crate::candle::Mlp;
 use crate::model::{ComputeError, Probabilities};
-use crate::repository::{Metrics, ReferenceProfile, Regression};
+use crate::repository::{Calibration, Metrics, ReferenceProfile, Regression};
+
+/// What is known of a model when its training ends.
+pub(super) struct Evaluation {
+    pub(super) metrics: Metrics,
+    /// Of the calibrated confidence, since that is what is answered.
+    pub(super) reference: ReferenceProfile,
+    pub(super) calibration: Option<Calibration>,
+}
 
 pub(super) fn evaluate(
     table: &Table,
     split: &Split,
     prepared: &Prepared,
     model: &Mlp,
-) -> Result<(Metrics, ReferenceProfile), ComputeError> {
+) -> Result<Evaluation, ComputeError> {
     let training = prepared.training.predict(model)?;
     let validation = prepared.validation.predict(model)?;
     let rows = Metrics {
@@ -32,7 +41,11 @@ pub(super) fn evaluate(
             ..rows
         };
         let reference = profile::with_numbers(table, &split.training, validation);
-        return Ok((metrics, reference));
+        return Ok(Evaluation {
+            metrics,
+            reference,
+            calibration: None,
+        });
     }
     let metrics = Metrics {
         training_accuracy: Some(prepared.training.accuracy_of(&training)),
@@ -40,8 +53,14 @@ pub(super) fn evaluate(
         majority_baseline: Some(majority_baseline(table, split)),
         ..rows
     };
+    let calibration = calibrate(&validation, &prepared.validation.truths());
+    let validation = calibrated(validation, calibration.as_ref());
     let reference = profile::reference(table, &split.training, &validation);
-    Ok((metrics, reference))
+    Ok(Evaluation {
+        metrics,
+        reference,
+        calibration,
+    })
 }
 
 /// Both parts need rows, and a class that the training part lacks cannot be learned.

@@ -7,6 +7,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use telemetry::{Span, attr};
 
+use super::calibrate::Truth;
 use super::split::Split;
 use super::table::{Example, Outcome, Table, Target};
 use super::{TrainError, profile};
@@ -241,6 +242,12 @@ impl Encoded {
             target.is_class(u32::try_from(class).unwrap_or(u32::MAX))
         });
         right.count() as f64 / self.targets.len().max(1) as f64
+    }
+
+    /// What is true of every row of a classifier.
+    pub(crate) fn truths(&self) -> Vec<Truth> {
+        let classes = self.targets.iter().map(|target| target.class());
+        classes.map(Truth::Class).collect()
     }
 
     /// Root of the mean squared error of the numbers.

@@ -68,11 +68,10 @@ fn equal_rows_stay_on_one_side() {
 /// The Python worker's tests read the same file.
 #[test]
 fn the_validation_rows_of_seed_42_are_those_of_the_file() {
-    let rows = data().examples.into_iter().zip(1..);
-    let ids: Vec<String> = rows
-        .filter(|(example, _)| split::is_validation(&example.features, PARTS, 42))
-        .map(|(_, row)| format!("wine-{row:04}"))
-        .collect();
+    let wines = held_out_wines(&std::fs::read(DATA).unwrap(), 42).unwrap();
+    let (ids, labels): (Vec<String>, Vec<&str>) = wines.into_iter().unzip();
+    let high = labels.iter().filter(|label| **label == "high").count();
+    assert!((0.4..0.6).contains(&(high as f64 / labels.len() as f64)));
     let expected = include_str!("../../tests/validation-rows-of-seed-42.txt");
     assert_eq!(ids, expected.lines().collect::<Vec<_>>());
 }

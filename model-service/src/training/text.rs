@@ -7,12 +7,16 @@ mod split;
 
 use data::{CLASSES, TextData, TextExample};
 use learn::{Encoded, Prepared, TextLearner};
-use split::{Split, split};
+use split::{Split, held_out, split};
 
+use super::calibrate::{Truth, calibrate, calibrated};
+use super::evaluate::Evaluation;
 use super::learn::run_epochs;
 use super::{Epoch, Run, TrainError, TrainOptions, TrainingWatcher, profile, stage};
 use crate::model::{ComputeError, Probabilities};
-use crate::repository::{Manifest, Metrics, ReferenceProfile, TEXT_FEATURES, TextInput};
+use crate::repository::{
+    Calibration, Manifest, Metrics, ReferenceProfile, TEXT_FEATURES, TextInput,
+};
 use crate::text::UNKNOWN;
 
 /// One review in this many goes to the validation part.
@@ -81,8 +85,13 @@ pub(super) fn train(
     let learner = run.watch(watcher, &options.hyperparameters, |on_epoch| {
         learn(&prepared, options, on_epoch)
     })?;
-    let (metrics, reference) = stage("evaluate_model", || {
-        evaluate(run, &prepared, &learner, &split).map_err(TrainError::Compute)
+    let neutral = held_out(&data.neutral, 0, PARTS, options.seed);
+    let Evaluation {
+        metrics,
+        reference,
+        calibration,
+    } = stage("evaluate_model", || {
+        evaluate(run, &prepared, &learner, &split, &neutral).map_err(TrainError::Compute)
     })?;
     stage("save_model", || {
         let weights = learner.fit.weights().map_err(TrainError::Compute)?;
@@ -95,6 +104,7 @@ pub(super) fn train(
                 encoder: None,
             }),
             classes: CLASSES.map(str::to_owned).to_vec(),
+            calibration,
             ..run.manifest(
                 rows,
                 data.sha256.clone(),
@@ -154,7 +164,8 @@ fn evaluate(
     prepared: &Prepared,
     learner: &TextLearner<'_>,
     split: &Split<'_>,
-) -> Result<(Metrics, ReferenceProfile), ComputeError> {
+    neutral: &[&TextExample],
+) -> Result<Evaluation, ComputeError> {
     let model = learner.fit.model()?;
     let training = &prepared.training;
     let validation = prepared.encode(&split.validation)?;
@@ -168,7 +179,29 @@ fn evaluate(
         ..Metrics::default()
     };
     run.record_accuracy(&metrics);
-    Ok((metrics, reference(&validation, &probabilities)))
+    let unclear = prepared.encode(neutral)?.predict(&model)?;
+    let calibration = calibration(&probabilities, &split.validation, &unclear, neutral);
+    let probabilities = calibrated(probabilities, calibration.as_ref());
+    Ok(Evaluation {
+        metrics,
+        reference: reference(&validation, &probabilities),
+        calibration,
+    })
+}
+
+/// A calibration for reviews as they come, of which a fifth of the snippets is neither positive nor
+/// negative: on the held-out ones of both kinds.
+fn calibration(
+    clear: &Probabilities,
+    clear_examples: &[&TextExample],
+    neutral: &Probabilities,
+    neutral_examples: &[&TextExample],
+) -> Option<Calibration> {
+    let examples = clear_examples.iter().chain(neutral_examples);
+    let truths: Vec<Truth> = examples
+        .map(|example| Truth::Share(example.positive))
+        .collect();
+    calibrate(&clear.clone().followed_by(neutral), &truths)
 }
 
 fn reference(validation: &Encoded, probabilities: &Probabilities) -> ReferenceProfile {

@@ -46,7 +46,7 @@ pub struct ServerMetadata {
 }
 
 /// `GET /v2/models/{model}[/versions/{version}]`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct ModelMetadata {
     /// Name of the model.
     pub name: String,
@@ -65,6 +65,26 @@ pub struct ModelMetadata {
     /// The output tensors.
     #[serde(default)]
     pub outputs: Vec<TensorMetadata>,
+    /// The training of this version, so that what it does later can be compared; an extension of
+    /// ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<ModelTraining>,
+}
+
+/// What the training of a version gave.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ModelTraining {
+    /// The training run, 32 hex digits.
+    pub run_id: String,
+    /// The classes, in the order of the probabilities; none of a regression.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Share of the held-out rows that it classified correctly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+    /// Root of its mean squared error on the held-out rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_rmse: Option<f64>,
 }
 
 /// An input or output of a model.

@@ -104,11 +104,20 @@ impl DataDir {
                 [ROUTES, WORKER_ROUTES, ENCODER_ROUTES].concat(),
             ),
         };
+        self.written_once(name, &text).map(Some)
+    }
+
+    /// The rules that the explorer evaluates, likewise.
+    pub(crate) fn rules(&self) -> anyhow::Result<PathBuf> {
+        self.written_once("rules.toml", explorer::rules::DEFAULT_RULES)
+    }
+
+    fn written_once(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.root.join(name);
         if !path.exists() {
             fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(Some(path))
+        Ok(path)
     }
 
     /// The folder of all logs: of each part the current one and those of two earlier starts.

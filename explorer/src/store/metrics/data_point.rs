@@ -87,6 +87,26 @@ impl DataPoint {
         }
     }
 
+    /// The number of a gauge or sum.
+    pub(crate) fn number(&self) -> Option<f64> {
+        match &self.value {
+            Reading::Int(number) => Some(*number as f64),
+            Reading::Double(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Count and sum of a histogram or summary.
+    pub(crate) fn count_and_sum(&self) -> Option<(f64, f64)> {
+        match &self.value {
+            Reading::Histogram { stats, .. } | Reading::Exponential { stats, .. } => {
+                Some((stats.count as f64, stats.sum?))
+            }
+            Reading::Summary { count, sum, .. } => Some((*count as f64, *sum)),
+            Reading::Int(_) | Reading::Double(_) => None,
+        }
+    }
+
     /// The value as JSON: a number, or an object with count, sum and buckets.
     pub(crate) fn json(&self) -> Value {
         match &self.value {

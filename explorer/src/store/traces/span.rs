@@ -42,6 +42,8 @@ pub(super) struct StoredSpan {
     pub fields: SpanFields,
     pub source: Arc<Source>,
     pub bytes: Arc<[u8]>,
+    /// The number of the store's update that added it.
+    pub number: u64,
 }
 
 impl ReceivedSpan {

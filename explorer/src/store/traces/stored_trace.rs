@@ -92,6 +92,7 @@ impl StoredTrace {
             fields: span.fields,
             source,
             bytes: span.bytes,
+            number: self.version,
         };
         self.spans.insert(span.key, stored);
     }

@@ -7,9 +7,9 @@ use harness::wait_until;
 use crate::drift::score::Score;
 use crate::drift::version::Version;
 use crate::drift::window::Observation;
-use crate::drift::{Drift, DriftMonitor, DriftOptions, Inputs};
+use crate::drift::{Drift, DriftMonitor, DriftOptions, Inputs, Outputs};
 use crate::model::{Batch, ComputeError, Model, Probabilities};
-use crate::repository::Loaded;
+use crate::repository::{Loaded, Manifest, Regression};
 use crate::training::FEATURES;
 use crate::training::profile::profile;
 
@@ -56,7 +56,7 @@ fn monitor() -> DriftMonitor {
 
 /// A request of `rows` rows, and its answer. With 1 as `power` it is like the reference; a larger one
 /// moves values and confidences down within their range.
-fn request(rows: usize, power: f32) -> (Inputs, Vec<Option<usize>>, Vec<f32>) {
+fn request(rows: usize, power: f32) -> (Inputs, Outputs) {
     let at = |row: usize| (row as f32 / rows as f32).powf(power);
     let inputs = Inputs {
         values: (0..rows)
@@ -65,14 +65,16 @@ fn request(rows: usize, power: f32) -> (Inputs, Vec<Option<usize>>, Vec<f32>) {
         missing: vec![0; WIDTH],
         rows,
     };
-    let classes = (0..rows).map(|row| Some(row % 2));
-    let confidences = (0..rows).map(|row| 0.5 + at(row) / 2.0);
-    (inputs, classes.collect(), confidences.collect())
+    let outputs = Outputs {
+        classes: (0..rows).map(|row| row % 2).collect(),
+        values: (0..rows).map(|row| 0.5 + at(row) / 2.0).collect(),
+    };
+    (inputs, outputs)
 }
 
 fn observe(monitor: &DriftMonitor, loaded: &Arc<Loaded>, rows: usize, power: f32) {
-    let (inputs, classes, confidences) = request(rows, power);
-    monitor.observe(loaded, inputs, &classes, &confidences);
+    let (inputs, outputs) = request(rows, power);
+    monitor.observe(loaded, inputs, outputs);
 }
 
 fn number(drift: &Drift) -> u64 {
@@ -101,8 +103,8 @@ fn a_window_ends_with_the_request_that_fills_it() {
 /// The version after one more window, and its largest score in units of the threshold.
 fn one_more(version: &mut Version, power: f32) -> (bool, f64) {
     let loaded = loaded();
-    let (inputs, classes, confidences) = request(WINDOW, power);
-    let observation = Observation::new(inputs, &classes, &confidences);
+    let (inputs, outputs) = request(WINDOW, power);
+    let observation = Observation::new(inputs, outputs);
     version.push(observation, &loaded.manifest, &options());
     let drift = version.drift();
     let scores = drift.window.unwrap().scores;
@@ -124,6 +126,62 @@ fn drift_begins_and_ends_without_flutter() {
     assert!(one_more(&mut version, near).0, "it is not over yet");
     assert!(!one_more(&mut version, 1.0).0);
     assert!(!one_more(&mut version, near).0);
+}
+
+/// A regression whose predictions for the validation part were 0 to 999.
+fn regression() -> Arc<Loaded> {
+    let mut manifest = Manifest {
+        classes: Vec::new(),
+        regression: Some(Regression {
+            target: "price".to_owned(),
+            mean: 500.0,
+            std: 300.0,
+        }),
+        ..loaded().manifest.clone()
+    };
+    manifest.reference.class_shares = Vec::new();
+    manifest.reference.confidence_deciles = Vec::new();
+    let numbers = (0..1_000).map(f64::from).collect();
+    manifest.reference.values = Some(profile("value", numbers));
+    Arc::new(Loaded {
+        manifest,
+        model: Arc::new(Unused),
+        tokenizer: None,
+    })
+}
+
+#[test]
+fn the_numbers_of_a_regression_are_compared_with_those_of_the_validation() {
+    let (monitor, loaded) = (monitor(), regression());
+    let predict = |shift: f32| {
+        let (inputs, like_training) = request(WINDOW, 1.0);
+        let numbers = like_training.values.iter();
+        let outputs = Outputs {
+            classes: Vec::new(),
+            // From 0.5 to 1, back to 0 to 999.
+            values: numbers.map(|at| (at - 0.5) * 1_998.0 + shift).collect(),
+        };
+        monitor.observe(&loaded, inputs, outputs);
+    };
+    predict(0.0);
+    let calm = after(&monitor, &loaded, 1);
+    assert!(calm.since.is_none(), "{calm:?}");
+    predict(400.0);
+    let drift = after(&monitor, &loaded, 2);
+    assert!(drift.since.is_some(), "{drift:?}");
+    let scores = drift.window.unwrap().scores;
+    let drifted: Vec<_> = scores
+        .iter()
+        .filter(|score| score.is_drift())
+        .map(|score| (&*score.feature, score.method.as_str()))
+        .collect();
+    let methods = ["psi", "ks_d", "out_of_range_share"];
+    assert_eq!(drifted, methods.map(|method| ("ml.output.value", method)));
+    assert!(
+        scores
+            .iter()
+            .all(|score| &*score.feature != "ml.output.confidence")
+    );
 }
 
 #[test]

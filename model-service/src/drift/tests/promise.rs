@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use crate::drift::reference::Reference;
 use crate::drift::score::Score;
 use crate::drift::window::{Observation, Window};
-use crate::drift::{Inputs, divergence};
+use crate::drift::{Inputs, Outputs, divergence};
 use crate::repository::Manifest;
 use crate::training::FEATURES;
 use crate::training::profile::profile;
@@ -102,13 +102,20 @@ impl Truth {
                 row.clear();
             }
             let (class, confidence) = self.prediction();
-            let class = (!row.is_empty()).then_some(class);
+            let outputs = if row.is_empty() {
+                Outputs::default()
+            } else {
+                Outputs {
+                    classes: vec![class],
+                    values: vec![confidence],
+                }
+            };
             let inputs = Inputs {
                 values: row,
                 missing,
                 rows: 1,
             };
-            window.push(Observation::new(inputs, &[class], &[confidence]));
+            window.push(Observation::new(inputs, outputs));
         }
         window.scores(reference)
     }

@@ -16,17 +16,23 @@ const NEUTRAL: f64 = 0.5;
 #[derive(Clone, Debug)]
 pub(crate) struct TextData {
     pub(crate) examples: Vec<TextExample>,
+    /// Snippets that belong to neither class. The confidence is calibrated with them, too.
+    pub(crate) neutral: Vec<TextExample>,
     /// SHA-256 of the file, lower-case hex.
     pub(crate) sha256: String,
 }
 
-/// A snippet with a clear rating.
+/// A snippet with its rating.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TextExample {
     /// The review that the snippet is part of: its id up to the first `_`.
     pub(crate) review: String,
     pub(crate) text: String,
+    /// The class of its side.
     pub(crate) class: u32,
+    /// How far it is positive, 0 to 1: 1 or 0 of a clear rating, and of one between the classes its
+    /// place between them, so that there is no step where they begin.
+    pub(crate) positive: f64,
 }
 
 impl TextData {
@@ -36,14 +42,17 @@ impl TextData {
             path: path.to_path_buf(),
             source,
         })?;
+        let (examples, neutral) = parse(&bytes)?;
         Ok(Self {
-            examples: parse(&bytes)?,
+            examples,
+            neutral,
             sha256: hex::encode(Sha256::digest(&bytes)),
         })
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<TextExample>, TrainError> {
+/// The clear snippets, and the neutral ones.
+fn parse(bytes: &[u8]) -> Result<(Vec<TextExample>, Vec<TextExample>), TrainError> {
     let mut reader = csv::Reader::from_reader(bytes);
     let header = reader.headers().map_err(TrainError::Csv)?;
     let column = |name: &str| {
@@ -51,7 +60,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<TextExample>, TrainError> {
         found.ok_or_else(|| TrainError::Column(name.to_owned()))
     };
     let (id, rating, text) = (column("data_id")?, column("rating")?, column("text")?);
-    let mut examples = Vec::new();
+    let (mut clear, mut neutral) = (Vec::new(), Vec::new());
     for record in reader.records() {
         let record = record.map_err(TrainError::Csv)?;
         // A text may have several lines.
@@ -65,14 +74,18 @@ fn parse(bytes: &[u8]) -> Result<Vec<TextExample>, TrainError> {
             .ok_or(TrainError::Value { line })?;
         let text = record.get(text).filter(|text| !text.trim().is_empty());
         let text = text.ok_or(TrainError::EmptyText { line })?;
+        let id = record.get(id).unwrap_or_default();
+        let example = TextExample {
+            review: id.split('_').next().unwrap_or_default().to_owned(),
+            text: text.to_owned(),
+            class: u32::from(value > 0.0),
+            positive: (0.5 + value / (2.0 * NEUTRAL)).clamp(0.0, 1.0),
+        };
         if value.abs() > NEUTRAL {
-            let id = record.get(id).unwrap_or_default();
-            examples.push(TextExample {
-                review: id.split('_').next().unwrap_or_default().to_owned(),
-                text: text.to_owned(),
-                class: u32::from(value > 0.0),
-            });
+            clear.push(example);
+        } else {
+            neutral.push(example);
         }
     }
-    Ok(examples)
+    Ok((clear, neutral))
 }

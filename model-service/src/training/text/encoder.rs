@@ -3,14 +3,16 @@
 use std::path::Path;
 
 use super::data::{CLASSES, TextData, TextExample};
-use super::{PARTS, checked, majority_baseline, text_reference};
-use crate::candle::{EncoderHead, Fit, joined};
+use super::{PARTS, calibration, checked, majority_baseline, text_reference};
+use crate::candle::{EncoderHead, Fit, Mlp, joined};
 use crate::embedder::{Embedder, EncoderFiles};
-use crate::model::{ComputeError, Rows};
+use crate::model::{ComputeError, Probabilities, Rows};
 use crate::repository::{EncoderInput, Manifest, Metrics, TextInput};
+use crate::training::calibrate::calibrated;
+use crate::training::evaluate::Evaluation;
 use crate::training::learn::Encoded;
 use crate::training::table::Target;
-use crate::training::text::split::Split;
+use crate::training::text::split::{Split, held_out};
 use crate::training::{Epoch, Run, TrainError, TrainOptions, TrainingWatcher, stage};
 
 /// Texts that are computed at once.
@@ -49,7 +51,15 @@ pub(super) fn train(
     let fit = run.watch(watcher, &options.hyperparameters, |on_epoch| {
         learn(&training, options, on_epoch)
     })?;
-    let (metrics, reference) = stage("evaluate_model", || {
+    let neutral: Vec<TextExample> = held_out(&data.neutral, 0, PARTS, options.seed)
+        .into_iter()
+        .cloned()
+        .collect();
+    let Evaluation {
+        metrics,
+        reference,
+        calibration,
+    } = stage("evaluate_model", || {
         let validation = vectors
             .part(&split.validation)
             .map_err(TrainError::Compute)?;
@@ -71,8 +81,16 @@ pub(super) fn train(
             ..Metrics::default()
         };
         run.record_accuracy(&metrics);
+        let unclear = predictions(&embedder, &neutral, &model).map_err(TrainError::Compute)?;
+        let neutral: Vec<&TextExample> = neutral.iter().collect();
+        let calibration = calibration(&probabilities, &split.validation, &unclear, &neutral);
+        let probabilities = calibrated(probabilities, calibration.as_ref());
         let counts = validation.counts.iter().copied();
-        Ok((metrics, text_reference(counts, &probabilities)))
+        Ok(Evaluation {
+            metrics,
+            reference: text_reference(counts, &probabilities),
+            calibration,
+        })
     })?;
     stage("save_model", || {
         let head = fit.weights().map_err(TrainError::Compute)?;
@@ -90,10 +108,22 @@ pub(super) fn train(
                 }),
             }),
             classes: CLASSES.map(str::to_owned).to_vec(),
+            calibration,
             ..run.manifest(rows, sha256, &options.hyperparameters, metrics, reference)
         };
         run.write(manifest, &weights, Some(&files.tokenizer))
     })
+}
+
+/// What the layer says of other texts.
+fn predictions(
+    embedder: &Embedder,
+    examples: &[TextExample],
+    model: &Mlp,
+) -> Result<Probabilities, ComputeError> {
+    let vectors = Vectors::of(embedder, examples)?;
+    let part = vectors.part(&examples.iter().collect::<Vec<_>>())?;
+    part.encoded.predict(model)
 }
 
 /// Accuracy on the validation part of a layer that is trained on the training part.

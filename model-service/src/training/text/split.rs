@@ -22,6 +22,19 @@ pub(super) fn split(examples: &[TextExample], fold: u64, folds: u64, seed: u64) 
     }
 }
 
+/// Those of other snippets whose reviews are held out, too.
+pub(super) fn held_out(
+    examples: &[TextExample],
+    fold: u64,
+    folds: u64,
+    seed: u64,
+) -> Vec<&TextExample> {
+    let examples = examples.iter();
+    examples
+        .filter(|example| fold_of(&example.review, folds, seed) == fold)
+        .collect()
+}
+
 /// The fold is decided by the hash of seed and review, so it stays when reviews are added.
 fn fold_of(review: &str, folds: u64, seed: u64) -> u64 {
     let mut hasher = Sha256::new();

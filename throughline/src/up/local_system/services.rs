@@ -12,7 +12,12 @@ impl LocalSystem {
     pub(super) async fn start_explorer(&mut self) -> anyhow::Result<()> {
         let page = listen("--listen", self.args.explorer_port);
         let otlp = listen("--otlp-listen", self.args.otlp_port);
-        let mut part = self.spawn("explorer", [page, otlp].concat(), None)?;
+        let rules = match &self.args.rules {
+            Some(rules) => rules.clone(),
+            None => self.data.rules()?,
+        };
+        let rules = ["--rules".to_owned(), rules.display().to_string()];
+        let mut part = self.spawn("explorer", [page, otlp, rules].concat(), None)?;
         let url = part.url("server.listening").await?;
         let otlp = part.url("explorer.otlp_listening").await?;
         self.add(part);

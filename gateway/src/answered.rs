@@ -1,0 +1,108 @@
+//! Which predictions the last requests were answered with, by trace, so that feedback can name the
+//! trace instead of the prediction.
+
+use std::collections::{HashMap, VecDeque};
+
+use parking_lot::Mutex;
+
+use crate::store::Key;
+
+/// Predictions that are remembered; the traces that were first answered leave first.
+const MAX_PREDICTIONS: usize = 10_000;
+
+/// The predictions of recent traces.
+#[derive(Debug, Default)]
+pub(crate) struct AnsweredTraces {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_trace: HashMap<u128, Vec<Key>>,
+    order: VecDeque<u128>,
+    predictions: usize,
+}
+
+impl AnsweredTraces {
+    /// Remembers what a request of this trace was answered with.
+    pub(crate) fn record<'a>(&self, trace_id: &str, keys: impl Iterator<Item = &'a Key>) {
+        let Some(trace) = number(trace_id) else {
+            return;
+        };
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        for key in keys {
+            if !inner.by_trace.contains_key(&trace) {
+                inner.order.push_back(trace);
+            }
+            let known = inner.by_trace.entry(trace).or_default();
+            // One trace may ask for the same again.
+            if known.len() < MAX_PREDICTIONS && !known.contains(key) {
+                known.push(key.clone());
+                inner.predictions += 1;
+            }
+        }
+        while inner.predictions > MAX_PREDICTIONS
+            && let Some(first) = inner.order.pop_front()
+        {
+            let gone = inner.by_trace.remove(&first).unwrap_or_default();
+            inner.predictions -= gone.len();
+        }
+    }
+
+    /// The predictions of a trace; none if it is too long ago.
+    pub(crate) fn of(&self, trace_id: &str) -> Vec<Key> {
+        let inner = self.inner.lock();
+        let keys = number(trace_id).and_then(|trace| inner.by_trace.get(&trace));
+        keys.cloned().unwrap_or_default()
+    }
+}
+
+fn number(trace_id: &str) -> Option<u128> {
+    u128::from_str_radix(trace_id, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(data_id: usize) -> Key {
+        Key {
+            model: "m".to_owned(),
+            variant: "primary".to_owned(),
+            version: "1".to_owned(),
+            data_id: data_id.to_string(),
+        }
+    }
+
+    fn trace(number: usize) -> String {
+        format!("{number:032x}")
+    }
+
+    #[test]
+    fn a_trace_has_each_of_its_predictions_once() {
+        let answered = AnsweredTraces::default();
+        answered.record(&trace(1), [key(1), key(2)].iter());
+        answered.record(&trace(1), [key(2), key(3)].iter());
+        assert_eq!(answered.of(&trace(1)), [key(1), key(2), key(3)]);
+        assert_eq!(answered.of(&trace(2)), []);
+        answered.record("not hex", [key(1)].iter());
+        assert_eq!(answered.of("not hex"), []);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_the_oldest_trace_leaves_first() {
+        let answered = AnsweredTraces::default();
+        for number in 1..=MAX_PREDICTIONS + 5 {
+            answered.record(&trace(number), [key(number)].iter());
+        }
+        assert_eq!(answered.of(&trace(5)), []);
+        assert_eq!(answered.of(&trace(6)), [key(6)]);
+        let many: Vec<Key> = (0..MAX_PREDICTIONS).map(key).collect();
+        answered.record(&trace(1), many.iter());
+        assert_eq!(answered.of(&trace(MAX_PREDICTIONS + 5)), []);
+        assert_eq!(answered.of(&trace(1)).len(), MAX_PREDICTIONS);
+        let inner = answered.inner.lock();
+        assert_eq!((inner.order.len(), inner.by_trace.len()), (1, 1));
+    }
+}
