@@ -8,7 +8,7 @@ ELASTICSEARCH_VERSION=9.5.2
 ELASTICSEARCH_SHA256=de3d9c88b5f993d9b1f937a1da8d7bfa3e881f83bf3a0dab3e49a8d557934618
 COLLECTOR_VERSION=0.157.0
 JAEGER_VERSION=1.62.0
-# As `throughline text-setup` has them (throughline/src/python/encoder.rs).
+# As `throughline text-setup` has them; a test compares them (throughline/src/python/encoder.rs).
 ENCODER_VERSION=0.1.0
 ENCODER_SHA256=b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 

@@ -192,7 +192,8 @@ pub(crate) struct ModelsResponse {
 pub(crate) struct ModelEntry {
     #[schema(example = "wine_quality")]
     pub(crate) name: String,
-    /// What a prediction can be asked by: `data_ids`, `texts`, or both.
+    /// What a prediction can be asked by: `data_ids`, `texts`, or both; nothing for a model that gives
+    /// vectors, which is asked at `/v2/models/{model_name}/infer`.
     pub(crate) inputs: Vec<&'static str>,
     /// Whether another variant answers for one that fails.
     pub(crate) fail_over: bool,

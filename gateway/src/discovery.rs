@@ -220,6 +220,7 @@ impl Inner {
             takes: Takes {
                 data_ids: true,
                 texts: true,
+                only_vectors: false,
             },
             classes: Arc::default(),
             ready: false,

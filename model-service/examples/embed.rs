@@ -12,12 +12,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use model_service::embedder::{Embedder, EncoderFiles};
+use model_service::embedder::Embedder;
 
 fn main() -> Result<()> {
+    // First of all: it begins this process anew.
+    model_service::threads::set();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let folder = args.first().context("usage: embed DIR [--time RUNS]")?;
-    let embedder = Embedder::new(&EncoderFiles::read(Path::new(folder))?)?;
+    let embedder = Embedder::of_folder(Path::new(folder))?;
     let input = read_to_string(std::io::stdin())?;
     let texts: Vec<&str> = input.lines().collect();
     match &args[1..] {

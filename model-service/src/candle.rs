@@ -12,8 +12,9 @@ mod text_fit;
 pub use encoder::{Encoder, EncoderConfig};
 pub use fit::{Fit, FitOptions, Step, Targets};
 pub use mlp::Mlp;
-use mlp::{compute, read_tensor};
+use mlp::compute;
 pub(crate) use text_bag::TextBag;
+pub use text_encoder::EncoderHead;
 pub(crate) use text_encoder::{TextEncoder, joined};
 pub(crate) use text_fit::TextFit;
 

@@ -100,9 +100,10 @@ impl DriftMonitor {
     }
 
     /// Takes note of a request and of its answer, which is empty if no row could be computed. If too
-    /// many requests wait already, its rows are only counted.
+    /// many requests wait already, its rows are only counted. A version without a reference profile is
+    /// not watched.
     pub(crate) fn observe(&self, loaded: &Arc<Loaded>, inputs: Inputs, outputs: Outputs) {
-        if inputs.rows == 0 {
+        if inputs.rows == 0 || !loaded.manifest.has_reference() {
             return;
         }
         let rows = inputs.rows;

@@ -1,26 +1,15 @@
 //! Texts to vectors: the tokenizer and the encoder of a Hugging Face folder.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+mod folder;
 
-use serde::Deserialize;
+use std::path::Path;
 
-use crate::candle::{Encoder, EncoderConfig};
+pub use folder::{EncoderFiles, FolderError};
+use folder::{TOKENIZER, WEIGHTS};
+
+use crate::candle::Encoder;
 use crate::model::{ComputeError, Tokens};
 use crate::text::TextTokenizer;
-
-/// The files of an encoder, as a Hugging Face folder has them.
-#[derive(Debug)]
-pub struct EncoderFiles {
-    pub config: EncoderConfig,
-    /// `tokenizer.json`
-    pub tokenizer: Vec<u8>,
-    /// `model.safetensors`
-    pub weights: Vec<u8>,
-    /// Tokens of a text at most, the rest is cut off.
-    pub max_tokens: usize,
-}
 
 /// Turns texts into vectors.
 #[derive(Debug)]
@@ -29,78 +18,49 @@ pub struct Embedder {
     encoder: Encoder,
 }
 
-/// Why a folder cannot be used; nothing of it was taken.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{} is not what Hugging Face writes there", path.display())]
-    Json {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
-    #[error("the pooling of {} is not the mean over all tokens, the only one supported", .0.display())]
-    Pooling(PathBuf),
-    #[error("the tokenizer gives {tokens} tokens, and the encoder has embeddings of {embeddings}")]
-    Tokens { tokens: usize, embeddings: usize },
-    #[error(transparent)]
-    Model(ComputeError),
-}
-
-/// The file of sentence-transformers that lists what follows the encoder.
-#[derive(Deserialize)]
-struct Module {
-    r#type: String,
-}
-
-#[derive(Deserialize)]
-struct Sentences {
-    max_seq_length: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Pooling {
-    #[serde(default)]
-    pooling_mode_mean_tokens: bool,
-}
-
 impl EncoderFiles {
-    /// Reads `config.json`, `tokenizer.json` and `model.safetensors`, and what sentence-transformers
-    /// adds: `modules.json`, `sentence_bert_config.json`, `1_Pooling/config.json`.
-    pub fn read(folder: &Path) -> Result<Self, FolderError> {
-        let mut config: EncoderConfig = json(&folder.join("config.json"))?;
-        let modules: Vec<Module> = optional(&folder.join("modules.json"))?.unwrap_or_default();
-        config.normalise = modules
-            .iter()
-            .any(|module| module.r#type.ends_with(".Normalize"));
-        let pooling = folder.join("1_Pooling/config.json");
-        let mean = optional(&pooling)?.is_none_or(|found: Pooling| found.pooling_mode_mean_tokens);
-        if !mean {
-            return Err(FolderError::Pooling(pooling));
+    /// The tokenizer, if the encoder has an embedding for each of its tokens.
+    pub(crate) fn text_tokenizer(&self) -> Result<TextTokenizer, FolderError> {
+        let path = self.folder.join(TOKENIZER);
+        let tokenizer = TextTokenizer::of_encoder(&self.tokenizer, self.max_tokens);
+        let tokenizer = tokenizer.map_err(|source| FolderError::Model {
+            path: path.clone(),
+            source,
+        })?;
+        let (tokens, embeddings) = (tokenizer.highest_id() + 1, self.config.vocab_size);
+        if tokens > embeddings {
+            let what = format!(
+                "it gives {tokens} tokens, and vocab_size of config.json is {embeddings}: they are of different models"
+            );
+            return Err(FolderError::file(&path, what));
         }
-        let sentences: Option<Sentences> = optional(&folder.join("sentence_bert_config.json"))?;
-        let limit = sentences.and_then(|sentences| sentences.max_seq_length);
-        Ok(Self {
-            tokenizer: bytes(&folder.join("tokenizer.json"))?,
-            weights: bytes(&folder.join("model.safetensors"))?,
-            max_tokens: limit
-                .unwrap_or(usize::MAX)
-                .min(config.max_position_embeddings),
-            config,
-        })
+        Ok(tokenizer)
+    }
+
+    /// The error for weights that cannot be used.
+    pub(crate) fn weights_fault(&self, source: ComputeError) -> FolderError {
+        FolderError::Model {
+            path: self.folder.join(WEIGHTS),
+            source,
+        }
+    }
+
+    /// The error for a tokenizer that cannot be used.
+    pub(crate) fn tokenizer_fault(&self, what: &str) -> FolderError {
+        FolderError::file(&self.folder.join(TOKENIZER), what)
     }
 }
 
 impl Embedder {
+    /// Reads the folder of an encoder.
+    pub fn of_folder(folder: &Path) -> Result<Self, FolderError> {
+        Self::new(&EncoderFiles::read(folder)?)
+    }
+
     pub fn new(files: &EncoderFiles) -> Result<Self, FolderError> {
-        let tokenizer = TextTokenizer::of_encoder(&files.tokenizer, files.max_tokens)
-            .map_err(FolderError::Model)?;
-        let (tokens, embeddings) = (tokenizer.highest_id() + 1, files.config.vocab_size);
-        if tokens > embeddings {
-            return Err(FolderError::Tokens { tokens, embeddings });
-        }
+        let tokenizer = files.text_tokenizer()?;
         let encoder = Encoder::from_safetensors(&files.weights, &files.config);
-        let encoder = encoder.map_err(FolderError::Model)?;
+        let encoder = encoder.map_err(|source| files.weights_fault(source))?;
         Ok(Self { tokenizer, encoder })
     }
 
@@ -136,30 +96,5 @@ impl Embedder {
     /// A vector of [`Self::width`] values per text, row-major, with a span per layer.
     pub fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>, ComputeError> {
         self.encoder.embed(tokens)
-    }
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, FolderError> {
-    fs::read(path).map_err(|source| FolderError::Read {
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, FolderError> {
-    serde_json::from_slice(&bytes(path)?).map_err(|source| FolderError::Json {
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-/// `None` for a file that is not there.
-fn optional<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, FolderError> {
-    match json(path) {
-        Ok(found) => Ok(Some(found)),
-        Err(FolderError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }

@@ -15,6 +15,7 @@ mod predict;
 pub mod repository;
 mod router;
 mod text;
+pub mod threads;
 pub mod training;
 
 use std::process::ExitCode;

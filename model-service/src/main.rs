@@ -16,6 +16,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // First of all: it begins this process anew.
+    model_service::threads::set();
     let Arguments { config, command } = runtime::arguments::<Arguments>();
     match command {
         Some(PartCommand::Healthcheck(options)) => {

@@ -124,8 +124,9 @@ impl Rows {
     }
 }
 
-/// The answer for a batch, row-major: one row of `classes` probabilities per input row, or of a
-/// regression one number, in deviations of the target from its mean.
+/// The answer for a batch, row-major: one row of `classes` probabilities per input row. Of a
+/// regression it is one number, in deviations of the target from its mean, and of a model that only
+/// encodes it is a vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probabilities {
     values: Vec<f32>,
@@ -137,12 +138,17 @@ impl Probabilities {
     /// a single number, which stays what it is.
     pub fn from_outputs(outputs: Vec<f32>, width: usize) -> Self {
         if width == 1 {
-            return Self {
-                values: outputs,
-                classes: width,
-            };
+            return Self::from_values(outputs, width);
         }
         Self::from_logits(outputs, width)
+    }
+
+    /// Numbers that are what they are: `width` of them per row.
+    pub fn from_values(values: Vec<f32>, width: usize) -> Self {
+        Self {
+            values,
+            classes: width.max(1),
+        }
     }
 
     /// Turns raw scores (logits) into probabilities by a softmax over each row.
@@ -237,8 +243,9 @@ pub fn most_likely(probabilities: &[f32]) -> (usize, f32) {
 pub enum ComputeError {
     #[error("the weights cannot be read")]
     Weights(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("tensor {0} is missing from the weights, has another shape or is not finite")]
-    Layer(String),
+    /// Of the weights.
+    #[error("tensor {name} {fault}")]
+    Tensor { name: String, fault: String },
     #[error("the model takes rows of {expected} values, not {actual}")]
     Width { expected: usize, actual: usize },
     #[error("the model does not take this kind of input")]
@@ -251,4 +258,13 @@ pub enum ComputeError {
     Compute(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the computation gave a value that is not a number")]
     NotFinite,
+}
+
+impl ComputeError {
+    pub(crate) fn tensor(name: &str, fault: impl Into<String>) -> Self {
+        Self::Tensor {
+            name: name.to_owned(),
+            fault: fault.into(),
+        }
+    }
 }

@@ -35,11 +35,12 @@ pub(crate) struct Predictor {
 pub(crate) struct BatchPrediction {
     /// Why a row has no prediction; `None` for rows with one.
     pub(crate) errors: Vec<Option<RowErrorCode>>,
-    /// Class per row; `None` for rows with an error, and for numbers.
+    /// Class per row; `None` for rows with an error, and for numbers and vectors.
     pub(crate) classes: Vec<Option<usize>>,
-    /// Probability of the class per row; 0 for rows with an error, and for numbers.
+    /// Probability of the class per row; 0 for rows without a class.
     pub(crate) confidences: Vec<f32>,
-    /// Row-major, one per class, or of a regression the numbers; 0 for rows with an error.
+    /// Row-major, one per class, or the numbers of a regression or of vectors; 0 for rows with an
+    /// error.
     pub(crate) probabilities: Vec<f32>,
     /// The `predict …` span as a `traceparent` value, for links from later hits.
     pub(crate) traceparent: Option<String>,
@@ -209,9 +210,10 @@ impl BatchPrediction {
                     .filter(|row| row.iter().all(|value| value.is_finite()))
                     .ok_or(RowErrorCode::OutOfRange),
             };
-            match (&manifest.regression, row) {
-                (Some(scale), row) => prediction.push_number(row.and_then(|row| scale.number(row))),
-                (None, row) => prediction.push(row, manifest),
+            match (&manifest.regression, manifest.embedding()) {
+                (Some(scale), _) => prediction.push_number(row.and_then(|row| scale.number(row))),
+                (None, Some(width)) => prediction.push_vector(row, width),
+                (None, None) => prediction.push(row, manifest),
             }
         }
         prediction
@@ -262,6 +264,16 @@ impl BatchPrediction {
         self.classes.push(None);
         self.confidences.push(0.0);
         self.probabilities.push(number.unwrap_or(0.0));
+    }
+
+    fn push_vector(&mut self, row: Result<&[f32], RowErrorCode>, width: usize) {
+        self.errors.push(row.err());
+        self.classes.push(None);
+        self.confidences.push(0.0);
+        match row {
+            Ok(row) => self.probabilities.extend_from_slice(row),
+            Err(_) => self.probabilities.extend(std::iter::repeat_n(0.0, width)),
+        }
     }
 
     fn push(&mut self, row: Result<&[f32], RowErrorCode>, manifest: &Manifest) {

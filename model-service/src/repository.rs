@@ -6,6 +6,7 @@
 //! folders and continues the same count, so a number means one version of a model in whichever
 //! language. Each service skips the versions of the other.
 
+mod add;
 mod control;
 mod current;
 mod index;
@@ -13,13 +14,14 @@ mod load;
 mod manifest;
 mod write;
 
+pub use add::{AddError, AddOptions, add};
 pub use control::{ControlError, Target};
 pub use index::{ModelRepository, ModelVersions, NotServed};
 pub use load::Loaded;
 pub(crate) use manifest::TEMPERATURES;
 pub use manifest::{
-    Calibration, Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest, Metrics,
-    Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
+    Added, Calibration, Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest,
+    Metrics, Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
 pub(crate) use write::version_number;
 pub use write::{VersionFiles, WriteError, write_version};

@@ -79,6 +79,7 @@ pub(crate) fn manifest() -> Manifest {
         },
         calibration: None,
         training: None,
+        added: None,
     }
 }
 

@@ -264,6 +264,7 @@ impl Run<'_> {
                 trace_id: self.span.as_ref().map(|span| span.trace_id.clone()),
                 span_id: self.span.as_ref().map(|span| span.span_id.clone()),
             }),
+            added: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod deployment;
 mod documents;
 mod drift;
 mod elasticsearch_store;
+mod encoder;
 mod hardening;
 mod learn;
 mod load;

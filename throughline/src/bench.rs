@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow};
 use explorer::MetricSeries;
 use tokio::sync::mpsc;
 
-use crate::cli::{BenchArgs, UpArgs, WorkerArgs};
+use crate::cli::{BenchArgs, EncoderArgs, UpArgs, WorkerArgs};
 use crate::explorer_client::ExplorerClient;
 use crate::screen;
 use crate::up::LocalSystem;
@@ -102,6 +102,11 @@ fn on_free_ports(folder: &Path, name: &str, args: &BenchArgs) -> UpArgs {
             no_python: true,
             python_environment: None,
             python_port: 0,
+        },
+        encoder: EncoderArgs {
+            no_encoder: true,
+            encoder: None,
+            encoder_port: 0,
         },
         no_faults: true,
     }

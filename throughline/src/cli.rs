@@ -11,6 +11,7 @@ use crate::check::CheckArgs;
 use crate::feedback::FeedbackArgs;
 use crate::learn::LearnArgs;
 use crate::load::LoadArgs;
+use crate::model::ModelCommand;
 use crate::runs::RunsArgs;
 use crate::train::TrainArgs;
 
@@ -32,9 +33,13 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Make an earlier version of a model the one that answers, without a restart
     Rollback(RollbackArgs),
+    /// Add a model that was trained elsewhere
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Create the environment of the Python worker, which `up` then starts as the variant `canary`
     PythonSetup(PythonSetupArgs),
-    /// Get the weights of a sentence encoder, for `train text_sentiment --encoder`
+    /// Get the weights of a sentence encoder, on which `up` then serves `text_sentiment` as the variant
+    /// `canary`
     TextSetup(TextSetupArgs),
     /// Send a deployment sample requests, a miss and a hit and a text, and print their traces
     Sample(SampleArgs),
@@ -188,12 +193,14 @@ pub(crate) struct UpArgs {
     /// once]
     #[arg(long, env = "EXPLORER_RULES", value_name = "FILE")]
     pub(crate) rules: Option<PathBuf>,
-    /// How requests are shared among the variants of a model; without it, if the Python worker
-    /// runs, routes.toml in the data folder
+    /// How requests are shared among the variants of a model; without it, if the Python worker or an
+    /// encoder runs, a file in the data folder
     #[arg(long, env = "GATEWAY_ROUTES", value_name = "FILE")]
     pub(crate) routes: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) worker: WorkerArgs,
+    #[command(flatten)]
+    pub(crate) encoder: EncoderArgs,
     /// Ignore faults that requests carry in their baggage
     #[arg(long)]
     pub(crate) no_faults: bool,
@@ -219,6 +226,25 @@ pub(crate) struct WorkerArgs {
         value_name = "PORT"
     )]
     pub(crate) python_port: u16,
+}
+
+/// The encoder as a second variant of `text_sentiment`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EncoderArgs {
+    /// Leave the encoder out; by default its variant is started if its folder is there
+    #[arg(long, conflicts_with = "encoder")]
+    pub(crate) no_encoder: bool,
+    /// Folder of the encoder [default: encoder in the data folder]
+    #[arg(long, env = "THROUGHLINE_ENCODER", value_name = "DIR")]
+    pub(crate) encoder: Option<PathBuf>,
+    /// Port of the model service with the encoder; 0 takes a free one
+    #[arg(
+        long,
+        env = "THROUGHLINE_ENCODER_PORT",
+        default_value_t = 8002,
+        value_name = "PORT"
+    )]
+    pub(crate) encoder_port: u16,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -273,6 +299,11 @@ impl UpArgs {
         environment(self.worker.python_environment.as_deref(), &self.data_dir)
     }
 
+    /// The folder of the encoder.
+    pub(crate) fn encoder_folder(&self) -> PathBuf {
+        encoder_folder(self.encoder.encoder.as_deref(), &self.data_dir)
+    }
+
     /// Where telemetry goes instead of to the explorer. An empty standard variable counts as unset.
     pub(crate) fn otlp_endpoint(&self) -> Option<&str> {
         let url = self.otlp_endpoint.as_deref();
@@ -287,15 +318,34 @@ impl PythonSetupArgs {
     }
 }
 
+impl TextSetupArgs {
+    /// The folder to put the encoder into.
+    pub(crate) fn folder(&self) -> PathBuf {
+        encoder_folder(self.encoder.as_deref(), &self.data_dir)
+    }
+}
+
+fn encoder_folder(named: Option<&Path>, data_dir: &Path) -> PathBuf {
+    named.map_or_else(|| data_dir.join("encoder"), Path::to_path_buf)
+}
+
 fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
     named.map_or_else(|| data_dir.join("python"), Path::to_path_buf)
 }
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TextSetupArgs {
-    /// The folder to put the encoder into
-    #[arg(long, default_value = ".throughline/encoder", value_name = "DIR")]
-    pub(crate) encoder: PathBuf,
+    /// Where `up` keeps its data; the encoder is put into it
+    #[arg(
+        long,
+        env = "THROUGHLINE_DATA_DIR",
+        default_value = ".throughline",
+        value_name = "DIR"
+    )]
+    pub(crate) data_dir: PathBuf,
+    /// The folder to put the encoder into [default: encoder in the data folder]
+    #[arg(long, env = "THROUGHLINE_ENCODER", value_name = "DIR")]
+    encoder: Option<PathBuf>,
     /// The Python to use, 3.10 or newer, with pip [default: the first that is found]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) python: Option<String>,

@@ -13,6 +13,7 @@ mod explorer_client;
 mod feedback;
 mod learn;
 mod load;
+mod model;
 mod model_files;
 mod python;
 mod rollback;
@@ -38,11 +39,17 @@ pub fn main() -> ExitCode {
     if !revision.is_empty() {
         telemetry::set_revision(revision);
     }
-    match runtime::arguments::<Cli>().command.unwrap_or_default() {
+    let command = runtime::arguments::<Cli>().command.unwrap_or_default();
+    if computes(&command) {
+        // Before anything else: it begins this process anew.
+        model_service::threads::set();
+    }
+    match command {
         Command::Up(args) => screen::exit_code(up::main(&args)),
         Command::Train(args) => screen::exit_code(train::main(&args)),
         Command::Runs(args) => screen::exit_code(runs::main(&args)),
         Command::Rollback(args) => screen::exit_code(rollback::main(&args)),
+        Command::Model(command) => screen::exit_code(model::main(&command)),
         Command::PythonSetup(args) => screen::exit_code(python::main(&args)),
         Command::TextSetup(args) => screen::exit_code(python::encoder::main(&args)),
         Command::Sample(args) => screen::exit_code(sample::main(&args)),
@@ -75,6 +82,15 @@ pub fn main() -> ExitCode {
             }
             None => explorer::main(*config),
         },
+    }
+}
+
+/// Whether this process itself computes with models. `up` sets the variable for its parts.
+fn computes(command: &Command) -> bool {
+    match command {
+        Command::Train(_) | Command::Model(_) => true,
+        Command::ModelService { command, .. } => command.is_none(),
+        _ => false,
     }
 }
 

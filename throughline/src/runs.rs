@@ -82,6 +82,9 @@ fn read(repository: &Path) -> anyhow::Result<Vec<Run>> {
             };
             let manifest = serde_json::from_slice(&manifest)
                 .with_context(|| format!("{} is not JSON", path.display()))?;
+            if is_added(&manifest) {
+                continue;
+            }
             runs.push(Run {
                 model: model.file_name().to_string_lossy().into_owned(),
                 version,
@@ -91,6 +94,11 @@ fn read(repository: &Path) -> anyhow::Result<Vec<Run>> {
     }
     runs.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
     Ok(runs)
+}
+
+/// Whether the version was trained elsewhere, so that there is no training to show.
+fn is_added(manifest: &Value) -> bool {
+    manifest.get("added").is_some()
 }
 
 impl Run {

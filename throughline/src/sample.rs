@@ -24,7 +24,7 @@ const TRIES: u32 = 40;
 const ROOT: &str = "POST /v1/predictions";
 const MODEL: &str = "wine_quality";
 
-/// The variant that the Python worker serves.
+/// The variant that the Python worker serves, and for texts the encoder.
 const CANARY: &str = "canary";
 
 /// The system that the sample is sent to.
@@ -37,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) canary: bool,
     /// Whether there is a model for texts.
     pub(crate) texts: bool,
+    /// Whether an encoder serves the variant `canary` of it.
+    pub(crate) text_canary: bool,
     /// Spans of a miss besides those that every system has.
     pub(crate) miss_spans: Vec<&'static str>,
     /// The same of a miss of a text.
@@ -83,6 +85,7 @@ pub(crate) fn main(args: &SampleArgs) -> anyhow::Result<()> {
                 },
                 canary: names.iter().any(|name| name == CANARY),
                 texts,
+                text_canary: false,
                 // Which database is behind them is the deployment's business.
                 miss_spans: vec!["POST /get-online-features"],
                 text_spans: Vec::new(),
@@ -175,9 +178,16 @@ pub(crate) async fn run(target: &Target) -> anyhow::Result<()> {
     show(target, "A hit: from the prediction store", &hit, &hit_spans).await?;
     if target.texts {
         let expected = [&[ROOT, "predict text_sentiment"], &*target.text_spans].concat();
-        let miss = client.first_miss(review, 2, None).await?;
+        let primary = target.text_canary.then_some("primary");
+        let miss = client.first_miss(review, 2, primary).await?;
         let title = "A text: computed by the model";
         show(target, title, &miss, &expected).await?;
+        if target.text_canary {
+            let canary = client.first_miss(review, 2, Some(CANARY)).await?;
+            let title = "The same text by the canary: computed on the encoder";
+            let expected = [&["layer encoder_1"], &*expected].concat();
+            show(target, title, &canary, &expected).await?;
+        }
     }
     if target.canary {
         let canary = client.first_miss(wine, next_row, Some(CANARY)).await?;

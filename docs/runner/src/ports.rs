@@ -10,7 +10,7 @@ use regex::{Captures, Regex};
 use crate::page::Page;
 
 /// The default ports, and the variables that set them: `P` is the port.
-const DEFAULTS: [(u16, &[(&str, &str)]); 8] = [
+const DEFAULTS: [(u16, &[(&str, &str)]); 9] = [
     (
         8080,
         &[
@@ -28,6 +28,7 @@ const DEFAULTS: [(u16, &[(&str, &str)]); 8] = [
         ],
     ),
     (8001, &[("THROUGHLINE_PYTHON_PORT", "P")]),
+    (8002, &[("THROUGHLINE_ENCODER_PORT", "P")]),
     (
         6566,
         &[

@@ -30,6 +30,8 @@ pub(crate) struct Takes {
     pub(crate) data_ids: bool,
     /// The model has an input `text`.
     pub(crate) texts: bool,
+    /// The model gives vectors, which are no predictions, so it can be asked by nothing.
+    pub(crate) only_vectors: bool,
 }
 
 impl Takes {
@@ -38,6 +40,7 @@ impl Takes {
         variants.fold(Self::default(), |all, known| Self {
             data_ids: all.data_ids || known.takes.data_ids,
             texts: all.texts || known.takes.texts,
+            only_vectors: all.only_vectors || known.takes.only_vectors,
         })
     }
 }
@@ -48,6 +51,8 @@ impl KnownVariant {
         let has = |input: &str| {
             metadata.inputs.is_empty() || metadata.inputs.iter().any(|name| name == input)
         };
+        let gives = |output: &str| metadata.outputs.iter().any(|name| name == output);
+        let only_vectors = gives("embedding") && !gives("label") && !gives("value");
         Self {
             variant: variant.clone(),
             version: metadata
@@ -56,8 +61,9 @@ impl KnownVariant {
                 .unwrap_or_default(),
             from_answer: false,
             takes: Takes {
-                data_ids: has("data_id"),
-                texts: has("text"),
+                data_ids: has("data_id") && !only_vectors,
+                texts: has("text") && !only_vectors,
+                only_vectors,
             },
             versions: metadata.versions,
             classes: metadata

@@ -16,6 +16,8 @@ pub(crate) struct Metadata {
     pub(crate) current: Option<String>,
     /// Names of the inputs; empty if the service does not list them.
     pub(crate) inputs: Vec<String>,
+    /// The same of the outputs.
+    pub(crate) outputs: Vec<String>,
     /// The training of the version, if the service tells of it.
     pub(crate) training: Option<ModelTraining>,
 }
@@ -26,25 +28,31 @@ impl Metadata {
         struct Body {
             versions: Option<Vec<Value>>,
             current_version: Option<Value>,
-            inputs: Option<Vec<Input>>,
+            inputs: Option<Vec<Tensor>>,
+            outputs: Option<Vec<Tensor>>,
             training: Option<Value>,
         }
         #[derive(Deserialize)]
-        struct Input {
+        struct Tensor {
             name: Option<String>,
         }
         let Body {
             versions,
             current_version,
             inputs,
+            outputs,
             training,
         } = serde_json::from_slice(body).map_err(CallError::NotJson)?;
         let versions = versions.into_iter().flatten().filter_map(version);
-        let inputs = inputs.into_iter().flatten().filter_map(|input| input.name);
+        let names = |tensors: Option<Vec<Tensor>>| {
+            let tensors = tensors.into_iter().flatten();
+            tensors.filter_map(|tensor| tensor.name).collect()
+        };
         Ok(Self {
             versions: versions.collect(),
             current: current_version.and_then(version),
-            inputs: inputs.collect(),
+            inputs: names(inputs),
+            outputs: names(outputs),
             // Another server may have a field of this name that means something else.
             training: training.and_then(|training| serde_json::from_value(training).ok()),
         })

@@ -189,6 +189,11 @@ fn check_input(request: &mut Request) -> Result<(), ApiError> {
         return Ok(());
     }
     let model = &request.choice.model;
+    if takes.only_vectors {
+        return Err(ApiError::Invalid(format!(
+            "model `{model}` gives vectors and no predictions; ask for its output `embedding` at /v2/models/{model}/infer"
+        )));
+    }
     let hint = if takes.data_ids || takes.texts {
         format!("ask with `{other}`")
     } else {

@@ -305,6 +305,23 @@ async fn a_model_takes_only_its_own_kind_of_input() {
 }
 
 #[tokio::test]
+async fn a_model_that_gives_vectors_is_asked_at_v2() {
+    let gateway = Gateway::start().await;
+    for field in ["texts", "data_ids"] {
+        let body = json!({"model": "vectors", field: ["good"]}).to_string();
+        let reply = gateway.post("/v1/predictions", &[], body).await;
+        assert_eq!(reply.problem(422), "invalid_request", "{field}");
+        let detail = reply.json()["detail"].to_string();
+        assert!(detail.contains("at /v2/models/vectors/infer"), "{detail}");
+    }
+    assert_eq!(gateway.fake.calls().len(), 0);
+    let models = gateway.get("/v1/models").await.json();
+    let models = models["models"].as_array().unwrap().clone();
+    let vectors = models.iter().find(|model| model["name"] == "vectors");
+    assert_eq!(vectors.unwrap()["inputs"], json!([]));
+}
+
+#[tokio::test]
 async fn an_unknown_model_is_not_found() {
     let gateway = Gateway::start().await;
     for model in ["nobody", "../../etc", "a b", "unknown/x"] {

@@ -197,7 +197,7 @@ async fn unusual(State(shared): State<Arc<Shared>>, request: Request, next: Next
 async fn metadata(State(shared): State<Arc<Shared>>, Path(model): Path<String>) -> Response {
     let (input, datatype) = match model.as_str() {
         "wine_quality" => ("data_id", Datatype::Bytes),
-        "text_sentiment" => ("text", Datatype::Bytes),
+        "text_sentiment" | "vectors" => ("text", Datatype::Bytes),
         "echo" => ("x", Datatype::Fp32),
         _ => return unknown_model(),
     };
@@ -207,13 +207,18 @@ async fn metadata(State(shared): State<Arc<Shared>>, Path(model): Path<String>) 
         shape: vec![-1],
     }];
     let versions = shared.versions.lock().unwrap().clone();
+    let embedding = (model == "vectors").then(|| TensorMetadata {
+        name: "embedding".to_owned(),
+        datatype: Datatype::Fp32,
+        shape: vec![-1, 3],
+    });
     axum::Json(ModelMetadata {
         current_version: None,
         name: model,
         versions,
         platform: "fake".to_owned(),
         inputs,
-        outputs: Vec::new(),
+        outputs: embedding.into_iter().collect(),
         training: shared.training.lock().unwrap().clone(),
     })
     .into_response()

@@ -57,13 +57,14 @@ struct ModelSection {
 struct VariantSection {
     name: String,
     url: Option<String>,
+    service: Option<String>,
     weight: Option<i64>,
     #[serde(default)]
     mode: Mode,
 }
 
 /// Reads the text of a routes file. A variant without `url` is at the address that `services` gives
-/// for its name.
+/// for its `service`, or without that for its own name.
 pub(super) fn read(
     path: &Path,
     text: &[u8],
@@ -147,6 +148,7 @@ fn variant(section: VariantSection, services: &[ServiceAddress]) -> Result<Varia
     let VariantSection {
         name,
         url,
+        service,
         weight,
         mode,
     } = section;
@@ -171,17 +173,18 @@ fn variant(section: VariantSection, services: &[ServiceAddress]) -> Result<Varia
             .ok_or_else(|| format!("weight {weight} is not between 0 and {MAX_WEIGHT}"))?,
     };
     Ok(Variant {
-        service: address(&name, url.as_deref(), services)?,
+        service: match (url, service) {
+            (Some(_), Some(_)) => return Err("it has both `url` and `service`".to_owned()),
+            (Some(url), None) => http_url(&url)?,
+            (None, service) => address(service.as_deref().unwrap_or(&name), services)?,
+        },
         name: name.into(),
         weight,
         mode,
     })
 }
 
-fn address(name: &str, url: Option<&str>, services: &[ServiceAddress]) -> Result<Url, String> {
-    if let Some(url) = url {
-        return http_url(url);
-    }
+fn address(name: &str, services: &[ServiceAddress]) -> Result<Url, String> {
     services
         .iter()
         .find(|service| service.name == name)

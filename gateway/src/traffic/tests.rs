@@ -101,6 +101,28 @@ fn the_routes_file_decides_which_variants_answer() {
 }
 
 #[test]
+fn a_variant_is_at_the_service_that_it_names() {
+    let file = |canary: &str| {
+        read(&format!(
+            "[[models.text_sentiment.variants]]\nname = \"shown\"\nweight = 1\n{canary}\n"
+        ))
+    };
+    let routes = file("service = \"canary\"").unwrap();
+    let variant = &routes.of("text_sentiment").variants[0];
+    assert_eq!(
+        (&*variant.name, variant.service.as_str()),
+        ("shown", "http://127.0.0.1:8009/")
+    );
+    let refused = file("service = \"nobody\"").unwrap_err();
+    assert!(
+        refused.contains("no --model-service nobody=URL"),
+        "{refused}"
+    );
+    let both = file("service = \"canary\"\nurl = \"http://127.0.0.1:1\"").unwrap_err();
+    assert!(both.contains("both `url` and `service`"), "{both}");
+}
+
+#[test]
 fn without_a_file_primary_gets_all_the_traffic() {
     let services = |texts: &[&str]| {
         Traffic::of_services(

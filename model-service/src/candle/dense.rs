@@ -2,8 +2,8 @@
 //!
 //! Candle's matmul looks up the number of threads at every call. Without `RAYON_NUM_THREADS` that
 //! reads and parses /proc/cpuinfo: 60 µs for a layer of 11 by 32 on two cores, more with more cores
-//! (seen with candle-core 0.11.1, `utils::get_num_threads`). Setting the variable from inside would
-//! need unsafe code. Candle's gemm also selects kernels by CPU, so one seed would give different
+//! (seen with candle-core 0.11.1, `utils::get_num_threads`). The programs set the variable for
+//! themselves (`crate::threads`), and tests do not. Candle's gemm also selects kernels by CPU, so one seed would give different
 //! weights on different machines. For layers of some thousand weights these plain loops are as fast
 //! as gemm, and they add in the same order everywhere.
 

@@ -7,12 +7,16 @@
 //! computed for padding.
 
 mod attention;
+mod classifier;
 mod config;
 mod kernels;
 mod layer;
 mod packed;
+mod product;
+mod shards;
 mod weights;
 
+pub(super) use classifier::Classifier;
 pub use config::EncoderConfig;
 
 use std::collections::HashMap;
@@ -28,6 +32,9 @@ use kernels::{layer_norm, mean, normalise};
 use layer::Layer;
 use packed::{Hidden, Packed};
 use weights::{LayerNorm, Weights};
+
+/// Tokens up to which the threads divide the weights among them, and above which the texts.
+const SHORT: usize = 96;
 
 /// The weights of an encoder, ready to compute.
 #[derive(Debug)]
@@ -91,35 +98,69 @@ impl Encoder {
     ///
     /// Every text has at least one token and at most `max_position_embeddings`.
     pub fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>, ComputeError> {
-        let context = Context::current();
-        let span = |name: &str| Some(Span::start(name.to_owned(), Vec::new()));
-        // The thread pool is entered once: products of matrices go to it, too, and a thread outside
-        // of it would wake it for each of them.
-        rayon::scope(|_| with_context(&context, || self.forward(tokens, span)))
+        in_pool(|| {
+            let parts = self.forward(tokens, started)?;
+            let _span = started("layer pooling");
+            self.pool_all(parts)
+        })
     }
 
     /// [`Self::embed`] without spans.
     pub fn embed_untraced(&self, tokens: &Tokens) -> Result<Vec<f32>, ComputeError> {
-        rayon::scope(|_| self.forward(tokens, |_| None))
+        rayon::scope(|_| self.pool_all(self.forward(tokens, |_| None)?))
+    }
+
+    /// What the last layer gives for the first token of each text, which a classifier takes; the rest
+    /// is as in [`Self::embed`].
+    pub(super) fn first_tokens(&self, tokens: &Tokens) -> Result<Vec<f32>, ComputeError> {
+        let width = self.width();
+        in_pool(|| {
+            let mut vectors = Vec::with_capacity(tokens.len() * width);
+            for part in self.forward(tokens, started)? {
+                let starts = std::iter::once(0).chain(part.ends.iter().copied());
+                super::dense::with_slices([&part.x], |[x]| {
+                    for start in starts.take(part.ends.len()) {
+                        vectors.extend_from_slice(&x[start * width..(start + 1) * width]);
+                    }
+                })
+                .map_err(compute)?;
+            }
+            Ok(vectors)
+        })
     }
 
     fn forward(
         &self,
         tokens: &Tokens,
         span: impl Fn(&str) -> Option<Span>,
-    ) -> Result<Vec<f32>, ComputeError> {
-        let parts = packed::split(tokens, rayon::current_num_threads());
+    ) -> Result<Vec<Hidden>, ComputeError> {
+        let total: usize = tokens.texts().map(<[u32]>::len).sum();
+        let is_short = total <= SHORT;
+        let parts = if is_short {
+            1
+        } else {
+            rayon::current_num_threads()
+        };
+        let parts = packed::split(tokens, parts);
         let embeddings = span("layer embeddings");
         let mut parts = each(parts, |part| self.look_up(&part))?;
         drop(embeddings);
         for layer in &self.layers {
             let _span = span(layer.span());
             parts = each(parts, |part| {
-                let x = layer.apply(&part.x, &part.ends).map_err(compute)?;
+                let x = if is_short {
+                    shards::apply(layer, &part.x, &part.ends)
+                } else {
+                    layer.apply(&part.x, &part.ends)
+                };
+                let x = x.map_err(compute)?;
                 Ok(Hidden { x, ..part })
             })?;
         }
-        let _span = span("layer pooling");
+        Ok(parts)
+    }
+
+    fn pool_all(&self, parts: Vec<Hidden>) -> Result<Vec<f32>, ComputeError> {
         Ok(each(parts, |part| self.pool(&part))?.concat())
     }
 
@@ -166,6 +207,32 @@ pub(super) fn read(
     let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu);
     let tensors = tensors.map_err(|error| ComputeError::Weights(error.into()))?;
     Ok(Arc::new(tensors))
+}
+
+/// What follows the encoder in the file of a sequence classifier.
+pub(super) fn classifier(
+    tensors: &Arc<HashMap<String, Tensor>>,
+    config: &EncoderConfig,
+    classes: usize,
+) -> Result<Classifier, ComputeError> {
+    let encoder = Weights::of(Arc::clone(tensors));
+    let beside = Weights::beside(Arc::clone(tensors));
+    Classifier::read(&encoder, &beside, config, classes)
+}
+
+/// Enters the thread pool once: products of matrices go to it, too, and a thread outside of it would
+/// wake it for each of them.
+fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let context = Context::current();
+    rayon::scope(|_| with_context(&context, work))
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a forward pass takes it or a function that starts no span"
+)]
+fn started(name: &str) -> Option<Span> {
+    Some(Span::start(name.to_owned(), Vec::new()))
 }
 
 /// Works on the parts at the same time.

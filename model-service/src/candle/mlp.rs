@@ -153,16 +153,24 @@ pub(super) fn layer_name(index: usize) -> String {
     format!("linear_{}", index + 1)
 }
 
+/// What is wrong with a tensor that is not there.
+pub(super) const MISSING: &str = "is missing";
+
 /// The tensor of that name, if it has that shape and is finite.
 pub(super) fn read_tensor(
     tensors: &HashMap<String, Tensor>,
     name: &str,
     shape: &[usize],
 ) -> Result<Tensor, ComputeError> {
-    match tensors.get(name) {
-        Some(tensor) if tensor.dims() == shape && is_finite(tensor) => Ok(tensor.clone()),
-        _ => Err(ComputeError::Layer(name.to_owned())),
-    }
+    let fault = match tensors.get(name) {
+        None => MISSING.to_owned(),
+        Some(tensor) if tensor.dims() != shape => {
+            format!("has the shape {:?}, and {shape:?} is needed", tensor.dims())
+        }
+        Some(tensor) if !is_finite(tensor) => "has a value that is no finite f32".to_owned(),
+        Some(tensor) => return Ok(tensor.clone()),
+    };
+    Err(ComputeError::tensor(name, fault))
 }
 
 fn is_finite(tensor: &Tensor) -> bool {

@@ -96,7 +96,7 @@ fn weights_that_do_not_fit_are_refused() {
     for widths in [&[3, 5, 2][..], &[3, 4, 4, 2], &[4, 4, 2]] {
         assert!(matches!(
             Mlp::from_safetensors(&weights, widths),
-            Err(ComputeError::Layer(_))
+            Err(ComputeError::Tensor { .. })
         ));
     }
     for cut in [0, 4, weights.len() / 2, weights.len() - 1] {
@@ -108,7 +108,7 @@ fn weights_that_do_not_fit_are_refused() {
     not_a_number[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     assert!(matches!(
         Mlp::from_safetensors(&not_a_number, &[3, 4, 2]),
-        Err(ComputeError::Layer(_))
+        Err(ComputeError::Tensor { .. })
     ));
 }
 

@@ -34,7 +34,10 @@ impl TextBag {
         widths: &[usize],
     ) -> Result<Self, ComputeError> {
         let [features, width, ..] = *widths else {
-            return Err(ComputeError::Layer(EMBEDDINGS.to_owned()));
+            return Err(ComputeError::tensor(
+                EMBEDDINGS,
+                "has no row for each token",
+            ));
         };
         let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)
             .map_err(|error| ComputeError::Weights(error.into()))?;
@@ -47,7 +50,8 @@ impl TextBag {
                 pairs.into_iter().map(|pair| pair.try_into().ok()).collect();
             BagFeatures::new(tokens, pairs?, idf.to_vec1().ok()?)
         };
-        let features = pairs().ok_or_else(|| ComputeError::Layer(PAIRS.to_owned()))?;
+        let features =
+            pairs().ok_or_else(|| ComputeError::tensor(PAIRS, "holds pairs of no tokens"))?;
         let head = Mlp::from_tensors(&tensors, &widths[1..])?;
         Ok(Self::new(features, embeddings, bias, head))
     }

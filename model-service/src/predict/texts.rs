@@ -57,8 +57,8 @@ impl Predictor {
         let inputs = Inputs::of_texts(&rows.each);
         if rows.tokens.is_empty() {
             self.drift.observe(loaded, inputs, Outputs::default());
-            let classes = loaded.manifest.classes.len();
-            return Ok(BatchPrediction::without_result(rows.errors, classes));
+            let width = loaded.manifest.outputs();
+            return Ok(BatchPrediction::without_result(rows.errors, width));
         }
         let batch = Batch::Tokens(rows.tokens);
         let prediction = self.compute(loaded, batch, rows.errors, span, call, deadline);

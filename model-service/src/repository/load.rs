@@ -78,6 +78,7 @@ fn model(manifest: &Manifest, weights: &[u8]) -> Result<Arc<dyn Model>, ComputeE
             Some(encoder) => Arc::new(TextEncoder::from_safetensors(
                 weights,
                 &encoder.config,
+                encoder.head,
                 &widths,
             )?),
         },

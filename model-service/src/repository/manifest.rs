@@ -6,7 +6,7 @@ use protocol::RowErrorCode;
 use serde::{Deserialize, Serialize};
 use telemetry::SpanRef;
 
-use crate::candle::EncoderConfig;
+use crate::candle::{EncoderConfig, EncoderHead};
 use crate::model::Rows;
 
 /// The content of `manifest.json`. Unknown fields are ignored, so later releases may add some.
@@ -59,6 +59,17 @@ pub struct Manifest {
     /// How long the training took, and its span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingRun>,
+    /// Of a version that was trained elsewhere. Nothing is known of its data, so what is said of
+    /// them here is empty, and there is no reference profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Added>,
+}
+
+/// What a version was made from that was not trained here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// Name of the folder, without its path.
+    pub folder: String,
 }
 
 /// Temperature scaling (Guo et al. 2017, section 4.2): the logits are divided by one number, which
@@ -135,6 +146,8 @@ pub struct EncoderInput {
     pub config: EncoderConfig,
     /// Tokens of a text at most, the rest is cut off.
     pub max_tokens: usize,
+    #[serde(default)]
+    pub head: EncoderHead,
 }
 
 /// `(x - mean) / std` per feature, with the statistics of the training part.
@@ -252,6 +265,10 @@ impl Manifest {
     /// An error if parts of the manifest contradict each other.
     pub fn check(&self) -> Result<(), String> {
         match (&self.regression, self.classes.len()) {
+            (None, 0) if self.embedding().is_some() => {}
+            (None, 1..) if self.embedding().is_some() => {
+                return Err("a model that only encodes has no classes".to_owned());
+            }
             (None, 0 | 1) => return Err("a model needs at least two classes".to_owned()),
             (Some(_), 1..) => return Err("a regression has no classes".to_owned()),
             (Some(scale), 0) if !(scale.mean.is_finite() && scale.std.is_normal()) => {
@@ -267,6 +284,9 @@ impl Manifest {
             ));
         }
         match (&self.text, &self.normalisation, &self.lookup) {
+            (Some(_), None, None) if self.features.is_empty() && self.added.is_some() => {
+                self.check_profile::<&str>(&[])
+            }
             (Some(_), None, None) if self.features.is_empty() => self.check_profile(&TEXT_FEATURES),
             (None, Some(normalisation), Some(_)) if !self.features.is_empty() => {
                 self.check_table(normalisation)
@@ -315,9 +335,21 @@ impl Manifest {
         Ok(())
     }
 
-    /// Outputs of the network per row.
+    /// Numbers of the answer per row.
     pub(crate) fn outputs(&self) -> usize {
-        self.classes.len().max(1)
+        self.embedding().unwrap_or(self.classes.len().max(1))
+    }
+
+    /// Values of a vector, if vectors are all that the model gives.
+    pub(crate) fn embedding(&self) -> Option<usize> {
+        let encoder = self.text.as_ref()?.encoder.as_ref()?;
+        let is_all = encoder.head == EncoderHead::Embedding && self.regression.is_none();
+        is_all.then_some(encoder.config.hidden_size)
+    }
+
+    /// Whether there is something to compare requests with.
+    pub(crate) fn has_reference(&self) -> bool {
+        !self.reference.features.is_empty()
     }
 
     /// The texts of all categories, each of which is an input of the network.

@@ -44,6 +44,8 @@ const CONFIDENCE: &str = "confidence";
 const PROBABILITIES: &str = "probabilities";
 /// The only output of a regression.
 const VALUE: &str = "value";
+/// The only output of a model that only encodes.
+const EMBEDDING: &str = "embedding";
 /// Only in answers with a failed row: the [`RowErrorCode`] of each row, empty for good rows.
 const ERROR: &str = "error";
 
@@ -109,9 +111,11 @@ fn decode(
     let length = length.transpose().map_err(RequestError::Decode)?;
     let body = body::whole(body)?;
     let request = InferRequest::decode(&body, length).map_err(RequestError::Decode)?;
-    let outputs: &[&str] = match loaded.manifest.regression {
-        Some(_) => &[VALUE, ERROR],
-        None => &[LABEL, CONFIDENCE, PROBABILITIES, ERROR],
+    let manifest = &loaded.manifest;
+    let outputs: &[&str] = match (&manifest.regression, manifest.embedding()) {
+        (Some(_), _) => &[VALUE, ERROR],
+        (None, Some(_)) => &[EMBEDDING, ERROR],
+        (None, None) => &[LABEL, CONFIDENCE, PROBABILITIES, ERROR],
     };
     request
         .check_outputs(outputs)
@@ -219,9 +223,10 @@ fn respond(
     if let Some(traceparent) = &prediction.traceparent {
         parameters.insert("traceparent", traceparent.as_str());
     }
-    let mut outputs = match manifest.regression {
-        Some(_) => vec![values(prediction).into()],
-        None => outputs(&manifest.classes, prediction),
+    let mut outputs = match (&manifest.regression, manifest.embedding()) {
+        (Some(_), _) => vec![numbers_of(VALUE, None, prediction).into()],
+        (None, Some(width)) => vec![numbers_of(EMBEDDING, Some(width), prediction).into()],
+        (None, None) => outputs(&manifest.classes, prediction),
     };
     outputs.extend(errors.map(InferOutput::from));
     let response = InferResponse {
@@ -244,10 +249,13 @@ fn respond(
     Ok(response)
 }
 
-fn values(prediction: BatchPrediction) -> Tensor {
+/// One number per row, or a vector of `width` numbers.
+fn numbers_of(name: &str, width: Option<usize>, prediction: BatchPrediction) -> Tensor {
     Tensor {
-        name: VALUE.to_owned(),
-        shape: vec![prediction.errors.len()],
+        name: name.to_owned(),
+        shape: std::iter::once(prediction.errors.len())
+            .chain(width)
+            .collect(),
         data: TensorData::Fp32(prediction.probabilities),
     }
 }

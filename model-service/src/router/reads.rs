@@ -242,6 +242,10 @@ fn tensors(loaded: &Loaded) -> (Vec<TensorMetadata>, Vec<TensorMetadata>) {
     if manifest.regression.is_some() {
         return (inputs, vec![tensor("value", Datatype::Fp32, &[-1])]);
     }
+    if let Some(width) = manifest.embedding() {
+        let embedding = tensor("embedding", Datatype::Fp32, &[-1, size(width)]);
+        return (inputs, vec![embedding]);
+    }
     let outputs = vec![
         tensor("label", Datatype::Bytes, &[-1]),
         tensor("confidence", Datatype::Fp32, &[-1]),

@@ -42,8 +42,17 @@ impl TextTokenizer {
     pub(crate) fn of_encoder(json: &[u8], max_tokens: usize) -> Result<Self, ComputeError> {
         let mut this = Self::from_json(json)?;
         this.tokenizer.with_padding(None);
+        this.tokenizer
+            .with_truncation(None)
+            .map_err(ComputeError::Tokenizer)?;
         let added = this.tokenizer.encode_fast("", true);
         this.added = added.map_err(ComputeError::Tokenizer)?.len();
+        if max_tokens <= this.added {
+            return Err(ComputeError::Configuration(format!(
+                "a text has {max_tokens} tokens at most, of which {} only begin and end it",
+                this.added
+            )));
+        }
         let truncation = TruncationParams {
             direction: TruncationDirection::Right,
             max_length: max_tokens,
@@ -65,6 +74,11 @@ impl TextTokenizer {
     /// How many different ids it gives.
     pub(crate) fn tokens(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
+    }
+
+    /// Whether each text begins or ends with tokens that are not its own.
+    pub(crate) fn adds_tokens(&self) -> bool {
+        self.added > 0
     }
 
     /// How many of the ids are a text's own; none of a text of spaces and control characters.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use model_service::embedder::{Embedder, EncoderFiles};
+use harness::BertFolder;
+use model_service::embedder::Embedder;
+use model_service::repository::{AddOptions, add};
 use model_service::training::{TrainError, TrainOptions, train};
 use serde_json::{Value, json};
 
@@ -19,10 +21,10 @@ fn encoder() -> PathBuf {
         .into()
 }
 
-#[test]
+#[tokio::test]
 #[ignore = "needs weights: set THROUGHLINE_TEST_ENCODER, as .ci/components/with does"]
-fn vectors_are_those_of_another_implementation() {
-    let embedder = Embedder::new(&EncoderFiles::read(&encoder()).unwrap()).unwrap();
+async fn vectors_are_those_of_another_implementation() {
+    let embedder = Embedder::of_folder(&encoder()).unwrap();
     let known: Value = serde_json::from_str(VECTORS).unwrap();
     let known = known["texts"].as_array().unwrap();
     let texts: Vec<&str> = known
@@ -41,10 +43,36 @@ fn vectors_are_those_of_another_implementation() {
             assert!(difference < 1e-5, "{ours} {theirs} of {}", text["text"]);
         }
     }
+    is_served(&texts, known).await;
     // Tokens on the right of a long text are cut off.
     let long = embedder.tokens(&["good ".repeat(1_000)]).unwrap();
     let (ids, end) = (long.texts().next().unwrap(), 102);
     assert_eq!((ids.len(), ids.last()), (256, Some(&end)));
+}
+
+/// The same vectors from a service that the folder was added to.
+async fn is_served(texts: &[&str], known: &[Value]) {
+    let service = start_with(nobody(), |models| {
+        let options = AddOptions {
+            folder: encoder(),
+            name: Some("text_sentiment".to_owned()),
+            model_repository: models.to_path_buf(),
+        };
+        add(&options).unwrap();
+    })
+    .await;
+    let answer = infer(&service, &body(&json!(texts))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let outputs = &answer.json()["outputs"];
+    assert_eq!(outputs[0]["name"], "embedding");
+    assert_eq!(outputs[0]["shape"], json!([texts.len(), 384]));
+    let values = outputs[0]["data"].as_array().unwrap();
+    for (text, vector) in known.iter().zip(values.chunks_exact(384)) {
+        for (ours, theirs) in vector.iter().zip(text["vector"].as_array().unwrap()) {
+            let difference = (ours.as_f64().unwrap() - theirs.as_f64().unwrap()).abs();
+            assert!(difference < 1e-5, "{ours} {theirs} of {}", text["text"]);
+        }
+    }
 }
 
 #[tokio::test]
@@ -98,12 +126,13 @@ POST /v2/models/{{model_name}}/infer SERVER
     assert_eq!(preprocess.text("ml.input.tokens").as_deref(), Some("10"));
 }
 
+/// Each fault of a folder is tested in `added.rs`; a training reads the same way.
 #[test]
-fn a_folder_that_holds_no_encoder_is_refused_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let models = folder.path().join("models");
-    let refuse = |word: &str| {
-        let options = TrainOptions::of_texts(REVIEWS, &models).with_encoder(folder.path());
+fn a_training_refuses_a_folder_that_holds_no_encoder_and_writes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, models) = (place.path().join("from"), place.path().join("models"));
+    let refused = |word: &str| {
+        let options = TrainOptions::of_texts(REVIEWS, &models).with_encoder(&from);
         let error = train(&options).unwrap_err();
         let TrainError::Encoder(reason) = &error else {
             panic!("{error}");
@@ -111,43 +140,13 @@ fn a_folder_that_holds_no_encoder_is_refused_and_nothing_is_written() {
         let reason = telemetry::chain(reason);
         assert!(reason.contains(word), "{reason}");
     };
-    let write = |name: &str, content: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    };
-    refuse("config.json");
-    write("config.json", "");
-    refuse("config.json is not");
-    let mut config = json!({
-        "model_type": "t5", "vocab_size": 3, "hidden_size": 8, "num_hidden_layers": 1,
-        "num_attention_heads": 2, "intermediate_size": 8, "hidden_act": "gelu",
-        "max_position_embeddings": 8, "type_vocab_size": 1, "layer_norm_eps": 1e-12,
-    });
-    write("config.json", &config.to_string());
-    refuse("tokenizer.json");
-    write("tokenizer.json", "{}");
-    refuse("model.safetensors");
-    write("model.safetensors", "");
-    refuse("tokenizer");
-    let tokenizer = |words: usize| {
-        let words = (0..words).map(|word| (format!("w{word}"), json!(word)));
-        let words: serde_json::Map<String, Value> = words.collect();
-        json!({"version": "1.0", "added_tokens": [], "model": {
-            "type": "WordLevel", "vocab": words, "unk_token": "w0",
-        }})
-    };
-    write("tokenizer.json", &tokenizer(4).to_string());
-    refuse("4 tokens");
-    write("tokenizer.json", &tokenizer(3).to_string());
-    refuse("model_type");
-    config["model_type"] = json!("bert");
-    write("config.json", &config.to_string());
-    refuse("weights");
-    write(
-        "1_Pooling/config.json",
-        r#"{"pooling_mode_mean_tokens": false}"#,
-    );
-    refuse("pooling");
+    refused("cannot read");
+    let mut folder = BertFolder::sentence_encoder();
+    folder.config["vocab_size"] = json!(3);
+    folder.write(&from).unwrap();
+    refused("they are of different models");
+    folder.config["vocab_size"] = json!(13);
+    folder.write(&from).unwrap();
+    refused("embeddings.word_embeddings.weight has the shape");
     assert!(!models.exists());
 }

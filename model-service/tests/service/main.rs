@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod added;
 mod control;
 mod drift;
 mod encoder;
@@ -11,5 +12,6 @@ mod infer;
 mod reads;
 mod server;
 mod texts;
+mod threads;
 mod trace;
 mod training;

@@ -112,13 +112,14 @@ fn url(up: &Process, name: &str) -> Result<String> {
 
 /// `throughline up` on free ports, with more options and variables.
 pub(crate) fn up(data: &Path, more: &[&str], env: &[(&str, &str)]) -> Result<Process> {
-    const PORTS: [&str; 6] = [
+    const PORTS: [&str; 7] = [
         "--gateway-port",
         "--model-service-port",
         "--feature-store-port",
         "--explorer-port",
         "--otlp-port",
         "--python-port",
+        "--encoder-port",
     ];
     let mut args = vec!["up", "--data-dir", path(data)];
     for flag in PORTS.into_iter().filter(|flag| !more.contains(flag)) {

@@ -8,6 +8,7 @@
     reason = "a helper of a test panics where the test fails"
 )]
 
+mod bert;
 mod client;
 mod collector;
 mod explorer_api;
@@ -17,6 +18,7 @@ mod tls;
 mod tree;
 mod wait;
 
+pub use bert::BertFolder;
 pub use client::{Answer, connect, open, send, send_async};
 pub use collector::{Collector, TracedSpan};
 pub use explorer_api::ExplorerApi;

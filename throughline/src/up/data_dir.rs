@@ -9,9 +9,13 @@ use fs4::TryLockError;
 
 use crate::data_sets::DataSet;
 
-/// The traffic split: the model service in Rust answers nine of ten entities, the Python worker
-/// one.
+/// How the files of routes begin.
 const ROUTES: &str = include_str!("routes.toml");
+/// The traffic split of `wine_quality`: the model service in Rust answers nine of ten entities, the
+/// Python worker one.
+const WORKER_ROUTES: &str = include_str!("routes-python.toml");
+/// The split of `text_sentiment`: the bag of words answers nine of ten texts, the encoder one.
+const ENCODER_ROUTES: &str = include_str!("routes-encoder.toml");
 
 /// A data folder with a lock, which the kernel releases however the process ends.
 #[derive(Debug)]
@@ -64,6 +68,11 @@ impl DataDir {
         self.root.join("models")
     }
 
+    /// The model repository of the second variant of `text_sentiment`.
+    pub(crate) fn encoded(&self) -> PathBuf {
+        self.root.join("encoded")
+    }
+
     pub(crate) fn predictions(&self) -> PathBuf {
         self.root.join("predictions.db")
     }
@@ -83,9 +92,19 @@ impl DataDir {
         self.root.join("features.complete")
     }
 
-    /// The traffic split. It is written once, and the user may edit it.
-    pub(crate) fn routes(&self) -> anyhow::Result<PathBuf> {
-        self.written_once("routes.toml", ROUTES)
+    /// The traffic split of the parts that run; each combination has a file of its own, since a file
+    /// must name no service that is not there. It is written once, and the user may edit it.
+    pub(crate) fn routes(&self, worker: bool, encoder: bool) -> anyhow::Result<Option<PathBuf>> {
+        let (name, text) = match (worker, encoder) {
+            (false, false) => return Ok(None),
+            (true, false) => ("routes.toml", [ROUTES, WORKER_ROUTES].concat()),
+            (false, true) => ("routes-encoder.toml", [ROUTES, ENCODER_ROUTES].concat()),
+            (true, true) => (
+                "routes-python-encoder.toml",
+                [ROUTES, WORKER_ROUTES, ENCODER_ROUTES].concat(),
+            ),
+        };
+        self.written_once(name, &text).map(Some)
     }
 
     /// The rules that the explorer evaluates, likewise.

@@ -1,11 +1,13 @@
 //! The running parts: the order of their start, and how they end.
 
+mod encoder;
 mod prepare;
 mod services;
 mod worker;
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -39,10 +41,13 @@ pub(crate) struct LocalSystem {
     /// Variables of every part.
     env: Vec<(String, String)>,
     python: Option<PythonEnvironment>,
+    /// The encoder under the second variant of `text_sentiment`.
+    encoder_folder: Option<PathBuf>,
     explorer: Option<String>,
     feature_store: Option<String>,
     model_service: Option<String>,
     worker: Option<String>,
+    encoder: Option<String>,
     gateway: Option<String>,
 }
 
@@ -52,7 +57,8 @@ impl LocalSystem {
     pub(crate) fn new(args: &UpArgs, deaths: Deaths) -> anyhow::Result<Self> {
         let data = DataDir::open(&args.data_dir)?;
         let python = worker::environment(args)?;
-        check_ports(args, python.is_some())?;
+        let encoder_folder = encoder::folder(args)?;
+        check_ports(args, python.is_some(), encoder_folder.is_some())?;
         let mut system = Self {
             args: args.clone(),
             data,
@@ -60,14 +66,20 @@ impl LocalSystem {
             deaths,
             env: Vec::new(),
             python,
+            encoder_folder,
             explorer: None,
             feature_store: None,
             model_service: None,
             worker: None,
+            encoder: None,
             gateway: None,
         };
         if let Some(url) = args.otlp_endpoint() {
             system.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+        }
+        // Otherwise each part that computes would begin anew to set it.
+        if let Some(threads) = model_service::threads::missing() {
+            system.set_env(model_service::threads::VARIABLE, &threads);
         }
         Ok(system)
     }
@@ -88,12 +100,17 @@ impl LocalSystem {
         let feature_store = self.start_feature_store().await?;
         // Python starts slowly, so the model service starts meanwhile.
         let worker = self.launch_worker(&feature_store)?;
+        let encoder = self.launch_encoder()?;
         let model_service = self.start_model_service(&feature_store).await?;
         if let Some(worker) = worker {
             self.worker = Some(self.listening(worker).await?);
         }
+        if let Some(encoder) = encoder {
+            self.encoder = Some(self.listening(encoder).await?);
+        }
         let gateway = self.start_gateway(&model_service).await?;
-        for url in [&gateway, &model_service].into_iter().chain(&self.worker) {
+        let others = self.worker.iter().chain(&self.encoder);
+        for url in [&gateway, &model_service].into_iter().chain(others) {
             wait_ready(url).await?;
         }
         self.feature_store = Some(feature_store);
@@ -140,6 +157,7 @@ impl LocalSystem {
             traces: self.traces(),
             canary: self.worker.is_some(),
             texts: true,
+            text_canary: self.encoder.is_some(),
             miss_spans: vec![self.feature_span(), write],
             text_spans: vec![write],
             hit_spans: vec![read],
@@ -181,6 +199,7 @@ impl LocalSystem {
         let rest = [
             ("model-service", &self.model_service),
             (worker::NAME, &self.worker),
+            (encoder::NAME, &self.encoder),
             ("feature-store", &self.feature_store),
             ("explorer", &self.explorer),
         ];
@@ -212,7 +231,7 @@ impl LocalSystem {
 }
 
 /// Checks early, and names the flag, what a part would find out late.
-fn check_ports(args: &UpArgs, with_worker: bool) -> anyhow::Result<()> {
+fn check_ports(args: &UpArgs, with_worker: bool, with_encoder: bool) -> anyhow::Result<()> {
     let with_explorer = args.otlp_endpoint().is_none();
     for (wanted, flag, port) in [
         (true, "--gateway-port", args.gateway_port),
@@ -221,6 +240,7 @@ fn check_ports(args: &UpArgs, with_worker: bool) -> anyhow::Result<()> {
         (with_explorer, "--explorer-port", args.explorer_port),
         (with_explorer, "--otlp-port", args.otlp_port),
         (with_worker, "--python-port", args.worker.python_port),
+        (with_encoder, "--encoder-port", args.encoder.encoder_port),
     ] {
         if wanted {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {

@@ -12,9 +12,9 @@ use crate::model::ComputeError;
 #[derive(Debug)]
 pub(super) struct Attention {
     /// Query, key and value side by side: \[hidden, 3 · hidden\].
-    query_key_value: Linear,
-    heads: usize,
-    hidden: usize,
+    pub(super) query_key_value: Linear,
+    pub(super) heads: usize,
+    pub(super) hidden: usize,
 }
 
 impl Attention {

@@ -22,15 +22,27 @@ pub struct EncoderConfig {
     pub normalise: bool,
 }
 
+fn supported(field: &str, value: &str, known: &str) -> Result<(), String> {
+    if value == known {
+        return Ok(());
+    }
+    Err(format!("{field} is {value:?}; only {known:?} is supported"))
+}
+
 fn absolute() -> String {
     "absolute".to_owned()
 }
 
 impl EncoderConfig {
+    /// Whether encoders of this `model_type` can be computed. Others have other fields, too.
+    pub fn check_type(model_type: &str) -> Result<(), String> {
+        supported("model_type", model_type, "bert")
+    }
+
     /// An error that says what cannot be computed.
     pub fn check(&self) -> Result<(), String> {
-        for (field, value, supported) in [
-            ("model_type", &self.model_type, "bert"),
+        Self::check_type(&self.model_type)?;
+        for (field, value, known) in [
             ("hidden_act", &self.hidden_act, "gelu"),
             (
                 "position_embedding_type",
@@ -38,11 +50,7 @@ impl EncoderConfig {
                 "absolute",
             ),
         ] {
-            if value != supported {
-                return Err(format!(
-                    "{field} is {value:?}; only {supported:?} is supported"
-                ));
-            }
+            supported(field, value, known)?;
         }
         let sizes = [
             ("vocab_size", self.vocab_size),

@@ -32,11 +32,7 @@ impl InplaceOp1 for Gelu<'_> {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        rows(storage, layout, |row| {
-            for (value, bias) in row.iter_mut().zip(self.bias) {
-                *value = gelu(*value + bias);
-            }
-        })
+        rows(storage, layout, |row| gelu_row(row, self.bias))
     }
 }
 
@@ -46,11 +42,7 @@ impl InplaceOp1 for AddBias<'_> {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        rows(storage, layout, |row| {
-            for (value, bias) in row.iter_mut().zip(self.0) {
-                *value += bias;
-            }
-        })
+        rows(storage, layout, |row| add_bias_to(row, self.0))
     }
 }
 
@@ -60,16 +52,48 @@ impl InplaceOp1 for Softmax {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        rows(storage, layout, |row| {
-            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for value in row.iter_mut() {
-                *value = exp((*value - highest) * self.scale);
-            }
-            let whole = 1.0 / sum(row, |value| value);
-            for value in row.iter_mut() {
-                *value *= whole;
-            }
-        })
+        rows(storage, layout, |row| softmax_row(row, self.scale))
+    }
+}
+
+/// Adds the bias to each row.
+pub(super) fn add_bias(x: &mut [f32], bias: &[f32]) {
+    rows_of(x, bias.len(), |row| add_bias_to(row, bias));
+}
+
+/// The activation of each row with the bias added.
+pub(super) fn gelu_of_sum(x: &mut [f32], bias: &[f32]) {
+    rows_of(x, bias.len(), |row| gelu_row(row, bias));
+}
+
+/// Turns each row of scores, scaled, into weights that add up to 1.
+pub(super) fn softmax(x: &mut [f32], width: usize, scale: f32) {
+    rows_of(x, width, |row| softmax_row(row, scale));
+}
+
+#[inline(always)]
+fn add_bias_to(row: &mut [f32], bias: &[f32]) {
+    for (value, bias) in row.iter_mut().zip(bias) {
+        *value += bias;
+    }
+}
+
+#[inline(always)]
+fn gelu_row(row: &mut [f32], bias: &[f32]) {
+    for (value, bias) in row.iter_mut().zip(bias) {
+        *value = gelu(*value + bias);
+    }
+}
+
+#[inline(always)]
+fn softmax_row(row: &mut [f32], scale: f32) {
+    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for value in row.iter_mut() {
+        *value = exp((*value - highest) * scale);
+    }
+    let whole = 1.0 / sum(row, |value| value);
+    for value in row.iter_mut() {
+        *value *= whole;
     }
 }
 
@@ -138,21 +162,23 @@ pub(super) fn normalise(vectors: &mut [f32], width: usize) {
 }
 
 /// Works on each row of a contiguous tensor in place.
-fn rows(storage: &mut CpuStorage, layout: &Layout, mut work: impl FnMut(&mut [f32])) -> Result<()> {
+fn rows(storage: &mut CpuStorage, layout: &Layout, work: impl FnMut(&mut [f32])) -> Result<()> {
     let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), storage)
     else {
         bail!("the tensor is not contiguous f32");
     };
-    let width = layout.dims().last().copied().unwrap_or(1).max(1);
+    let width = layout.dims().last().copied().unwrap_or(1);
+    rows_of(&mut values[start..end], width, work);
+    Ok(())
+}
+
+fn rows_of(values: &mut [f32], width: usize, mut work: impl FnMut(&mut [f32])) {
     vectorised(
         #[inline(always)]
         || {
-            values[start..end]
-                .chunks_exact_mut(width)
-                .for_each(&mut work);
+            values.chunks_exact_mut(width.max(1)).for_each(&mut work);
         },
     );
-    Ok(())
 }
 
 /// Runs the loop compiled for the instructions of this processor.

@@ -13,17 +13,17 @@ use crate::model::ComputeError;
 #[derive(Debug)]
 pub(super) struct Layer {
     span: String,
-    attention: Attention,
-    attention_output: AddAndNorm,
-    intermediate: Linear,
-    output: AddAndNorm,
+    pub(super) attention: Attention,
+    pub(super) attention_output: AddAndNorm,
+    pub(super) intermediate: Linear,
+    pub(super) output: AddAndNorm,
 }
 
 /// A linear layer whose result is added to the input of the block before it, and normalised.
 #[derive(Debug)]
-struct AddAndNorm {
-    linear: Linear,
-    norm: LayerNorm,
+pub(super) struct AddAndNorm {
+    pub(super) linear: Linear,
+    pub(super) norm: LayerNorm,
 }
 
 impl Layer {

@@ -8,6 +8,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::packed::split;
 use super::*;
+use crate::candle::{EncoderHead, TextEncoder};
+use crate::model::{Batch, Model};
 
 fn config() -> EncoderConfig {
     EncoderConfig {
@@ -102,12 +104,56 @@ const TEXTS: [&[u32]; 4] = [
     &[1, 7, 2, 8],
 ];
 
+/// More tokens than [`SHORT`].
+fn many() -> Vec<&'static [u32]> {
+    let texts = TEXTS.repeat(10);
+    assert!(texts.concat().len() > SHORT);
+    texts
+}
+
 #[test]
 fn vectors_are_those_of_the_plain_encoder() {
     let encoder = encoder(&tensors()).unwrap();
-    let vectors = encoder.embed(&tokens(&TEXTS)).unwrap();
-    for (text, ours) in TEXTS.iter().zip(vectors.chunks_exact(24)) {
-        let plain = reference::vector(&tensors(), &config(), text);
+    // Few tokens, which are divided by heads and columns, and many, which are divided by texts.
+    for texts in [TEXTS.to_vec(), many()] {
+        let vectors = encoder.embed(&tokens(&texts)).unwrap();
+        for (text, ours) in texts.iter().zip(vectors.chunks_exact(24)) {
+            let plain = reference::vector(&tensors(), &config(), text);
+            for (ours, plain) in ours.iter().zip(plain) {
+                assert!((f64::from(*ours) - plain).abs() < 1e-5, "{ours} {plain}");
+            }
+        }
+    }
+}
+
+/// The tensors of a sequence classifier with three classes.
+fn classifier_tensors() -> Tensors {
+    let mut all = tensors();
+    for (name, shape) in [
+        ("pooler.dense.weight", &[24, 24][..]),
+        ("pooler.dense.bias", &[24]),
+        ("classifier.weight", &[3, 24]),
+        ("classifier.bias", &[3]),
+    ] {
+        let count: usize = shape.iter().product();
+        let values = (0..count).map(|at| (at as f32 * 0.37).cos() * 0.5);
+        let tensor = Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu);
+        all.insert(name.to_owned(), tensor.unwrap());
+    }
+    all
+}
+
+fn text_encoder(tensors: &Tensors, head: EncoderHead) -> Result<TextEncoder, ComputeError> {
+    TextEncoder::from_safetensors(&file(tensors), &config(), head, &[24, 3])
+}
+
+#[test]
+fn classes_are_those_of_the_plain_classifier() {
+    let model = text_encoder(&classifier_tensors(), EncoderHead::Classifier).unwrap();
+    let batch = Batch::Tokens(tokens(&TEXTS));
+    let probabilities = model.probabilities(&batch).unwrap();
+    for (text, ours) in TEXTS.iter().zip(probabilities.rows()) {
+        let plain = reference::classes(&classifier_tensors(), &config(), text);
         for (ours, plain) in ours.iter().zip(plain) {
             assert!((f64::from(*ours) - plain).abs() < 1e-5, "{ours} {plain}");
         }
@@ -115,10 +161,41 @@ fn vectors_are_those_of_the_plain_encoder() {
 }
 
 #[test]
+fn a_classifier_without_its_layers_is_refused_and_an_overflow_stays_in_its_text() {
+    let error = text_encoder(&tensors(), EncoderHead::Classifier).unwrap_err();
+    assert_eq!(error.to_string(), "tensor pooler.dense.weight is missing");
+    let mut narrow = classifier_tensors();
+    narrow.insert(
+        "classifier.bias".to_owned(),
+        narrow["pooler.dense.bias"].clone(),
+    );
+    let error = text_encoder(&narrow, EncoderHead::Classifier).unwrap_err();
+    let expected = "tensor classifier.bias has the shape [24], and [3] is needed";
+    assert_eq!(error.to_string(), expected);
+    // The pooler overflows for whatever comes from the encoder, and the tangent would hide it.
+    let mut large = classifier_tensors();
+    for (name, value) in [
+        ("pooler.dense.weight", f32::MAX),
+        ("encoder.layer.1.output.LayerNorm.bias", 10.0),
+    ] {
+        let ones = large[name].ones_like().unwrap();
+        large.insert(name.to_owned(), (ones * f64::from(value)).unwrap());
+    }
+    let model = text_encoder(&large, EncoderHead::Classifier).unwrap();
+    let batch = Batch::Tokens(tokens(&TEXTS[..1]));
+    let probabilities = model.probabilities(&batch).unwrap();
+    assert!(
+        probabilities
+            .rows()
+            .all(|row| row.iter().all(|value| value.is_nan()))
+    );
+}
+
+#[test]
 fn a_text_has_the_same_vector_in_every_company() {
     let encoder = encoder(&tensors()).unwrap();
-    let together = encoder.embed(&tokens(&TEXTS)).unwrap();
-    for (text, in_batch) in TEXTS.iter().zip(together.chunks_exact(24)) {
+    let together = encoder.embed(&tokens(&many())).unwrap();
+    for (text, in_batch) in many().iter().zip(together.chunks_exact(24)) {
         let alone = encoder.embed(&tokens(&[text])).unwrap();
         for (alone, in_batch) in alone.iter().zip(in_batch) {
             assert!((alone - in_batch).abs() < 1e-5, "{alone} {in_batch}");
@@ -166,7 +243,7 @@ fn weights_that_do_not_fit_are_named() {
         for tensors in [missing, narrow, infinite] {
             let error = encoder(&tensors).unwrap_err();
             assert!(
-                matches!(&error, ComputeError::Layer(found) if found == name),
+                matches!(&error, ComputeError::Tensor { name: found, .. } if found == name),
                 "{error}"
             );
         }
@@ -217,6 +294,12 @@ fn tokens_without_an_embedding_are_an_error_and_an_overflow_stays_in_its_text() 
     let factors = Tensor::from_vec(factors, (50, 1), &Device::Cpu).unwrap();
     let words = words.broadcast_mul(&factors).unwrap();
     large.insert("embeddings.word_embeddings.weight".to_owned(), words);
+    let vectors = encoder(&large).unwrap().embed(&tokens(&many())).unwrap();
+    let of_many: Vec<bool> = vectors
+        .chunks_exact(24)
+        .map(|vector| vector.iter().all(|value| value.is_finite()))
+        .collect();
+    assert_eq!(of_many, [false, true, true, false].repeat(10));
     let vectors = encoder(&large).unwrap().embed(&tokens(&TEXTS)).unwrap();
     let finite: Vec<bool> = vectors
         .chunks_exact(24)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::EncoderConfig;
-use crate::candle::{compute, read_tensor};
+use crate::candle::mlp::{MISSING, compute, read_tensor};
 use crate::model::ComputeError;
 
 /// The tensors below a name.
@@ -38,8 +38,16 @@ impl Weights {
     pub(super) fn of(tensors: Arc<HashMap<String, Tensor>>) -> Self {
         let nested = tensors.keys().any(|name| name.starts_with("bert."));
         Self {
-            tensors,
             prefix: if nested { "bert." } else { "" }.to_owned(),
+            ..Self::beside(tensors)
+        }
+    }
+
+    /// Those that are not of the encoder.
+    pub(super) fn beside(tensors: Arc<HashMap<String, Tensor>>) -> Self {
+        Self {
+            tensors,
+            prefix: String::new(),
         }
     }
 
@@ -53,7 +61,7 @@ impl Weights {
     pub(super) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, ComputeError> {
         let name = format!("{}{name}", self.prefix);
         let tensor = self.tensors.get(&name);
-        let tensor = tensor.ok_or_else(|| ComputeError::Layer(name.clone()))?;
+        let tensor = tensor.ok_or_else(|| ComputeError::tensor(&name, MISSING))?;
         let wide = tensor.to_dtype(DType::F32).map_err(compute)?;
         read_tensor(&HashMap::from([(name.clone(), wide)]), &name, shape)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::data::{CLASSES, TextData, TextExample};
 use super::{PARTS, calibration, checked, majority_baseline, text_reference};
-use crate::candle::{Fit, Mlp, joined};
+use crate::candle::{EncoderHead, Fit, Mlp, joined};
 use crate::embedder::{Embedder, EncoderFiles};
 use crate::model::{ComputeError, Probabilities, Rows};
 use crate::repository::{EncoderInput, Manifest, Metrics, TextInput};
@@ -104,6 +104,7 @@ pub(super) fn train(
                 encoder: Some(EncoderInput {
                     config: files.config.clone(),
                     max_tokens: files.max_tokens,
+                    head: EncoderHead::Layers,
                 }),
             }),
             classes: CLASSES.map(str::to_owned).to_vec(),
@@ -152,8 +153,7 @@ impl<'a> Vectors<'a> {
         folder: &Path,
         examples: &'a [TextExample],
     ) -> Result<Self, TrainError> {
-        let files = EncoderFiles::read(folder).map_err(TrainError::Encoder)?;
-        let embedder = Embedder::new(&files).map_err(TrainError::Encoder)?;
+        let embedder = Embedder::of_folder(folder).map_err(TrainError::Encoder)?;
         Self::of(&embedder, examples).map_err(TrainError::Compute)
     }
 

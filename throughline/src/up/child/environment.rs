@@ -17,7 +17,14 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ),
     ("FEATURE_STORE_", &["feature-store"]),
     ("REDIS_", &["feature-store"]),
-    ("MODEL_SERVICE_", &["model-service", "model-service-python"]),
+    (
+        "MODEL_SERVICE_",
+        &[
+            "model-service",
+            "model-service-python",
+            "model-service-encoder",
+        ],
+    ),
     (
         "MODEL_REPOSITORY",
         &[
@@ -37,6 +44,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
             "gateway",
             "model-service",
             "model-service-python",
+            "model-service-encoder",
             "feature-store",
             "train",
             "model-training",

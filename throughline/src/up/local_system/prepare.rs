@@ -24,6 +24,7 @@ impl LocalSystem {
             jobs.push(self.materialize(&csv)?);
         }
         jobs.extend(self.train_worker(&csv, &models)?);
+        jobs.extend(self.train_encoder()?);
         for job in jobs {
             job.finish().await?;
         }
@@ -61,7 +62,7 @@ impl LocalSystem {
     }
 
     /// Starts a subcommand that does its work and exits.
-    fn start_job(
+    pub(super) fn start_job(
         &self,
         name: &'static str,
         args: &[&str],

@@ -1,6 +1,6 @@
 //! The start of the explorer and of each service in Rust: their options and their addresses.
 
-use super::{LocalSystem, listen, worker};
+use super::{LocalSystem, encoder, listen, worker};
 use crate::screen;
 use crate::up::child::{ChildProcess, ChildSpec};
 
@@ -69,10 +69,15 @@ impl LocalSystem {
             args.push("--model-service".to_owned());
             args.push(format!("{}={worker}", worker::VARIANT));
         }
+        if let Some(encoder) = &self.encoder {
+            args.push("--model-service".to_owned());
+            args.push(format!("{}={encoder}", encoder::SERVICE));
+        }
         let routes = match &self.args.routes {
             Some(routes) => Some(routes.clone()),
-            None if self.worker.is_some() => Some(self.data.routes()?),
-            None => None,
+            None => self
+                .data
+                .routes(self.worker.is_some(), self.encoder.is_some())?,
         };
         if let Some(routes) = routes {
             args.extend(["--routes".to_owned(), routes.display().to_string()]);
@@ -121,7 +126,18 @@ impl LocalSystem {
         options: Vec<String>,
         database: Option<DatabaseVariable>,
     ) -> anyhow::Result<ChildProcess> {
-        let mut args = vec![name.to_owned()];
+        self.spawn_as(name, name, options, database)
+    }
+
+    /// The same under another name than that of the subcommand.
+    pub(super) fn spawn_as(
+        &self,
+        name: &'static str,
+        subcommand: &str,
+        options: Vec<String>,
+        database: Option<DatabaseVariable>,
+    ) -> anyhow::Result<ChildProcess> {
+        let mut args = vec![subcommand.to_owned()];
         args.extend(options);
         // A dead collector may delay each part's last flush by a second at most, so that Ctrl-C
         // ends within five.

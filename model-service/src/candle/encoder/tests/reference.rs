@@ -6,6 +6,36 @@ type Matrix = Vec<Vec<f64>>;
 
 /// The vector of a text, scaled to length 1.
 pub(super) fn vector(tensors: &Tensors, config: &EncoderConfig, ids: &[u32]) -> Vec<f64> {
+    let x = last_layer(tensors, config, ids);
+    let mean: Vec<f64> = (0..config.hidden_size)
+        .map(|at| x.iter().map(|row| row[at]).sum::<f64>() / x.len() as f64)
+        .collect();
+    let length = dot(&mean, &mean).sqrt();
+    mean.iter().map(|value| value / length).collect()
+}
+
+/// The probabilities of a sequence classifier whose encoder has no prefix.
+pub(super) fn classes(tensors: &Tensors, config: &EncoderConfig, ids: &[u32]) -> Vec<f64> {
+    let linear = |x: &[f64], name: &str| -> Vec<f64> {
+        let weight: Vec<Vec<f32>> = tensors[&format!("{name}.weight")].to_vec2().unwrap();
+        let bias: Vec<f32> = tensors[&format!("{name}.bias")].to_vec1().unwrap();
+        let rows = weight.iter().zip(bias);
+        rows.map(|(row, bias)| {
+            let products = row.iter().zip(x).map(|(weight, x)| f64::from(*weight) * x);
+            products.sum::<f64>() + f64::from(bias)
+        })
+        .collect()
+    };
+    let first = &last_layer(tensors, config, ids)[0];
+    let pooled: Vec<f64> = linear(first, "pooler.dense");
+    let pooled: Vec<f64> = pooled.into_iter().map(f64::tanh).collect();
+    let exponentials: Vec<f64> = linear(&pooled, "classifier");
+    let exponentials: Vec<f64> = exponentials.into_iter().map(f64::exp).collect();
+    let whole: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|value| value / whole).collect()
+}
+
+fn last_layer(tensors: &Tensors, config: &EncoderConfig, ids: &[u32]) -> Matrix {
     let matrix = |name: &str| -> Matrix {
         let rows: Vec<Vec<f32>> = tensors[name].to_vec2().unwrap();
         let wide = |row: Vec<f32>| row.into_iter().map(f64::from).collect();
@@ -70,11 +100,7 @@ pub(super) fn vector(tensors: &Tensors, config: &EncoderConfig, ids: &[u32]) -> 
         let narrow = linear(&wide, &format!("{layer}.output.dense"));
         x = norm(add(narrow, &x), &format!("{layer}.output"));
     }
-    let mean: Vec<f64> = (0..config.hidden_size)
-        .map(|at| x.iter().map(|row| row[at]).sum::<f64>() / x.len() as f64)
-        .collect();
-    let length = dot(&mean, &mean).sqrt();
-    mean.iter().map(|value| value / length).collect()
+    x
 }
 
 fn attend(query: &Matrix, key: &Matrix, value: &Matrix, config: &EncoderConfig) -> Matrix {
