@@ -60,7 +60,7 @@ pub enum RanksError {
         how: String,
     },
     /// A rank stands still.
-    #[error("rank {rank} of {ranks} stands still: {how}")]
+    #[error("rank {rank} of {ranks} {how}")]
     Stalled {
         rank: usize,
         ranks: usize,
@@ -71,6 +71,14 @@ pub enum RanksError {
 }
 
 impl RanksError {
+    /// The rank with which it began.
+    pub fn rank(&self) -> Option<usize> {
+        match self {
+            Self::Rank { rank, .. } | Self::Stalled { rank, .. } => Some(*rank),
+            Self::Start(_) => None,
+        }
+    }
+
     /// The bounded word for `error.type`.
     pub fn error_type(&self) -> &'static str {
         match self {

@@ -77,8 +77,8 @@ pub enum TrainError {
     Encoder(#[source] FolderError),
     #[error("the network cannot be trained")]
     Compute(#[source] ComputeError),
-    #[error("the distributed training failed")]
-    Ranks(#[source] RanksError),
+    #[error(transparent)]
+    Ranks(RanksError),
     #[error("the training did not converge: the loss is not a number")]
     Diverged,
     #[error("the features cannot be loaded")]

@@ -16,6 +16,7 @@ use process::{RankProcess, RankSpec};
 use watch::{Member, Watch};
 
 use super::TrainArgs;
+use super::args::ProgressMode;
 use crate::cli;
 use crate::python::{EnvironmentState, PythonEnvironment};
 use crate::screen;
@@ -25,6 +26,8 @@ pub(super) struct Workers<'a> {
     args: &'a RanksArgs,
     count: usize,
     environment: PythonEnvironment,
+    /// Whether to say which process a rank is, and where its time went.
+    shown: bool,
 }
 
 impl<'a> Workers<'a> {
@@ -37,6 +40,7 @@ impl<'a> Workers<'a> {
                     args: &args.ranks,
                     count,
                     environment,
+                    shown: args.progress != ProgressMode::None,
                 });
             }
             EnvironmentState::Ready(_) => "is without JAX",
@@ -89,12 +93,15 @@ impl<'a> Workers<'a> {
                 },
                 &events,
             )?;
+            if self.shown {
+                screen::warn(format!("rank {rank} is process {}", process.pid()));
+            }
             members.push(Member::new(rank, process, span));
         }
         drop(events);
         let epochs = plan.fields.learning_rates.len();
         let watch = Watch::new(members, self.count, epochs, self.args.epoch_timeout);
-        watch.to_the_end(&received, on_epoch)?;
+        watch.until_all_ended(&received, on_epoch)?;
         if self.is_follower() {
             return Ok(None);
         }

@@ -113,6 +113,10 @@ impl RankProcess {
         self.child.wait()
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn kill(&mut self) {
         // It may have ended meanwhile.
         let _ = self.child.kill();

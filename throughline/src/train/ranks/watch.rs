@@ -13,7 +13,7 @@ use super::process::{EpochLine, Event, Line, RankProcess};
 use super::say_times;
 
 /// The first epoch also takes the start of Python and JAX and the compilation.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// After a failure the other ranks notice that their connections closed, send their telemetry and
 /// end. Those that do not are killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -97,6 +97,7 @@ impl Member {
     }
 
     fn keep(&mut self, line: String) {
+        let Some(line) = complaint(line) else { return };
         if self.lines.len() == LAST_LINES {
             self.lines.pop_front();
         }
@@ -107,16 +108,30 @@ impl Member {
     fn how(&self) -> String {
         let epoch = self.epochs + 1;
         match self.end {
-            Some(End::Failed { status, .. }) => {
-                let lines: Vec<&str> = self.lines.iter().map(String::as_str).collect();
-                let lines = lines.join("\n  ");
-                let gap = if lines.is_empty() { "" } else { "\n  " };
-                format!("ended in epoch {epoch} ({status}){gap}{lines}")
+            Some(End::Failed { status, .. }) if status.code() == Some(ALONE) => {
+                format!("lost another rank in epoch {epoch}")
             }
-            Some(End::Killed { silent: true }) => format!("no sign of life in epoch {epoch}"),
-            _ => format!("it did not end epoch {epoch} in time"),
+            Some(End::Failed { status, .. }) => {
+                let lines = self.lines.iter().map(|line| format!("\n  {line}"));
+                let lines: String = lines.collect();
+                format!("ended in epoch {epoch} ({status}){lines}")
+            }
+            Some(End::Killed { silent: true }) => {
+                format!("stands still: no sign of life in epoch {epoch}")
+            }
+            _ => format!("waited in epoch {epoch} until it was ended"),
         }
     }
+}
+
+/// What may explain a failure: of the log the warnings and errors, and what is no log.
+fn complaint(line: String) -> Option<String> {
+    let Ok(record) = serde_json::from_str::<serde_json::Value>(&line) else {
+        return Some(line);
+    };
+    let of = |key: &str| record[key].as_str();
+    let bad = matches!(of("level"), Some("WARN" | "ERROR"));
+    of("message").filter(|_| bad).map(str::to_owned)
 }
 
 impl Watch {
@@ -138,7 +153,7 @@ impl Watch {
 
     /// Returns when every rank has ended, which takes at most the time limit of an epoch and
     /// [`GRACE`] after one has failed or stands still.
-    pub(super) fn to_the_end(
+    pub(super) fn until_all_ended(
         mut self,
         events: &Receiver<(usize, Event)>,
         on_epoch: &mut dyn FnMut(Epoch),
@@ -152,7 +167,7 @@ impl Watch {
         }
         let failed = self.culprit().map(|member| self.error(member));
         for member in &self.members {
-            self.close(member, failed.as_ref());
+            Self::close(member, failed.as_ref(), &self.error(member));
         }
         failed.map_or(Ok(()), Err)
     }
@@ -231,13 +246,13 @@ impl Watch {
     fn error(&self, culprit: &Member) -> RanksError {
         let (rank, ranks, how) = (culprit.rank, self.ranks, culprit.how());
         match culprit.end {
-            Some(End::Killed { .. }) => RanksError::Stalled { rank, ranks, how },
+            Some(End::Killed { silent: true }) => RanksError::Stalled { rank, ranks, how },
             _ => RanksError::Rank { rank, ranks, how },
         }
     }
 
-    /// Completes the span of a rank.
-    fn close(&self, member: &Member, failed: Option<&RanksError>) {
+    /// Completes the span of a rank; `failed` is why all failed, and `own` what this rank would say.
+    fn close(member: &Member, failed: Option<&RanksError>, own: &RanksError) {
         let Some(span) = &member.span else { return };
         span.set(attr::ML_TRAINING_COMPUTE_DURATION, member.compute_seconds);
         span.set(
@@ -247,18 +262,11 @@ impl Watch {
         match failed {
             None => say_times(member),
             Some(_) if member.end == Some(End::Success) => {}
-            Some(_) => {
-                let error = self.error(member);
-                let lost = matches!(member.end, Some(End::Failed { status, .. }) if status.code() == Some(ALONE));
-                span.fail(
-                    &error,
-                    if lost {
-                        "rank_lost"
-                    } else {
-                        error.error_type()
-                    },
-                );
+            Some(failed) if failed.rank() == Some(member.rank) => {
+                span.fail(failed, failed.error_type());
             }
+            // It ended, or was ended, because of another one.
+            Some(_) => span.fail(own, "rank_lost"),
         }
     }
 }

@@ -33,6 +33,7 @@ def main() -> int:
     """Runs one rank, and returns the exit code."""
     arguments = _arguments()
     logs.configure("model-training")
+    logging.getLogger("jax").setLevel(logging.WARNING)
     if arguments.exit_with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     member = Member(arguments.rank, arguments.ranks, arguments.coordinator, arguments.bind)
@@ -98,7 +99,7 @@ def _end_with_parent() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="throughline_worker.ranks",
-        description="One rank of a distributed training, which `throughline train --workers` starts",
+        description="One rank of a training; `throughline train --workers` starts them",
     )
     parser.add_argument("--plan", type=Path, required=True, help="folder of the plan")
     parser.add_argument("--rank", type=int, required=True, help="number of this rank, from 0")

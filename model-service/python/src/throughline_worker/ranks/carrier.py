@@ -16,9 +16,7 @@ NAMES = {"traceparent": "TRACEPARENT", "tracestate": "TRACESTATE", "baggage": "B
 
 def extract(environment: Mapping[str, str]) -> Context:
     """The context in which the spans of this process start."""
-    fields = {
-        field: environment[name] for field, name in NAMES.items() if environment.get(name)
-    }
+    fields = {field: environment[name] for field, name in NAMES.items() if environment.get(name)}
     return propagate.extract(fields)
 
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# Seconds to wait for all ranks, for a sign of life of each, and for all to leave. JAX's defaults are
-# minutes.
+# Seconds to wait for all ranks, for a sign of life of each, and for all to leave. JAX's defaults
+# are minutes.
 MEET_SECONDS = 60
 HEARTBEAT_SECONDS = 20
 LEAVE_SECONDS = 10
@@ -24,7 +24,7 @@ class AloneError(Exception):
 
 @dataclass(frozen=True)
 class Member:
-    """This process in the group."""
+    """A process of the group: the present one."""
 
     rank: int
     ranks: int
@@ -37,6 +37,8 @@ class Group:
     """The joined group."""
 
     def __init__(self, member: Member) -> None:
+        # Whatever else JAX finds, also a GPU: the ranks share this machine's processors.
+        jax.config.update("jax_platforms", "cpu")
         if member.ranks > 1:
             jax.config.update("jax_cpu_collectives_implementation", "gloo")
             jax.distributed.initialize(
@@ -65,7 +67,8 @@ class Group:
         )
         try:
             total: jax.Array = self._sum(rows)
-            return jax.block_until_ready(total.addressable_data(0))
+            own: jax.Array = total.addressable_data(0)
+            return own.block_until_ready()
         except jax.errors.JaxRuntimeError as error:
             raise AloneError(f"the all-reduce of rank {self._rank} failed") from error
 

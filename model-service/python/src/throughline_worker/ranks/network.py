@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from throughline_worker.ranks.plan import Layer
@@ -17,7 +18,7 @@ from throughline_worker.ranks.plan import Layer
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 # Weights, inputs, classes, weights of the rows: the gradient, then the loss, then what is right.
-Contribution = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+Contribution = Callable[[jax.Array, ArrayLike, ArrayLike, ArrayLike], jax.Array]
 
 
 def flat(layers: list[Layer]) -> NDArray[np.float32]:
@@ -56,7 +57,7 @@ def contribution(like: list[Layer]) -> Contribution:
     return jax.jit(both)
 
 
-def correct(like: list[Layer]) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+def correct(like: list[Layer]) -> Callable[[jax.Array, ArrayLike, ArrayLike], jax.Array]:
     """How many rows are classified correctly, as a vector of one number."""
 
     def count(vector: jax.Array, inputs: jax.Array, classes: jax.Array) -> jax.Array:

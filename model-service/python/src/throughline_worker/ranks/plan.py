@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def write_weights(folder: Path, layers: list[Layer]) -> None:
 
 
 def _layers(tensors: dict[str, NDArray[Any]]) -> list[Layer]:
-    layers = []
+    layers: list[Layer] = []
     while f"linear_{len(layers) + 1}.weight" in tensors:
         name = f"linear_{len(layers) + 1}"
         layers.append(Layer(tensors[f"{name}.weight"], tensors[f"{name}.bias"]))
@@ -100,7 +101,7 @@ def _check(plan: Plan) -> None:
     rows = len(plan.inputs)
     widths = [plan.inputs.shape[1], *(len(layer.bias) for layer in plan.start)]
     shapes = [layer.weight.shape for layer in plan.start]
-    if shapes != [(after, before) for before, after in zip(widths, widths[1:], strict=False)]:
+    if shapes != [(after, before) for before, after in pairwise(widths)]:
         raise PlanError(f"the layers {shapes} do not follow one another from {widths[0]} inputs")
     if not shapes or len(plan.classes) != rows or plan.order.shape != (plan.epochs, rows):
         raise PlanError(f"classes or order do not fit {rows} rows and {plan.epochs} epochs")

@@ -20,7 +20,6 @@ from throughline_worker.ranks.group import AloneError, Group, Member
 from throughline_worker.ranks.plan import Layer, Plan
 from throughline_worker.ranks.shard import Shard, shards
 
-
 # How often a rank says that it lives.
 ALIVE_SECONDS = 1.0
 
@@ -84,22 +83,33 @@ class Rank:
         return network.layers(np.asarray(self._optimizer.vector), self._plan.start)
 
     def _compile(self) -> None:
-        """Does a step without an effect, so that no epoch has the time of the compiler in it."""
+        """Makes some steps and forgets them, so that no epoch has the time of the compiler in it.
+
+        Two, because the first step's weights come from this process and the second one's from an
+        all-reduce, for which JAX compiles again.
+        """
         plan, member = self._plan, self._member
         shard = next(shards(plan.order[0], plan.batch_size, member.rank, member.ranks))
-        idle = network.AdamW(network.flat(plan.start), plan.weight_decay)
-        idle.step(self._together(_Clock(), partial(self._own, shard))[:-1], 0.0)
+        start = self._optimizer
+        self._optimizer = network.AdamW(network.flat(plan.start), plan.weight_decay)
+        for _ in range(2):
+            self._together(_Clock(), self._right)
+            self._step(_Clock(), shard, 0.0)
         self._together(_Clock(), self._right)
+        self._optimizer, self.step = start, 0
+
+    def _step(self, clock: _Clock, shard: Shard, learning_rate: float) -> tuple[float, float]:
+        """One step; returns loss and length of the gradient."""
+        total = self._together(clock, partial(self._own, shard))
+        return float(total[-1]), self._optimizer.step(total[:-1], learning_rate)
 
     def _epoch(self, number: int) -> Epoch:
         plan, member = self._plan, self._member
         clock, begin, rows = _Clock(), time.perf_counter(), 0
         loss = norm = batches = 0.0
         for shard in shards(plan.order[number - 1], plan.batch_size, member.rank, member.ranks):
-            total = self._together(clock, partial(self._own, shard))
-            norm += self._optimizer.step(total[:-1], plan.learning_rates[number - 1])
-            loss += float(total[-1])
-            batches += 1
+            of_batch = self._step(clock, shard, plan.learning_rates[number - 1])
+            loss, norm, batches = loss + of_batch[0], norm + of_batch[1], batches + 1
             rows += int(np.count_nonzero(shard.weights))
         seconds = max(time.perf_counter() - begin, 1e-9)
         right = self._together(clock, self._right)
@@ -129,7 +139,7 @@ class Rank:
     def _together(self, clock: _Clock, compute: Callable[[], jax.Array]) -> jax.Array:
         """The sum over all ranks of what each computes."""
         begin = time.perf_counter()
-        own = jax.block_until_ready(compute())
+        own = compute().block_until_ready()
         computed = time.perf_counter()
         self.step += 1
         total = self._group.all_reduce(own)

@@ -23,10 +23,8 @@ class Shard:
     weights: NDArray[np.float32]
 
 
-def shards(
-    order: NDArray[np.uint32], batch_size: int, rank: int, ranks: int
-) -> Iterator[Shard]:
-    """This rank's shard of each mini batch: every `ranks`-th row, beginning with its own number."""
+def shards(order: NDArray[np.uint32], batch_size: int, rank: int, ranks: int) -> Iterator[Shard]:
+    """The rank's shard of each mini batch: every `ranks`-th row, beginning with its number."""
     length = -(-min(batch_size, len(order)) // ranks)
     for begin in range(0, len(order), batch_size):
         batch = order[begin : begin + batch_size]
