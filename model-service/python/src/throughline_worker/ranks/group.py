@@ -41,6 +41,9 @@ class Group:
         jax.config.update("jax_platforms", "cpu")
         if member.ranks > 1:
             jax.config.update("jax_cpu_collectives_implementation", "gloo")
+            # Without this JAX aborts the process when another rank is gone, and nobody can end its
+            # spans. Gloo reports the loss, too, as an exception.
+            jax.config.update("jax_enable_recoverability", True)
             jax.distributed.initialize(
                 member.coordinator,
                 member.ranks,
@@ -69,7 +72,7 @@ class Group:
             total: jax.Array = self._sum(rows)
             own: jax.Array = total.addressable_data(0)
             return own.block_until_ready()
-        except jax.errors.JaxRuntimeError as error:
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
             raise AloneError(f"the all-reduce of rank {self._rank} failed") from error
 
     def from_rank_0(self, text: bytes) -> bytes:
