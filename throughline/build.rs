@@ -8,7 +8,11 @@ use std::{env, fs, io};
 /// The Python worker's package.
 const WORKER: &str = "../model-service/python";
 /// Its files besides the modules.
-const WORKER_FILES: [&str; 2] = ["requirements.lock", "instrumentation.env"];
+const WORKER_FILES: [&str; 3] = [
+    "requirements.lock",
+    "requirements-jax.lock",
+    "instrumentation.env",
+];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");

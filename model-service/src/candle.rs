@@ -10,7 +10,7 @@ mod text_encoder;
 mod text_fit;
 
 pub use encoder::{Encoder, EncoderConfig};
-pub use fit::{Fit, FitOptions, Step, Targets};
+pub use fit::{Fit, FitOptions, Step, Targets, training_tensors};
 pub use mlp::Mlp;
 use mlp::compute;
 pub(crate) use text_bag::TextBag;

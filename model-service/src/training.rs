@@ -3,6 +3,7 @@
 
 mod calibrate;
 mod data;
+mod distributed;
 mod error;
 mod evaluate;
 mod instruments;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 use telemetry::{KeyValue, Span, SpanRef, attr};
 
 pub use data::{CLASSES, FEATURES, held_out_wines};
+use distributed::learn_on;
+pub use distributed::{Plan, PlanFields, Ranks, RanksError, plan};
 pub use error::TrainError;
 use evaluate::{Evaluation, check_split, evaluate};
 pub use learn::Epoch;
@@ -30,7 +33,6 @@ use table::Table;
 pub use table::{BadRow, IgnoredColumn, TableFeature, TableOptions, TableSummary, feature_name};
 pub use text::{CrossValidation, cross_validate};
 
-use crate::model::ComputeError;
 use crate::repository::{
     Dataset, FRAMEWORK, Hyperparameters, Manifest, Metrics, ReferenceProfile, TrainingRun,
     VersionFiles, write_version,
@@ -57,8 +59,26 @@ pub fn train_watched(
     options: &TrainOptions,
     watcher: &mut dyn TrainingWatcher,
 ) -> Result<TrainReport, TrainError> {
+    train_by(options, watcher, None)
+}
+
+/// [`train_watched`] for a table of classes, whose learning is done by `ranks`.
+pub fn train_distributed(
+    options: &TrainOptions,
+    watcher: &mut dyn TrainingWatcher,
+    ranks: &mut dyn Ranks,
+) -> Result<TrainReport, TrainError> {
+    train_by(options, watcher, Some(ranks))
+}
+
+fn train_by(
+    options: &TrainOptions,
+    watcher: &mut dyn TrainingWatcher,
+    ranks: Option<&mut dyn Ranks>,
+) -> Result<TrainReport, TrainError> {
     let mut run = Run {
         options,
+        ranks: ranks.as_ref().map(|ranks| ranks.count()),
         id: format!("{:032x}", rand::random::<u128>()),
         labels: vec![KeyValue::new(attr::MODEL_NAME, options.model.clone())],
         begin: Instant::now(),
@@ -67,7 +87,7 @@ pub fn train_watched(
     let span = Span::start(format!("train {}", options.model), run.attributes());
     run.span = span.span_ref();
     let trained = span.in_scope(|| match options.input {
-        InputKind::Table(_) | InputKind::Wines => run.train(watcher),
+        InputKind::Table(_) | InputKind::Wines => run.train(watcher, ranks),
         InputKind::Texts => text::train(&run, watcher),
     });
     match &trained {
@@ -87,6 +107,8 @@ pub fn train_watched(
 
 struct Run<'a> {
     options: &'a TrainOptions,
+    /// How many ranks do the learning; `None` is this process.
+    ranks: Option<usize>,
     id: String,
     /// Attributes of the metrics.
     labels: Vec<KeyValue>,
@@ -111,7 +133,11 @@ impl Run<'_> {
         ]
     }
 
-    fn train(&self, watcher: &mut dyn TrainingWatcher) -> Result<Manifest, TrainError> {
+    fn train(
+        &self,
+        watcher: &mut dyn TrainingWatcher,
+        ranks: Option<&mut dyn Ranks>,
+    ) -> Result<Manifest, TrainError> {
         let options = self.options;
         let (table, summary, split) = stage("load_data", || self.load())?;
         if let Some(summary) = &summary {
@@ -119,8 +145,12 @@ impl Run<'_> {
         }
         let hyperparameters = self.hyperparameters(split.training.len());
         let prepared = Prepared::of(&table, &split)?;
-        let fit = self.watch(watcher, &hyperparameters, |on_epoch| {
-            prepared.learn(&hyperparameters, options.seed, on_epoch)
+        let seed = options.seed;
+        let fit = self.watch(watcher, &hyperparameters, |on_epoch| match ranks {
+            Some(ranks) => learn_on(ranks, &prepared, &hyperparameters, seed, on_epoch),
+            None => prepared
+                .learn(&hyperparameters, seed, on_epoch)
+                .map_err(TrainError::Compute),
         })?;
         let evaluation = stage("evaluate_model", || {
             let model = fit.model().map_err(TrainError::Compute)?;
@@ -186,11 +216,15 @@ impl Run<'_> {
         &self,
         watcher: &mut dyn TrainingWatcher,
         hyperparameters: &Hyperparameters,
-        learn: impl FnOnce(&mut dyn FnMut(Epoch)) -> Result<T, ComputeError>,
+        learn: impl FnOnce(&mut dyn FnMut(Epoch)) -> Result<T, TrainError>,
     ) -> Result<T, TrainError> {
         let epochs = i64::try_from(hyperparameters.epochs).unwrap_or(i64::MAX);
-        let epochs = KeyValue::new(attr::ML_TRAINING_EPOCHS, epochs);
-        let span = Span::start("train_model", vec![epochs]);
+        let mut attributes = vec![KeyValue::new(attr::ML_TRAINING_EPOCHS, epochs)];
+        if let Some(ranks) = self.ranks {
+            let ranks = i64::try_from(ranks).unwrap_or(i64::MAX);
+            attributes.push(KeyValue::new(attr::ML_TRAINING_RANKS, ranks));
+        }
+        let span = Span::start("train_model", attributes);
         let mut finite = true;
         let fit = span.in_scope(|| {
             learn(&mut |epoch| {
@@ -203,7 +237,7 @@ impl Run<'_> {
         let fit = match fit {
             Ok(fit) if finite => Ok(fit),
             Ok(_) => Err(TrainError::Diverged),
-            Err(error) => Err(TrainError::Compute(error)),
+            Err(error) => Err(error),
         };
         fit.inspect_err(|error| span.fail(error, error.error_type()))
     }
@@ -263,6 +297,7 @@ impl Run<'_> {
                 duration_seconds: self.begin.elapsed().as_secs_f64(),
                 trace_id: self.span.as_ref().map(|span| span.trace_id.clone()),
                 span_id: self.span.as_ref().map(|span| span.span_id.clone()),
+                ranks: self.ranks,
             }),
             added: None,
         }

@@ -51,6 +51,14 @@ pub const ML_VALIDATION_RMSE: &str = "ml.validation_rmse";
 pub const ML_TRAINING_EPOCHS: &str = "ml.training.epochs";
 /// Training rows that an epoch read per second (double).
 pub const ML_TRAINING_ROWS_PER_SECOND: &str = "ml.training.rows_per_second";
+/// How many processes a training is distributed over (int).
+pub const ML_TRAINING_RANKS: &str = "ml.training.ranks";
+/// Number of one of these processes, from 0 (int).
+pub const ML_TRAINING_RANK: &str = "ml.training.rank";
+/// Time that a rank computed before each all-reduce, in seconds (double).
+pub const ML_TRAINING_COMPUTE_DURATION: &str = "ml.training.compute.duration";
+/// Time that a rank was in all-reduces, most of it waiting for slower ranks, in seconds (double).
+pub const ML_TRAINING_ALL_REDUCE_DURATION: &str = "ml.training.all_reduce.duration";
 /// Number of a training epoch, from 1 (int).
 pub const ML_TRAINING_EPOCH: &str = "ml.training.epoch";
 /// The class that was predicted (string).

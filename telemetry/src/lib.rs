@@ -8,6 +8,7 @@
 
 pub mod settings;
 
+pub mod carrier;
 pub mod client;
 pub mod db;
 pub mod server;

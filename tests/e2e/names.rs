@@ -294,7 +294,7 @@ fn emitted(system: &Site) -> Result<Names> {
 /// Fields of log records that only an outage or a stop writes, and attributes of a gateway with
 /// API keys and of calls of Elasticsearch. Telemetry's own test of the registry checks that the code
 /// writes them, and the gateway's tests with keys and on a real server see the latter two. The number
-/// of a regression and its error are in `table.rs`.
+/// of a regression and its error are in `table.rs`, and distributed training in `distributed.rs`.
 fn elsewhere(name: &str) -> bool {
     let outage = [
         "error",
@@ -313,6 +313,12 @@ fn elsewhere(name: &str) -> bool {
         "ml.output.value",
         "ml.quality.absolute_error",
     ];
+    let ranks = [
+        "ml.training.rank",
+        "ml.training.ranks",
+        "ml.training.compute.duration",
+        "ml.training.all_reduce.duration",
+    ];
     let start = ["address", "current", "variable"];
     let elasticsearch = [
         "db.namespace",
@@ -321,7 +327,7 @@ fn elsewhere(name: &str) -> bool {
         "http.request.resend_count",
     ];
     let keys = ["throughline.api_key.name"];
-    [&outage[..], &start, &keys, &elasticsearch]
+    [&outage[..], &ranks, &start, &keys, &elasticsearch]
         .iter()
         .any(|names| names.contains(&name))
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::PartCommand;
 
 use crate::address::{ExplorerArgs, GatewayArgs};
@@ -260,9 +260,19 @@ pub(crate) struct PythonSetupArgs {
     /// The environment itself [default: python in the data folder]
     #[arg(long, env = "THROUGHLINE_PYTHON_ENVIRONMENT", value_name = "DIR")]
     pub(crate) python_environment: Option<PathBuf>,
-    /// The Python to use, 3.10 or newer [default: the first that is found]
+    /// The Python to use, 3.10 or newer, with the extra 3.11 [default: the first that is found]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) python: Option<String>,
+    /// Install libraries that not everybody needs, too
+    #[arg(long, value_enum)]
+    pub(crate) extra: Option<Extra>,
+}
+
+/// Libraries beside those of the Python worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Extra {
+    /// For `train --workers`: about 400 MB
+    Jax,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -329,7 +339,7 @@ fn encoder_folder(named: Option<&Path>, data_dir: &Path) -> PathBuf {
     named.map_or_else(|| data_dir.join("encoder"), Path::to_path_buf)
 }
 
-fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
+pub(crate) fn environment(named: Option<&Path>, data_dir: &Path) -> PathBuf {
     named.map_or_else(|| data_dir.join("python"), Path::to_path_buf)
 }
 

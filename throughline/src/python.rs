@@ -20,14 +20,18 @@ const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/python_worker
 /// The libraries to install, with versions and hashes. The environment has a copy of the file it
 /// was created from.
 const LOCK: &str = "requirements.lock";
+/// The same, and what distributed training needs.
+const JAX_LOCK: &str = "requirements-jax.lock";
 /// The variables that instrument the worker without a change of its code.
 const INSTRUMENTATION: &str = "instrumentation.env";
 const PACKAGE: &str = "throughline_worker";
+const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// A virtual environment that can run this program's worker.
 #[derive(Clone, Debug)]
 pub(crate) struct PythonEnvironment {
     root: PathBuf,
+    has_jax: bool,
 }
 
 /// The state of the environment in a folder.
@@ -45,11 +49,13 @@ impl PythonEnvironment {
         let Ok(made_from) = fs::read_to_string(root.join(LOCK)) else {
             return Ok(EnvironmentState::Missing);
         };
-        if made_from != file(LOCK)? {
+        let has_jax = made_from == file(JAX_LOCK)?;
+        if !has_jax && made_from != file(LOCK)? {
             return Ok(EnvironmentState::Outdated);
         }
         let environment = Self {
             root: fs::canonicalize(root)?,
+            has_jax,
         };
         environment.write_package()?;
         Ok(EnvironmentState::Ready(environment))
@@ -58,6 +64,11 @@ impl PythonEnvironment {
     /// The folder, as an absolute path.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether it can train distributed.
+    pub(crate) fn has_jax(&self) -> bool {
+        self.has_jax
     }
 
     /// The program that instruments Python code, and its arguments to run `module`.
@@ -112,17 +123,41 @@ impl PythonEnvironment {
     }
 }
 
-/// The variables of `instrumentation.env`.
-pub(crate) fn instrumentation() -> anyhow::Result<Vec<(String, String)>> {
+/// The variables that instrument a Python process as the service `name`. The user's own win; the
+/// resource is merged instead, and has the user's in it.
+pub(crate) fn instrumentation(name: &str) -> anyhow::Result<Vec<(String, String)>> {
     let mut variables = Vec::new();
     for line in file(INSTRUMENTATION)?.lines().map(str::trim) {
-        if !line.starts_with('#')
-            && let Some((name, value)) = line.split_once('=')
-        {
-            variables.push((name.to_owned(), value.trim_matches('"').to_owned()));
+        if line.starts_with('#') {
+            continue;
+        }
+        let Some((variable, value)) = line.split_once('=') else {
+            continue;
+        };
+        let value = value.trim_matches('"');
+        if variable == RESOURCE {
+            variables.push((variable.to_owned(), resource(value)));
+        } else if std::env::var_os(variable).is_none() {
+            variables.push((variable.to_owned(), value.to_owned()));
         }
     }
+    variables.push(("OTEL_SERVICE_NAME".to_owned(), name.to_owned()));
     Ok(variables)
+}
+
+/// The worker's own attributes, the commit of this program and the user's attributes; of two with
+/// the same name the later wins.
+fn resource(own: &str) -> String {
+    let revision =
+        telemetry::revision().map(|revision| format!("vcs.ref.head.revision={revision}"));
+    let theirs = std::env::var(RESOURCE)
+        .ok()
+        .filter(|theirs| !theirs.is_empty());
+    [Some(own.to_owned()), revision, theirs]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// A file of the worker that is built in.

@@ -2,6 +2,7 @@
 
 mod args;
 mod progress;
+mod ranks;
 mod table;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use model_service::training::{
 
 pub(crate) use args::TrainArgs;
 use progress::Progress;
+use ranks::Workers;
 use table::TableWatcher;
 
 use crate::data_sets::{TEXT_SENTIMENT, WINE_QUALITY};
@@ -41,7 +43,11 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
         "model-training",
         env!("CARGO_PKG_VERSION"),
     ))?;
-    let outcome = missing.iter().try_for_each(|model| train(args, model));
+    // Who started this process may have a trace of its own.
+    let caller = telemetry::carrier::from_environment();
+    let outcome = telemetry::span::with_context(&caller, || {
+        missing.iter().try_for_each(|model| train(args, model))
+    });
     telemetry.shutdown(Duration::from_secs(2));
     outcome
 }
@@ -59,6 +65,9 @@ fn train(args: &TrainArgs, model: &str) -> anyhow::Result<()> {
     let mut options = options(args, model)?;
     options.source_commit = telemetry::revision().map(str::to_owned);
     let progress = Progress::new(args.progress);
+    if let Some(count) = args.ranks.count() {
+        return train_on(count, args, &options, progress);
+    }
     let report = match &args.table.table {
         Some(table) => {
             let mut watcher = TableWatcher::new(args, model, table, progress);
@@ -68,6 +77,27 @@ fn train(args: &TrainArgs, model: &str) -> anyhow::Result<()> {
     };
     let report = report.with_context(|| format!("the training of {model} failed"))?;
     screen::say(summary(&report));
+    Ok(())
+}
+
+/// The same with the learning done by several processes.
+fn train_on(
+    count: usize,
+    args: &TrainArgs,
+    options: &TrainOptions,
+    progress: Progress,
+) -> anyhow::Result<()> {
+    let model = &options.model;
+    if *model != WINE_QUALITY.model {
+        anyhow::bail!("--workers is for {} only", WINE_QUALITY.model);
+    }
+    let mut workers = Workers::new(args, count)?;
+    let failed = || format!("the training of {model} failed");
+    if workers.is_follower() {
+        return workers.follow(options).with_context(failed);
+    }
+    let report = training::train_distributed(options, &mut Shown(progress), &mut workers);
+    screen::say(summary(&report.with_context(failed)?));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use runtime::Shutdown;
 use tokio::sync::mpsc;
 
+pub(crate) use child::remove_foreign;
 pub(crate) use local_system::LocalSystem;
 
 use crate::cli::UpArgs;

@@ -30,6 +30,7 @@ const PARTS: [(&str, &[&str]); 5] = [
             "docs/quality.md",
             "docs/rules.md",
             "docs/encoder.md",
+            "docs/distributed.md",
             "docs/deployment.md",
             "docs/check.md",
             "docs/backends.md",

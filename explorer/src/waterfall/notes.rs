@@ -54,6 +54,7 @@ pub(super) fn notes(span: &SpanData, trace_id: &str) -> Vec<Note> {
     if let Some(model) = model(span) {
         notes.push(Note::new(&model, Paint::Dim));
     }
+    notes.extend(rank(span).map(|rank| Note::new(&rank, Paint::Dim)));
     // All predictions of a model's version link to its training, so that link tells nothing of this
     // one. The API and the page have it.
     let links = span
@@ -71,6 +72,21 @@ fn model(span: &SpanData) -> Option<String> {
         Some(version) if !version.is_empty() => Some(format!("{name} v{version}")),
         _ => Some(name),
     }
+}
+
+/// Which rank of a distributed training, and where its time went: a straggler computes while the
+/// others wait for it.
+fn rank(span: &SpanData) -> Option<String> {
+    let rank = span.text("ml.training.rank")?;
+    let seconds = |name| span.text(name)?.parse::<f64>().ok();
+    let computed = seconds("ml.training.compute.duration");
+    let waited = seconds("ml.training.all_reduce.duration");
+    Some(match (computed, waited) {
+        (Some(computed), Some(waited)) => {
+            format!("rank {rank}: computed {computed:.2} s, all-reduce {waited:.2} s")
+        }
+        _ => format!("rank {rank}"),
+    })
 }
 
 fn linked(link: &SpanLink, trace_id: &str) -> String {

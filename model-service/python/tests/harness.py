@@ -71,17 +71,19 @@ class Process:
 
     def event(self, name: str) -> dict[str, Any]:
         """Waits for the log record of this event name."""
+        return self.line(lambda record: record.get("event.name") == name)
+
+    def line(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Waits for a JSON line."""
 
         def found() -> dict[str, Any] | None:
-            return next(
-                (record for record in self.records() if record.get("event.name") == name), None
-            )
+            return next((record for record in self.records() if wanted(record)), None)
 
         with self._changed:
             self._changed.wait_for(lambda: found() or self._ended, DEADLINE)
             record = found()
         output = "\n".join(self.lines)
-        assert record is not None, f"no {name} in the output:\n{output}"
+        assert record is not None, f"not in the output:\n{output}"
         return record
 
     def records(self) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use safetensors::tensor::TensorView;
 
 use super::dense::Dense;
-use super::mlp::{Mlp, compute, layer_name};
+use super::mlp::{Mlp, compute, layer_name, read_tensor};
 use crate::model::{ComputeError, Rows};
 
 /// A network in training.
@@ -77,6 +77,26 @@ impl Fit {
             widths: options.widths.clone(),
             layers,
         })
+    }
+
+    /// The same network with the weights of a file, as [`Fit::weights`] gives it.
+    ///
+    /// A tensor that is missing, has another shape or is not finite is an error.
+    pub fn with_weights(mut self, weights: &[u8]) -> std::result::Result<Self, ComputeError> {
+        let tensors = candle_core::safetensors::load_buffer(weights, &Device::Cpu)
+            .map_err(|error| ComputeError::Weights(error.into()))?;
+        for (index, (weight, bias)) in self.layers.iter_mut().enumerate() {
+            let (name, pair) = (layer_name(index), &self.widths[index..index + 2]);
+            let read = read_tensor(&tensors, &format!("{name}.weight"), &[pair[1], pair[0]])?;
+            let read = read
+                .t()
+                .and_then(|read| read.contiguous())
+                .map_err(compute)?;
+            weight.set(&read).map_err(compute)?;
+            let read = read_tensor(&tensors, &format!("{name}.bias"), &[pair[1]])?;
+            bias.set(&read).map_err(compute)?;
+        }
+        Ok(self)
     }
 
     pub fn set_learning_rate(&mut self, learning_rate: f64) {
@@ -217,6 +237,33 @@ impl NamedTensor {
             bytes: values.iter().copied().flat_map(u32::to_le_bytes).collect(),
         }
     }
+}
+
+/// Rows, their classes and their order in every epoch, with the network before its first step: a
+/// safetensors file for a training that another engine does.
+pub fn training_tensors(
+    rows: &Rows,
+    classes: &[u32],
+    orders: &[u32],
+    start: &Fit,
+) -> std::result::Result<Vec<u8>, ComputeError> {
+    let count = classes.len();
+    let epochs = orders.len() / count.max(1);
+    let mut tensors = start.tensors()?;
+    let shape = vec![rows.len(), rows.width()];
+    tensors.push(NamedTensor::numbers(
+        "inputs".to_owned(),
+        shape,
+        rows.values(),
+    ));
+    tensors.push(NamedTensor::indices(
+        "classes".to_owned(),
+        vec![count],
+        classes,
+    ));
+    let shape = vec![epochs, count];
+    tensors.push(NamedTensor::indices("order".to_owned(), shape, orders));
+    serialize(&tensors)
 }
 
 /// The content of a safetensors file; equal tensors give equal bytes.

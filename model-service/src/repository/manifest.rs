@@ -98,6 +98,9 @@ pub struct TrainingRun {
     /// 16 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,
+    /// How many processes learned together; not there if it was the one of the trainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<usize>,
 }
 
 /// How the output of the network becomes a number: `output · std + mean`.

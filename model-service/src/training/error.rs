@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use super::distributed::RanksError;
 use super::table::{BadRow, IgnoredColumn};
 use crate::embedder::FolderError;
 use crate::model::ComputeError;
@@ -76,6 +77,8 @@ pub enum TrainError {
     Encoder(#[source] FolderError),
     #[error("the network cannot be trained")]
     Compute(#[source] ComputeError),
+    #[error(transparent)]
+    Ranks(RanksError),
     #[error("the training did not converge: the loss is not a number")]
     Diverged,
     #[error("the features cannot be loaded")]
@@ -112,6 +115,7 @@ impl TrainError {
             | Self::OneClass => "data_invalid",
             Self::Encoder(_) => "encoder_unusable",
             Self::Compute(_) => "compute_error",
+            Self::Ranks(error) => error.error_type(),
             Self::Diverged => "diverged",
             Self::Features(_) => "feature_store_error",
             Self::Write(_) => "write_error",

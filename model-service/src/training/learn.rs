@@ -55,19 +55,14 @@ pub(crate) fn run_epochs(
     seed: u64,
     mut on_epoch: impl FnMut(Epoch),
 ) -> Result<(), ComputeError> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(1);
-    let mut order: Vec<usize> = (0..examples).collect();
+    let mut orders = Orders::new(examples, seed);
     let epochs = hyperparameters.epochs;
-    let every = epochs.div_ceil(MAX_SPANS).max(1);
+    let every = span_every(epochs);
     for number in 1..=epochs {
-        let done = (number - 1) as f64 / epochs as f64;
-        let decay = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-        learner.set_learning_rate(hyperparameters.learning_rate * decay);
-        order.shuffle(&mut random);
+        learner.set_learning_rate(learning_rate(hyperparameters, number));
         let has_span = number.is_multiple_of(every);
         let span = has_span.then(|| Span::start("epoch", Vec::new()));
-        let epoch = one_epoch(learner, &order, hyperparameters.batch_size)?;
+        let epoch = one_epoch(learner, orders.next(), hyperparameters.batch_size)?;
         let epoch = Epoch {
             number,
             of: epochs,
@@ -79,6 +74,40 @@ pub(crate) fn run_epochs(
         on_epoch(epoch);
     }
     Ok(())
+}
+
+/// An epoch has a span if its number can be divided by this.
+pub(super) fn span_every(epochs: usize) -> usize {
+    epochs.div_ceil(MAX_SPANS).max(1)
+}
+
+/// The learning rate of an epoch, counted from 1.
+pub(super) fn learning_rate(hyperparameters: &Hyperparameters, epoch: usize) -> f64 {
+    let done = (epoch - 1) as f64 / hyperparameters.epochs as f64;
+    hyperparameters.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+}
+
+/// The order of the examples in one epoch after the other.
+pub(super) struct Orders {
+    random: ChaCha8Rng,
+    order: Vec<usize>,
+}
+
+impl Orders {
+    pub(super) fn new(examples: usize, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(1);
+        Self {
+            random,
+            order: (0..examples).collect(),
+        }
+    }
+
+    /// The order of the next epoch.
+    pub(super) fn next(&mut self) -> &[usize] {
+        self.order.shuffle(&mut self.random);
+        &self.order
+    }
 }
 
 fn one_epoch(
@@ -122,7 +151,7 @@ pub(crate) struct Prepared {
     pub(crate) regression: Option<Regression>,
     pub(crate) training: Encoded,
     pub(crate) validation: Encoded,
-    outputs: usize,
+    pub(super) outputs: usize,
 }
 
 /// Examples as inputs of the network, with what they should become.
@@ -208,12 +237,7 @@ impl Encoded {
         seed: u64,
         on_epoch: impl FnMut(Epoch),
     ) -> Result<Fit, ComputeError> {
-        let fit = Fit::new(&FitOptions {
-            widths: hyperparameters.widths(self.inputs.width(), outputs),
-            learning_rate: hyperparameters.learning_rate,
-            weight_decay: hyperparameters.weight_decay,
-            seed,
-        })?;
+        let fit = Fit::new(&self.options(outputs, hyperparameters, seed))?;
         let mut learner = TableLearner {
             fit,
             examples: self,
@@ -222,6 +246,28 @@ impl Encoded {
         let examples = self.targets.len();
         run_epochs(&mut learner, examples, hyperparameters, seed, on_epoch)?;
         Ok(learner.fit)
+    }
+
+    pub(super) fn options(
+        &self,
+        outputs: usize,
+        hyperparameters: &Hyperparameters,
+        seed: u64,
+    ) -> FitOptions {
+        FitOptions {
+            widths: hyperparameters.widths(self.inputs.width(), outputs),
+            learning_rate: hyperparameters.learning_rate,
+            weight_decay: hyperparameters.weight_decay,
+            seed,
+        }
+    }
+
+    pub(super) fn rows(&self) -> &Rows {
+        &self.inputs
+    }
+
+    pub(super) fn classes(&self) -> Vec<u32> {
+        self.targets.iter().map(|target| target.class()).collect()
     }
 
     /// What the model says of every row.

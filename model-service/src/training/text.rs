@@ -83,7 +83,7 @@ pub(super) fn train(
         Prepared::of(&split.training).map_err(TrainError::Compute)
     })?;
     let learner = run.watch(watcher, &options.hyperparameters, |on_epoch| {
-        learn(&prepared, options, on_epoch)
+        learn(&prepared, options, on_epoch).map_err(TrainError::Compute)
     })?;
     let neutral = held_out(&data.neutral, 0, PARTS, options.seed);
     let Evaluation {

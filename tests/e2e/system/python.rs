@@ -129,18 +129,18 @@ pub(crate) fn up(data: &Path, more: &[&str], env: &[(&str, &str)]) -> Result<Pro
     start(&args, env)
 }
 
-/// The environment of the Python worker, made once and kept for later runs.
+/// The environment of the Python worker and of distributed training, made once and kept for later runs.
 pub(crate) fn python_environment() -> &'static Path {
     static ENVIRONMENT: OnceLock<PathBuf> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
         // CARGO_TARGET_TMPDIR is a folder of the target folder.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
         let folder = target.join("python");
-        let setup = Command::new(PROGRAM).args(["python-setup", "--python-environment", path(&folder)]).output();
+        let setup = Command::new(PROGRAM).args(["python-setup", "--extra", "jax", "--python-environment", path(&folder)]).output();
         let setup = setup.expect("the program starts");
         assert!(
             setup.status.success(),
-            "these tests need Python 3.10 or newer (README) and its packages, and `throughline python-setup` fails: {}{}",
+            "these tests need Python 3.11 or newer (README) and its packages, and `throughline python-setup` fails: {}{}",
             String::from_utf8_lossy(&setup.stdout),
             String::from_utf8_lossy(&setup.stderr)
         );

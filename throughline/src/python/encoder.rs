@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use model_service::embedder::Embedder;
 use tempfile::TempDir;
 
-use super::setup::{find_python, run};
+use super::setup::{OLDEST, find_python, run};
 use crate::cli::TextSetupArgs;
 use crate::screen;
 
@@ -32,7 +32,7 @@ pub(crate) fn main(args: &TextSetupArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     let begun = Instant::now();
-    let python = find_python(args.python.as_deref())?;
+    let python = find_python(args.python.as_deref(), OLDEST)?;
     let parent = folder
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())

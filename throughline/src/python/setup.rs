@@ -8,12 +8,14 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use fs4::FileExt;
 
-use super::{EnvironmentState, LOCK, PACKAGE, PythonEnvironment, file};
-use crate::cli::PythonSetupArgs;
+use super::{EnvironmentState, JAX_LOCK, LOCK, PACKAGE, PythonEnvironment, file};
+use crate::cli::{Extra, PythonSetupArgs};
 use crate::screen;
 
 /// The oldest Python that the worker runs on.
-const OLDEST: (u32, u32) = (3, 10);
+pub(super) const OLDEST: (u32, u32) = (3, 10);
+/// The oldest that the JAX of the lock file runs on.
+const OLDEST_OF_JAX: (u32, u32) = (3, 11);
 /// Programs to try without `--python`. The plain name is first, since it is the user's default.
 const CANDIDATES: [&str; 6] = [
     "python3",
@@ -35,20 +37,33 @@ pub(crate) fn main(args: &PythonSetupArgs) -> anyhow::Result<()> {
     // Tests and users may start at the same time; the second one then finds the work done.
     let lock = fs::File::create(root.with_extension("lock"))?;
     FileExt::lock(&lock)?;
-    if matches!(PythonEnvironment::find(&root)?, EnvironmentState::Ready(_)) {
-        screen::say(format!(
-            "the Python environment {} is up to date",
-            root.display()
-        ));
-        return Ok(());
-    }
+    let jax = args.extra == Some(Extra::Jax);
+    let state = PythonEnvironment::find(&root)?;
     let begun = Instant::now();
-    let python = find_python(args.python.as_deref())?;
-    screen::say(format!(
-        "making the Python environment {} with {python}",
-        root.display()
-    ));
-    make(&root, &python)?;
+    match state {
+        EnvironmentState::Ready(ready) if ready.has_jax || !jax => {
+            screen::say(format!(
+                "the Python environment {} is up to date",
+                root.display()
+            ));
+            return Ok(());
+        }
+        EnvironmentState::Ready(ready) => {
+            let python = ready.program("python").display().to_string();
+            find_python(Some(&python), OLDEST_OF_JAX)?;
+            screen::say(format!("adding JAX to {}", root.display()));
+            install(&ready, JAX_LOCK)?;
+        }
+        EnvironmentState::Missing | EnvironmentState::Outdated => {
+            let oldest = if jax { OLDEST_OF_JAX } else { OLDEST };
+            let python = find_python(args.python.as_deref(), oldest)?;
+            screen::say(format!(
+                "making the Python environment {} with {python}",
+                root.display()
+            ));
+            make(&root, &python, if jax { JAX_LOCK } else { LOCK })?;
+        }
+    }
     screen::say(format!(
         "installed what {PACKAGE} needs in {:.0} s",
         begun.elapsed().as_secs_f64()
@@ -56,7 +71,7 @@ pub(crate) fn main(args: &PythonSetupArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make(root: &Path, python: &str) -> anyhow::Result<()> {
+fn make(root: &Path, python: &str, lock: &str) -> anyhow::Result<()> {
     if root.exists() {
         // Only an environment is removed, never a folder with other files.
         if !root.join("pyvenv.cfg").is_file() && fs::read_dir(root)?.next().is_some() {
@@ -72,9 +87,15 @@ fn make(root: &Path, python: &str) -> anyhow::Result<()> {
     )?;
     let environment = PythonEnvironment {
         root: root.to_owned(),
+        has_jax: lock == JAX_LOCK,
     };
-    let wanted = root.join("wanted.lock");
-    fs::write(&wanted, file(LOCK)?)?;
+    install(&environment, lock)
+}
+
+/// Installs the libraries of a lock file; those of the other one are part of it or stay.
+fn install(environment: &PythonEnvironment, lock: &str) -> anyhow::Result<()> {
+    let wanted = environment.root.join("wanted.lock");
+    fs::write(&wanted, file(lock)?)?;
     let mut install = Command::new(environment.program("python"));
     install.args([
         "-m",
@@ -92,24 +113,24 @@ fn make(root: &Path, python: &str) -> anyhow::Result<()> {
     run(&mut install).context("cannot install the libraries of the worker")?;
     environment.write_package()?;
     // Last, since this file marks the environment as complete.
-    fs::rename(&wanted, root.join(LOCK))?;
+    fs::rename(&wanted, environment.root.join(LOCK))?;
     Ok(())
 }
 
 /// The named Python or the first that is found, if it is new enough.
-pub(super) fn find_python(named: Option<&str>) -> anyhow::Result<String> {
+pub(super) fn find_python(named: Option<&str>, oldest: (u32, u32)) -> anyhow::Result<String> {
     let candidates = named.map_or_else(|| CANDIDATES.to_vec(), |named| vec![named]);
     let mut seen = Vec::new();
     for candidate in candidates {
         let Some((major, minor)) = version(candidate) else {
             continue;
         };
-        if (major, minor) >= OLDEST {
+        if (major, minor) >= oldest {
             return Ok(candidate.to_owned());
         }
         seen.push(format!("{candidate} is {major}.{minor}"));
     }
-    let (major, minor) = OLDEST;
+    let (major, minor) = oldest;
     let seen = if seen.is_empty() {
         "none was found".to_owned()
     } else {

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use model_service::training::TableOptions;
 
+use super::ranks::RanksArgs;
+use crate::data_sets::WINE_QUALITY;
+
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrainArgs {
     /// The models to train, one after the other; without any, give --table
-    #[arg(value_parser = ["wine_quality", "text_sentiment"], value_name = "MODEL", required_unless_present = "table")]
+    #[arg(value_parser = ["wine_quality", "text_sentiment"], value_name = "MODEL", required_unless_present_any = ["table", "workers"])]
     models: Vec<String>,
     /// The data set of the model, a CSV file; without it the built-in one
     #[arg(long, value_name = "FILE", requires = "models")]
@@ -46,6 +49,8 @@ pub(crate) struct TrainArgs {
     /// sentence encoder, such as `text-setup` gets (only `text_sentiment`)
     #[arg(long, value_name = "DIR", requires = "models")]
     pub(crate) encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) ranks: RanksArgs,
     /// How to show progress on standard error
     #[arg(long, env = "THROUGHLINE_PROGRESS", default_value = "auto", value_enum)]
     pub(crate) progress: ProgressMode,
@@ -109,6 +114,9 @@ impl TrainArgs {
 
     /// The models that are trained: the built-in ones, or that of the table.
     pub(crate) fn names(&self) -> Vec<&str> {
+        if self.ranks.count().is_some() && self.models.is_empty() {
+            return vec![WINE_QUALITY.model];
+        }
         let names = self.models.iter().chain(&self.table.name);
         names.map(String::as_str).collect()
     }

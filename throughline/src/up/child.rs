@@ -14,6 +14,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::screen;
+pub(crate) use environment::remove_foreign;
 use log_file::LogFile;
 use output::{ChildOutput, ChildUrls, read_lines};
 
@@ -207,7 +208,7 @@ fn command(spec: &ChildSpec) -> anyhow::Result<Command> {
         None => std::env::current_exe().context("cannot find this program's own file")?,
     };
     let mut command = Command::new(program);
-    environment::remove_foreign(&mut command, spec.name);
+    remove_foreign(command.as_std_mut(), spec.name);
     command
         .args(&spec.args)
         .envs(spec.env.iter().cloned())

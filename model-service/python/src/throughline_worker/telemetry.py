@@ -31,7 +31,13 @@ ML_OUTPUT_CONFIDENCE: Final = "ml.output.confidence"
 ML_OUTPUT_LABEL: Final = "ml.output.label"
 ML_RUN_ID: Final = "ml.run_id"
 ML_TRAINING_ACCURACY: Final = "ml.training_accuracy"
+ML_TRAINING_ALL_REDUCE_DURATION: Final = "ml.training.all_reduce.duration"
+ML_TRAINING_COMPUTE_DURATION: Final = "ml.training.compute.duration"
 ML_TRAINING_EPOCH: Final = "ml.training.epoch"
+ML_TRAINING_GRADIENT_NORM: Final = "ml.training.gradient_norm"
+ML_TRAINING_LOSS: Final = "ml.training.loss"
+ML_TRAINING_RANK: Final = "ml.training.rank"
+ML_TRAINING_ROWS_PER_SECOND: Final = "ml.training.rows_per_second"
 ML_VALIDATION_ACCURACY: Final = "ml.validation_accuracy"
 ML_VARIANT: Final = "ml.variant"
 MODEL_NAME: Final = "model.name"
@@ -130,3 +136,13 @@ def current_trace_id() -> str | None:
     """The current trace id, or without telemetry the client's; 32 lower-case hex digits."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else None
+
+
+def flush(seconds: float) -> None:
+    """Sends what the SDK holds, if there is one.
+
+    For a process that cannot rely on the SDK's own flush when the interpreter exits.
+    """
+    flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+    if callable(flush):
+        flush(int(seconds * 1000))

@@ -49,7 +49,7 @@ pub(super) fn train(
     })?;
     let training = vectors.part(&split.training).map_err(TrainError::Compute)?;
     let fit = run.watch(watcher, &options.hyperparameters, |on_epoch| {
-        learn(&training, options, on_epoch)
+        learn(&training, options, on_epoch).map_err(TrainError::Compute)
     })?;
     let neutral: Vec<TextExample> = held_out(&data.neutral, 0, PARTS, options.seed)
         .into_iter()

@@ -1,7 +1,7 @@
 //! The variables of this process that a child inherits: all but those that only other parts use,
 //! which may have secrets in them.
 
-use tokio::process::Command;
+use std::process::Command;
 
 /// Variables, or beginnings of names that end with `_`, with the children that use them. Everything
 /// else (`PATH`, `OTEL_…`, `THROUGHLINE_…`) is for all.
@@ -53,7 +53,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Removes the variables that the child `name` does not use.
-pub(super) fn remove_foreign(command: &mut Command, name: &str) {
+pub(crate) fn remove_foreign(command: &mut Command, name: &str) {
     for (variable, _) in std::env::vars_os() {
         if variable
             .to_str()

@@ -15,7 +15,6 @@ use crate::up::child::{ChildProcess, ChildSpec};
 pub(super) const NAME: &str = "model-service-python";
 /// The variant of the models that it serves.
 pub(super) const VARIANT: &str = "canary";
-const RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
 
 /// The worker's environment, if the system is to have a worker.
 pub(super) fn environment(args: &UpArgs) -> anyhow::Result<Option<PythonEnvironment>> {
@@ -114,16 +113,8 @@ impl LocalSystem {
     ) -> anyhow::Result<ChildProcess> {
         let (program, mut all) = environment.instrumented(module);
         all.extend(args);
-        let mut env = python::instrumentation()?;
-        for (variable, value) in &mut env {
-            if variable == RESOURCE {
-                *value = resource(value);
-            }
-        }
-        // The user's own variables win. The resource is merged instead, and has the user's in it.
-        env.retain(|(variable, _)| variable == RESOURCE || std::env::var_os(variable).is_none());
+        let mut env = python::instrumentation(name)?;
         env.extend(self.env.iter().cloned());
-        env.push(("OTEL_SERVICE_NAME".to_owned(), name.to_owned()));
         ChildProcess::start(&ChildSpec {
             name,
             program: Some(program),
@@ -135,19 +126,4 @@ impl LocalSystem {
             log,
         })
     }
-}
-
-/// The worker's own attributes, the commit of this program and the user's attributes; of two with
-/// the same name the later wins.
-fn resource(own: &str) -> String {
-    let revision =
-        telemetry::revision().map(|revision| format!("vcs.ref.head.revision={revision}"));
-    let theirs = std::env::var(RESOURCE)
-        .ok()
-        .filter(|theirs| !theirs.is_empty());
-    [Some(own.to_owned()), revision, theirs]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(",")
 }
