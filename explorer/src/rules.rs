@@ -9,6 +9,7 @@ mod engine;
 mod file;
 mod group;
 mod label;
+mod points;
 mod prometheus;
 mod report;
 mod rule;

@@ -10,7 +10,7 @@ use crate::blocking;
 use crate::error::ReadError;
 
 /// Bytes of one list. What does not fit is left out, and the answer says how many entries that are.
-const MAX_LIST_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_LIST_BYTES: usize = 1024 * 1024;
 
 /// An answer that is already encoded. Clones share the bytes.
 #[derive(Clone, Debug)]
@@ -57,7 +57,8 @@ pub(super) fn list_of<T: Serialize>(
     list_beside(&first, name, entries)
 }
 
-fn list_beside<T: Serialize>(
+/// The same with encoded fields in front of the list, the last of them with its comma.
+pub(super) fn list_beside<T: Serialize>(
     first: &[u8],
     name: &str,
     mut entries: impl Iterator<Item = T>,

@@ -13,15 +13,15 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::RuleSet;
-use super::group::{Course, Group, Sample, nanoseconds};
-use super::label::{self, Labels};
+use super::group::{Group, nanoseconds};
+use super::label::Labels;
+use super::points;
 use super::report::{
     Evidence, GroupReport, HistoryEntry, Measured, RuleReport, RulesReport, State,
 };
 use super::rule::{Condition, Rule};
 use super::watch::{self, Said};
 use super::window::MAX_TRACES;
-use crate::store::metrics::SeriesView;
 use crate::store::traces::TraceFilter;
 use crate::store::{TelemetryStore, TraceId};
 
@@ -188,19 +188,23 @@ impl Engine {
     }
 
     fn take_points(&self, states: &mut States, now: u64) {
-        let names = self.rules.iter().filter_map(|rule| match &rule.condition {
-            Condition::Metric { name, .. } => Some(name.as_str()),
-            _ => None,
-        });
-        let names: Vec<_> = names.collect();
+        let names: Vec<_> = self.rules.iter().filter_map(points::metric).collect();
         if names.is_empty() {
             return;
         }
-        let (views, cursor) = self.store.metrics.newer_than(states.cursors.points, &names);
+        let cursor = states.cursors.points;
+        let (views, cursor) = self.store.metrics.newer_than(cursor, &names);
         states.cursors.points = cursor;
         for view in &views {
             for (rule, state) in self.rules.iter().zip(&mut states.rules) {
-                take_point(rule, state, view, now);
+                if let Some((labels, point)) = points::point(rule, view, now)
+                    && let Some(group) = state.group(labels, now)
+                {
+                    let length = nanoseconds(rule.window);
+                    group
+                        .samples
+                        .add(point.series, point.sample, point.course, length);
+                }
             }
         }
     }
@@ -308,55 +312,6 @@ impl RuleState {
             return None;
         }
         Some(self.groups.entry(labels).or_insert_with(|| Group::new(now)))
-    }
-}
-
-fn take_point(rule: &Rule, state: &mut RuleState, view: &SeriesView, now: u64) {
-    let Condition::Metric { name, .. } = &rule.condition else {
-        return;
-    };
-    let service = &view.source.service;
-    if *name != view.instrument.name
-        || rule
-            .service
-            .as_ref()
-            .is_some_and(|wanted| wanted != service)
-        || !label::fit_json(&rule.attributes, &view.attributes)
-    {
-        return;
-    }
-    let (value, count) = match (view.point.number(), view.point.count_and_sum()) {
-        (Some(value), _) => (value, 0.0),
-        (None, Some((count, sum))) => (sum, count),
-        (None, None) => return,
-    };
-    if !value.is_finite() || !count.is_finite() {
-        return;
-    }
-    let length = nanoseconds(rule.window);
-    let age = view.point.time.saturating_sub(view.point.start);
-    let course = match (view.instrument.kind, view.instrument.temporality) {
-        ("gauge", _) => Course::Gauge,
-        (_, Some("delta")) => Course::Delta,
-        // Both times are the sender's, so that its clock need not be right.
-        _ => Course::Total {
-            young: view.point.start > 0 && age <= length,
-        },
-    };
-    let labels = label::of_json(rule.by.as_deref(), service, &view.attributes);
-    let mut hasher = DefaultHasher::new();
-    (
-        &*view.source,
-        serde_json::Value::from(view.attributes.clone()).to_string(),
-    )
-        .hash(&mut hasher);
-    if let Some(group) = state.group(labels, now) {
-        let sample = Sample {
-            at: now,
-            value,
-            count,
-        };
-        group.samples.add(hasher.finish(), sample, course, length);
     }
 }
 

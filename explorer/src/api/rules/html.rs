@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
+use crate::api::answer::MAX_LIST_BYTES;
 use crate::rules::{Evidence, GroupReport, HistoryEntry, Measured, RuleReport, RulesReport, State};
 
 /// The page up to its first heading.
@@ -75,7 +76,9 @@ fn states(html: &mut String, report: &RulesReport) {
             );
         }
         for group in &rule.groups {
-            group_row(html, rule, group);
+            if html.len() < MAX_LIST_BYTES {
+                group_row(html, rule, group);
+            }
         }
     }
     html.push_str("      </tbody>\n    </table>\n");
@@ -102,6 +105,10 @@ fn history(html: &mut String, report: &RulesReport) {
     changes.sort_by(|(_, a), (_, b)| b.at.cmp(&a.at));
     html.push_str("    <h2>History</h2>\n    <table class=\"traces\">\n      <caption class=\"hidden\">Changes of states, newest first</caption>\n      <thead><tr><th scope=\"col\">At</th><th scope=\"col\">Rule</th><th scope=\"col\">State</th><th scope=\"col\" class=\"num\">Value</th><th scope=\"col\">Traces</th></tr></thead>\n      <tbody>\n");
     for (rule, change) in changes {
+        // Labels are foreign; a page may not be as large as they are.
+        if html.len() > MAX_LIST_BYTES {
+            break;
+        }
         let (value, _) = numbers(&change.measured);
         let _ = writeln!(
             html,
