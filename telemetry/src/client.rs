@@ -34,6 +34,7 @@ pub struct SpanAttributes(pub Vec<KeyValue>);
 pub struct HttpClient {
     inner: reqwest::Client,
     authorization: Option<HeaderValue>,
+    sends_context: bool,
 }
 
 /// Why there is no answer. An answer with an error status is an answer.
@@ -120,6 +121,7 @@ impl HttpClient {
         Ok(Self {
             inner,
             authorization: None,
+            sends_context: true,
         })
     }
 
@@ -130,6 +132,14 @@ impl HttpClient {
         // Debug output shows it as "Sensitive".
         value.set_sensitive(true);
         self.authorization = Some(value);
+        self
+    }
+
+    /// The same pool without trace context in its requests: for a part that exports no spans, whose
+    /// receivers would continue a trace that nobody has.
+    #[must_use]
+    pub fn without_context(mut self) -> Self {
+        self.sends_context = false;
         self
     }
 
@@ -156,7 +166,9 @@ impl HttpClient {
         let address = ServerAddress::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
         let SpanAttributes(more) = request.extensions_mut().remove().unwrap_or_default();
         let call = ClientCall::start(request.method(), &address, more);
-        inject(&call.context(), request.headers_mut());
+        if self.sends_context {
+            inject(&call.context(), request.headers_mut());
+        }
         let exchange = self
             .exchange(request, &address)
             .with_context(call.context());

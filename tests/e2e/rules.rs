@@ -158,6 +158,43 @@ fn the_command_says_so(system: &System) -> Result<()> {
 }
 
 #[test]
+fn feedback_that_predictions_were_wrong_fires_and_feedback_like_the_validation_does_not()
+-> Result<()> {
+    let receiver = Receiver::start(&[]);
+    let (system, _folder) = start_with_rules(&receiver)?;
+    let feedback = |wrong: &str| {
+        let args = ["feedback", "--gateway", &system.urls.gateway];
+        let mut command = start(&[&args[..], &["--wrong", wrong]].concat(), &[])?;
+        assert!(command.wait()?.success(), "{}", command.output());
+        anyhow::Ok(())
+    };
+    let seen = |least: u64| {
+        eventually("the rule has seen the feedback", || {
+            let group = rule(&system, "quality")?["groups"][0].clone();
+            Ok((group["items"].as_u64() >= Some(least)).then_some(group))
+        })
+    };
+    feedback("0")?;
+    let group = seen(319)?;
+    assert_eq!(group["state"], "inactive", "{group}");
+    feedback("0.9")?;
+    let group = seen(638)?;
+    assert_eq!(group["state"], "firing", "{group}");
+    assert_eq!(group["labels"]["ml.model_name"], "wine_quality");
+    // The held-out wines are few and not drawn by chance, so they may drift as well.
+    let (post, body) = eventually("the notice arrives", || {
+        let mut notices = notices(&receiver)?.into_iter();
+        Ok(notices.find(|(_, body)| body["data"]["rule"] == "quality"))
+    })?;
+    verify(&post)?;
+    assert!(post.header("traceparent").is_err(), "{post:?}");
+    let trace = &body["data"]["change"]["traces"][0]["api_url"];
+    let opened = system.get(trace.as_str().context("a trace")?)?;
+    assert!(opened.body.to_string().contains("predict wine_quality"));
+    Ok(())
+}
+
+#[test]
 fn up_writes_the_rules_once_and_nothing_fires_on_its_sample() -> Result<()> {
     let data = TempDir::new()?;
     let system = up(data.path(), &["--no-python"], &[])?;

@@ -96,7 +96,7 @@ impl Webhook {
             key,
             timeout: file.timeout,
             first_retry: file.first_retry,
-            client: HttpClient::new()?,
+            client: HttpClient::new()?.without_context(),
             counts,
         };
         Ok((webhook, delivery))
