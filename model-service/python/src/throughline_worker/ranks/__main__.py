@@ -19,12 +19,14 @@ from pathlib import Path  # noqa: E402
 from opentelemetry import context, propagate, trace  # noqa: E402
 
 from throughline_worker import logs, telemetry  # noqa: E402
-from throughline_worker.leave import FLUSH_SECONDS, leave  # noqa: E402
+from throughline_worker.leave import leave  # noqa: E402
 from throughline_worker.ranks import carrier, plan, rank  # noqa: E402
 from throughline_worker.ranks.group import AloneError, Group, Member  # noqa: E402
 
 # The exit codes that the launcher tells apart; 1 is any other failure.
 NO_PLAN, ALONE = 2, 3
+# More than a service has, because nobody waits for its port, and less than the launcher's patience.
+RANK_FLUSH_SECONDS = 5.0
 
 _log = logging.getLogger("throughline_worker.ranks")
 
@@ -42,7 +44,7 @@ def main() -> int:
         return _train(arguments, member)
     finally:
         context.detach(token)
-        telemetry.flush(FLUSH_SECONDS)
+        telemetry.flush(RANK_FLUSH_SECONDS)
 
 
 def _train(arguments: argparse.Namespace, member: Member) -> int:
