@@ -61,6 +61,8 @@ def _train(arguments: argparse.Namespace, member: Member) -> int:
             layers = this.run(rank.report)
         if member.rank == 0:
             plan.write_weights(arguments.plan, layers)
+        # Before the others may leave: nothing is left to do afterwards.
+        telemetry.flush(RANK_FLUSH_SECONDS)
         group.leave()
     except AloneError as error:
         _failed(member, error)
@@ -118,8 +120,8 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    # A rank that failed does not wait for the others, which JAX does when the interpreter exits.
-    code = leave(main())
+    code = main()
     if code:
-        os._exit(code)
-    sys.exit(code)
+        leave(code)
+    # JAX waits for the other ranks when the interpreter exits, or aborts.
+    os._exit(code)
