@@ -19,12 +19,14 @@ from pathlib import Path  # noqa: E402
 from opentelemetry import context, propagate, trace  # noqa: E402
 
 from throughline_worker import logs, telemetry  # noqa: E402
-from throughline_worker.leave import FLUSH_SECONDS, leave  # noqa: E402
+from throughline_worker.leave import leave  # noqa: E402
 from throughline_worker.ranks import carrier, plan, rank  # noqa: E402
 from throughline_worker.ranks.group import AloneError, Group, Member  # noqa: E402
 
 # The exit codes that the launcher tells apart; 1 is any other failure.
 NO_PLAN, ALONE = 2, 3
+# More than a service has, because nobody waits for its port, and less than the launcher's patience.
+RANK_FLUSH_SECONDS = 5.0
 
 _log = logging.getLogger("throughline_worker.ranks")
 
@@ -42,7 +44,7 @@ def main() -> int:
         return _train(arguments, member)
     finally:
         context.detach(token)
-        telemetry.flush(FLUSH_SECONDS)
+        telemetry.flush(RANK_FLUSH_SECONDS)
 
 
 def _train(arguments: argparse.Namespace, member: Member) -> int:
@@ -59,6 +61,8 @@ def _train(arguments: argparse.Namespace, member: Member) -> int:
             layers = this.run(rank.report)
         if member.rank == 0:
             plan.write_weights(arguments.plan, layers)
+        # Before the others may leave: nothing is left to do afterwards.
+        telemetry.flush(RANK_FLUSH_SECONDS)
         group.leave()
     except AloneError as error:
         _failed(member, error)
@@ -116,8 +120,8 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    # A rank that failed does not wait for the others, which JAX does when the interpreter exits.
-    code = leave(main())
+    code = main()
     if code:
-        os._exit(code)
-    sys.exit(code)
+        leave(code)
+    # JAX waits for the other ranks when the interpreter exits, or aborts.
+    os._exit(code)
