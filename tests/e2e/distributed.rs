@@ -262,7 +262,7 @@ fn a_frozen_rank_ends_the_training_too() -> Result<()> {
         "--slow-rank",
         "0=20",
         "--epoch-timeout",
-        "15s",
+        "30s",
     ];
     let mut training = train(folder.path(), &collector, &slow)?;
     training.wait_line("an epoch", |line| {

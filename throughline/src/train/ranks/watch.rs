@@ -16,7 +16,7 @@ use super::say_times;
 const START: Duration = Duration::from_mins(2);
 /// After a failure the other ranks notice that their connections closed, send their telemetry and
 /// end. Those that do not are killed.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(20);
 /// A rank that lives says so every second.
 const SILENCE: Duration = Duration::from_secs(5);
 /// The exit code of a rank that ended because it lost another one.
