@@ -1,7 +1,7 @@
 //! Rules that fire: what arrives is looked at every few seconds, each rule has a state for each
 //! group of its labels, and a webhook is told when one fires and when it is over.
 //!
-//! The path: `file` (TOML) → [`RuleSet`] → `engine` (cursors on the stores, [`Engine::evaluate`]) →
+//! The path: `file` (TOML) → [`RuleSet`] → `engine` (cursors on the stores, `Engine::evaluate`) →
 //! `window` (what is in the window of a rule) → `state` → `report` and `webhook`. Times are those of
 //! this process, never those that senders claim, and tests call `evaluate` with a time of their own.
 

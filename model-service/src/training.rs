@@ -21,8 +21,8 @@ use telemetry::{KeyValue, Span, SpanRef, attr};
 
 pub use data::{CLASSES, FEATURES, held_out_wines};
 use distributed::learn_on;
-pub use distributed::{Plan, PlanFields, Ranks, RanksError, plan};
-pub use error::TrainError;
+pub use distributed::{Plan, PlanFields, Ranks, plan};
+pub use error::{RanksError, TrainError};
 use evaluate::{Evaluation, check_split, evaluate};
 pub use learn::Epoch;
 use learn::Prepared;

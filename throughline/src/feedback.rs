@@ -9,6 +9,9 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, Request, StatusCode};
 use model_service::training::held_out_wines;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
 use runtime::without_secrets;
 use serde_json::{Value, json};
 use telemetry::client::HttpClient;
@@ -57,6 +60,8 @@ async fn send(args: &FeedbackArgs) -> anyhow::Result<()> {
         url: args.gateway.url.clone(),
     };
     let mut wines = held_out_wines(WINE_QUALITY.content.as_bytes(), args.seed)?;
+    // Wines beside each other in the file are alike: in its order, a window of them drifts.
+    wines.shuffle(&mut ChaCha8Rng::seed_from_u64(args.seed));
     turn(&mut wines, args.wrong);
     let mut sent = Sent::default();
     for wines in wines.chunks(BATCH) {

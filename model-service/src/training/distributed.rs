@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::TrainError;
+use super::error::{RanksError, TrainError};
 use super::learn::{Epoch, Orders, Prepared, learning_rate, span_every};
 use super::options::TrainOptions;
 use super::split::split;
@@ -47,46 +47,6 @@ pub struct PlanFields {
     pub batch_size: usize,
     /// An epoch has a span if its number can be divided by this.
     pub span_every: usize,
-}
-
-/// Why a group of ranks brought no weights.
-#[derive(Debug, thiserror::Error)]
-pub enum RanksError {
-    /// One rank failed, and therefore all.
-    #[error("rank {rank} of {ranks} {how}")]
-    Rank {
-        rank: usize,
-        ranks: usize,
-        how: String,
-    },
-    /// A rank stands still.
-    #[error("rank {rank} of {ranks} {how}")]
-    Stalled {
-        rank: usize,
-        ranks: usize,
-        how: String,
-    },
-    #[error("the ranks cannot be run")]
-    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl RanksError {
-    /// The rank with which it began.
-    pub fn rank(&self) -> Option<usize> {
-        match self {
-            Self::Rank { rank, .. } | Self::Stalled { rank, .. } => Some(*rank),
-            Self::Start(_) => None,
-        }
-    }
-
-    /// The bounded word for `error.type`.
-    pub fn error_type(&self) -> &'static str {
-        match self {
-            Self::Rank { .. } => "rank_failed",
-            Self::Stalled { .. } => "rank_stalled",
-            Self::Start(..) => "ranks_unstartable",
-        }
-    }
 }
 
 /// The plan of a training of `wine_quality`, for a rank whose trainer is another process. Equal

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use super::distributed::RanksError;
 use super::table::{BadRow, IgnoredColumn};
 use crate::embedder::FolderError;
 use crate::model::ComputeError;
@@ -119,6 +118,46 @@ impl TrainError {
             Self::Diverged => "diverged",
             Self::Features(_) => "feature_store_error",
             Self::Write(_) => "write_error",
+        }
+    }
+}
+
+/// Why a group of ranks brought no weights.
+#[derive(Debug, thiserror::Error)]
+pub enum RanksError {
+    /// One rank failed, and therefore all.
+    #[error("rank {rank} of {ranks} {how}")]
+    Rank {
+        rank: usize,
+        ranks: usize,
+        how: String,
+    },
+    /// A rank stands still.
+    #[error("rank {rank} of {ranks} {how}")]
+    Stalled {
+        rank: usize,
+        ranks: usize,
+        how: String,
+    },
+    #[error("the ranks cannot be run")]
+    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl RanksError {
+    /// The rank with which it began.
+    pub fn rank(&self) -> Option<usize> {
+        match self {
+            Self::Rank { rank, .. } | Self::Stalled { rank, .. } => Some(*rank),
+            Self::Start(_) => None,
+        }
+    }
+
+    /// The bounded word for `error.type`.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::Rank { .. } => "rank_failed",
+            Self::Stalled { .. } => "rank_stalled",
+            Self::Start(..) => "ranks_unstartable",
         }
     }
 }
