@@ -13,7 +13,9 @@ use harness::{Process, eventually};
 use http::StatusCode;
 use tempfile::TempDir;
 
-pub(crate) use python::{PythonSystem, folder_with_both_models, python_environment, up};
+pub(crate) use python::{
+    PythonSystem, environment_with_jax, folder_with_both_models, python_environment, up,
+};
 pub(crate) use routed::Routed;
 pub(crate) use site::{JsonAnswer, Site, Urls, exchange, is_whole, model};
 
