@@ -19,7 +19,7 @@ use log_file::LogFile;
 use output::{ChildOutput, ChildUrls, read_lines};
 
 /// How long a child may take to log its address.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the last lines of a dead child may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 

@@ -23,9 +23,9 @@ use crate::sample::{Target, Traces};
 use crate::screen;
 
 /// How long a service may take to become ready once it listens.
-const READY_TIMEOUT: Duration = Duration::from_secs(20);
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a trace of the sample may take to be complete.
-const TRACE_TIMEOUT: Duration = Duration::from_secs(8);
+const TRACE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long all parts together may take to drain before they are killed. The promise to Ctrl-C is
 /// five seconds.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
