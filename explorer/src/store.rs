@@ -133,4 +133,4 @@ fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

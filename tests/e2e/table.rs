@@ -52,14 +52,17 @@ fn flowers(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Trains in the folder of the running system; its explorer gets the trace.
-fn train(system: &System, model: &str, target: &str, more: &[&str]) -> Result<Exit> {
-    let file = system.data.path().join("flowers.csv");
-    flowers(&file)?;
-    let args = [
+/// The arguments of a training on a table of flowers.
+fn table_args<'a>(
+    file: &'a Path,
+    target: &'a str,
+    model: &'a str,
+    data: &'a Path,
+) -> [&'a str; 11] {
+    [
         "train",
         "--table",
-        path(&file),
+        path(file),
         "--id",
         "flower",
         "--target",
@@ -67,8 +70,15 @@ fn train(system: &System, model: &str, target: &str, more: &[&str]) -> Result<Ex
         "--model",
         model,
         "--data-dir",
-        path(system.data.path()),
-    ];
+        path(data),
+    ]
+}
+
+/// Trains in the folder of the running system; its explorer gets the trace.
+fn train(system: &System, model: &str, target: &str, more: &[&str]) -> Result<Exit> {
+    let file = system.data.path().join("flowers.csv");
+    flowers(&file)?;
+    let args = table_args(&file, target, model, system.data.path());
     let otlp = [("OTEL_EXPORTER_OTLP_ENDPOINT", system.urls.otlp.as_str())];
     start(&[&args, more].concat(), &otlp)?.wait()
 }
@@ -297,25 +307,12 @@ fn rows_that_were_left_out_have_the_features_that_they_have() -> Result<()> {
         .replacen("seen on day 6,large", "seen on day 6,", 1);
     assert_ne!(whole, holes);
     std::fs::write(&file, holes)?;
-    let args = [
-        "train",
-        "--table",
-        path(&file),
-        "--id",
-        "flower",
-        "--target",
-        "kind",
-        "--model",
-        "holes",
-        "--data-dir",
-        path(system.data.path()),
-        "--epochs",
-        "5",
-    ];
+    let args = table_args(&file, "kind", "holes", system.data.path());
+    let args = [&args[..], &["--epochs", "5"]].concat();
     let quiet = [("OTEL_SDK_DISABLED", "true")];
     let refused = start(&args, &quiet)?.wait()?;
     assert!(!refused.success());
-    let exit = start(&[args.as_slice(), &["--skip-bad-rows"]].concat(), &quiet)?.wait()?;
+    let exit = start(&[&args[..], &["--skip-bad-rows"]].concat(), &quiet)?.wait()?;
     ensure!(exit.success(), "{}", exit.output());
     for (output, line) in [(refused.output(), "line 6"), (exit.output(), "line 7")] {
         assert!(output.contains(line), "{line}: {output}");
@@ -391,21 +388,8 @@ fn the_features_of_a_table_go_to_redis() -> Result<()> {
     ];
     let store = start(&args, &env)?;
     let url = store.url("server.listening")?;
-    let args = [
-        "train",
-        "--table",
-        path(&file),
-        "--id",
-        "flower",
-        "--target",
-        "kind",
-        "--model",
-        "flowers",
-        "--epochs",
-        "5",
-        "--data-dir",
-        path(data.path()),
-    ];
+    let args = table_args(&file, "kind", "flowers", data.path());
+    let args = [&args[..], &["--epochs", "5"]].concat();
     let exit = start(&args, &env)?.wait()?;
     ensure!(exit.success(), "{}", exit.output());
     assert!(

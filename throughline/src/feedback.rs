@@ -4,20 +4,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use bytes::Bytes;
+use anyhow::bail;
 use clap::Args;
-use http::{Method, Request, StatusCode};
 use model_service::training::held_out_wines;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
-use runtime::without_secrets;
 use serde_json::{Value, json};
-use telemetry::client::HttpClient;
 
 use crate::address::GatewayArgs;
 use crate::data_sets::WINE_QUALITY;
+use crate::gateway_client::GatewayClient;
 use crate::screen;
 
 #[derive(Clone, Debug, Args)]
@@ -55,10 +52,7 @@ pub(crate) fn main(args: &FeedbackArgs) -> anyhow::Result<()> {
 }
 
 async fn send(args: &FeedbackArgs) -> anyhow::Result<()> {
-    let gateway = Gateway {
-        http: crate::client::gateway()?,
-        url: args.gateway.url.clone(),
-    };
+    let gateway = GatewayClient::new(&args.gateway.url, TIMEOUT)?;
     let mut wines = held_out_wines(WINE_QUALITY.content.as_bytes(), args.seed)?;
     // Wines beside each other in the file are alike: in its order, a window of them drifts.
     wines.shuffle(&mut ChaCha8Rng::seed_from_u64(args.seed));
@@ -162,43 +156,6 @@ fn of_version(variant: &str, version: &Value) -> String {
         );
     }
     text
-}
-
-/// The gateway, whose refusals are errors.
-struct Gateway {
-    http: HttpClient,
-    url: String,
-}
-
-impl Gateway {
-    async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.exchange(Method::POST, path, body.to_string().into())
-            .await
-    }
-
-    async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.exchange(Method::GET, path, Bytes::new()).await
-    }
-
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Value> {
-        let url = format!("{}{path}", self.url);
-        let request = Request::builder().method(method).uri(&url).body(body)?;
-        let answer = self.http.send(request, TIMEOUT).await.with_context(|| {
-            format!(
-                "the gateway does not answer at {}; start it with `throughline up`, or name another with --gateway",
-                without_secrets(&self.url)
-            )
-        })?;
-        if answer.status() != StatusCode::OK {
-            bail!(
-                "the gateway answers {} to {}: {}",
-                answer.status(),
-                without_secrets(&url),
-                String::from_utf8_lossy(answer.body())
-            );
-        }
-        serde_json::from_slice(answer.body()).context("the gateway's answer is not JSON")
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use model_service::repository::{AddOptions, Manifest, add};
 
+use crate::repository_args::RepositoryArgs;
 use crate::screen;
 
 #[derive(Clone, Debug, Subcommand)]
@@ -22,23 +23,13 @@ pub(crate) struct AddArgs {
     /// Name of the model: letters, digits, `_`, `-` and `.` [default: the name of the folder]
     #[arg(long)]
     name: Option<String>,
-    /// Where `up` keeps its data
-    #[arg(
-        long,
-        env = "THROUGHLINE_DATA_DIR",
-        default_value = ".throughline",
-        value_name = "DIR"
-    )]
-    data_dir: PathBuf,
-    /// Where versions of models are kept [default: models in the data folder]
-    #[arg(long, env = "MODEL_REPOSITORY", value_name = "DIR")]
-    model_repository: Option<PathBuf>,
+    #[command(flatten)]
+    place: RepositoryArgs,
 }
 
 pub(crate) fn main(command: &ModelCommand) -> anyhow::Result<()> {
     let ModelCommand::Add(args) = command;
-    let named = args.model_repository.clone();
-    let model_repository = named.unwrap_or_else(|| args.data_dir.join("models"));
+    let model_repository = args.place.repository();
     let manifest = add(&AddOptions {
         folder: args.from.clone(),
         name: args.name.clone(),

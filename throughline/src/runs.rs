@@ -2,12 +2,13 @@
 //! manifests.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use crate::repository_args::RepositoryArgs;
 use crate::screen;
 
 #[derive(Clone, Debug, Args)]
@@ -20,17 +21,8 @@ pub(crate) struct RunsArgs {
     /// Print JSON
     #[arg(long, conflicts_with = "compare")]
     json: bool,
-    /// Where `up` keeps its data
-    #[arg(
-        long,
-        env = "THROUGHLINE_DATA_DIR",
-        default_value = ".throughline",
-        value_name = "DIR"
-    )]
-    data_dir: PathBuf,
-    /// Where versions of models are kept [default: models in the data folder]
-    #[arg(long, env = "MODEL_REPOSITORY", value_name = "DIR")]
-    model_repository: Option<PathBuf>,
+    #[command(flatten)]
+    place: RepositoryArgs,
 }
 
 /// The training of one version.
@@ -41,8 +33,7 @@ struct Run {
 }
 
 pub(crate) fn main(args: &RunsArgs) -> anyhow::Result<()> {
-    let named = args.model_repository.clone();
-    let repository = named.unwrap_or_else(|| args.data_dir.join("models"));
+    let repository = args.place.repository();
     let mut runs = read(&repository)?;
     if let Some(model) = &args.model {
         runs.retain(|run| run.model == *model);

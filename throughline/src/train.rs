@@ -54,7 +54,7 @@ pub(crate) fn main(args: &TrainArgs) -> anyhow::Result<()> {
 
 /// Whether the repository has a version of the model; says so.
 fn is_there(args: &TrainArgs, model: &str) -> bool {
-    let there = model_files::has_version(&args.repository(), model, RUST_WEIGHTS);
+    let there = model_files::has_version(&args.place.repository(), model, RUST_WEIGHTS);
     if there {
         screen::say(format!("the repository has a version of {model} already"));
     }
@@ -111,7 +111,7 @@ impl TrainingWatcher for Shown {
 }
 
 fn options(args: &TrainArgs, model: &str) -> anyhow::Result<TrainOptions> {
-    let repository = args.repository();
+    let repository = args.place.repository();
     let epochs = args
         .epochs
         .map(|epochs| usize::try_from(epochs).unwrap_or(usize::MAX));

@@ -4,12 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
-use http::{Request, StatusCode};
-use runtime::without_secrets;
 use serde_json::Value;
 
 use crate::cli::VariantsArgs;
+use crate::gateway_client::GatewayClient;
 use crate::screen;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,23 +51,9 @@ pub(crate) fn main(args: &VariantsArgs) -> anyhow::Result<()> {
 
 /// The gateway's `GET /v1/models`.
 pub(crate) async fn read(gateway: &str) -> anyhow::Result<Value> {
-    let url = format!("{gateway}/v1/models");
-    let request = Request::get(&url).body(Bytes::new())?;
-    let answer = crate::client::gateway()?.send(request, TIMEOUT).await.with_context(|| {
-        format!(
-            "the gateway does not answer at {}; start it with `throughline up`, or name another with --gateway",
-            without_secrets(gateway)
-        )
-    })?;
-    if answer.status() != StatusCode::OK {
-        bail!(
-            "the gateway answers {} to {}: {}",
-            answer.status(),
-            without_secrets(&url),
-            String::from_utf8_lossy(answer.body())
-        );
-    }
-    serde_json::from_slice(answer.body()).context("the gateway's answer is not JSON")
+    GatewayClient::new(gateway, TIMEOUT)?
+        .get("/v1/models")
+        .await
 }
 
 /// One model as a table, with sentences on labels and agreement below it.

@@ -12,17 +12,16 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value as Any};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
-use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::SpanKind};
 use prost::Message;
 
 use super::engine::{Change, Engine};
 use super::{RuleReport, RuleSet, State};
-use crate::otlp::wire::ScopeItems;
 use crate::store::logs::ReceivedLog;
 use crate::store::metrics::ReceivedMetric;
+use crate::store::tests::source;
 use crate::store::traces::ReceivedSpan;
-use crate::store::{MemoryLimits, Source, TelemetryStore};
+use crate::store::{MemoryLimits, TelemetryStore};
 
 /// Any time; seconds are counted from it.
 const START: u64 = 1_790_000_000_000_000_000;
@@ -101,19 +100,6 @@ impl Bench {
     fn rule(&self) -> RuleReport {
         self.engine.report().rules.remove(0)
     }
-}
-
-fn source(service: &str) -> Source {
-    let resource = Resource {
-        attributes: vec![text("service.name", service)],
-        ..Resource::default()
-    }
-    .encode_to_vec();
-    Source::of(&ScopeItems {
-        resource: &resource,
-        ..ScopeItems::default()
-    })
-    .unwrap()
 }
 
 fn attribute(key: &str, value: Any) -> KeyValue {

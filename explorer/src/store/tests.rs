@@ -22,7 +22,7 @@ fn text(key: &str, value: &str) -> KeyValue {
     }
 }
 
-fn source(service: &str) -> Source {
+pub(crate) fn source(service: &str) -> Source {
     let resource = Resource {
         attributes: vec![text("service.name", service)],
         ..Resource::default()

@@ -7,6 +7,7 @@ use model_service::training::TableOptions;
 
 use super::ranks::RanksArgs;
 use crate::data_sets::WINE_QUALITY;
+use crate::repository_args::RepositoryArgs;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -18,17 +19,8 @@ pub(crate) struct TrainArgs {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) table: TableArgs,
-    /// Where `up` keeps its data: models, features and feature views
-    #[arg(
-        long,
-        env = "THROUGHLINE_DATA_DIR",
-        default_value = ".throughline",
-        value_name = "DIR"
-    )]
-    pub(crate) data_dir: PathBuf,
-    /// Where versions of models are kept [default: models in the data folder]
-    #[arg(long, env = "MODEL_REPOSITORY", value_name = "DIR")]
-    model_repository: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: RepositoryArgs,
     /// Seed of the split and of the initial weights; the same seed gives the same weights
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
@@ -107,11 +99,6 @@ pub(crate) struct TableArgs {
 }
 
 impl TrainArgs {
-    pub(crate) fn repository(&self) -> PathBuf {
-        let named = self.model_repository.clone();
-        named.unwrap_or_else(|| self.data_dir.join("models"))
-    }
-
     /// The models that are trained: the built-in ones, or that of the table.
     pub(crate) fn names(&self) -> Vec<&str> {
         if self.ranks.count().is_some() && self.models.is_empty() {

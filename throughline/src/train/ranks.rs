@@ -33,7 +33,10 @@ pub(super) struct Workers<'a> {
 impl<'a> Workers<'a> {
     /// Looks for the environment with JAX; the message says how to make it.
     pub(super) fn new(args: &'a TrainArgs, count: usize) -> anyhow::Result<Self> {
-        let root = cli::environment(args.ranks.python_environment.as_deref(), &args.data_dir);
+        let root = cli::environment(
+            args.ranks.python_environment.as_deref(),
+            &args.place.data_dir,
+        );
         let problem = match PythonEnvironment::find(&root)? {
             EnvironmentState::Ready(environment) if environment.has_jax() => {
                 return Ok(Self {

@@ -68,7 +68,7 @@ impl<'a> TableWatcher<'a> {
     }
 
     fn storage(&self) -> anyhow::Result<StorageOptions> {
-        let (table, data) = (&self.args.table, &self.args.data_dir);
+        let (table, data) = (&self.args.table, &self.args.place.data_dir);
         let database = table
             .feature_store_database
             .clone()
@@ -86,7 +86,7 @@ impl<'a> TableWatcher<'a> {
 
     fn folder(&self) -> PathBuf {
         let named = self.args.table.feature_view_folder.clone();
-        named.unwrap_or_else(|| self.args.data_dir.join("feature-views"))
+        named.unwrap_or_else(|| self.args.place.data_dir.join("feature-views"))
     }
 
     async fn write(
