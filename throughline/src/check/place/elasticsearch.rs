@@ -87,11 +87,7 @@ impl Elasticsearch {
                 .map(|service| json!({"term": {SERVICE: service}})),
         );
         filters.extend(wanted.trace_id.map(|id| json!({"term": {"trace_id": id}})));
-        filters.extend(
-            wanted
-                .attribute
-                .map(|name| json!({"exists": {"field": format!("attributes.{name}")}})),
-        );
+        filters.extend(wanted.attribute.map(has_attribute));
         let found = self.find(LOGS, &filters).await?;
         Ok(found.iter().map(record).collect())
     }
@@ -128,6 +124,15 @@ impl Elasticsearch {
         );
         Ok(answer)
     }
+}
+
+/// Whether a document has this attribute. A text longer than the mapping's `ignore_above` is not
+/// indexed, as a stack with its frames: `exists` passes over it, and `_ignored` has its name.
+fn has_attribute(name: &str) -> Value {
+    let field = format!("attributes.{name}");
+    let indexed = json!({"exists": {"field": field}});
+    let too_long = json!({"term": {"_ignored": field}});
+    json!({"bool": {"should": [indexed, too_long]}})
 }
 
 /// A span's document as one of OTLP.
