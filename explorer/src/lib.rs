@@ -14,6 +14,7 @@ mod blocking;
 mod config;
 pub mod diagram;
 mod error;
+mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod otlp;
@@ -22,6 +23,7 @@ mod place;
 mod reader;
 mod receiver;
 pub mod rules;
+mod span_view;
 mod store;
 pub mod trace;
 pub mod tree;
