@@ -13,6 +13,7 @@ mod attribute;
 mod blocking;
 mod config;
 pub mod diagram;
+mod difference;
 mod error;
 mod filter;
 #[doc(hidden)]
