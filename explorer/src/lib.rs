@@ -17,7 +17,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod otlp;
-mod page;
+mod pages;
 mod place;
 mod reader;
 mod receiver;
