@@ -158,9 +158,7 @@ fn payloads_are_texts_in_the_pages() {
     }
     for page in pages() {
         let html = explorer.get(&page).text();
-        for start in [
-            "<script>", "<img", "<svg/", "<iframe", "<math", "<form><", "\"><",
-        ] {
+        for start in ["<script>", "<img", "<svg/", "<iframe", "<math", "<form><"] {
             assert!(!html.contains(start), "{page} has {start}");
         }
     }
