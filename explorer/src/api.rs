@@ -1,7 +1,8 @@
 //! The read API: services, traces, logs, metrics and the store's counts, as JSON for the page and
 //! for programs.
 
-mod answer;
+pub(crate) mod answer;
+mod difference;
 mod logs;
 mod metrics;
 mod query;
@@ -20,12 +21,12 @@ use runtime::{BodyRules, ProcessOptions};
 
 pub use logs::LogEntry;
 pub use metrics::MetricSeries;
-pub(crate) use query::trace_id;
+pub(crate) use query::{now, trace_id};
 pub use services::ServiceSummary;
 pub use traces::TraceSummary;
 
 use crate::error::{ReadError, refuse_read};
-use crate::page;
+use crate::pages;
 use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
 use trace_pages::PageCache;
@@ -46,15 +47,15 @@ pub(crate) fn router(
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{trace_id}", get(trace_pages::one))
+        .route("/api/difference", get(difference::read))
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
         .route("/api/stats", get(stats))
         .route("/api/rules", get(rules::read))
-        .route("/rules", get(rules::page))
-        .merge(page::routes())
+        .merge(pages::routes())
         .fallback(|| async { ReadError::NoRoute })
         .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
-        .layer(middleware::map_response(page::harden))
+        .layer(middleware::map_response(pages::harden))
         .with_state(ApiState {
             store,
             rules,
@@ -62,8 +63,9 @@ pub(crate) fn router(
         })
 }
 
+/// What the routes of the page's port share.
 #[derive(Clone)]
-struct ApiState {
+pub(crate) struct ApiState {
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
     pages: Arc<PageCache>,

@@ -19,7 +19,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod otlp;
-mod page;
+mod pages;
 mod place;
 mod reader;
 mod receiver;

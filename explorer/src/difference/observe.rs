@@ -72,7 +72,10 @@ impl Observer {
     }
 
     fn add_source(&mut self, source: &Arc<Source>) {
-        let known = self.sources.iter().position(|(known, _)| Arc::ptr_eq(known, source));
+        let known = self
+            .sources
+            .iter()
+            .position(|(known, _)| Arc::ptr_eq(known, source));
         let at = known.unwrap_or_else(|| {
             let values = self.resource(source);
             self.sources.push((Arc::clone(source), values));
@@ -126,7 +129,9 @@ impl Observer {
     /// failed.
     fn add_error(&mut self, spans: &[(SpanId, StoredSpan)]) {
         let failed = || spans.iter().filter(|(_, span)| span.fields.error);
-        let parents: HashSet<SpanId> = failed().filter_map(|(_, span)| span.fields.parent).collect();
+        let parents: HashSet<SpanId> = failed()
+            .filter_map(|(_, span)| span.fields.parent)
+            .collect();
         for (_, span) in failed().filter(|(id, _)| !parents.contains(id)) {
             let name = SpanView(&span.bytes).outline().name;
             let place = format!("{} {name}", span.source.service);
@@ -153,14 +158,13 @@ fn class(key: &str) -> Class {
 
 /// The exceptions that services log instead of adding an event to a span, as the conventions now
 /// ask.
-fn exceptions(
-    logs: &LogStore,
-    traces: &[TraceOutline],
-) -> HashMap<TraceId, Vec<(String, String)>> {
+fn exceptions(logs: &LogStore, traces: &[TraceOutline]) -> HashMap<TraceId, Vec<(String, String)>> {
     let traces: HashSet<TraceId> = traces.iter().map(|trace| trace.id).collect();
     let mut found: HashMap<TraceId, Vec<(String, String)>> = HashMap::new();
     for log in logs.newest_first() {
-        let trace_id = log.trace_id.filter(|id| log.severity >= ERROR && traces.contains(id));
+        let trace_id = log
+            .trace_id
+            .filter(|id| log.severity >= ERROR && traces.contains(id));
         let Some(trace_id) = trace_id else { continue };
         if let Some(kind) = attribute::text(&log.record().attributes, "exception.type") {
             let exception = (log.source.service.clone(), kind.to_owned());

@@ -19,16 +19,25 @@ pub(super) fn add(
     traces: &[TraceOutline],
     selected: &Selected,
 ) {
-    let (chosen, rest): (Vec<_>, Vec<_>) =
-        traces.iter().partition(|trace| selected.contains(&trace.id));
+    let (chosen, rest): (Vec<_>, Vec<_>) = traces
+        .iter()
+        .partition(|trace| selected.contains(&trace.id));
     let mut row = Row::default();
     for (traces, side) in [(chosen, Side::Selected), (rest, Side::Rest)] {
         let mut counted = 0;
         for trace in spread(&traces) {
-            let Some(spans) = store.get(trace.id) else { continue };
-            let Ok(trace) = Trace::from_resource_spans(spans) else { continue };
+            let Some(spans) = store.get(trace.id) else {
+                continue;
+            };
+            let Ok(trace) = Trace::from_resource_spans(spans) else {
+                continue;
+            };
             for ((service, name), time) in times(&trace) {
-                let at = table.dimension(Class::Path, &format!("{service} {name}"), "time on the critical path");
+                let at = table.dimension(
+                    Class::Path,
+                    &format!("{service} {name}"),
+                    "time on the critical path",
+                );
                 if let Some(at) = at {
                     table.dimensions[at].absent = Some(0.0);
                     row.number(at, time as f64 / 1e6);
@@ -51,9 +60,14 @@ fn spread<'a>(traces: &'a [&'a TraceOutline]) -> impl Iterator<Item = &'a TraceO
 fn times(trace: &Trace) -> HashMap<(&str, &str), u64> {
     let mut times = HashMap::new();
     for span in &trace.spans {
-        let children: u64 = trace.children(&span.span_id).map(crate::SpanData::duration).sum();
+        let children: u64 = trace
+            .children(&span.span_id)
+            .map(crate::SpanData::duration)
+            .sum();
         let own = span.duration().saturating_sub(children);
-        *times.entry((span.service.as_str(), span.name.as_str())).or_default() += own;
+        *times
+            .entry((span.service.as_str(), span.name.as_str()))
+            .or_default() += own;
     }
     times
 }

@@ -43,7 +43,11 @@ pub(super) fn rank(table: Table) -> (Vec<Ranked>, Vec<String>) {
         (Reverse(tenths), ranked.class, Reverse(fine), name)
     });
     left_out.sort();
-    let ranked = ranked.into_iter().map(|(_, ranked)| ranked).take(MAX_RANKED).collect();
+    let ranked = ranked
+        .into_iter()
+        .map(|(_, ranked)| ranked)
+        .take(MAX_RANKED)
+        .collect();
     (ranked, left_out)
 }
 
@@ -97,13 +101,19 @@ fn bins(selected: &[f64], rest: &[f64]) -> Vec<Bin> {
     let mut bins: Vec<Bin> = (0..BINS)
         .map(|at| Bin {
             from: low + width * at as f64,
-            to: if at + 1 == BINS { high } else { low + width * (at + 1) as f64 },
+            to: if at + 1 == BINS {
+                high
+            } else {
+                low + width * (at + 1) as f64
+            },
             selected: 0,
             rest: 0,
         })
         .collect();
     let bin = |number: f64| (((number - low) / width) as usize).min(BINS - 1);
-    selected.iter().for_each(|number| bins[bin(*number)].selected += 1);
+    selected
+        .iter()
+        .for_each(|number| bins[bin(*number)].selected += 1);
     rest.iter().for_each(|number| bins[bin(*number)].rest += 1);
     bins
 }
@@ -112,7 +122,11 @@ fn categories(dimension: Dimension, totals: Pair, only_presence: bool) -> Option
     let mut counts: HashMap<String, [usize; 2]> = dimension.categories;
     for (side, numbers) in dimension.numbers.iter().enumerate() {
         for number in numbers {
-            let name = if only_presence { "(a number)".to_owned() } else { number.to_string() };
+            let name = if only_presence {
+                "(a number)".to_owned()
+            } else {
+                number.to_string()
+            };
             counts.entry(name).or_default()[side] += 1;
         }
     }
@@ -120,22 +134,32 @@ fn categories(dimension: Dimension, totals: Pair, only_presence: bool) -> Option
         return None;
     }
     let seen = |side: usize| counts.values().map(|counts| counts[side]).sum::<usize>();
-    let absent = (totals.0.saturating_sub(seen(0)), totals.1.saturating_sub(seen(1)));
-    let mut pairs: Vec<(String, Pair)> =
-        counts.into_iter().map(|(value, [a, b])| (value, (a, b))).collect();
+    let absent = (
+        totals.0.saturating_sub(seen(0)),
+        totals.1.saturating_sub(seen(1)),
+    );
+    let mut pairs: Vec<(String, Pair)> = counts
+        .into_iter()
+        .map(|(value, [a, b])| (value, (a, b)))
+        .collect();
     if absent != (0, 0) {
         pairs.push((ABSENT.to_owned(), absent));
     }
     let plain: Vec<Pair> = pairs.iter().map(|(_, pair)| *pair).collect();
     let distance = score::total_variation(&plain);
     let chance = score::chance_of_total_variation(&plain);
-    let share = |(a, b): Pair| a as f64 / totals.0.max(1) as f64 - b as f64 / totals.1.max(1) as f64;
+    let share =
+        |(a, b): Pair| a as f64 / totals.0.max(1) as f64 - b as f64 / totals.1.max(1) as f64;
     // If most of the difference is that one side lacks the attribute, its values tell little.
     let is_presence = dimension.class != Class::Error && share(absent).abs() * 2.0 > distance;
     Some(Ranked {
         name: dimension.name,
         origin: dimension.origin,
-        class: if is_presence { Class::Presence } else { dimension.class },
+        class: if is_presence {
+            Class::Presence
+        } else {
+            dimension.class
+        },
         distance,
         score: score::beyond_chance(distance, chance),
         evidence: Evidence::Categories(shown(pairs, totals, share)),

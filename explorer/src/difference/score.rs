@@ -23,7 +23,9 @@ pub(super) fn chance_of_total_variation(counts: &[Pair]) -> f64 {
     let expected = |(a, b): &Pair| {
         let share = (a + b) as f64 / (selected + rest);
         let variance = share * (1.0 - share) * (1.0 / selected + 1.0 / rest);
-        (variance * 2.0 / std::f64::consts::PI).sqrt().min(2.0 * share)
+        (variance * 2.0 / std::f64::consts::PI)
+            .sqrt()
+            .min(2.0 * share)
     };
     counts.iter().map(expected).sum::<f64>() / 2.0
 }

@@ -100,5 +100,8 @@ fn slow_from(traces: &[TraceOutline]) -> u64 {
     let mut durations: Vec<u64> = traces.iter().map(TraceOutline::duration).collect();
     durations.sort_unstable();
     let slow = durations.len().div_ceil(SLOW_PART);
-    durations.len().checked_sub(slow).map_or(u64::MAX, |at| durations[at])
+    durations
+        .len()
+        .checked_sub(slow)
+        .map_or(u64::MAX, |at| durations[at])
 }

@@ -88,7 +88,8 @@ impl Table {
     /// Counts values of a trace that is counted already.
     pub(super) fn add_values(&mut self, row: &mut Row, side: Side) {
         // Of several numbers the largest stands for the trace.
-        row.numbers.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.total_cmp(x)));
+        row.numbers
+            .sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.total_cmp(x)));
         row.numbers.dedup_by_key(|(at, _)| *at);
         for (at, number) in row.numbers.drain(..) {
             self.dimensions[at].numbers[side as usize].push(number);
