@@ -173,7 +173,12 @@ fn shown(
     share: impl Fn(Pair) -> f64,
 ) -> Vec<Category> {
     let values = pairs.len();
-    pairs.sort_by(|(a, x), (b, y)| share(*y).abs().total_cmp(&share(*x).abs()).then(a.cmp(b)));
+    pairs.sort_by(|(a, x), (b, y)| {
+        let (x, y) = (share(*x), share(*y));
+        (y.abs().total_cmp(&x.abs()))
+            .then(y.total_cmp(&x))
+            .then(a.cmp(b))
+    });
     if values > MAX_CATEGORIES {
         let others = pairs.split_off(MAX_CATEGORIES - 1).into_iter();
         let sum = others.fold((0, 0), |(a, b), (_, (c, d))| (a + c, b + d));

@@ -1,5 +1,8 @@
 //! How far apart two distributions are, and how far apart a random selection would be.
 
+/// Values of more traces than this are nearly normal.
+const MAX_EXACT: usize = 100;
+
 /// Traces that have one value: selected, and the rest.
 pub(super) type Pair = (usize, usize);
 
@@ -14,20 +17,46 @@ pub(super) fn total_variation(counts: &[Pair]) -> f64 {
 
 /// The total variation distance that a random selection of this size has on average.
 ///
-/// The difference of the shares of one value is nearly normal with variance
-/// p (1 - p) (1/selected + 1/rest), and the mean of a normal variable's absolute value is
-/// its deviation times sqrt(2/pi). For rare values this is too much; 2 p is an upper bound by the
-/// triangle inequality.
+/// A value that `n` of all traces have is in `X` of the selected ones, and `X` is hypergeometric
+/// (Feller, An Introduction to Probability Theory and Its Applications, volume 1, section II.6). The
+/// difference of its shares is `(X - mean) all / (selected rest)`.
 pub(super) fn chance_of_total_variation(counts: &[Pair]) -> f64 {
     let (selected, rest) = totals(counts);
-    let expected = |(a, b): &Pair| {
-        let share = (a + b) as f64 / (selected + rest);
-        let variance = share * (1.0 - share) * (1.0 / selected + 1.0 / rest);
-        (variance * 2.0 / std::f64::consts::PI)
-            .sqrt()
-            .min(2.0 * share)
+    let all = selected + rest;
+    let factorials = log_factorials(all as usize);
+    let deviation = |(a, b): &Pair| match a + b {
+        n @ 0..=MAX_EXACT => exact_deviation(n, selected as usize, rest as usize, &factorials),
+        n => {
+            // Nearly normal: the mean absolute deviation is the standard deviation times sqrt(2/pi).
+            let share = n as f64 / all;
+            let variance = selected * rest * share * (1.0 - share) / (all - 1.0);
+            (variance * 2.0 / std::f64::consts::PI).sqrt()
+        }
     };
-    counts.iter().map(expected).sum::<f64>() / 2.0
+    counts.iter().map(deviation).sum::<f64>() * all / (selected * rest) / 2.0
+}
+
+/// The mean absolute deviation of the hypergeometric distribution.
+fn exact_deviation(n: usize, selected: usize, rest: usize, factorials: &[f64]) -> f64 {
+    let choose =
+        |of: usize, chosen: usize| factorials[of] - factorials[chosen] - factorials[of - chosen];
+    let all = choose(selected + rest, n);
+    let mean = n as f64 * selected as f64 / (selected + rest) as f64;
+    let possible = n.saturating_sub(rest)..=n.min(selected);
+    let part = |x: usize| {
+        let probability = (choose(selected, x) + choose(rest, n - x) - all).exp();
+        probability * (x as f64 - mean).abs()
+    };
+    possible.map(part).sum()
+}
+
+fn log_factorials(most: usize) -> Vec<f64> {
+    let mut sum = 0.0;
+    let logarithms = (1..=most).map(|number| {
+        sum += (number as f64).ln();
+        sum
+    });
+    std::iter::once(0.0).chain(logarithms).collect()
 }
 
 /// How many times as often a value is in the selected traces as in the rest (the lift, also called

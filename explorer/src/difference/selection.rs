@@ -1,5 +1,7 @@
 //! Which traces are looked at: a part of the dots, or a group that has a name.
 
+use std::cmp::Reverse;
+
 use super::Selected;
 use crate::filter::{self, Condition, Filter, Parameters, moment};
 use crate::store::TraceStore;
@@ -17,7 +19,7 @@ pub(crate) enum Selection {
         min: u64,
         max: u64,
     },
-    /// The slowest tenth, with all that took as long as the fastest of them.
+    /// The slowest tenth.
     Slow,
     /// With a span of status ERROR.
     Failed,
@@ -85,23 +87,14 @@ impl Selection {
                 (*from..=*to).contains(&trace.start) && (*min..=*max).contains(&trace.duration())
             }),
             Selection::Slow => {
-                let least = slow_from(traces);
-                with(&|trace| trace.duration() >= least)
+                let mut slowest: Vec<_> = traces.iter().collect();
+                slowest.sort_unstable_by_key(|trace| (Reverse(trace.duration()), trace.id));
+                slowest.truncate(traces.len().div_ceil(SLOW_PART));
+                slowest.into_iter().map(|trace| trace.id).collect()
             }
             Selection::Failed => with(&|trace| trace.failed),
             Selection::Drifted => of_condition("ml.drift_detected", "true"),
             Selection::Variant(name) => of_condition("ml.variant", name),
         }
     }
-}
-
-/// The duration of the fastest slow trace.
-fn slow_from(traces: &[TraceOutline]) -> u64 {
-    let mut durations: Vec<u64> = traces.iter().map(TraceOutline::duration).collect();
-    durations.sort_unstable();
-    let slow = durations.len().div_ceil(SLOW_PART);
-    durations
-        .len()
-        .checked_sub(slow)
-        .map_or(u64::MAX, |at| durations[at])
 }
