@@ -11,10 +11,12 @@
 mod api;
 mod attribute;
 mod blocking;
+pub mod comparison;
 mod config;
 pub mod critical_path;
 pub mod diagram;
 mod error;
+pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod otlp;
@@ -23,6 +25,7 @@ mod place;
 mod reader;
 mod receiver;
 pub mod rules;
+pub mod self_time;
 mod store;
 pub mod trace;
 pub mod tree;
