@@ -19,11 +19,13 @@ mod error;
 pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
+mod links;
 mod otlp;
 mod page;
 mod place;
 mod reader;
 mod receiver;
+pub mod remarks;
 pub mod rules;
 pub mod self_time;
 mod store;
