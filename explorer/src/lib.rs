@@ -21,7 +21,7 @@ pub mod export;
 pub mod fuzzing;
 mod links;
 mod otlp;
-mod page;
+mod pages;
 mod place;
 mod reader;
 mod receiver;
