@@ -409,6 +409,10 @@ pub(crate) struct TraceArgs {
     /// Print a picture (SVG) instead of text
     #[arg(long)]
     pub(crate) svg: bool,
+    /// Print a file for other tools instead: perfetto (Chrome trace JSON for ui.perfetto.dev), html (one
+    /// page that needs nothing else) or otlp (OTLP/JSON)
+    #[arg(long, conflicts_with = "svg")]
+    pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
 }
