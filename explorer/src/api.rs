@@ -8,6 +8,7 @@ mod metrics;
 mod query;
 mod rules;
 mod services;
+mod trace_export;
 mod trace_pages;
 mod traces;
 
@@ -48,6 +49,14 @@ pub(crate) fn router(
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{trace_id}", get(trace_pages::one))
         .route("/api/difference", get(difference::read))
+        .route(
+            "/api/traces/{trace_id}/links",
+            get(trace_export::both_directions),
+        )
+        .route(
+            "/api/traces/{trace_id}/export/{format}",
+            get(trace_export::file),
+        )
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
         .route("/api/stats", get(stats))

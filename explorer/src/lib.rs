@@ -11,19 +11,25 @@
 mod api;
 mod attribute;
 mod blocking;
+pub mod comparison;
 mod config;
+pub mod critical_path;
 pub mod diagram;
 mod difference;
 mod error;
+pub mod export;
 mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
+mod links;
 mod otlp;
 mod pages;
 mod place;
 mod reader;
 mod receiver;
+pub mod remarks;
 pub mod rules;
+pub mod self_time;
 mod span_view;
 mod store;
 pub mod trace;

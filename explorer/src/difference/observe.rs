@@ -26,11 +26,14 @@ const OUTCOMES: [&str; 6] = [
     "ml.variant.failed",
 ];
 
+/// Dimensions of the table, each with a value.
+type Values = Vec<(usize, String)>;
+
 pub(super) struct Observer {
     table: Table,
     row: Row,
     /// What each source adds to a trace.
-    sources: Vec<(Arc<Source>, Vec<(usize, String)>)>,
+    sources: Vec<(Arc<Source>, Values)>,
     /// Service and type of the exceptions that were logged in a trace.
     exceptions: HashMap<TraceId, Vec<(String, String)>>,
 }
@@ -86,7 +89,7 @@ impl Observer {
         }
     }
 
-    fn resource(&mut self, source: &Source) -> Vec<(usize, String)> {
+    fn resource(&mut self, source: &Source) -> Values {
         let resource = source.resource();
         let origin = format!("resource of {}", source.service);
         let values = resource.attributes.iter().map(span_view::of_attribute);

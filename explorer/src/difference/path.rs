@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::table::{Row, Side, Table};
 use super::{Class, Selected};
+use crate::critical_path::critical_path;
 use crate::store::TraceStore;
 use crate::store::traces::TraceOutline;
 use crate::trace::Trace;
@@ -59,15 +60,10 @@ fn spread<'a>(traces: &'a [&'a TraceOutline]) -> impl Iterator<Item = &'a TraceO
 /// Nanoseconds on the path by service and span name.
 fn times(trace: &Trace) -> HashMap<(&str, &str), u64> {
     let mut times = HashMap::new();
-    for span in &trace.spans {
-        let children: u64 = trace
-            .children(&span.span_id)
-            .map(crate::SpanData::duration)
-            .sum();
-        let own = span.duration().saturating_sub(children);
-        *times
-            .entry((span.service.as_str(), span.name.as_str()))
-            .or_default() += own;
+    for segment in critical_path(trace) {
+        let span = &trace.spans[segment.span];
+        let key = (span.service.as_str(), span.name.as_str());
+        *times.entry(key).or_default() += segment.duration();
     }
     times
 }

@@ -14,6 +14,9 @@ const MAX_CATEGORIES: usize = 8;
 /// Numbers that are rather names than amounts, such as status codes, have few values.
 const MAX_NUMBER_CATEGORIES: usize = 10;
 const BINS: usize = 8;
+/// The ratio of the largest to the smallest number from which bins of equal width hide the small
+/// ones.
+const MAGNITUDES: f64 = 20.0;
 /// The category of a trace that lacks the attribute.
 const ABSENT: &str = "(absent)";
 /// The category of several values that are not shown.
@@ -92,30 +95,34 @@ fn numbers(dimension: Dimension) -> Ranked {
     }
 }
 
-/// Bins of equal width over both sorted samples.
+/// Bins over both sorted samples, of equal width, or of equal ratio if the numbers are of several
+/// magnitudes.
 fn bins(selected: &[f64], rest: &[f64]) -> Vec<Bin> {
     let ends = |samples: &[f64]| (samples[0], samples[samples.len() - 1]);
     let ((a, b), (c, d)) = (ends(selected), ends(rest));
     let (low, high) = (a.min(c), b.max(d));
-    let width = (high - low) / BINS as f64;
-    let mut bins: Vec<Bin> = (0..BINS)
-        .map(|at| Bin {
-            from: low + width * at as f64,
-            to: if at + 1 == BINS {
-                high
-            } else {
-                low + width * (at + 1) as f64
-            },
-            selected: 0,
-            rest: 0,
-        })
-        .collect();
-    let bin = |number: f64| (((number - low) / width) as usize).min(BINS - 1);
-    selected
-        .iter()
-        .for_each(|number| bins[bin(*number)].selected += 1);
-    rest.iter().for_each(|number| bins[bin(*number)].rest += 1);
-    bins
+    let by_ratio = low > 0.0 && high / low > MAGNITUDES;
+    let edge = |at: usize| {
+        let part = at as f64 / BINS as f64;
+        match at {
+            BINS => high,
+            _ if by_ratio => low * (high / low).powf(part),
+            _ => low + (high - low) * part,
+        }
+    };
+    let edges: Vec<f64> = (0..=BINS).map(edge).collect();
+    // A bin has its lower edge, and the last one has both.
+    let below = |samples: &[f64], at: usize| match at {
+        BINS => samples.len(),
+        at => samples.partition_point(|number| *number < edges[at]),
+    };
+    let bin = |at: usize| Bin {
+        from: edges[at],
+        to: edges[at + 1],
+        selected: below(selected, at + 1) - below(selected, at),
+        rest: below(rest, at + 1) - below(rest, at),
+    };
+    (0..BINS).map(bin).collect()
 }
 
 fn categories(dimension: Dimension, totals: Pair, only_presence: bool) -> Option<Ranked> {

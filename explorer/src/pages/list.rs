@@ -45,7 +45,8 @@ async fn page(State(store): State<Arc<TelemetryStore>>, RawQuery(query): RawQuer
         let head = Head {
             title: "Traces",
             section: Section::Traces,
-            assets: &["list.css", "list.js"],
+            styles: &["list.css"],
+            scripts: &["list.js"],
             live: true,
         };
         let now = api::now();
@@ -59,7 +60,7 @@ async fn page(State(store): State<Arc<TelemetryStore>>, RawQuery(query): RawQuer
             },
             Ok((filter, selection)) => content(&store, &parameters, filter, selection.as_ref()),
         };
-        Ok(shell::page(&head, html! { h1 { "Traces" } (content) }))
+        Ok(shell::page(&head, &html! { h1 { "Traces" } (content) }))
     })
     .await
 }

@@ -35,8 +35,8 @@ impl Request {
     fn plain(number: u64) -> Request {
         Request {
             number,
-            variant: if number % 2 == 0 { "primary" } else { "canary" },
-            length: (number * 7 % 40) as i64,
+            variant: if number.is_multiple_of(2) { "primary" } else { "canary" },
+            length: (number * 7 % 40).cast_signed(),
             model_ms: 12,
             failed: false,
         }
@@ -193,7 +193,7 @@ fn a_range_of_inputs_is_named() {
 #[test]
 fn an_error_is_named_by_the_place_where_it_began() {
     let store = store((0..60).map(|number| Request {
-        failed: number % 6 == 0,
+        failed: number.is_multiple_of(6),
         ..Request::plain(number)
     }));
     let found = compare(&store, &Selection::Failed);

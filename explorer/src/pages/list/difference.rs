@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{View, address, cut, dots};
 use crate::difference::{
-    Bin, Category, Difference, Evidence, LEAST_SELECTED, Ranked, Selection, difference,
+    Bin, Category, Class, Difference, Evidence, LEAST_SELECTED, Ranked, Selection, difference,
 };
 use crate::pages::format;
 use crate::store::TelemetryStore;
@@ -157,14 +157,20 @@ fn difference_of(ranked: &Ranked, found: &Difference) -> Markup {
         Evidence::Categories(_) => "total variation distance",
         Evidence::Numbers(_) => "Kolmogorov-Smirnov statistic",
     };
+    let is_category = matches!(ranked.evidence, Evidence::Categories(_));
+    let unit = match ranked.class {
+        Class::Path => "Milliseconds",
+        _ => "Value",
+    };
     html! {
         h3 { code { (cut(&ranked.name)) } " of " (cut(&ranked.origin)) }
         p.hint { (measure) " " (format!("{:.2}", ranked.distance)) ", beyond chance " (format!("{:.2}", ranked.score)) }
         table.pairs {
             caption.hidden { "Counts by value" }
             thead { tr {
-                th scope="col" { "Value" } th scope="col" { "Share" }
-                th scope="col" .num { "Selected" } th scope="col" .num { "Others" } th scope="col" .num { "Lift" }
+                th scope="col" { (unit) } th scope="col" { "Share" }
+                th scope="col" .num { "Selected" } th scope="col" .num { "Others" }
+                @if is_category { th scope="col" .num { "Lift" } }
             } }
             tbody { @match &ranked.evidence {
                 Evidence::Categories(categories) => @for category in categories { (category_row(category, found)) },
@@ -200,7 +206,6 @@ fn bin_row(bin: &Bin, bins: &[Bin]) -> Markup {
             td.bars { (pair((bin.selected, selected), (bin.rest, rest))) }
             td.num { (format::grouped(bin.selected)) }
             td.num { (format::grouped(bin.rest)) }
-            td {}
         }
     }
 }

@@ -79,9 +79,9 @@ fn marks(view: &View<'_>, scale: &Scale) -> (Vec<Place>, Vec<Place>) {
     for (is_failed, x, y) in marks.into_iter().step_by(step) {
         let place = (short(x), short(y));
         if is_failed {
-            failed.push(place)
+            failed.push(place);
         } else {
-            fine.push(place)
+            fine.push(place);
         }
     }
     (fine, failed)
