@@ -9,6 +9,7 @@ mod command_line;
 mod components;
 mod degraded;
 mod deployment;
+mod difference;
 mod distributed;
 mod documents;
 mod drift;

@@ -6,9 +6,13 @@ use jiff::tz::TimeZone;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Nanoseconds since 1970 of `15m` before `now` (s, m, h, d), of an RFC 3339 time, or of a time
-/// without a zone, which is in UTC.
+/// Nanoseconds since 1970 of `15m` before `now` (s, m, h, d), of an RFC 3339 time, of a time without
+/// a zone, which is in UTC, or of nanoseconds as OTLP has them.
 pub(crate) fn moment(text: &str, now: u64) -> Option<u64> {
+    let text = text.trim();
+    if let Ok(nanoseconds) = text.parse() {
+        return Some(nanoseconds);
+    }
     if let Some(ago) = ago(text) {
         return Some(now.saturating_sub(ago));
     }

@@ -35,7 +35,11 @@ impl Request {
     fn plain(number: u64) -> Request {
         Request {
             number,
-            variant: if number.is_multiple_of(2) { "primary" } else { "canary" },
+            variant: if number.is_multiple_of(2) {
+                "primary"
+            } else {
+                "canary"
+            },
             length: (number * 7 % 40).cast_signed(),
             model_ms: 12,
             failed: false,
@@ -192,7 +196,7 @@ fn a_range_of_inputs_is_named() {
 
 #[test]
 fn an_error_is_named_by_the_place_where_it_began() {
-    let store = store((0..60).map(|number| Request {
+    let store = store((0..60).map(|number: u64| Request {
         failed: number.is_multiple_of(6),
         ..Request::plain(number)
     }));
