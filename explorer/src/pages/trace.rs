@@ -27,7 +27,8 @@ use crate::error::ReadError;
 use crate::store::TelemetryStore;
 use view::View;
 
-pub(super) use attributes::{value_text, within};
+pub(super) use attributes::{Budget, value_text, within};
+pub(super) use view::{Arrival, span_address};
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()

@@ -31,10 +31,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
 ];
 
 /// How many characters the page may still show of foreign values.
-pub(super) struct Budget(Cell<usize>);
+pub(in crate::pages) struct Budget(Cell<usize>);
 
 impl Budget {
-    pub(super) fn new() -> Budget {
+    pub(in crate::pages) fn new() -> Budget {
         Budget(Cell::new(BUDGET))
     }
 
@@ -45,7 +45,7 @@ impl Budget {
     }
 
     /// At most `longest` characters of a text, with a note if there are more.
-    pub(super) fn plain(&self, text: &str, longest: usize) -> Markup {
+    pub(in crate::pages) fn plain(&self, text: &str, longest: usize) -> Markup {
         let shown = longest.min(self.0.get());
         let end = text.char_indices().nth(shown);
         let head = end.map_or(text, |(end, _)| &text[..end]);

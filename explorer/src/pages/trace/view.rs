@@ -27,12 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How much of the trace is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(in crate::pages) enum Arrival {
     /// Spans may still be on their way.
     Arriving,
     Whole,
     /// Spans are missing, and none has come for a while.
     Incomplete,
+}
+
+impl Arrival {
+    pub(in crate::pages) fn of(store: &TelemetryStore, id: TraceId, trace: &Trace) -> Arrival {
+        let since = store.traces.since_arrival(id).unwrap_or(Duration::MAX);
+        match trace.is_complete() {
+            _ if since < QUIET => Arrival::Arriving,
+            true => Arrival::Whole,
+            false if since < PATIENCE => Arrival::Arriving,
+            false => Arrival::Incomplete,
+        }
+    }
 }
 
 pub(super) struct View {
@@ -67,14 +79,7 @@ pub(super) struct Log {
 
 impl View {
     pub(super) fn read(store: &TelemetryStore, id: TraceId, asked: Option<&str>) -> Option<View> {
-        let since = store.traces.since_arrival(id)?;
         let trace = Trace::from_resource_spans(store.traces.get(id)?).ok()?;
-        let arrival = match trace.is_complete() {
-            _ if since < QUIET => Arrival::Arriving,
-            true => Arrival::Whole,
-            false if since < PATIENCE => Arrival::Arriving,
-            false => Arrival::Incomplete,
-        };
         let mut by_id = HashMap::new();
         for (at, span) in trace.spans.iter().enumerate() {
             by_id.entry(span.span_id.clone()).or_insert(at);
@@ -90,7 +95,7 @@ impl View {
         }
         let (logs, more_logs) = logs(store, id, &by_id);
         Some(View {
-            arrival,
+            arrival: Arrival::of(store, id, &trace),
             remarks: remarks(&trace),
             critical,
             segments,
@@ -144,7 +149,7 @@ impl View {
     }
 }
 
-pub(super) fn span_address(trace_id: &str, span_id: &str) -> String {
+pub(in crate::pages) fn span_address(trace_id: &str, span_id: &str) -> String {
     format!("/traces/{trace_id}/{span_id}")
 }
 
