@@ -63,7 +63,8 @@ async fn page(
         let head = Head {
             title: "Comparison",
             section: Section::Traces,
-            assets: &["trace.css", "compare.css"],
+            styles: &["trace.css", "compare.css"],
+            scripts: &[],
             live: pair.is_some(),
         };
         let content = html! {
@@ -75,7 +76,7 @@ async fn page(
                 None => p.notice { "Give two trace ids: 32 hex digits each, from the list of traces or from " code { "throughline traces" } "." },
             } }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }

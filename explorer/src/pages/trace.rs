@@ -56,10 +56,11 @@ async fn page(store: Arc<TelemetryStore>, trace_id: String, span_id: Option<Stri
         let head = Head {
             title: &title,
             section: Section::Traces,
-            assets: &["trace.css", "trace.js"],
+            styles: &["trace.css"],
+            scripts: &["trace.js"],
             live: true,
         };
-        Ok(shell::page(&head, content(&view, span_id.as_deref())))
+        Ok(shell::page(&head, &content(&view, span_id.as_deref())))
     })
     .await
 }

@@ -180,7 +180,7 @@ fn labels_are_text_on_the_page() {
             .contains("default-src 'none'")
     );
     let text = page.text();
-    assert!(!text.contains("<script"), "{text}");
+    assert!(!text.contains("<script>"), "{text}");
     let escaped = "service.name=&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;'&amp;";
     assert!(text.contains(escaped), "{text}");
     assert!(

@@ -137,7 +137,7 @@ fn no_page_has_a_sink_for_a_text() {
             assert!(!html.contains(inline), "{page} has {inline}");
         }
     }
-    assert!(files.iter().any(|file| file.ends_with(".js")));
+    assert!(files.iter().any(|file| file == "/assets/base.js"));
     for path in files {
         let text = explorer.get(&path).text();
         for sink in SINKS {
@@ -158,9 +158,7 @@ fn payloads_are_texts_in_the_pages() {
     }
     for page in pages() {
         let html = explorer.get(&page).text();
-        for start in [
-            "<script>", "<img", "<svg/", "<iframe", "<math", "<form><", "\"><",
-        ] {
+        for start in ["<script>", "<img", "<svg/", "<iframe", "<math", "<form><"] {
             assert!(!html.contains(start), "{page} has {start}");
         }
     }
