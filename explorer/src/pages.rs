@@ -5,6 +5,7 @@
 //! beside `pages`.
 
 mod assets;
+mod compare;
 mod format;
 mod headers;
 mod hue;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .merge(assets::routes())
         .merge(list::routes())
         .merge(trace::routes())
+        .merge(compare::routes())
         .merge(rules::routes())
 }
 
