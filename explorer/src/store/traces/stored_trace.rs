@@ -1,4 +1,4 @@
-//! One stored trace: its spans, what a list shows of it, and the filters of the list.
+//! One stored trace: its spans, and what a list shows of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use super::span::{ReceivedSpan, SpanKey, StoredSpan};
 use crate::place::{self, Ancestry, Place};
 use crate::store::{Source, SpanId, TraceId};
 
-/// Models that the `model` filter knows of one trace.
+/// Models that a list shows of one trace.
 const MAX_MODELS: usize = 16;
 
-/// Which traces to list; `None` does not filter.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TraceFilter {
-    pub service: Option<String>,
-    pub model: Option<String>,
-    pub min_duration_ns: u64,
-    pub errors: Option<bool>,
-    pub limit: usize,
+/// What is known of a trace without reading its spans. Times are nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceOutline {
+    pub id: TraceId,
+    pub start: u64,
+    pub end: u64,
+    /// Whether a span has status ERROR.
+    pub failed: bool,
 }
 
 /// One trace in a list. Times are nanoseconds since 1970.
@@ -37,6 +37,13 @@ pub(crate) struct ListedTrace {
     pub errors: usize,
     /// See [`place::is_complete`].
     pub complete: bool,
+}
+
+impl TraceOutline {
+    /// Nanoseconds from the first start to the last end.
+    pub(crate) fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
 }
 
 pub(super) struct StoredTrace {
@@ -120,22 +127,16 @@ impl StoredTrace {
         links
     }
 
-    pub(super) fn matches(&self, filter: &TraceFilter) -> bool {
-        filter
-            .errors
-            .is_none_or(|errors| errors == (self.errors > 0))
-            && self.end - self.start >= filter.min_duration_ns
-            && filter
-                .model
-                .as_ref()
-                .is_none_or(|model| self.models.contains(model))
-            && filter
-                .service
-                .as_ref()
-                .is_none_or(|service| self.has_service(service))
+    pub(super) fn outline(&self, id: TraceId) -> TraceOutline {
+        TraceOutline {
+            id,
+            start: self.start,
+            end: self.end,
+            failed: self.errors > 0,
+        }
     }
 
-    fn has_service(&self, service: &str) -> bool {
+    pub(super) fn has_service(&self, service: &str) -> bool {
         self.spans().any(|span| span.source.service == service)
     }
 
