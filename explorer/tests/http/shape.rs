@@ -209,7 +209,7 @@ fn the_list_the_page_and_the_terminal_agree() {
 
 /// The terminal and the API have the same sentences about a trace.
 fn said_the_same_way(shape: &Value, document: &[u8], name: &str) {
-    let trace = Trace::from_otlp(document).unwrap();
+    let trace = Trace::from_otlp(document).expect("a trace");
     let expected = remarks(&trace);
     let said = shape["remarks"].as_array().cloned().unwrap_or_default();
     assert_eq!(json!(said), json!(expected), "{name}");
