@@ -1,5 +1,7 @@
 //! Answers of bounded size: what does not fit is left out, and the answer says so.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 /// Bytes of one answer, about 6,000 tokens.
@@ -27,7 +29,7 @@ pub(super) fn lines<T: Serialize>(
         return Ok(nothing.to_owned());
     }
     if left_out > 0 {
-        text.push_str(&format!("({left_out} more do not fit; ask for fewer)\n"));
+        let _ = writeln!(text, "({left_out} more do not fit; ask for fewer)");
     }
     Ok(text)
 }
@@ -45,9 +47,10 @@ pub(super) fn text(whole: &str) -> String {
         kept.push('\n');
     }
     if left_out > 0 {
-        kept.push_str(&format!(
-            "({left_out} more lines do not fit; read_span shows one span)\n"
-        ));
+        let _ = writeln!(
+            kept,
+            "({left_out} more lines do not fit; read_span shows one span)"
+        );
     }
     kept
 }
