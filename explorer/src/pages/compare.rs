@@ -165,9 +165,10 @@ impl Pair {
         });
         let mut largest: Vec<_> = changes.into_iter().zip(names).collect();
         largest.sort_by_key(|((by, _, _), _)| u64::MAX - by);
+        largest.retain(|((by, _, _), _)| *by > 0);
         html! {
-            h2 { "Where the time changed most" }
-            ol.steps { @for ((by, _, by_change), name) in largest.iter().take(5).filter(|((by, _, _), _)| *by > 0) {
+            @if !largest.is_empty() { h2 { "Where the time changed most" } }
+            ol.steps { @for ((by, _, by_change), name) in largest.iter().take(5) {
                 li { (within(name, 80)) ": " (change(*by_change)) span.hidden { (by) " ns" } }
             } }
         }
