@@ -163,11 +163,12 @@ impl Pair {
             (Some(at), _) => &self.a.trace.spans[at].name,
             (None, at) => &self.b.trace.spans[at.unwrap_or_default()].name,
         });
-        let mut named: Vec<_> = changes.into_iter().zip(names).collect();
-        named.sort_by_key(|((by, _, _), _)| u64::MAX - by);
+        let mut largest: Vec<_> = changes.into_iter().zip(names).collect();
+        largest.sort_by_key(|((by, _, _), _)| u64::MAX - by);
+        largest.retain(|((by, _, _), _)| *by > 0);
         html! {
-            h2 { "Where the time changed most" }
-            ol.steps { @for ((by, _, by_change), name) in named.iter().take(5).filter(|((by, _, _), _)| *by > 0) {
+            @if !largest.is_empty() { h2 { "Where the time changed most" } }
+            ol.steps { @for ((by, _, by_change), name) in largest.iter().take(5) {
                 li { (within(name, 80)) ": " (change(*by_change)) span.hidden { (by) " ns" } }
             } }
         }

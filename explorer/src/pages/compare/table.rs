@@ -7,6 +7,7 @@ use crate::comparison::{Change, Difference, Row};
 use crate::pages::format;
 use crate::pages::hue::hue;
 use crate::pages::trace::{Budget, span_address, within};
+use crate::trace::SpanData;
 
 /// Rows of one page.
 const MAX_ROWS: usize = 400;
@@ -40,7 +41,7 @@ fn line(pair: &Pair, row: &Row, budget: &Budget) -> Markup {
     let failed = [spans.0, spans.1]
         .into_iter()
         .flatten()
-        .any(|span| span.is_error());
+        .any(SpanData::is_error);
     html! {
         tr.failed[failed] {
             td { span.span {

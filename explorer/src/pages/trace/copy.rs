@@ -28,21 +28,7 @@ fn copied(title: &str, text: &str) -> Markup {
 /// The request of an HTTP span. Its body is in no trace.
 fn curl(span: &SpanData, traceparent: &str) -> Option<String> {
     let method = span.text("http.request.method")?;
-    let address = match span.text("url.full") {
-        Some(url) => url,
-        None => {
-            let scheme = span.text("url.scheme").unwrap_or_else(|| "http".to_owned());
-            let port = span.text("server.port").map(|port| format!(":{port}"));
-            let query = span.text("url.query").map(|query| format!("?{query}"));
-            format!(
-                "{scheme}://{}{}{}{}",
-                span.text("server.address")?,
-                port.unwrap_or_default(),
-                span.text("url.path")?,
-                query.unwrap_or_default()
-            )
-        }
-    };
+    let address = span.text("url.full").or_else(|| assembled(span))?;
     let mut command = format!(
         "curl -X {} {} -H {}",
         quoted(&method),
@@ -53,6 +39,20 @@ fn curl(span: &SpanData, traceparent: &str) -> Option<String> {
         command += " -H 'content-type: application/json' --data @body.json";
     }
     Some(command)
+}
+
+/// The address from its parts, as a server records them.
+fn assembled(span: &SpanData) -> Option<String> {
+    let scheme = span.text("url.scheme").unwrap_or_else(|| "http".to_owned());
+    let port = span.text("server.port").map(|port| format!(":{port}"));
+    let query = span.text("url.query").map(|query| format!("?{query}"));
+    Some(format!(
+        "{scheme}://{}{}{}{}",
+        span.text("server.address")?,
+        port.unwrap_or_default(),
+        span.text("url.path")?,
+        query.unwrap_or_default()
+    ))
 }
 
 /// One word for a shell, whatever is in it.

@@ -24,7 +24,7 @@ pub(super) fn aside(view: &View) -> Markup {
     let exceptions = exceptions(span, &logs);
     let other_logs = logs
         .iter()
-        .filter(|log| !is_exception(&log.entry.attributes.get(TYPE).cloned()));
+        .filter(|log| !log.entry.attributes.contains_key(TYPE));
     let other_logs: Vec<&&Log> = other_logs.collect();
     html! {
         aside.detail #detail tabindex="-1" aria-label="Details of the chosen span" {
@@ -95,10 +95,6 @@ fn exceptions<'a>(span: &'a SpanData, logs: &[&'a Log]) -> Vec<Exception<'a>> {
         .iter()
         .filter_map(|log| Exception::of(|name| log.entry.attributes.get(name)));
     of_events.chain(of_logs).take(MAX_EVENTS).collect()
-}
-
-fn is_exception(kind: &Option<Value>) -> bool {
-    kind.is_some()
 }
 
 impl<'a> Exception<'a> {

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::view::{Arrival, View};
 use super::within;
+use crate::critical_path::Segment;
 use crate::export::Format;
 use crate::pages::format;
 use crate::pages::hue::hue;
@@ -62,6 +63,8 @@ fn files(view: &View) -> Markup {
             " "
             button type="button" hidden data-script data-copy-file=(file(Format::Otlp)) { "Copy OTLP/JSON" }
             " "
+            a href=(format!("/compare?a={id}")) { "Compare with another trace" }
+            " "
             span.soft { "or " code { "throughline trace " (id) " --format html" } }
         }
     }
@@ -69,7 +72,7 @@ fn files(view: &View) -> Markup {
 
 /// The critical path as a list, for those who do not see colours or have no script.
 pub(super) fn path(view: &View) -> Markup {
-    let total: u64 = view.segments.iter().map(|segment| segment.duration()).sum();
+    let total: u64 = view.segments.iter().map(Segment::duration).sum();
     html! {
         @if !view.segments.is_empty() {
             details.box {

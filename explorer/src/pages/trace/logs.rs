@@ -63,7 +63,7 @@ pub(super) fn message(log: &Log) -> String {
     }
 }
 
-/// The class of a severity (OpenTelemetry logs data model, SeverityNumber).
+/// The class of a severity (OpenTelemetry logs data model, `SeverityNumber`).
 pub(super) fn level(log: &Log) -> &'static str {
     match log.entry.severity_number {
         17.. => "level-error",
