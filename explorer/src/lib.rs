@@ -11,17 +11,23 @@
 mod api;
 mod attribute;
 mod blocking;
+mod clock;
 mod config;
 pub mod diagram;
 mod error;
+mod facts;
 #[doc(hidden)]
 pub mod fuzzing;
 mod otlp;
+mod measure;
+mod metric_points;
+mod models;
 mod page;
 mod place;
 mod reader;
 mod receiver;
 pub mod rules;
+mod service_map;
 mod store;
 pub mod trace;
 pub mod tree;
@@ -36,8 +42,12 @@ use tokio::net::TcpListener;
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
+pub use measure::Numbers;
+pub use metric_points::{ChartSeries, PointsReport};
+pub use models::{ModelReport, ModelSummary, RunReport, VariantReport, VersionReport};
 pub use place::Place;
 pub use reader::Reader;
+pub use service_map::{Edge, Node, NodeKind, ServiceMap};
 pub use trace::{SpanData, Trace};
 
 use rules::{RuleSet, Rules};
