@@ -1,9 +1,11 @@
 //! The read API: services, traces, logs, metrics and the store's counts, as JSON for the page and
 //! for programs.
 
-mod answer;
+pub(crate) mod answer;
 mod logs;
+mod map;
 mod metrics;
+mod models;
 mod query;
 mod rules;
 mod services;
@@ -19,13 +21,16 @@ use axum::{Json, Router};
 use runtime::{BodyRules, ProcessOptions};
 
 pub use logs::LogEntry;
+pub(crate) use logs::{LogsQuery, find as find_logs};
 pub use metrics::MetricSeries;
-pub(crate) use query::trace_id;
+pub(crate) use query::{WindowQuery, trace_id};
 pub use services::ServiceSummary;
 pub use traces::TraceSummary;
+pub(crate) use traces::TracesQuery;
 
 use crate::error::{ReadError, refuse_read};
-use crate::page;
+use crate::facts::SpanFacts;
+use crate::pages;
 use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
 use trace_pages::PageCache;
@@ -40,6 +45,7 @@ const NO_BODIES: BodyRules = BodyRules {
 pub(crate) fn router(
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
+    facts: Arc<SpanFacts>,
     options: &ProcessOptions,
 ) -> Router {
     Router::new()
@@ -48,24 +54,30 @@ pub(crate) fn router(
         .route("/api/traces/{trace_id}", get(trace_pages::one))
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
+        .route("/api/metrics/points", get(metrics::points))
+        .route("/api/map", get(map::read))
+        .route("/api/models", get(models::list))
+        .route("/api/models/{name}", get(models::one))
         .route("/api/stats", get(stats))
         .route("/api/rules", get(rules::read))
-        .route("/rules", get(rules::page))
-        .merge(page::routes())
+        .merge(pages::routes())
         .fallback(|| async { ReadError::NoRoute })
         .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
-        .layer(middleware::map_response(page::harden))
+        .layer(middleware::map_response(pages::harden))
         .with_state(ApiState {
             store,
             rules,
+            facts,
             pages: Arc::default(),
         })
 }
 
+/// What the routes of the page's port share.
 #[derive(Clone)]
-struct ApiState {
+pub(crate) struct ApiState {
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
+    facts: Arc<SpanFacts>,
     pages: Arc<PageCache>,
 }
 
@@ -78,6 +90,12 @@ impl FromRef<ApiState> for Arc<TelemetryStore> {
 impl FromRef<ApiState> for Arc<Rules> {
     fn from_ref(state: &ApiState) -> Self {
         Arc::clone(&state.rules)
+    }
+}
+
+impl FromRef<ApiState> for Arc<SpanFacts> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.facts)
     }
 }
 

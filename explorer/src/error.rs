@@ -35,6 +35,10 @@ pub enum Error {
 pub(crate) enum ReadError {
     #[error("there is no trace {0}; it may have been evicted, or not have arrived yet")]
     UnknownTrace(String),
+    #[error("nothing of a model {0:?} was received")]
+    UnknownModel(String),
+    #[error("no metric {0:?} was received")]
+    UnknownMetric(String),
     #[error("{0}")]
     Invalid(String),
     #[error("the query is not valid")]
@@ -52,17 +56,30 @@ pub(crate) fn refuse_read(_: &Refused, refusal: Refusal) -> Response {
     ReadError::Refused(refusal).into_response()
 }
 
-impl IntoResponse for ReadError {
-    fn into_response(self) -> Response {
-        let (status, code) = match &self {
+impl ReadError {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.codes().0
+    }
+
+    /// The status with the code of the JSON answer.
+    fn codes(&self) -> (StatusCode, &'static str) {
+        match self {
             ReadError::UnknownTrace(_) => (StatusCode::NOT_FOUND, "unknown_trace"),
+            ReadError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
+            ReadError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
             ReadError::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             ReadError::Invalid(_) | ReadError::Query(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_query")
             }
             ReadError::Encode(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             ReadError::Refused(refusal) => (refusal.status(), refusal.code()),
-        };
+        }
+    }
+}
+
+impl IntoResponse for ReadError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.codes();
         let body = Json(json!({ "error": runtime::chain(&self), "code": code }));
         (status, body).into_response()
     }

@@ -17,7 +17,7 @@ use runtime::Shutdown;
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use names::{Name, Names};
-pub(crate) use span::{Fact, Peer};
+pub(crate) use span::Fact;
 pub(crate) use training::{EpochFact, RunFact, TrainingFact, TrainingKind};
 
 use crate::blocking;

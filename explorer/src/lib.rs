@@ -18,16 +18,16 @@ mod error;
 mod facts;
 #[doc(hidden)]
 pub mod fuzzing;
-mod otlp;
 mod measure;
-mod metric_points;
-mod models;
-mod page;
+pub mod metric_points;
+pub mod models;
+mod otlp;
+mod pages;
 mod place;
 mod reader;
 mod receiver;
 pub mod rules;
-mod service_map;
+pub mod service_map;
 mod store;
 pub mod trace;
 pub mod tree;
@@ -43,13 +43,11 @@ pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
 pub use measure::Numbers;
-pub use metric_points::{ChartSeries, PointsReport};
-pub use models::{ModelReport, ModelSummary, RunReport, VariantReport, VersionReport};
 pub use place::Place;
 pub use reader::Reader;
-pub use service_map::{Edge, Node, NodeKind, ServiceMap};
 pub use trace::{SpanData, Trace};
 
+use facts::SpanFacts;
 use rules::{RuleSet, Rules};
 use store::TelemetryStore;
 
@@ -118,7 +116,13 @@ impl Explorer {
             .map_or_else(|| Ok(RuleSet::none()), RuleSet::read)?;
         let (rules, delivery) = Rules::new(set, &base, Arc::clone(&store))?;
         let health = Health::new();
-        let page = api::router(Arc::clone(&store), Arc::clone(&rules), options);
+        let facts = SpanFacts::new(Arc::clone(&store));
+        let page = api::router(
+            Arc::clone(&store),
+            Arc::clone(&rules),
+            Arc::clone(&facts),
+            options,
+        );
         let page = page.merge(health.routes());
         let page = App::new(page, error::refuse_read, None);
         let otlp = receiver::router(store, options);
@@ -136,6 +140,7 @@ impl Explorer {
             async {
                 tokio::join!(
                     rules.run(shutdown.clone()),
+                    facts.run(shutdown.clone()),
                     rules::deliver(delivery, shutdown.clone())
                 );
                 Ok(())

@@ -115,7 +115,12 @@ fn series(history: &SeriesHistory) -> ChartSeries {
 
 /// The buckets that a point has something in.
 fn used(history: &SeriesHistory) -> std::ops::Range<usize> {
-    let buckets = || history.points.iter().filter_map(|point| point.buckets.as_ref());
+    let buckets = || {
+        history
+            .points
+            .iter()
+            .filter_map(|point| point.buckets.as_ref())
+    };
     let all = history.bounds.len() + 1;
     let is_used = |bucket: &usize| buckets().any(|counts| counts.at(*bucket) > 0);
     let first = (0..all).find(is_used).unwrap_or(0);
@@ -125,7 +130,10 @@ fn used(history: &SeriesHistory) -> std::ops::Range<usize> {
 
 /// The point that a total is compared with: the one before, or nothing at its start. `None` if it is
 /// not known since when the first total counts.
-fn since<'a>(before: Option<&'a PastPoint>, point: &PastPoint) -> Option<(Option<&'a PastPoint>, f64)> {
+fn since<'a>(
+    before: Option<&'a PastPoint>,
+    point: &PastPoint,
+) -> Option<(Option<&'a PastPoint>, f64)> {
     match before {
         // A process that began again counts from its own start.
         Some(last) if total(point) >= total(last) => {

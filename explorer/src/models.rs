@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::facts::{Facts, Name, TrainingKind};
 use crate::measure::{Calls, Numbers};
 use crate::store::MetricStore;
@@ -66,7 +67,18 @@ pub(crate) struct Look<'a> {
     pub window: u64,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    /// A look at what arrived in the last `window` nanoseconds.
+    pub(crate) fn now(facts: &'a Facts, metrics: &'a MetricStore, window: u64) -> Look<'a> {
+        let now = clock::now();
+        Look {
+            facts,
+            metrics,
+            now,
+            window,
+        }
+    }
+
     /// All models, by name.
     pub(crate) fn list(&self) -> Vec<ModelSummary> {
         let names = &self.facts.names;

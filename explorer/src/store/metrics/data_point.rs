@@ -129,9 +129,10 @@ impl DataPoint {
                 ..
             } => {
                 let mut counts = vec![0_u64; EXPONENTS.count() + 1];
-                let below = negative.counts.iter().fold(*zero_count, |sum, count| {
-                    sum.saturating_add(*count)
-                });
+                let below = negative
+                    .counts
+                    .iter()
+                    .fold(*zero_count, |sum, count| sum.saturating_add(*count));
                 counts[0] = below;
                 for (number, count) in positive.counts.iter().enumerate() {
                     let at = power_of(*scale, i64::from(positive.offset) + number as i64);
