@@ -82,6 +82,18 @@ pub(crate) fn find(
 }
 
 impl LogsQuery {
+    /// A form sends its empty fields, too; they do not filter.
+    pub(crate) fn without_empty(self) -> LogsQuery {
+        let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        LogsQuery {
+            trace_id: filled(self.trace_id),
+            service: filled(self.service),
+            severity: filled(self.severity),
+            q: filled(self.q),
+            limit: self.limit,
+        }
+    }
+
     fn filter(self) -> Result<LogFilter, ReadError> {
         Ok(LogFilter {
             trace_id: self.trace_id.as_deref().map(query::trace_id).transpose()?,

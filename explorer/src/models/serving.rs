@@ -17,8 +17,8 @@ const MAX_STAGES: usize = 48;
 const MAX_LABELS: usize = 50;
 /// Bins of the histogram of confidences, from 0 to 1.
 pub(crate) const BINS: usize = 20;
-/// Spans between a layer and its prediction.
-const MAX_DEPTH: usize = 4;
+/// Spans from below a prediction down to a layer, with one for those that were computed together.
+pub(super) const MAX_DEPTH: usize = 4;
 
 /// One variant with one version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +62,10 @@ pub struct LabelShare {
 
 /// Stages while they are counted.
 #[derive(Default)]
-pub(super) struct Stages(HashMap<(usize, Name), Stage>);
+pub(super) struct Stages(HashMap<Way, Stage>);
+
+/// The names from below the whole down to a stage, and nothing behind them.
+pub(super) type Way = [Name; MAX_DEPTH];
 
 #[derive(Default)]
 struct Stage {
@@ -107,10 +110,10 @@ pub(super) fn variants(look: &Look<'_>, model: Name) -> Vec<VariantReport> {
         .collect();
     for fact in recent() {
         let prediction = |above: &Fact| above.model == model && above.is_prediction(names);
-        if let Some((whole, depth)) = above(&by_id, fact, prediction)
+        if let Some((whole, way)) = above(&by_id, fact, prediction)
             && let Some(served) = served.get_mut(&(whole.variant, whole.version))
         {
-            served.stages.add(fact, whole, depth);
+            served.stages.add(fact, whole, way);
         }
     }
     let seconds = look.seen_seconds();
@@ -122,21 +125,31 @@ pub(super) fn variants(look: &Look<'_>, model: Name) -> Vec<VariantReport> {
     reports
 }
 
-/// The span above `fact` that is what is looked for, and how far above it is.
+/// The span above `fact` that is what is looked for, and the way from it.
 fn above<'a>(
     by_id: &HashMap<(TraceId, SpanId), &'a Fact>,
     fact: &Fact,
     is_wanted: impl Fn(&Fact) -> bool,
-) -> Option<(&'a Fact, usize)> {
-    let mut at = fact;
-    for depth in 1..=MAX_DEPTH {
+) -> Option<(&'a Fact, Way)> {
+    let (mut at, mut names) = (fact, vec![fact.name]);
+    while names.len() <= MAX_DEPTH {
         let parent = by_id.get(&(at.trace, at.parent))?;
         if is_wanted(parent) {
-            return Some((parent, depth));
+            return Some((parent, way(names)));
         }
+        names.push(parent.name);
         at = parent;
     }
     None
+}
+
+/// From the names from a stage upwards.
+pub(super) fn way(names: Vec<Name>) -> Way {
+    let mut way = Way::default();
+    for (place, name) in way.iter_mut().zip(names.into_iter().rev()) {
+        *place = name;
+    }
+    way
 }
 
 impl Served {
@@ -178,33 +191,57 @@ impl Served {
 }
 
 impl Stages {
-    pub(super) fn add(&mut self, fact: &Fact, whole: &Fact, depth: usize) {
-        let key = (depth, fact.name);
-        if self.0.len() >= MAX_STAGES && !self.0.contains_key(&key) {
+    pub(super) fn add(&mut self, fact: &Fact, whole: &Fact, way: Way) {
+        if self.0.len() >= MAX_STAGES && !self.0.contains_key(&way) {
             return;
         }
-        let stage = self.0.entry(key).or_default();
+        let stage = self.0.entry(way).or_default();
         stage.calls.add(fact.duration, fact.error);
         stage.offsets += fact.start.saturating_sub(whole.start) as f64;
     }
 
+    /// Each stage is followed by those below it, neighbours by their begin.
     pub(super) fn report(self, names: &Names, seconds: f64) -> Vec<StageReport> {
+        let begins: HashMap<Way, f64> = self
+            .0
+            .iter()
+            .map(|(way, stage)| (*way, stage.offsets / stage.calls.len().max(1) as f64))
+            .collect();
+        let place = |way: &Way| {
+            (1..=depth(way))
+                .map(|depth| {
+                    let begin = begins.get(&upper(way, depth)).copied();
+                    (begin.unwrap_or(0.0), names.text(way[depth - 1]))
+                })
+                .collect::<Vec<_>>()
+        };
         let mut stages: Vec<_> = self.0.into_iter().collect();
-        let begin = |stage: &Stage| stage.offsets / stage.calls.len().max(1) as f64;
-        stages.sort_by(|((a_depth, a_name), a), ((b_depth, b_name), b)| {
-            let begins = begin(a).total_cmp(&begin(b));
-            let names = names.text(*a_name).cmp(names.text(*b_name));
-            begins.then(a_depth.cmp(b_depth)).then(names)
+        stages.sort_by(|(a, _), (b, _)| {
+            let (a, b) = (place(a), place(b));
+            a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
         });
         stages
             .into_iter()
-            .map(|((depth, name), mut stage)| StageReport {
-                name: names.text(name).to_owned(),
-                depth,
+            .map(|(way, mut stage)| StageReport {
+                name: names.text(way[depth(&way) - 1]).to_owned(),
+                depth: depth(&way),
                 numbers: stage.calls.numbers(seconds),
             })
             .collect()
     }
+}
+
+/// How far a stage is below the whole; a span may have no name.
+fn depth(way: &Way) -> usize {
+    let last = way.iter().rposition(|name| !name.is_none());
+    last.map_or(1, |last| last + 1)
+}
+
+/// The first `depth` names.
+fn upper(way: &Way, depth: usize) -> Way {
+    let mut upper = *way;
+    upper[depth..].fill(Name::NONE);
+    upper
 }
 
 fn shares(names: &Names, counts: &HashMap<Name, u64>) -> Vec<LabelShare> {

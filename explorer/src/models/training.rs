@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use super::finite;
-use super::serving::{StageReport, Stages};
+use super::serving::{MAX_DEPTH, StageReport, Stages, way};
 use crate::facts::{EpochFact, Fact, Facts, Name, Names, RunFact, TrainingFact, TrainingKind};
 use crate::store::{SpanId, TraceId};
 
@@ -17,8 +17,6 @@ const MAX_VERSIONS: usize = 50;
 const MAX_POINTS: usize = 120;
 /// Ranks of one run.
 const MAX_RANKS: usize = 32;
-/// Spans between an epoch and its run: a stage and a rank.
-const MAX_DEPTH: usize = 4;
 
 /// One version of a model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -106,7 +104,7 @@ type Id = (TraceId, SpanId);
 struct Run<'a> {
     span: &'a Fact,
     facts: &'a RunFact,
-    parts: Vec<(&'a TrainingFact, usize)>,
+    parts: Vec<&'a TrainingFact>,
 }
 
 /// The runs of a model, the newest first.
@@ -120,9 +118,10 @@ pub(super) fn runs(facts: &Facts, model: Name) -> Vec<RunReport> {
 pub(super) fn stages(facts: &Facts, model: Name) -> Vec<StageReport> {
     let mut stages = Stages::default();
     for run in gather(facts, model) {
-        for (part, depth) in &run.parts {
+        for part in &run.parts {
+            // Stages are directly below their run.
             if matches!(part.kind, TrainingKind::Stage) {
-                stages.add(&part.span, run.span, *depth);
+                stages.add(&part.span, run.span, way(vec![part.span.name]));
             }
         }
     }
@@ -153,10 +152,10 @@ fn gather(facts: &Facts, model: Name) -> Vec<Run<'_>> {
     }
     for fact in &facts.training {
         let mut at = fact.span.parent;
-        for depth in 1..=MAX_DEPTH {
+        for _ in 0..MAX_DEPTH {
             let id = (fact.span.trace, at);
             if let Some(run) = runs.get_mut(&id) {
-                run.parts.push((fact, depth));
+                run.parts.push(fact);
                 break;
             }
             match by_id.get(&id) {
@@ -191,10 +190,8 @@ impl Run<'_> {
 
     /// All ranks tell the same of an epoch.
     fn curve(&self) -> Vec<CurvePoint> {
-        let epochs: BTreeMap<u32, &EpochFact> = self
-            .epochs()
-            .map(|(_, epoch)| (epoch.epoch, epoch))
-            .collect();
+        let epochs: BTreeMap<u32, &EpochFact> =
+            self.epochs().map(|epoch| (epoch.epoch, epoch)).collect();
         let points = epochs.into_values().map(|epoch| CurvePoint {
             epoch: epoch.epoch,
             loss: finite(epoch.loss),
@@ -206,7 +203,7 @@ impl Run<'_> {
 
     fn ranks(&self) -> Vec<RankReport> {
         let mut ranks: BTreeMap<u32, RankReport> = BTreeMap::new();
-        for (part, _) in &self.parts {
+        for part in &self.parts {
             let (TrainingKind::Rank(work) | TrainingKind::Epoch(work)) = &part.kind else {
                 continue;
             };
@@ -231,9 +228,9 @@ impl Run<'_> {
         ranks
     }
 
-    fn epochs(&self) -> impl Iterator<Item = (&Fact, &EpochFact)> {
-        self.parts.iter().filter_map(|(part, _)| match &part.kind {
-            TrainingKind::Epoch(epoch) => Some((&part.span, epoch)),
+    fn epochs(&self) -> impl Iterator<Item = &EpochFact> {
+        self.parts.iter().filter_map(|part| match &part.kind {
+            TrainingKind::Epoch(epoch) => Some(epoch),
             _ => None,
         })
     }
@@ -284,28 +281,29 @@ fn thin<T>(points: Vec<T>) -> Vec<T> {
 /// The versions that trainings made or that answered, the newest first.
 pub(super) fn versions(facts: &Facts, model: Name, runs: &[RunReport]) -> Vec<VersionReport> {
     let names = &facts.names;
-    let mut versions: BTreeMap<String, VersionReport> = BTreeMap::new();
-    for run in runs.iter().rev() {
+    // Two repositories may both have a version 1; the run tells them apart.
+    let mut versions: BTreeMap<(String, String), VersionReport> = BTreeMap::new();
+    for run in runs {
         if let Some(version) = &run.version {
-            versions.insert(version.clone(), VersionReport::from(run));
+            let key = (version.clone(), run.run_id.clone());
+            versions.insert(key, VersionReport::from(run));
         }
     }
     for fact in &facts.spans {
         if fact.model != model || !fact.is_prediction(names) {
             continue;
         }
-        let version = names.text(fact.version);
-        if versions.len() >= MAX_VERSIONS && !versions.contains_key(version) {
+        let (version, run) = (names.text(fact.version), names.text(fact.run));
+        let key = (version.to_owned(), run.to_owned());
+        if versions.len() >= MAX_VERSIONS && !versions.contains_key(&key) {
             continue;
         }
-        let report = versions
-            .entry(version.to_owned())
-            .or_insert_with(|| VersionReport {
-                version: version.to_owned(),
-                run_id: names.some(fact.run),
-                framework: names.some(fact.framework),
-                ..VersionReport::default()
-            });
+        let report = versions.entry(key).or_insert_with(|| VersionReport {
+            version: version.to_owned(),
+            run_id: names.some(fact.run),
+            framework: names.some(fact.framework),
+            ..VersionReport::default()
+        });
         let variant = names.text(fact.variant);
         if !report.variants.iter().any(|known| known == variant) && report.variants.len() < 16 {
             report.variants.push(variant.to_owned());

@@ -13,9 +13,14 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type and text of each file.
-const ASSETS: [(&str, &str, &str); 2] = [
+const ASSETS: [(&str, &str, &str); 3] = [
     ("base.css", STYLE, include_str!("../../page/base.css")),
     ("base.js", SCRIPT, include_str!("../../page/base.js")),
+    (
+        "overview.css",
+        STYLE,
+        include_str!("../../page/overview.css"),
+    ),
 ];
 
 pub(super) fn routes() -> Router<ApiState> {
