@@ -207,7 +207,7 @@ impl Stages {
             .iter()
             .map(|(way, stage)| (*way, stage.offsets / stage.calls.len().max(1) as f64))
             .collect();
-        let place = |way: &Way| {
+        let place = |way: Way| {
             (1..=depth(way))
                 .map(|depth| {
                     let begin = begins.get(&upper(way, depth)).copied();
@@ -217,14 +217,14 @@ impl Stages {
         };
         let mut stages: Vec<_> = self.0.into_iter().collect();
         stages.sort_by(|(a, _), (b, _)| {
-            let (a, b) = (place(a), place(b));
+            let (a, b) = (place(*a), place(*b));
             a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal)
         });
         stages
             .into_iter()
             .map(|(way, mut stage)| StageReport {
-                name: names.text(way[depth(&way) - 1]).to_owned(),
-                depth: depth(&way),
+                name: names.text(way[depth(way) - 1]).to_owned(),
+                depth: depth(way),
                 numbers: stage.calls.numbers(seconds),
             })
             .collect()
@@ -232,14 +232,14 @@ impl Stages {
 }
 
 /// How far a stage is below the whole; a span may have no name.
-fn depth(way: &Way) -> usize {
+fn depth(way: Way) -> usize {
     let last = way.iter().rposition(|name| !name.is_none());
     last.map_or(1, |last| last + 1)
 }
 
 /// The first `depth` names.
-fn upper(way: &Way, depth: usize) -> Way {
-    let mut upper = *way;
+fn upper(way: Way, depth: usize) -> Way {
+    let mut upper = way;
     upper[depth..].fill(Name::NONE);
     upper
 }

@@ -1,6 +1,6 @@
 //! Trainings: runs with their curves and workers, and the versions that they made.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,8 @@ use crate::store::{SpanId, TraceId};
 const MAX_RUNS: usize = 16;
 /// Versions of one model.
 const MAX_VERSIONS: usize = 50;
+/// Variants of one version.
+const MAX_VARIANTS: usize = 16;
 /// Points of one curve; of more, every second or third and so on is kept.
 const MAX_POINTS: usize = 120;
 /// Ranks of one run.
@@ -289,30 +291,42 @@ pub(super) fn versions(facts: &Facts, model: Name, runs: &[RunReport]) -> Vec<Ve
             versions.insert(key, VersionReport::from(run));
         }
     }
-    for fact in &facts.spans {
-        if fact.model != model || !fact.is_prediction(names) {
-            continue;
-        }
+    for (fact, variants) in answered(facts, model) {
         let (version, run) = (names.text(fact.version), names.text(fact.run));
-        let key = (version.to_owned(), run.to_owned());
-        if versions.len() >= MAX_VERSIONS && !versions.contains_key(&key) {
-            continue;
-        }
-        let report = versions.entry(key).or_insert_with(|| VersionReport {
-            version: version.to_owned(),
-            run_id: names.some(fact.run),
-            framework: names.some(fact.framework),
-            ..VersionReport::default()
-        });
-        let variant = names.text(fact.variant);
-        if !report.variants.iter().any(|known| known == variant) && report.variants.len() < 16 {
-            report.variants.push(variant.to_owned());
-        }
+        let report = versions
+            .entry((version.to_owned(), run.to_owned()))
+            .or_insert_with(|| VersionReport {
+                version: version.to_owned(),
+                run_id: names.some(fact.run),
+                framework: names.some(fact.framework),
+                ..VersionReport::default()
+            });
+        report.variants = variants
+            .iter()
+            .map(|name| names.text(*name).to_owned())
+            .collect();
+        report.variants.sort();
     }
     let mut versions: Vec<_> = versions.into_values().collect();
     let number = |version: &VersionReport| version.version.parse::<u64>().unwrap_or(0);
     versions.sort_by(|a, b| number(b).cmp(&number(a)).then(a.version.cmp(&b.version)));
     versions
+}
+
+/// The versions that answered: a prediction of each, and its variants.
+fn answered(facts: &Facts, model: Name) -> Vec<(&Fact, BTreeSet<Name>)> {
+    let mut answered: HashMap<(Name, Name), (&Fact, BTreeSet<Name>)> = HashMap::new();
+    for fact in &facts.spans {
+        let key = (fact.version, fact.run);
+        let has_room = answered.len() < MAX_VERSIONS || answered.contains_key(&key);
+        if fact.model == model && has_room && fact.is_prediction(&facts.names) {
+            let (_, variants) = answered.entry(key).or_insert((fact, BTreeSet::new()));
+            if variants.len() < MAX_VARIANTS {
+                variants.insert(fact.variant);
+            }
+        }
+    }
+    answered.into_values().collect()
 }
 
 impl From<&RunReport> for VersionReport {

@@ -36,7 +36,8 @@ async fn page(State(store): State<Arc<TelemetryStore>>, query: PageQuery<LogsQue
         let head = Head {
             title: "Logs",
             section: Section::Logs,
-            assets: &["overview.css"],
+            styles: &["overview.css"],
+            scripts: &[],
             live: true,
         };
         let content = html! {
@@ -44,7 +45,7 @@ async fn page(State(store): State<Arc<TelemetryStore>>, query: PageQuery<LogsQue
             (form)
             div #logs data-live { (table(&found)) }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }
@@ -111,7 +112,7 @@ fn row(entry: &LogEntry, at: usize) -> Markup {
     let severity = severity(entry.severity_number);
     html! {
         tr {
-            td.when { (time(entry)) }
+            td.when { (format::moment(entry.time.as_deref())) }
             td.(format!("level-{severity}")) { (sign(severity)) (entry.severity.chars().take(20).collect::<String>()) }
             td { span.chip.(hue(&entry.service)) { (entry.service) } }
             td {
@@ -129,15 +130,6 @@ fn row(entry: &LogEntry, at: usize) -> Markup {
                 a.mono href=(format!("/traces/{trace}{span}")) { (trace.get(..8).unwrap_or(trace)) }
             } }
         }
-    }
-}
-
-fn time(entry: &LogEntry) -> Markup {
-    let time = entry.time.as_deref();
-    let parsed = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    match parsed.and_then(|time| u64::try_from(time.as_nanosecond()).ok()) {
-        Some(time) => format::time(time),
-        None => html! { "–" },
     }
 }
 
@@ -171,7 +163,7 @@ fn attributes(entry: &LogEntry) -> String {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        lines.push_str(&format!("{name} = {value}\n"));
+        lines.extend([name, " = ", &value, "\n"]);
     }
     lines.chars().take(MAX_TEXT).collect()
 }

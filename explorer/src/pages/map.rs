@@ -35,14 +35,15 @@ async fn page(State(facts): State<Arc<SpanFacts>>, query: PageQuery<WindowQuery>
         let head = Head {
             title: "Map",
             section: Section::Map,
-            assets: &["overview.css"],
+            styles: &["overview.css"],
+            scripts: &[],
             live: true,
         };
         let content = html! {
             div.heading { h1 { "Map" } (window::choice(minutes)) }
             div #map data-live { (content(&map, minutes)) }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }

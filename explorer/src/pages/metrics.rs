@@ -47,7 +47,8 @@ async fn page(State(store): State<Arc<TelemetryStore>>, query: PageQuery<Metrics
         let head = Head {
             title: chosen.as_deref().unwrap_or("Metrics"),
             section: Section::Metrics,
-            assets: &["overview.css"],
+            styles: &["overview.css"],
+            scripts: &[],
             live: true,
         };
         let content = html! {
@@ -60,7 +61,7 @@ async fn page(State(store): State<Arc<TelemetryStore>>, query: PageQuery<Metrics
                 } }
             }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }

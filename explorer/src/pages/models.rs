@@ -41,7 +41,7 @@ async fn list(
             div.heading { h1 { "Models" } (window::choice(minutes)) }
             div #models data-live { (table(&models)) }
         };
-        Ok(shell::page(&head("Models"), content))
+        Ok(shell::page(&head("Models"), &content))
     })
     .await
 }
@@ -62,7 +62,7 @@ async fn one(
             div.heading { h1 { (model.name) } (window::choice(minutes)) }
             div #model data-live { (report(&model, minutes)) }
         };
-        Ok(shell::page(&head(&model.name), content))
+        Ok(shell::page(&head(&model.name), &content))
     })
     .await
 }
@@ -71,7 +71,8 @@ fn head(title: &str) -> Head<'_> {
     Head {
         title,
         section: Section::Models,
-        assets: &["overview.css"],
+        styles: &["overview.css"],
+        scripts: &[],
         live: true,
     }
 }

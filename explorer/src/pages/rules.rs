@@ -32,7 +32,8 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
         let head = Head {
             title: "Rules",
             section: Section::Rules,
-            assets: &["overview.css"],
+            styles: &["overview.css"],
+            scripts: &[],
             live: true,
         };
         let report = rules.report();
@@ -48,14 +49,14 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
                 }
             }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }
 
 fn facts(report: &RulesReport) -> Markup {
     html! {
-        span { "Evaluated " (moment(report.evaluated.as_deref())) }
+        span { "Evaluated " (format::moment(report.evaluated.as_deref())) }
         @if report.missed > 0 {
             span.partial { "⚠ " (report.missed) " items were evicted unseen" }
         }
@@ -108,7 +109,7 @@ fn group_row(group: &GroupReport) -> Markup {
         tr.failed[group.state == RuleState::Firing] {
             td { (labels(&group.labels)) @if group.labels.is_empty() { span.soft { "all" } } }
             td.state { (state(group.state)) }
-            td.when { (moment(group.since.as_deref())) }
+            td.when { (format::moment(group.since.as_deref())) }
             td.num { (value(measured)) @if measured.items > 0 { div.soft { (measured.bad) " of " (measured.items) } } }
             td.num { (limit(measured)) }
             td.wide { (part(measured)) }
@@ -144,7 +145,7 @@ fn history(report: &RulesReport) -> Markup {
             } }
             tbody { @for (rule, change) in changes.into_iter().take(MAX_CHANGES) {
                 tr {
-                    td.when { (moment(change.at.as_deref())) }
+                    td.when { (format::moment(change.at.as_deref())) }
                     td { (rule.name) (labels(&change.labels)) }
                     td.state { (state(change.state)) }
                     td.num { (value(&change.measured)) }
@@ -191,14 +192,6 @@ fn shown(value: f64, unit: &str) -> String {
 
 fn seconds(value: f64) -> String {
     number(value, Unit::Seconds)
-}
-
-fn moment(time: Option<&str>) -> Markup {
-    let parsed = time.and_then(|time| time.parse::<jiff::Timestamp>().ok());
-    match parsed.and_then(|time| u64::try_from(time.as_nanosecond()).ok()) {
-        Some(time) => format::time(time),
-        None => html! { "not yet" },
-    }
 }
 
 /// Links within the explorer: the page may be reached by another address than the notices name.

@@ -69,7 +69,7 @@ pub(super) fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
     for value in values.filter(|value| value.is_finite()) {
         (low, high) = (low.min(value), high.max(value));
     }
-    if low == high {
+    if high - low <= 0.0 {
         return (0.0, 1.0);
     }
     (-round_up(-low), round_up(high))

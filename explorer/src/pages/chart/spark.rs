@@ -17,11 +17,10 @@ pub(in super::super) fn spark(values: &[f64], limit: Option<f64>) -> Markup {
     let mut path = String::new();
     for (at, value) in values.iter().enumerate() {
         let letter = if at == 0 { "M" } else { "L" };
-        path.push_str(&format!(
-            "{letter}{} {}",
-            coordinate(step * at as f64),
-            y(*value)
-        ));
+        path.push_str(letter);
+        path.push_str(&coordinate(step * at as f64));
+        path.push(' ');
+        path.push_str(&y(*value));
     }
     if values.len() == 1 {
         path.push_str("h0");

@@ -134,8 +134,8 @@ impl DataPoint {
                     .iter()
                     .fold(*zero_count, |sum, count| sum.saturating_add(*count));
                 counts[0] = below;
-                for (number, count) in positive.counts.iter().enumerate() {
-                    let at = power_of(*scale, i64::from(positive.offset) + number as i64);
+                for (index, count) in (i64::from(positive.offset)..).zip(&positive.counts) {
+                    let at = power_of(*scale, index);
                     counts[at] = counts[at].saturating_add(*count);
                 }
                 Some(counts)
@@ -197,9 +197,9 @@ fn power_of(scale: i32, index: i64) -> usize {
     } else {
         index.saturating_mul(1 << (-scale).clamp(0, 12))
     };
-    let first = i64::from(*EXPONENTS.start());
     // The bucket below the bound `2^(lower + 1)`.
-    (lower + 1 - first).clamp(0, EXPONENTS.count() as i64) as usize
+    let (first, last) = (i64::from(*EXPONENTS.start()), i64::from(*EXPONENTS.end()));
+    (lower + 1 - first).clamp(0, last + 1 - first) as usize
 }
 
 impl Distribution {
