@@ -121,4 +121,6 @@ impl Facts {
 }
 
 #[cfg(test)]
+pub(crate) mod bench;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod links;
+mod overview;
 mod reads;
 mod receive;
 mod rules;

@@ -2,6 +2,9 @@
 
 use super::super::format;
 
+/// Beyond it the height of an axis would be infinite.
+const LARGEST: f64 = 1e300;
+
 /// The unit of a metric, as OpenTelemetry writes it (UCUM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Unit {
@@ -67,6 +70,7 @@ fn plain(value: f64) -> String {
 pub(super) fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (mut low, mut high) = (0.0_f64, 0.0_f64);
     for value in values.filter(|value| value.is_finite()) {
+        let value = value.clamp(-LARGEST, LARGEST);
         (low, high) = (low.min(value), high.max(value));
     }
     if high - low <= 0.0 {
