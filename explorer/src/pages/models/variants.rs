@@ -80,7 +80,7 @@ pub(super) fn stages(stages: &[StageReport], whole: &crate::Numbers) -> Markup {
     html! {
         @if stages.is_empty() { p.soft { "No span below it." } }
         @else {
-            div.scroll tabindex="0" role="region" aria-label="Stages" { table.stages {
+            div.scroll tabindex="0" role="group" aria-label="Stages" { table.stages {
                 thead { tr { th scope="col" { "Stage" } th scope="col" .num { "Calls" } th scope="col" .num { "p50" } th scope="col" .num { "p95" } th scope="col" .wide { span.hidden { "p50 and p95 as a bar" } } } }
                 tbody { @for stage in stages {
                     @let (p50, p95) = (stage.numbers.p50_ms.unwrap_or(0.0) / longest, stage.numbers.p95_ms.unwrap_or(0.0) / longest);
