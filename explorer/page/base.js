@@ -38,6 +38,7 @@ export async function refresh() {
     for (const open of part.querySelectorAll("details[open][data-key]")) {
       fresh.querySelector(`details[data-key="${CSS.escape(open.dataset.key)}"]`)?.setAttribute("open", "");
     }
+    showScripted(fresh);
     if (fresh.isEqualNode(part)) continue;
     const focused = part.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;
     part.replaceWith(document.adoptNode(fresh));
@@ -59,7 +60,11 @@ document.addEventListener("click", async (event) => {
   }
   setTimeout(() => { button.textContent = said; }, 1500);
 });
-for (const node of document.querySelectorAll("[data-script]")) node.hidden = false;
+/** Shows what works with a script only. */
+function showScripted(root) {
+  for (const node of root.querySelectorAll("[data-script]")) node.hidden = false;
+}
+showScripted(document);
 
 // Addresses of the page that was one document: #/trace/ID and #/trace/ID/SPAN.
 const old = /^#\/trace\/([0-9a-f]{32})(?:\/([0-9a-f]{16}))?$/.exec(document.location.hash);

@@ -6,6 +6,7 @@
 
 mod assets;
 mod chart;
+mod compare;
 mod format;
 mod headers;
 mod hue;
@@ -44,6 +45,7 @@ pub(crate) fn routes() -> Router<ApiState> {
         .merge(models::routes())
         .merge(metrics::routes())
         .merge(logs::routes())
+        .merge(compare::routes())
         .merge(rules::routes())
 }
 

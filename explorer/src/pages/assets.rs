@@ -13,14 +13,17 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type and text of each file.
-const ASSETS: [(&str, &str, &str); 3] = [
+const ASSETS: [(&str, &str, &str); 6] = [
     ("base.css", STYLE, include_str!("../../page/base.css")),
     ("base.js", SCRIPT, include_str!("../../page/base.js")),
+    ("compare.css", STYLE, include_str!("../../page/compare.css")),
     (
         "overview.css",
         STYLE,
         include_str!("../../page/overview.css"),
     ),
+    ("trace.css", STYLE, include_str!("../../page/trace.css")),
+    ("trace.js", SCRIPT, include_str!("../../page/trace.js")),
 ];
 
 pub(super) fn routes() -> Router<ApiState> {

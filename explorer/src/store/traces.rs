@@ -9,6 +9,7 @@ mod stored_trace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use parking_lot::Mutex;
@@ -188,6 +189,13 @@ impl TraceStore {
     pub(crate) fn version(&self, trace_id: TraceId) -> Option<u64> {
         let map = self.traces.lock();
         map.traces.get(&trace_id).map(|trace| trace.version)
+    }
+
+    /// The time since a span of the trace arrived.
+    pub(crate) fn since_arrival(&self, trace_id: TraceId) -> Option<Duration> {
+        let map = self.traces.lock();
+        let trace = map.traces.get(&trace_id)?;
+        Some(trace.arrived.elapsed())
     }
 
     /// The spans of a trace by start time, in the groups of OTLP.

@@ -10,3 +10,4 @@ mod scripts;
 mod shape;
 mod sizes;
 mod support;
+mod trace_page;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::links::{MAX_LINKS_OF_TRACE, OwnLink};
 use super::span::{ReceivedSpan, SpanKey, StoredSpan};
@@ -43,6 +44,8 @@ pub(super) struct StoredTrace {
     pub bytes: usize,
     /// Changes with every span, and is never that of another trace.
     pub version: u64,
+    /// When a span was added last.
+    pub arrived: Instant,
     start: u64,
     end: u64,
     errors: usize,
@@ -59,6 +62,7 @@ impl StoredTrace {
             spans: BTreeMap::new(),
             bytes: 0,
             version: 0,
+            arrived: Instant::now(),
             start: u64::MAX,
             end: 0,
             errors: 0,
@@ -93,6 +97,7 @@ impl StoredTrace {
     /// Stores a span and returns those of its links that are to be indexed.
     pub(super) fn add(&mut self, span: ReceivedSpan, source: Arc<Source>) -> Vec<OwnLink> {
         self.bytes += span.cost();
+        self.arrived = Instant::now();
         self.start = self.start.min(span.fields.start);
         self.end = self.end.max(span.fields.end);
         self.errors += usize::from(span.fields.error);
