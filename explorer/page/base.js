@@ -35,6 +35,9 @@ export async function refresh() {
     const fresh = next.getElementById(part.id);
     if (!fresh) continue;
     localTimes(fresh);
+    for (const open of part.querySelectorAll("details[open][data-key]")) {
+      fresh.querySelector(`details[data-key="${CSS.escape(open.dataset.key)}"]`)?.setAttribute("open", "");
+    }
     showScripted(fresh);
     if (fresh.isEqualNode(part)) continue;
     const focused = part.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;

@@ -4,7 +4,9 @@
 pub(crate) mod answer;
 mod difference;
 mod logs;
+mod map;
 mod metrics;
+mod models;
 mod query;
 mod rules;
 mod services;
@@ -21,12 +23,14 @@ use axum::{Json, Router};
 use runtime::{BodyRules, ProcessOptions};
 
 pub use logs::LogEntry;
+pub(crate) use logs::{LogsQuery, find as find_logs};
 pub use metrics::MetricSeries;
-pub(crate) use query::{now, trace_id};
+pub(crate) use query::{WindowQuery, now, trace_id};
 pub use services::ServiceSummary;
 pub use traces::TraceSummary;
 
 use crate::error::{ReadError, refuse_read};
+use crate::facts::SpanFacts;
 use crate::pages;
 use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
@@ -42,6 +46,7 @@ const NO_BODIES: BodyRules = BodyRules {
 pub(crate) fn router(
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
+    facts: Arc<SpanFacts>,
     options: &ProcessOptions,
 ) -> Router {
     Router::new()
@@ -59,6 +64,10 @@ pub(crate) fn router(
         )
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
+        .route("/api/metrics/points", get(metrics::points))
+        .route("/api/map", get(map::read))
+        .route("/api/models", get(models::list))
+        .route("/api/models/{name}", get(models::one))
         .route("/api/stats", get(stats))
         .route("/api/rules", get(rules::read))
         .merge(pages::routes())
@@ -68,6 +77,7 @@ pub(crate) fn router(
         .with_state(ApiState {
             store,
             rules,
+            facts,
             pages: Arc::default(),
         })
 }
@@ -77,6 +87,7 @@ pub(crate) fn router(
 pub(crate) struct ApiState {
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
+    facts: Arc<SpanFacts>,
     pages: Arc<PageCache>,
 }
 
@@ -89,6 +100,12 @@ impl FromRef<ApiState> for Arc<TelemetryStore> {
 impl FromRef<ApiState> for Arc<Rules> {
     fn from_ref(state: &ApiState) -> Self {
         Arc::clone(&state.rules)
+    }
+}
+
+impl FromRef<ApiState> for Arc<SpanFacts> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.facts)
     }
 }
 

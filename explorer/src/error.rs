@@ -35,6 +35,10 @@ pub enum Error {
 pub(crate) enum ReadError {
     #[error("there is no trace {0}; it may have been evicted, or not have arrived yet")]
     UnknownTrace(String),
+    #[error("nothing of a model {0:?} was received")]
+    UnknownModel(String),
+    #[error("no metric {0:?} was received")]
+    UnknownMetric(String),
     #[error("{0}")]
     Invalid(String),
     #[error("the query is not valid")]
@@ -61,6 +65,8 @@ impl ReadError {
     fn codes(&self) -> (StatusCode, &'static str) {
         match self {
             ReadError::UnknownTrace(_) => (StatusCode::NOT_FOUND, "unknown_trace"),
+            ReadError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
+            ReadError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
             ReadError::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             ReadError::Invalid(_) | ReadError::Query(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_query")

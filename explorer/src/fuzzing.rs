@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use runtime::ProcessOptions;
 
+use crate::facts::SpanFacts;
 use crate::rules::Rules;
 use crate::store::{MemoryLimits, TelemetryStore};
 use crate::{api, receiver};
@@ -18,6 +19,11 @@ pub fn routers() -> (Router, Router) {
     let options = ProcessOptions::default();
     (
         receiver::router(Arc::clone(&store), &options),
-        api::router(Arc::clone(&store), Rules::none(store), &options),
+        api::router(
+            Arc::clone(&store),
+            Rules::none(Arc::clone(&store)),
+            SpanFacts::new(store),
+            &options,
+        ),
     )
 }

@@ -11,6 +11,7 @@
 mod api;
 mod attribute;
 mod blocking;
+mod clock;
 pub mod comparison;
 mod config;
 pub mod critical_path;
@@ -19,9 +20,13 @@ mod difference;
 mod error;
 pub mod export;
 mod filter;
+mod facts;
 #[doc(hidden)]
 pub mod fuzzing;
 mod links;
+mod measure;
+pub mod metric_points;
+pub mod models;
 mod otlp;
 mod pages;
 mod place;
@@ -31,6 +36,7 @@ pub mod remarks;
 pub mod rules;
 pub mod self_time;
 mod span_view;
+pub mod service_map;
 mod store;
 pub mod trace;
 pub mod tree;
@@ -45,10 +51,12 @@ use tokio::net::TcpListener;
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
+pub use measure::Numbers;
 pub use place::Place;
 pub use reader::Reader;
 pub use trace::{SpanData, Trace};
 
+use facts::SpanFacts;
 use rules::{RuleSet, Rules};
 use store::TelemetryStore;
 
@@ -117,7 +125,13 @@ impl Explorer {
             .map_or_else(|| Ok(RuleSet::none()), RuleSet::read)?;
         let (rules, delivery) = Rules::new(set, &base, Arc::clone(&store))?;
         let health = Health::new();
-        let page = api::router(Arc::clone(&store), Arc::clone(&rules), options);
+        let facts = SpanFacts::new(Arc::clone(&store));
+        let page = api::router(
+            Arc::clone(&store),
+            Arc::clone(&rules),
+            Arc::clone(&facts),
+            options,
+        );
         let page = page.merge(health.routes());
         let page = App::new(page, error::refuse_read, None);
         let otlp = receiver::router(store, options);
@@ -135,6 +149,7 @@ impl Explorer {
             async {
                 tokio::join!(
                     rules.run(shutdown.clone()),
+                    facts.run(shutdown.clone()),
                     rules::deliver(delivery, shutdown.clone())
                 );
                 Ok(())

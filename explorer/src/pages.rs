@@ -5,14 +5,20 @@
 //! beside `pages`.
 
 mod assets;
+mod chart;
 mod compare;
 mod format;
 mod headers;
 mod hue;
 mod list;
+mod logs;
+mod map;
+mod metrics;
+mod models;
 mod rules;
 mod shell;
 mod trace;
+mod window;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
@@ -30,6 +36,10 @@ pub(crate) fn routes() -> Router<ApiState> {
         .merge(assets::routes())
         .merge(list::routes())
         .merge(trace::routes())
+        .merge(map::routes())
+        .merge(models::routes())
+        .merge(metrics::routes())
+        .merge(logs::routes())
         .merge(compare::routes())
         .merge(rules::routes())
 }

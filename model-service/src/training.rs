@@ -308,11 +308,14 @@ impl Run<'_> {
     fn record_result(&self, span: &Span, manifest: &Manifest, duration: Duration) {
         let metrics = &manifest.metrics;
         span.set(attr::ML_MODEL_VERSION, manifest.version.clone());
+        span.set(attr::ML_DATASET_SHA256, manifest.dataset.sha256.clone());
         for (name, value) in [
             (attr::ML_TRAINING_ACCURACY, metrics.training_accuracy),
             (attr::ML_VALIDATION_ACCURACY, metrics.validation_accuracy),
             (attr::ML_TRAINING_RMSE, metrics.training_rmse),
             (attr::ML_VALIDATION_RMSE, metrics.validation_rmse),
+            (attr::ML_BASELINE_ACCURACY, metrics.majority_baseline),
+            (attr::ML_BASELINE_RMSE, metrics.mean_baseline_rmse),
         ] {
             if let Some(value) = value {
                 span.set(name, value);

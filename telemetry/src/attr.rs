@@ -37,6 +37,8 @@ pub const ML_BATCH_SIZE: &str = "ml.batch_size";
 pub const ML_BATCH_REQUESTS: &str = "ml.batch.requests";
 /// Name of the data set a model is trained on (string).
 pub const ML_DATASET: &str = "ml.dataset";
+/// SHA-256 of the file that a model is trained on, lower-case hex (string).
+pub const ML_DATASET_SHA256: &str = "ml.dataset_sha256";
 /// Learning rate of a training run (double).
 pub const ML_LEARNING_RATE: &str = "ml.learning_rate";
 /// Share of training rows classified correctly, 0 to 1 (double).
@@ -47,6 +49,10 @@ pub const ML_VALIDATION_ACCURACY: &str = "ml.validation_accuracy";
 pub const ML_TRAINING_RMSE: &str = "ml.training_rmse";
 /// Root of the mean squared error on held-out rows, in units of the target (double).
 pub const ML_VALIDATION_RMSE: &str = "ml.validation_rmse";
+/// Validation accuracy of always answering the most frequent class, 0 to 1 (double).
+pub const ML_BASELINE_ACCURACY: &str = "ml.baseline_accuracy";
+/// Validation error of always answering the mean, in units of the target (double).
+pub const ML_BASELINE_RMSE: &str = "ml.baseline_rmse";
 /// Epochs of a training (int).
 pub const ML_TRAINING_EPOCHS: &str = "ml.training.epochs";
 /// Training rows that an epoch read per second (double).
@@ -121,6 +127,8 @@ pub mod metric {
     pub const ML_INPUT_OUT_OF_RANGE: &str = "ml.input.out_of_range";
     /// Distance of the last window from the reference, by feature and method (gauge, `1`).
     pub const ML_DRIFT_SCORE: &str = "ml.drift.score";
+    /// What a drift score must not exceed, by feature and method (gauge, `1`).
+    pub const ML_DRIFT_THRESHOLD: &str = "ml.drift.threshold";
     /// Answered rows that are in no window (counter, `{row}`).
     pub const ML_DRIFT_DROPPED: &str = "ml.drift.dropped";
     /// Predictions requested from the prediction store, by result (counter, `{prediction}`).

@@ -16,6 +16,7 @@ mod documents;
 mod drift;
 mod elasticsearch_store;
 mod encoder;
+mod explorer_pages;
 mod hardening;
 mod learn;
 mod load;

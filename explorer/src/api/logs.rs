@@ -12,7 +12,7 @@ use super::query::{self, QueryResult};
 use crate::attribute::{plain, plain_map};
 use crate::error::ReadError;
 use crate::store::logs::StoredLog;
-use crate::store::{TelemetryStore, TraceId};
+use crate::store::{LogStore, TelemetryStore, TraceId};
 
 /// One log record; an entry of `GET /api/logs`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,12 +37,12 @@ pub struct LogEntry {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct LogsQuery {
-    trace_id: Option<String>,
-    service: Option<String>,
-    severity: Option<String>,
-    q: Option<String>,
-    limit: Option<usize>,
+pub(crate) struct LogsQuery {
+    pub trace_id: Option<String>,
+    pub service: Option<String>,
+    pub severity: Option<String>,
+    pub q: Option<String>,
+    pub limit: Option<usize>,
 }
 
 /// A checked query; `None` and 0 do not filter.
@@ -59,21 +59,41 @@ pub(super) async fn list(
     query: QueryResult<LogsQuery>,
 ) -> Result<Encoded, ReadError> {
     let Query(query) = query?;
-    let limit = query::limit(query.limit)?;
-    let filter = query.filter()?;
     answer::build(move || {
-        let stored = store.logs.newest_first();
-        let found = stored
-            .iter()
-            .filter(|log| filter.admits(log))
-            .map(|log| LogEntry::from(&**log))
-            .filter(|entry| filter.finds(entry));
-        answer::list("logs", found.take(limit))
+        let found = find(&store.logs, query)?;
+        answer::list("logs", found)
     })
     .await
 }
 
+/// What the query finds, newest first by arrival, at most its limit.
+pub(crate) fn find(
+    logs: &LogStore,
+    query: LogsQuery,
+) -> Result<impl Iterator<Item = LogEntry>, ReadError> {
+    let limit = query::limit(query.limit)?;
+    let filter = query.filter()?;
+    let stored = logs.newest_first().into_iter();
+    let found = stored.filter_map(move |log| {
+        let entry = filter.admits(&log).then(|| LogEntry::from(&*log))?;
+        filter.finds(&entry).then_some(entry)
+    });
+    Ok(found.take(limit))
+}
+
 impl LogsQuery {
+    /// A form sends its empty fields, too; they do not filter.
+    pub(crate) fn without_empty(self) -> LogsQuery {
+        let filled = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+        LogsQuery {
+            trace_id: filled(self.trace_id),
+            service: filled(self.service),
+            severity: filled(self.severity),
+            q: filled(self.q),
+            limit: self.limit,
+        }
+    }
+
     fn filter(self) -> Result<LogFilter, ReadError> {
         Ok(LogFilter {
             trace_id: self.trace_id.as_deref().map(query::trace_id).transpose()?,

@@ -10,6 +10,7 @@ use super::answer::{self, Encoded};
 use super::query::{QueryResult, timestamp};
 use crate::attribute;
 use crate::error::ReadError;
+use crate::metric_points;
 use crate::store::TelemetryStore;
 use crate::store::metrics::SeriesView;
 
@@ -58,6 +59,22 @@ pub(super) async fn read(
         };
         let series = store.metrics.series(&name).into_iter();
         answer::list_of(("name", &name), "series", series.map(MetricSeries::from))
+    })
+    .await
+}
+
+/// The points of one metric over time.
+pub(super) async fn points(
+    State(store): State<Arc<TelemetryStore>>,
+    query: QueryResult<MetricsQuery>,
+) -> Result<Encoded, ReadError> {
+    let Query(query) = query?;
+    answer::build(move || {
+        let name = query.name;
+        let name =
+            name.ok_or_else(|| ReadError::Invalid("name must be that of a metric".to_owned()))?;
+        let points = metric_points::points(&store.metrics, &name);
+        answer::value(&points.ok_or(ReadError::UnknownMetric(name))?)
     })
     .await
 }

@@ -3,6 +3,7 @@
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::error::ReadError;
 use crate::store::TraceId;
@@ -11,6 +12,32 @@ use crate::store::TraceId;
 const DEFAULT_LIMIT: usize = 100;
 /// The most entries in one answer.
 const MAX_LIMIT: usize = 1_000;
+
+/// How far back a summary looks when the query does not say.
+const DEFAULT_MINUTES: u64 = 60;
+/// A week.
+const MAX_MINUTES: u64 = 7 * 24 * 60;
+
+/// How far back a summary looks.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(crate) struct WindowQuery {
+    minutes: Option<u64>,
+}
+
+impl WindowQuery {
+    pub(crate) fn minutes(self) -> Result<u64, ReadError> {
+        match self.minutes.unwrap_or(DEFAULT_MINUTES) {
+            minutes @ 1..=MAX_MINUTES => Ok(minutes),
+            _ => Err(ReadError::Invalid(format!(
+                "minutes must be between 1 and {MAX_MINUTES}"
+            ))),
+        }
+    }
+
+    pub(crate) fn nanoseconds(self) -> Result<u64, ReadError> {
+        self.minutes().map(|minutes| minutes * 60_000_000_000)
+    }
+}
 
 /// The extractor of every query; a handler turns the rejection into a 400 of the API.
 pub(super) type QueryResult<T> = Result<Query<T>, QueryRejection>;

@@ -15,6 +15,13 @@ pub(super) fn time(unix_nanos: u64) -> Markup {
     html! { time datetime=(moment) title=(shown) { (shown) } }
 }
 
+/// A moment in RFC 3339, as [`time`] shows it; a dash if there is none.
+pub(super) fn moment(rfc3339: Option<&str>) -> Markup {
+    let parsed = rfc3339.and_then(|text| text.parse::<Timestamp>().ok());
+    let nanoseconds = parsed.and_then(|moment| u64::try_from(moment.as_nanosecond()).ok());
+    nanoseconds.map_or_else(|| html! { "–" }, time)
+}
+
 /// `1 span`, `2 spans`, `12,345 spans`.
 pub(super) fn count(number: usize, word: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };

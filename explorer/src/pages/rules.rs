@@ -1,4 +1,4 @@
-//! `/rules`: the rules with their states, histories and traces.
+//! `/rules`: the rules with their states, histories and the traces that caused them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use axum::response::Response;
 use axum::routing::get;
 use maud::{Markup, html};
 
-use super::build;
+use super::chart::{Part, Unit, number, split};
 use super::shell::{self, Head, Section};
+use super::{build, format};
 use crate::api::ApiState;
 use crate::rules::{
     Evidence, GroupReport, HistoryEntry, Measured, RuleReport, Rules, RulesReport,
@@ -18,7 +19,9 @@ use crate::rules::{
 };
 
 /// Labels are foreign; a page may not be as large as they are.
-const MAX_ROWS: usize = 1_000;
+const MAX_GROUPS: usize = 200;
+/// Changes of states on the page.
+const MAX_CHANGES: usize = 300;
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new().route("/rules", get(page))
@@ -29,7 +32,7 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
         let head = Head {
             title: "Rules",
             section: Section::Rules,
-            styles: &[],
+            styles: &["overview.css"],
             scripts: &[],
             live: true,
         };
@@ -39,7 +42,7 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
             div #rules data-live {
                 p.facts { (facts(&report)) }
                 @if report.rules.is_empty() {
-                    p.notice { "There are no rules. Start the explorer with " code { "--rules FILE" } "." }
+                    p.notice { "There are no rules. Start the explorer with " code { "--rules FILE" } "; " code { "throughline up" } " brings some." }
                 } @else {
                     (states(&report))
                     (history(&report))
@@ -53,49 +56,76 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
 
 fn facts(report: &RulesReport) -> Markup {
     html! {
-        span { "evaluated " (report.evaluated.as_deref().unwrap_or("not yet")) }
+        span { "Evaluated " (format::moment(report.evaluated.as_deref())) }
         @if report.missed > 0 {
-            " " span.partial { (report.missed) " items were evicted unseen" }
+            span.partial { "⚠ " (report.missed) " items were evicted unseen" }
         }
         @if let Some(webhook) = &report.webhook {
-            " " span {
-                "webhook " (webhook.to) ": " (webhook.delivered) " delivered, " (webhook.given_up) " given up, "
+            span {
+                "Webhook " (webhook.to) ": " (webhook.delivered) " delivered, " (webhook.given_up) " given up, "
                 (webhook.dropped) " dropped"
             }
         }
     }
 }
 
+/// The rules, those that fire first.
 fn states(report: &RulesReport) -> Markup {
+    let mut rules: Vec<_> = report.rules.iter().collect();
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.state));
+    let mut left = MAX_GROUPS;
     html! {
-        table.traces {
+        div.scroll.surface tabindex="0" role="region" aria-label="Rules and their states" { table.plain.rules {
             caption.hidden { "Rules and their states" }
             thead { tr {
                 th scope="col" { "Rule" } th scope="col" { "State" } th scope="col" { "Since" }
-                th scope="col" .num { "Value" } th scope="col" .num { "Limit" } th scope="col" { "Traces" }
+                th scope="col" .num { "Value" } th scope="col" .num { "Limit" } th scope="col" .wide { span.hidden { "Value as a part of the limit" } }
+                th scope="col" { "Traces that show it" }
             } }
-            tbody { @for rule in &report.rules {
+            tbody { @for rule in rules {
+                tr { th scope="rowgroup" colspan="7" { (name(rule)) } }
                 @if rule.groups.is_empty() {
-                    tr { td { (name(rule)) } td.state { "inactive" } td {} td {} td {} td {} }
+                    tr { td.soft { "nothing seen in the last " (seconds(rule.window_seconds)) } td.state { (state(RuleState::Inactive)) } td {} td {} td {} td {} td {} }
                 }
-                @for group in rule.groups.iter().take(MAX_ROWS) { (group_row(rule, group)) }
+                @for group in rule.groups.iter().take(left) { (group_row(group)) }
+                @let () = left = left.saturating_sub(rule.groups.len());
+                @if rule.groups_refused > 0 { tr { td.partial colspan="7" { "⚠ " (rule.groups_refused) " items had labels for which there was no place" } } }
             } }
+        } }
+    }
+}
+
+fn name(rule: &RuleReport) -> Markup {
+    html! {
+        strong { (rule.name) } " " span.soft { (rule.severity) } " — " (rule.summary)
+        span.soft { " · looks back " (seconds(rule.window_seconds)) @if rule.for_seconds > 0.0 { ", fires after " (seconds(rule.for_seconds)) } }
+        @if let Some(action) = &rule.action { div.soft { (action) } }
+    }
+}
+
+fn group_row(group: &GroupReport) -> Markup {
+    let measured = &group.measured;
+    html! {
+        tr.failed[group.state == RuleState::Firing] {
+            td { (labels(&group.labels)) @if group.labels.is_empty() { span.soft { "all" } } }
+            td.state { (state(group.state)) }
+            td.when { (format::moment(group.since.as_deref())) }
+            td.num { (value(measured)) @if measured.items > 0 { div.soft { (measured.bad) " of " (measured.items) } } }
+            td.num { (limit(measured)) }
+            td.wide { (part(measured)) }
+            td { (traces(&group.traces)) }
         }
     }
 }
 
-fn group_row(rule: &RuleReport, group: &GroupReport) -> Markup {
-    let (value, limit) = numbers(&group.measured);
-    html! {
-        tr {
-            td { (name(rule)) (labels(&group.labels)) }
-            td.state { (state(group.state)) }
-            td.when { (group.since.as_deref().unwrap_or_default()) }
-            td.num { (value) }
-            td.num { (limit) }
-            td { (traces(&group.traces)) }
-        }
-    }
+/// How much of the limit is reached; beyond it the bar is full.
+fn part(measured: &Measured) -> Markup {
+    let Some(value) = measured.value.filter(|_| measured.limit > 0.0) else {
+        return Markup::default();
+    };
+    let share = value / measured.limit;
+    let class = if share > 1.0 { "fill-bad" } else { "fill" };
+    split(&[Part { class, share }])
 }
 
 fn history(report: &RulesReport) -> Markup {
@@ -106,51 +136,62 @@ fn history(report: &RulesReport) -> Markup {
     changes.sort_by(|(_, a), (_, b)| b.at.cmp(&a.at));
     html! {
         h2 { "History" }
-        table.traces {
+        @if changes.is_empty() { p.notice { "No rule has changed its state since the explorer started." } }
+        @else { div.scroll.surface tabindex="0" role="region" aria-label="History" { table.plain {
             caption.hidden { "Changes of states, newest first" }
             thead { tr {
                 th scope="col" { "At" } th scope="col" { "Rule" } th scope="col" { "State" }
-                th scope="col" .num { "Value" } th scope="col" { "Traces" }
+                th scope="col" .num { "Value" } th scope="col" .num { "Limit" } th scope="col" { "Traces that caused it" }
             } }
-            tbody { @for (rule, change) in changes.into_iter().take(MAX_ROWS) {
+            tbody { @for (rule, change) in changes.into_iter().take(MAX_CHANGES) {
                 tr {
-                    td.when { (change.at.as_deref().unwrap_or_default()) }
+                    td.when { (format::moment(change.at.as_deref())) }
                     td { (rule.name) (labels(&change.labels)) }
                     td.state { (state(change.state)) }
-                    td.num { (numbers(&change.measured).0) }
+                    td.num { (value(&change.measured)) }
+                    td.num { (limit(&change.measured)) }
                     td { (traces(&change.traces)) }
                 }
             } }
-        }
+        } } }
     }
-}
-
-fn name(rule: &RuleReport) -> Markup {
-    html! { strong { (rule.name) } " " span.from { (rule.summary) } }
 }
 
 fn labels(labels: &BTreeMap<String, String>) -> Markup {
     html! { @for (name, value) in labels { " " code { (name) "=" (value) } } }
 }
 
+/// A word and a sign, not colour alone.
 fn state(state: RuleState) -> Markup {
-    let class = match state {
-        RuleState::Firing => "bad",
-        RuleState::Pending => "partial",
-        RuleState::Inactive | RuleState::Resolved => "ok",
+    let (class, sign) = match state {
+        RuleState::Firing => ("bad", "✗ "),
+        RuleState::Pending => ("partial", "⚠ "),
+        RuleState::Resolved => ("ok", "✓ "),
+        RuleState::Inactive => ("ok", ""),
     };
-    html! { span.(class) { (state.as_str()) } }
+    html! { span.(class) { (sign) (state.as_str()) } }
 }
 
-fn numbers(measured: &Measured) -> (String, String) {
-    let shown = |value: f64| match measured.unit.as_str() {
-        "share" => format!("{:.1} %", value * 100.0),
-        "seconds" => format!("{:.1} ms", value * 1e3),
-        "items" => format!("{value}"),
-        _ => format!("{value:.4}"),
-    };
-    let value = measured.value.map_or_else(|| "–".to_owned(), shown);
-    (value, shown(measured.limit))
+fn value(measured: &Measured) -> String {
+    measured
+        .value
+        .map_or_else(|| "–".to_owned(), |value| shown(value, &measured.unit))
+}
+
+fn limit(measured: &Measured) -> String {
+    shown(measured.limit, &measured.unit)
+}
+
+fn shown(value: f64, unit: &str) -> String {
+    match unit {
+        "share" => number(value, Unit::Share),
+        "seconds" => number(value, Unit::Seconds),
+        _ => number(value, Unit::Plain),
+    }
+}
+
+fn seconds(value: f64) -> String {
+    number(value, Unit::Seconds)
 }
 
 /// Links within the explorer: the page may be reached by another address than the notices name.
@@ -160,5 +201,6 @@ fn traces(traces: &[Evidence]) -> Markup {
             a.mono href=(format!("/traces/{}", trace.trace_id)) { (trace.trace_id.get(..8).unwrap_or_default()) }
             " "
         }
+        @if traces.is_empty() { span.soft { "–" } }
     }
 }

@@ -17,13 +17,21 @@ pub(super) struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     Traces,
+    Map,
+    Models,
+    Metrics,
+    Logs,
     Rules,
     /// None of them.
     Elsewhere,
 }
 
-const SECTIONS: [(Section, &str, &str); 2] = [
+const SECTIONS: [(Section, &str, &str); 6] = [
     (Section::Traces, "/", "Traces"),
+    (Section::Map, "/map", "Map"),
+    (Section::Models, "/models", "Models"),
+    (Section::Metrics, "/metrics", "Metrics"),
+    (Section::Logs, "/logs", "Logs"),
     (Section::Rules, "/rules", "Rules"),
 ];
 

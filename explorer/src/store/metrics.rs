@@ -1,7 +1,8 @@
-//! The last data point of every series, bounded by bytes and by number of series; the series that
+//! The last data point of every series and a thinned history, bounded by bytes and by number of series; the series that
 //! was not updated for longest is evicted first.
 
 mod data_point;
+mod history;
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -15,6 +16,8 @@ use serde_json::{Map, Value};
 
 use data_point::DataPoints;
 pub(crate) use data_point::{DataPoint, Instrument};
+use history::History;
+pub(crate) use history::{Buckets, PastPoint};
 
 use super::{Counts, Source, SourceSet};
 use crate::attribute;
@@ -41,6 +44,18 @@ pub(crate) struct SeriesView {
     pub point: DataPoint,
 }
 
+/// A copy of one series with its past, for readers.
+pub(crate) struct SeriesHistory {
+    pub source: Arc<Source>,
+    pub instrument: Arc<Instrument>,
+    pub attributes: Map<String, Value>,
+    /// Upper ends of the buckets of a histogram but the last, which has none.
+    pub bounds: Vec<f64>,
+    /// The oldest first, the newest is the last data point. Those of counters and histograms are
+    /// totals, also if the sender tells what was added.
+    pub points: Vec<PastPoint>,
+}
+
 #[derive(PartialEq, Eq, Hash)]
 struct SeriesKey {
     source: Arc<Source>,
@@ -52,6 +67,7 @@ struct SeriesKey {
 struct Series {
     instrument: Arc<Instrument>,
     point: DataPoint,
+    history: History,
     /// The number of the store's update that wrote this series. The senders' clocks cannot be
     /// trusted to order the series.
     updated: u64,
@@ -158,6 +174,26 @@ impl MetricStore {
         (views, map.updates)
     }
 
+    /// The series of one metric with their pasts, by service and attributes.
+    pub(crate) fn history(&self, name: &str) -> Vec<SeriesHistory> {
+        let map = self.series.lock();
+        let of_name = map.series.iter().filter(|(key, _)| &*key.name == name);
+        let mut found: Vec<_> = of_name.collect();
+        found.sort_by(|(a, _), (b, _)| {
+            (&a.source.service, &a.attributes).cmp(&(&b.source.service, &b.attributes))
+        });
+        found
+            .into_iter()
+            .map(|(key, series)| SeriesHistory {
+                source: Arc::clone(&key.source),
+                instrument: Arc::clone(&series.instrument),
+                attributes: key.attributes(),
+                bounds: series.point.bounds(),
+                points: series.history.points(),
+            })
+            .collect()
+    }
+
     /// Calls `visit` with the service of every series.
     pub(crate) fn each_series(&self, mut visit: impl FnMut(&str)) {
         self.series
@@ -199,14 +235,22 @@ impl SeriesMap {
             self.counts.duplicates += 1;
             return true;
         }
-        self.make_room(
-            max_bytes,
-            cost,
-            usize::from(!self.series.contains_key(&key)),
-        );
+        let known = self.series.get_mut(&key);
+        let new = usize::from(known.is_none());
+        let mut history = known.map_or_else(History::default, |series| {
+            std::mem::take(&mut series.history)
+        });
+        history.push(instrument, &point);
+        if cost + history.cost() > max_bytes / 4 {
+            history = History::default();
+            history.push(instrument, &point);
+        }
+        let cost = cost + history.cost();
+        self.make_room(max_bytes, cost, new);
         let series = Series {
             instrument: Arc::clone(instrument),
             point,
+            history,
             updated: self.updates,
             cost,
         };
@@ -244,16 +288,19 @@ impl SeriesMap {
     }
 }
 
+impl SeriesKey {
+    fn attributes(&self) -> Map<String, Value> {
+        let list = KeyValueList::decode(&self.attributes[..]).unwrap_or_default();
+        attribute::plain_map(list.values)
+    }
+}
+
 impl Series {
     fn view(&self, key: &SeriesKey) -> SeriesView {
         SeriesView {
             source: Arc::clone(&key.source),
             instrument: Arc::clone(&self.instrument),
-            attributes: attribute::plain_map(
-                KeyValueList::decode(&key.attributes[..])
-                    .unwrap_or_default()
-                    .values,
-            ),
+            attributes: key.attributes(),
             point: self.point.clone(),
         }
     }

@@ -110,6 +110,11 @@ impl TraceStore {
         }
     }
 
+    /// Bytes that may be stored.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Stores spans of one source and returns how many it refused.
     pub(crate) fn insert(&self, source: Source, spans: Vec<ReceivedSpan>) -> usize {
         let mut map = self.traces.lock();

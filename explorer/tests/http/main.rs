@@ -3,6 +3,7 @@
 mod hostile;
 mod links;
 mod list;
+mod overview;
 mod reads;
 mod receive;
 mod rules;

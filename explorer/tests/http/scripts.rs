@@ -119,7 +119,15 @@ fn payloads_come_back_as_texts_in_json() {
 
 /// The pages, and the files that they load.
 fn pages() -> Vec<String> {
-    let pages = ["/", "/rules", "/traces/5b8efff798038103d269b633813fc60c"];
+    let pages = [
+        "/",
+        "/map",
+        "/models",
+        "/metrics",
+        "/logs",
+        "/rules",
+        "/traces/5b8efff798038103d269b633813fc60c",
+    ];
     pages.map(str::to_owned).to_vec()
 }
 

@@ -485,6 +485,8 @@ def test_a_training_run(explorer: Explorer, tmp_path: Path) -> None:
     root = attributes(named(spans, "train wine_quality", "model-training"))
     assert root["ml.run_id"] == logged["ml.run_id"]
     assert root["ml.validation_accuracy"] == logged["ml.validation_accuracy"]
+    assert root["ml.baseline_accuracy"] < root["ml.validation_accuracy"]
+    assert len(root["ml.dataset_sha256"]) == 64
     events = named(spans, "train_model", "model-training")["events"]
     assert {event["name"] for event in events} == {"epoch_completed"}
     assert len(events) == 100

@@ -12,6 +12,10 @@ static SCORE: LazyLock<Gauge<f64>> = LazyLock::new(|| {
     let description = "How far the last window is from the reference of the training";
     gauge(attr::metric::ML_DRIFT_SCORE, "1", description)
 });
+static THRESHOLD: LazyLock<Gauge<f64>> = LazyLock::new(|| {
+    let description = "What the score of the last window must not exceed";
+    gauge(attr::metric::ML_DRIFT_THRESHOLD, "1", description)
+});
 static DROPPED: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let description = "Rows that were answered and are in no window";
     counter(attr::metric::ML_DRIFT_DROPPED, "{row}", description)
@@ -34,6 +38,9 @@ pub(super) fn record(window: &ScoredWindow, manifest: &Manifest, variant: &str) 
             KeyValue::new(attr::ML_DRIFT_METHOD, score.method.as_str()),
         ];
         SCORE.record(score.value, &attributes);
+        if let Some(threshold) = score.threshold {
+            THRESHOLD.record(threshold, &attributes);
+        }
     }
 }
 

@@ -49,6 +49,8 @@ EPOCHS  evaluate_model INTERNAL
         "ml.learning_rate",
         "ml.model_version",
         "ml.validation_accuracy",
+        "ml.baseline_accuracy",
+        "ml.dataset_sha256",
     ] {
         assert!(root.attributes.contains_key(key), "{key}: {root:?}");
     }

@@ -107,6 +107,43 @@ impl DataPoint {
         }
     }
 
+    /// Upper ends of the buckets of a histogram but the last; those of an exponential one are the
+    /// powers of two.
+    pub(crate) fn bounds(&self) -> Vec<f64> {
+        match &self.value {
+            Reading::Histogram { bounds, .. } => bounds.to_vec(),
+            Reading::Exponential { .. } => EXPONENTS.map(|power| f64::from(power).exp2()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How many values are in each of the buckets between [`DataPoint::bounds`].
+    pub(super) fn bucket_counts(&self) -> Option<Vec<u64>> {
+        match &self.value {
+            Reading::Histogram { counts, .. } => Some(counts.to_vec()),
+            Reading::Exponential {
+                scale,
+                zero_count,
+                positive,
+                negative,
+                ..
+            } => {
+                let mut counts = vec![0_u64; EXPONENTS.count() + 1];
+                let below = negative
+                    .counts
+                    .iter()
+                    .fold(*zero_count, |sum, count| sum.saturating_add(*count));
+                counts[0] = below;
+                for (index, count) in (i64::from(positive.offset)..).zip(&positive.counts) {
+                    let at = power_of(*scale, index);
+                    counts[at] = counts[at].saturating_add(*count);
+                }
+                Some(counts)
+            }
+            _ => None,
+        }
+    }
+
     /// The value as JSON: a number, or an object with count, sum and buckets.
     pub(crate) fn json(&self) -> Value {
         match &self.value {
@@ -145,6 +182,24 @@ impl DataPoint {
             }),
         }
     }
+}
+
+/// Exponents of the bounds that an exponential histogram is shown with: from a nanosecond to a
+/// terabyte.
+const EXPONENTS: std::ops::RangeInclusive<i16> = -30..=40;
+
+/// The bucket between powers of two that the bucket `index` of an exponential histogram is in. That
+/// is exact from scale 0 on, where the buckets nest: `(2^(index/2^scale), 2^((index+1)/2^scale)]`
+/// (OpenTelemetry metrics data model, exponential scale).
+fn power_of(scale: i32, index: i64) -> usize {
+    let lower = if scale >= 0 {
+        index >> scale.min(62)
+    } else {
+        index.saturating_mul(1 << (-scale).clamp(0, 12))
+    };
+    // The bucket below the bound `2^(lower + 1)`.
+    let (first, last) = (i64::from(*EXPONENTS.start()), i64::from(*EXPONENTS.end()));
+    (lower + 1 - first).clamp(0, last + 1 - first) as usize
 }
 
 impl Distribution {

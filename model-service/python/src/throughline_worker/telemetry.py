@@ -18,9 +18,11 @@ from opentelemetry.util.types import AttributeValue
 from throughline_worker import __version__, logs
 
 ERROR_TYPE: Final = "error.type"
+ML_BASELINE_ACCURACY: Final = "ml.baseline_accuracy"
 ML_BATCH_SIZE: Final = "ml.batch_size"
 ML_DATA_ID: Final = "ml.data_id"
 ML_DATASET: Final = "ml.dataset"
+ML_DATASET_SHA256: Final = "ml.dataset_sha256"
 ML_DEVICE: Final = "ml.device"
 ML_FEATURE_NAME: Final = "ml.feature.name"
 ML_FRAMEWORK: Final = "ml.framework"

@@ -145,6 +145,8 @@ class _Run:
         span.set_attribute(telemetry.ML_MODEL_VERSION, manifest.version)
         span.set_attribute(telemetry.ML_TRAINING_ACCURACY, metrics.training_accuracy)
         span.set_attribute(telemetry.ML_VALIDATION_ACCURACY, metrics.validation_accuracy)
+        span.set_attribute(telemetry.ML_BASELINE_ACCURACY, metrics.majority_baseline)
+        span.set_attribute(telemetry.ML_DATASET_SHA256, manifest.dataset.sha256)
         _DURATION.record(seconds, self.labels)
         _log.info(
             "training metrics",
