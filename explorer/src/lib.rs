@@ -16,6 +16,7 @@ pub mod diagram;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gateway;
 mod otlp;
 mod page;
 mod place;
@@ -23,6 +24,7 @@ mod reader;
 mod receiver;
 pub mod rules;
 mod store;
+mod token;
 pub mod trace;
 pub mod tree;
 pub mod waterfall;
@@ -36,8 +38,10 @@ use tokio::net::TcpListener;
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
+pub use gateway::GatewayAddress;
 pub use place::Place;
 pub use reader::Reader;
+pub use token::{TokenOptions, Unprotected};
 pub use trace::{SpanData, Trace};
 
 use rules::{RuleSet, Rules};
