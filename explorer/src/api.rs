@@ -1,7 +1,7 @@
 //! The read API: services, traces, logs, metrics and the store's counts, as JSON for the page and
 //! for programs.
 
-mod answer;
+pub(crate) mod answer;
 mod logs;
 mod metrics;
 mod query;
@@ -23,9 +23,10 @@ pub use metrics::MetricSeries;
 pub(crate) use query::trace_id;
 pub use services::ServiceSummary;
 pub use traces::TraceSummary;
+pub(crate) use traces::TracesQuery;
 
 use crate::error::{ReadError, refuse_read};
-use crate::page;
+use crate::pages;
 use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
 use trace_pages::PageCache;
@@ -50,11 +51,10 @@ pub(crate) fn router(
         .route("/api/metrics", get(metrics::read))
         .route("/api/stats", get(stats))
         .route("/api/rules", get(rules::read))
-        .route("/rules", get(rules::page))
-        .merge(page::routes())
+        .merge(pages::routes())
         .fallback(|| async { ReadError::NoRoute })
         .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
-        .layer(middleware::map_response(page::harden))
+        .layer(middleware::map_response(pages::harden))
         .with_state(ApiState {
             store,
             rules,
@@ -62,8 +62,9 @@ pub(crate) fn router(
         })
 }
 
+/// What the routes of the page's port share.
 #[derive(Clone)]
-struct ApiState {
+pub(crate) struct ApiState {
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
     pages: Arc<PageCache>,

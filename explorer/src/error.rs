@@ -89,9 +89,14 @@ pub(crate) fn refuse_read(_: &Refused, refusal: Refusal) -> Response {
     ReadError::Refused(refusal).into_response()
 }
 
-impl IntoResponse for ReadError {
-    fn into_response(self) -> Response {
-        let (status, code) = match &self {
+impl ReadError {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.codes().0
+    }
+
+    /// The status with the code of the JSON answer.
+    fn codes(&self) -> (StatusCode, &'static str) {
+        match self {
             ReadError::UnknownTrace(_) => (StatusCode::NOT_FOUND, "unknown_trace"),
             ReadError::TokenRequired => (StatusCode::UNAUTHORIZED, "token_required"),
             ReadError::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
@@ -100,7 +105,13 @@ impl IntoResponse for ReadError {
             }
             ReadError::Encode(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             ReadError::Refused(refusal) => (refusal.status(), refusal.code()),
-        };
+        }
+    }
+}
+
+impl IntoResponse for ReadError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.codes();
         let body = Json(json!({ "error": runtime::chain(&self), "code": code }));
         (status, body).into_response()
     }

@@ -18,7 +18,7 @@ mod error;
 pub mod fuzzing;
 mod gateway;
 mod otlp;
-mod page;
+mod pages;
 mod place;
 mod reader;
 mod receiver;

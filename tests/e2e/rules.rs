@@ -146,7 +146,7 @@ fn the_command_says_so(system: &System) -> Result<()> {
     assert!(command.wait()?.success(), "{}", command.output());
     let said = command.output();
     assert!(said.contains("drift                firing"), "{said}");
-    assert!(said.contains("/#/trace/"), "{said}");
+    assert!(said.contains("/traces/"), "{said}");
     let mut command = start(&[&args[..], &["--fail-if-firing"]].concat(), &[])?;
     assert!(!command.wait()?.success());
     assert!(

@@ -151,7 +151,7 @@ mod tests {
                  "window_seconds": 60.0, "for_seconds": 0.0, "groups_refused": 0, "history": [],
                  "groups": [{"labels": {"a": "b"}, "state": "firing", "since": null, "value": 0.25, "limit": 0.05,
                     "unit": "share", "items": 8, "bad": 2,
-                    "traces": [{"trace_id": "ab", "url": "http://e/#/trace/ab", "api_url": "http://e/api/traces/ab"}]}]}
+                    "traces": [{"trace_id": "ab", "url": "http://e/traces/ab", "api_url": "http://e/api/traces/ab"}]}]}
             ]
         }))
         .unwrap();
@@ -162,7 +162,7 @@ mod tests {
             lines[2],
             "errors               firing         25.0 %       5.0 %  a=b"
         );
-        assert_eq!(lines[3], "  ab  http://e/#/trace/ab");
+        assert_eq!(lines[3], "  ab  http://e/traces/ab");
         assert_eq!(history(&report), "no rule changed its state");
     }
 }

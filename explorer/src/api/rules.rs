@@ -1,13 +1,8 @@
-//! `GET /api/rules`, and the same as a page: `/rules`.
-
-mod html;
+//! `GET /api/rules`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-
 use serde_json::json;
 
 use super::answer::{self, Encoded};
@@ -32,14 +27,4 @@ pub(super) async fn read(State(rules): State<Arc<Rules>>) -> Result<Encoded, Rea
         answer::list_beside(first.as_bytes(), "rules", rules.iter())
     })
     .await
-}
-
-/// The same for people, without a script.
-pub(super) async fn page(State(rules): State<Arc<Rules>>) -> Result<Response, ReadError> {
-    let Encoded(html) = answer::build(move || {
-        let html = html::page(&rules.report());
-        Ok(Encoded(html.into()))
-    })
-    .await?;
-    Ok(([(CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response())
 }

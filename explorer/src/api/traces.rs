@@ -41,7 +41,7 @@ pub struct TraceSummary {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct TracesQuery {
+pub(crate) struct TracesQuery {
     service: Option<String>,
     model: Option<String>,
     min_duration_ms: Option<f64>,
@@ -64,7 +64,7 @@ pub(super) async fn list(
 }
 
 impl TracesQuery {
-    fn filter(self) -> Result<TraceFilter, ReadError> {
+    pub(crate) fn filter(self) -> Result<TraceFilter, ReadError> {
         let min_duration_ms = self.min_duration_ms.unwrap_or(0.0);
         if !(0.0..=1e12).contains(&min_duration_ms) {
             return Err(ReadError::Invalid(

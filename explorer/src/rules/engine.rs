@@ -295,7 +295,7 @@ impl Engine {
         let evidence = traces.iter().map(|id| {
             let trace_id = hex::encode(id);
             Evidence {
-                url: format!("{}/#/trace/{trace_id}", self.base),
+                url: format!("{}/traces/{trace_id}", self.base),
                 api_url: format!("{}/api/traces/{trace_id}", self.base),
                 trace_id,
             }

@@ -184,8 +184,9 @@ fn probes_and_the_page() {
     assert_eq!(explorer.get("/readyz").status, 200);
     for (path, kind) in [
         ("/", "text/html"),
-        ("/page.css", "text/css"),
-        ("/page.js", "text/javascript"),
+        ("/rules", "text/html"),
+        ("/assets/base.css", "text/css"),
+        ("/assets/base.js", "text/javascript"),
     ] {
         let answer = explorer.get(path);
         assert_eq!(answer.status, 200);

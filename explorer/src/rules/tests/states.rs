@@ -94,7 +94,7 @@ fn the_history_has_every_change_and_the_report_the_worst_group() {
     assert_eq!(rule.groups[1].traces[0].trace_id, trace);
     assert_eq!(
         rule.groups[1].traces[0].url,
-        format!("http://explorer:8090/#/trace/{trace}")
+        format!("http://explorer:8090/traces/{trace}")
     );
     assert_eq!(
         rule.groups[1].traces[0].api_url,
