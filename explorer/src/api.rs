@@ -26,9 +26,11 @@ pub use traces::TraceSummary;
 pub(crate) use traces::TracesQuery;
 
 use crate::error::{ReadError, refuse_read};
+use crate::gateway::Gateway;
 use crate::pages;
 use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
+use crate::token::{self, Token};
 use trace_pages::PageCache;
 
 /// No route reads a body.
@@ -41,9 +43,11 @@ const NO_BODIES: BodyRules = BodyRules {
 pub(crate) fn router(
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
+    outside: Outside,
     options: &ProcessOptions,
 ) -> Router {
-    Router::new()
+    let token = outside.token.clone();
+    let router = Router::new()
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{trace_id}", get(trace_pages::one))
@@ -52,13 +56,19 @@ pub(crate) fn router(
         .route("/api/stats", get(stats))
         .route("/api/rules", get(rules::read))
         .merge(pages::routes())
-        .fallback(|| async { ReadError::NoRoute })
+        .fallback(|| async { ReadError::NoRoute });
+    let router = match token {
+        Some(token) => router.layer(middleware::from_fn_with_state(token, token::authenticate)),
+        None => router,
+    };
+    router
         .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
         .layer(middleware::map_response(pages::harden))
         .with_state(ApiState {
             store,
             rules,
             pages: Arc::default(),
+            outside,
         })
 }
 
@@ -68,6 +78,26 @@ pub(crate) struct ApiState {
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
     pages: Arc<PageCache>,
+    outside: Outside,
+}
+
+/// Whom the page calls, and whom it answers.
+#[derive(Clone, Default)]
+pub(crate) struct Outside {
+    pub(crate) gateway: Option<Gateway>,
+    pub(crate) token: Option<Token>,
+}
+
+impl FromRef<ApiState> for Option<Gateway> {
+    fn from_ref(state: &ApiState) -> Self {
+        state.outside.gateway.clone()
+    }
+}
+
+impl FromRef<ApiState> for Option<Token> {
+    fn from_ref(state: &ApiState) -> Self {
+        state.outside.token.clone()
+    }
 }
 
 impl FromRef<ApiState> for Arc<TelemetryStore> {

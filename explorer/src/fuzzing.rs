@@ -18,6 +18,11 @@ pub fn routers() -> (Router, Router) {
     let options = ProcessOptions::default();
     (
         receiver::router(Arc::clone(&store), &options),
-        api::router(Arc::clone(&store), Rules::none(store), &options),
+        api::router(
+            Arc::clone(&store),
+            Rules::none(store),
+            api::Outside::default(),
+            &options,
+        ),
     )
 }

@@ -23,8 +23,8 @@ use telemetry::client::HttpClient;
 pub use address::GatewayAddress;
 pub(crate) use answer::Outcome;
 pub(crate) use arrival::{Arrival, arrival};
-pub(crate) use ask::{Ask, Cache, Fault, FaultKind, SERVICES, Subject};
-pub(crate) use choices::Choices;
+pub(crate) use ask::{Ask, SERVICES, Subject};
+pub(crate) use choices::{Choices, ModelChoice};
 pub(crate) use form::Form;
 pub(crate) use rebuild::rebuild;
 

@@ -44,6 +44,8 @@ pub use reader::Reader;
 pub use token::{TokenOptions, Unprotected};
 pub use trace::{SpanData, Trace};
 
+use api::Outside;
+use gateway::Gateway;
 use rules::{RuleSet, Rules};
 use store::TelemetryStore;
 
@@ -106,15 +108,21 @@ impl Explorer {
         let options = &config.process;
         let page_address = page_listener.local_addr().map_err(Error::Address)?;
         let base = format!("{}://{page_address}", options.tls.scheme());
+        config.token.check(page_address, &options.tls)?;
+        let outside = Outside {
+            gateway: Gateway::new(&config)?,
+            token: config.token.read(&options.tls)?,
+        };
+        let asks_for_token = outside.token.is_some();
         let set = config
             .rules
             .as_deref()
             .map_or_else(|| Ok(RuleSet::none()), RuleSet::read)?;
         let (rules, delivery) = Rules::new(set, &base, Arc::clone(&store))?;
         let health = Health::new();
-        let page = api::router(Arc::clone(&store), Arc::clone(&rules), options);
+        let page = api::router(Arc::clone(&store), Arc::clone(&rules), outside, options);
         let page = page.merge(health.routes());
-        let page = App::new(page, error::refuse_read, None);
+        let page = App::new(page, error::refuse_read, None).asking_for_keys(asks_for_token);
         let otlp = receiver::router(store, options);
         let otlp = App::new(otlp, receiver::refuse_export, None);
         health.ready(true);

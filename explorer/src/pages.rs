@@ -11,7 +11,9 @@ mod hue;
 mod list;
 mod rules;
 mod shell;
+mod sign_in;
 mod trace;
+mod try_it;
 
 use axum::Router;
 use axum::extract::Query;
@@ -19,6 +21,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 
 pub(crate) use headers::harden;
+pub(crate) use sign_in::{SIGN_IN, sign_in_page};
 
 use crate::api::ApiState;
 use crate::blocking;
@@ -35,6 +38,8 @@ pub(crate) fn routes() -> Router<ApiState> {
         .merge(list::routes())
         .merge(trace::routes())
         .merge(rules::routes())
+        .merge(try_it::routes())
+        .merge(sign_in::routes())
 }
 
 /// Builds a page outside the async workers.

@@ -43,9 +43,9 @@ pub(crate) enum Cache {
     #[default]
     Use,
     /// Compute again, and store.
-    NoCache,
+    Refresh,
     /// Compute again, and do not store.
-    NoStore,
+    Bypass,
 }
 
 /// A fault on purpose.
@@ -66,8 +66,8 @@ impl Cache {
     pub(crate) fn directive(self) -> Option<&'static str> {
         match self {
             Cache::Use => None,
-            Cache::NoCache => Some("no-cache"),
-            Cache::NoStore => Some("no-store"),
+            Cache::Refresh => Some("no-cache"),
+            Cache::Bypass => Some("no-store"),
         }
     }
 }

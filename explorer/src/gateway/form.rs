@@ -19,6 +19,10 @@ impl Form {
         Form(form_urlencoded::parse(encoded).into_owned().collect())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A field without the spaces around it; empty if it is not there.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |value| value.trim())
@@ -64,8 +68,8 @@ impl Form {
     fn cache(&self) -> Result<Cache, String> {
         match self.get("cache") {
             "" => Ok(Cache::Use),
-            "no-cache" => Ok(Cache::NoCache),
-            "no-store" => Ok(Cache::NoStore),
+            "no-cache" => Ok(Cache::Refresh),
+            "no-store" => Ok(Cache::Bypass),
             _ => Err("the use of stored predictions is no-cache, no-store or nothing".to_owned()),
         }
     }

@@ -13,9 +13,11 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type and text of each file.
-const ASSETS: [(&str, &str, &str); 2] = [
+const ASSETS: [(&str, &str, &str); 4] = [
     ("base.css", STYLE, include_str!("../../page/base.css")),
     ("base.js", SCRIPT, include_str!("../../page/base.js")),
+    ("try.css", STYLE, include_str!("../../page/try.css")),
+    ("try.js", SCRIPT, include_str!("../../page/try.js")),
 ];
 
 pub(super) fn routes() -> Router<ApiState> {

@@ -18,13 +18,15 @@ pub(super) struct Page {
 pub(super) enum Section {
     Traces,
     Rules,
+    Try,
     /// None of them.
     Elsewhere,
 }
 
-const SECTIONS: [(Section, &str, &str); 2] = [
+const SECTIONS: [(Section, &str, &str); 3] = [
     (Section::Traces, "/", "Traces"),
     (Section::Rules, "/rules", "Rules"),
+    (Section::Try, "/try", "Try it"),
 ];
 
 /// What differs between the frames of two pages.
@@ -117,6 +119,12 @@ fn top(head: &Head<'_>) -> Markup {
                 label.live hidden { input #live type="checkbox" checked; " Live" }
             }
         }
+    }
+}
+
+impl Page {
+    pub(super) fn with_status(self, status: StatusCode) -> Page {
+        Page { status, ..self }
     }
 }
 

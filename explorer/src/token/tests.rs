@@ -21,7 +21,13 @@ fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
 fn the_token_or_its_cookie_admits_and_nothing_else_does() {
     let token = token();
     let cookie = token.set_cookie();
-    let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+    let pair = cookie
+        .to_str()
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
     assert!(!pair.contains(TOKEN));
     for (name, value, admitted) in [
         (AUTHORIZATION, format!("Bearer {TOKEN}"), true),
@@ -55,8 +61,16 @@ fn the_cookie_is_kept_from_scripts_and_other_sites() {
 
 #[test]
 fn a_token_that_can_be_guessed_is_refused() {
-    for weak in ["", "short", "a token with spaces in it", "tök\u{e9}n-tök\u{e9}n-tök\u{e9}n"] {
-        assert!(Token::new(weak, false, Path::new("token")).is_err(), "{weak}");
+    for weak in [
+        "",
+        "short",
+        "a token with spaces in it",
+        "tök\u{e9}n-tök\u{e9}n-tök\u{e9}n",
+    ] {
+        assert!(
+            Token::new(weak, false, Path::new("token")).is_err(),
+            "{weak}"
+        );
     }
 }
 
