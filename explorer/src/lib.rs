@@ -12,6 +12,7 @@ mod api;
 mod attribute;
 mod blocking;
 mod config;
+pub mod critical_path;
 pub mod diagram;
 mod error;
 #[doc(hidden)]

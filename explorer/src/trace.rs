@@ -197,6 +197,18 @@ impl Trace {
         self.spans.iter().find(|span| span.name == name)
     }
 
+    /// For each span the index of its parent, if it is a child.
+    pub(crate) fn parent_indices(&self) -> Vec<Option<usize>> {
+        let mut ancestors: Vec<usize> = Vec::new();
+        let mut parents = Vec::with_capacity(self.spans.len());
+        for (at, span) in self.spans.iter().enumerate() {
+            ancestors.truncate(span.depth);
+            parents.push(ancestors.last().copied().filter(|_| span.depth > 0));
+            ancestors.push(at);
+        }
+        parents
+    }
+
     /// The direct children of the span with that id.
     pub fn children<'a>(&'a self, span_id: &'a str) -> impl Iterator<Item = &'a SpanData> {
         self.spans

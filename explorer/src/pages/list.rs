@@ -29,14 +29,15 @@ async fn page(State(store): State<Arc<TelemetryStore>>, query: PageQuery<TracesQ
         let head = Head {
             title: "Traces",
             section: Section::Traces,
-            assets: &[],
+            styles: &[],
+            scripts: &[],
             live: true,
         };
         let content = html! {
             h1 { "Traces" }
             div #list data-live { (table(&listed)) }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }

@@ -29,7 +29,8 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
         let head = Head {
             title: "Rules",
             section: Section::Rules,
-            assets: &[],
+            styles: &[],
+            scripts: &[],
             live: true,
         };
         let report = rules.report();
@@ -45,7 +46,7 @@ async fn page(State(rules): State<Arc<Rules>>) -> Response {
                 }
             }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }

@@ -33,8 +33,10 @@ const SECTIONS: [(Section, &str, &str); 3] = [
 pub(super) struct Head<'a> {
     pub title: &'a str,
     pub section: Section,
-    /// Files of `/assets/` beside `base.css` and `base.js`.
-    pub assets: &'a [&'a str],
+    /// Files of `/assets/` beside `base.css`.
+    pub styles: &'a [&'a str],
+    /// Files of `/assets/` beside `base.js`.
+    pub scripts: &'a [&'a str],
     /// Whether the page has something that changes by itself (`data-live`).
     pub live: bool,
 }
@@ -43,7 +45,7 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
     stroke-linecap='round'%3E%3Cpath stroke='%232f6fde' d='M2 3.500h12'/%3E%3Cpath stroke='%231f9d6b' d='M4 8h7'/%3E%3Cpath stroke='%23c77d0a' d='M6 12.500h4'/%3E%3C/g%3E%3C/svg%3E";
 
 /// The whole page.
-pub(super) fn page(head: &Head<'_>, main: Markup) -> Page {
+pub(super) fn page(head: &Head<'_>, main: &Markup) -> Page {
     let html = html! {
         (DOCTYPE)
         html lang="en" {
@@ -53,7 +55,12 @@ pub(super) fn page(head: &Head<'_>, main: Markup) -> Page {
                 meta name="color-scheme" content="light dark";
                 title { (head.title) " · Throughline explorer" }
                 link rel="icon" href=(ICON);
-                (assets(head.assets))
+                @for name in ["base.css"].iter().chain(head.styles) {
+                    link rel="stylesheet" href=(format!("/assets/{name}"));
+                }
+                @for name in ["base.js"].iter().chain(head.scripts) {
+                    script type="module" src=(format!("/assets/{name}")) {}
+                }
             }
             body {
                 a.skip href="#main" { "Skip to content" }
@@ -73,7 +80,8 @@ pub(super) fn failure(error: &ReadError) -> Response {
     let head = Head {
         title: "Not shown",
         section: Section::Elsewhere,
-        assets: &[],
+        styles: &[],
+        scripts: &[],
         live: false,
     };
     let main = html! {
@@ -81,21 +89,9 @@ pub(super) fn failure(error: &ReadError) -> Response {
         p.notice { (runtime::chain(error)) }
         p { a href="/" { "All traces" } }
     };
-    let mut page = page(&head, main);
+    let mut page = page(&head, &main);
     page.status = error.status();
     page.into_response()
-}
-
-fn assets(names: &[&str]) -> Markup {
-    html! {
-        @for name in ["base.css", "base.js"].iter().chain(names) {
-            @if name.ends_with(".css") {
-                link rel="stylesheet" href=(format!("/assets/{name}"));
-            } @else {
-                script type="module" src=(format!("/assets/{name}")) {}
-            }
-        }
-    }
 }
 
 fn top(head: &Head<'_>) -> Markup {

@@ -31,7 +31,8 @@ async fn page(State(store): State<Arc<TelemetryStore>>, Path(trace_id): Path<Str
         let head = Head {
             title: name,
             section: Section::Traces,
-            assets: &[],
+            styles: &[],
+            scripts: &[],
             live: true,
         };
         let content = html! {
@@ -46,7 +47,7 @@ async fn page(State(store): State<Arc<TelemetryStore>>, Path(trace_id): Path<Str
                 (waterfall(&trace))
             }
         };
-        Ok(shell::page(&head, content))
+        Ok(shell::page(&head, &content))
     })
     .await
 }
