@@ -28,7 +28,8 @@ pub(crate) fn sign_in_page(wanted: &str, problem: Option<&str>) -> Response {
     let head = Head {
         title: "Sign in",
         section: Section::Elsewhere,
-        assets: &["try.css"],
+        styles: &["try.css"],
+        scripts: &[],
         live: false,
     };
     let content = html! {
@@ -44,7 +45,7 @@ pub(crate) fn sign_in_page(wanted: &str, problem: Option<&str>) -> Response {
             "). This browser keeps a cookie for thirty days."
         }
     };
-    let page = shell::page(&head, content).with_status(StatusCode::UNAUTHORIZED);
+    let page = shell::page(&head, &content).with_status(StatusCode::UNAUTHORIZED);
     page.into_response()
 }
 

@@ -35,7 +35,8 @@ pub(super) fn routes() -> Router<ApiState> {
 const HEAD: Head<'_> = Head {
     title: "Try it",
     section: Section::Try,
-    assets: &["try.css", "try.js"],
+    styles: &["try.css"],
+    scripts: &["try.js"],
     live: false,
 };
 
@@ -74,7 +75,7 @@ async fn with_form(gateway: Option<&Gateway>, given: &Form, problem: Option<&str
         Some(_) => StatusCode::BAD_REQUEST,
         None => StatusCode::OK,
     };
-    shell::page(&HEAD, content)
+    shell::page(&HEAD, &content)
         .with_status(status)
         .into_response()
 }

@@ -8,3 +8,5 @@ mod scripts;
 mod shape;
 mod sizes;
 mod support;
+mod token;
+mod try_it;

@@ -109,7 +109,7 @@ async fn shown(
         Some(_) => StatusCode::BAD_REQUEST,
         None => StatusCode::OK,
     };
-    shell::page(&HEAD, content)
+    shell::page(&HEAD, &content)
         .with_status(status)
         .into_response()
 }

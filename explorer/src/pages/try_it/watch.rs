@@ -43,7 +43,7 @@ pub(super) async fn page(
             @if let Some(trace) = &trace { (waterfall(trace)) }
         }
     };
-    shell::page(&head, content).into_response()
+    shell::page(&head, &content).into_response()
 }
 
 fn title(ask: &Ask) -> String {
