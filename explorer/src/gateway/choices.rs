@@ -47,8 +47,10 @@ fn of(models: &Value, ready: &Value) -> Choices {
             .map(|variant| text(&variant["name"]))
             .collect(),
     };
+    let mut models: Vec<ModelChoice> = list(&models["models"]).iter().map(model).collect();
+    models.sort_by_key(|model| model.texts);
     Choices {
-        models: list(&models["models"]).iter().map(model).collect(),
+        models,
         faults: ready["detail"]["faults"].is_string(),
     }
 }

@@ -16,6 +16,8 @@ use crate::trace::{SpanData, Trace};
 
 /// Spans that are drawn while a trace arrives; the trace's own page has all of them.
 const MAX_ROWS: usize = 200;
+/// The shortest bar, as a part of the drawing.
+const MIN_PART: f64 = 0.005;
 
 pub(super) async fn page(
     State(gateway): State<Option<Gateway>>,
@@ -158,8 +160,10 @@ fn waterfall(trace: &Trace) -> Markup {
 
 fn row(trace: &Trace, span: &SpanData) -> Markup {
     let whole = trace.duration().max(1) as f64;
-    let from = format::percent(span.start.saturating_sub(trace.start()) as f64 / whole);
-    let part = format::percent(span.duration() as f64 / whole);
+    // A bar that can be seen, within the drawing.
+    let part = (span.duration() as f64 / whole).max(MIN_PART);
+    let from = (span.start.saturating_sub(trace.start()) as f64 / whole).min(1.0 - MIN_PART);
+    let (from, part) = (format::percent(from), format::percent(part));
     html! {
         tr.failed[span.is_error()] {
             td { span.span {
