@@ -7,6 +7,7 @@ mod metrics;
 mod query;
 mod rules;
 mod services;
+mod trace_export;
 mod trace_pages;
 mod traces;
 
@@ -51,6 +52,14 @@ pub(crate) fn router(
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{trace_id}", get(trace_pages::one))
+        .route(
+            "/api/traces/{trace_id}/links",
+            get(trace_export::both_directions),
+        )
+        .route(
+            "/api/traces/{trace_id}/export/{format}",
+            get(trace_export::file),
+        )
         .route("/api/logs", get(logs::list))
         .route("/api/metrics", get(metrics::read))
         .route("/api/stats", get(stats))

@@ -139,4 +139,4 @@ fn children_by_end(trace: &Trace) -> Vec<Vec<usize>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,19 +11,24 @@
 mod api;
 mod attribute;
 mod blocking;
+pub mod comparison;
 mod config;
 pub mod critical_path;
 pub mod diagram;
 mod error;
+pub mod export;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
+mod links;
 mod otlp;
 mod pages;
 mod place;
 mod reader;
 mod receiver;
+pub mod remarks;
 pub mod rules;
+pub mod self_time;
 mod store;
 mod token;
 pub mod trace;

@@ -8,7 +8,7 @@ use crate::trace::{SpanData, Trace};
 use crate::waterfall::text;
 
 /// How much earlier than its parent a span may start; more is a skewed clock.
-const SKEW_TOLERANCE_NS: u64 = 1_000_000;
+pub(crate) const SKEW_TOLERANCE_NS: u64 = 1_000_000;
 
 /// The tree without times and ids: a line `name KIND service` for each span, two spaces a level,
 /// siblings by start time. A span at the top that is not a plain root ends with `(remote parent)`,
@@ -58,7 +58,7 @@ pub fn problems(trace: &Trace) -> Vec<String> {
     problems
 }
 
-fn duplicate_ids(trace: &Trace) -> impl Iterator<Item = String> {
+pub(crate) fn duplicate_ids(trace: &Trace) -> impl Iterator<Item = String> {
     let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
     for span in &trace.spans {
         *uses.entry(&span.span_id).or_default() += 1;
@@ -68,7 +68,7 @@ fn duplicate_ids(trace: &Trace) -> impl Iterator<Item = String> {
         .map(|(id, count)| format!("{count} spans have the id {id}"))
 }
 
-fn skewed(trace: &Trace) -> Vec<String> {
+pub(crate) fn skewed(trace: &Trace) -> Vec<String> {
     let starts: HashMap<&str, u64> = trace
         .spans
         .iter()
@@ -95,7 +95,7 @@ fn skewed(trace: &Trace) -> Vec<String> {
     problems
 }
 
-fn label(span: &SpanData) -> String {
+pub(crate) fn label(span: &SpanData) -> String {
     format!("{} {} {}", span.name, span.kind, span.service)
 }
 

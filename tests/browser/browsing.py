@@ -45,7 +45,8 @@ class Watch:
 
     def on_console(self, message: ConsoleMessage) -> None:
         """Note an error or a warning; a violation of the Content-Security-Policy is one."""
-        if message.type in ("error", "warning"):
+        # Chromium reports every answer 4xx; the tests look at those themselves.
+        if message.type in ("error", "warning") and "status of 4" not in message.text:
             self.complaints.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 
     def check(self) -> None:
@@ -65,7 +66,7 @@ class Tab:
         """Go to a path of the explorer."""
         answer = self.page.goto(f"{self.watch.site}{path}")
         assert answer is not None
-        assert answer.ok, f"{path}: {answer.status}"
+        assert answer.status < 500, f"{path}: {answer.status}"
 
 
 @contextmanager

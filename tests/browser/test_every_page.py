@@ -11,7 +11,12 @@ from traffic import Traffic
 
 PAGES: dict[str, Callable[[Traffic], str]] = {
     "list": lambda _: "/",
-    "trace": lambda traces: f"/#/trace/{traces.miss}",
+    "trace": lambda traces: f"/traces/{traces.miss}",
+    "failed trace": lambda traces: f"/traces/{traces.failed}",
+    "rules": lambda _: "/rules",
+    "try": lambda _: "/try",
+    "replay": lambda traces: f"/traces/{traces.miss}/replay",
+    "nothing there": lambda _: "/traces/00000000000000000000000000000001",
 }
 # All of the page's own files and one document, compressed.
 MAX_WEIGHT = 100 * 1024
@@ -28,6 +33,19 @@ def test_readable_at_every_width(open_tab: OpenTab, traces: Traffic, name: str, 
         tab.page.set_viewport_size({"width": width, "height": 900})
         assert overflow(tab.page) == 0, f"{name} at {width} pixels"
         assert grave_faults(tab.page) == [], f"{name} at {width} pixels, {scheme}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_readable_without_a_script(open_tab: OpenTab, traces: Traffic, name: str) -> None:
+    tab = open_tab(javascript=False)
+    tab.open(PAGES[name](traces))
+    expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+    expect(tab.page.locator("main")).not_to_be_empty()
+
+
+def test_addresses_of_the_first_explorer_still_lead_to_the_trace(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/#/trace/{traces.miss}")
+    page_tab.page.wait_for_url(f"**/traces/{traces.miss}")
 
 
 def test_the_page_weighs_little_and_asks_nobody_else(page_tab: Tab) -> None:

@@ -104,6 +104,44 @@ fn a_picture_is_svg_in_which_names_are_escaped() -> Result<()> {
 }
 
 #[test]
+fn a_trace_is_a_file_for_other_tools() -> Result<()> {
+    let explorer = Explorer::start()?;
+    explorer.send(&span(ROOT, "", "order", 1_000_000, 4_000_000))?;
+    explorer.send(&span(CHILD, ROOT, "pack <a> & b", 2_000_000, 3_000_000))?;
+    let file = |format| -> Result<String> {
+        let mut command = explorer.trace(&["--format", format])?;
+        assert!(command.wait()?.success(), "{}", command.output());
+        Ok(command.output())
+    };
+    let perfetto: Value = serde_json::from_str(&file("perfetto")?)?;
+    let events = perfetto["traceEvents"].as_array().cloned();
+    let spans = events.unwrap_or_default().into_iter();
+    let spans: Vec<_> = spans.filter(|event| event["ph"] == "X").collect();
+    assert_eq!(spans.len(), 2);
+    assert_eq!(spans[1]["name"], "pack <a> & b");
+    assert_eq!(
+        (&spans[1]["ts"], &spans[1]["dur"]),
+        (&json!(1000.0), &json!(1000.0))
+    );
+
+    // What the command prints is what an exporter may send.
+    let otlp: Value = serde_json::from_str(&file("otlp")?)?;
+    let again = Explorer::start()?;
+    let request = Request::post(format!("{}/v1/traces", again.otlp))
+        .header("content-type", "application/json")
+        .body(Bytes::from(otlp.to_string()))?;
+    assert_eq!(exchange(request)?.status, 200);
+    let mut copy = again.trace(&["--format", "otlp"])?;
+    assert!(copy.wait()?.success());
+    assert_eq!(serde_json::from_str::<Value>(&copy.output())?, otlp);
+
+    let html = file("html")?;
+    assert!(html.contains("pack &lt;a&gt; &amp; b"), "{html}");
+    assert!(!html.contains("<a>") && !html.contains("<script"), "{html}");
+    Ok(())
+}
+
+#[test]
 fn a_trace_that_never_comes_and_an_explorer_that_is_away_are_errors() -> Result<()> {
     let mut explorer = Explorer::start()?;
     let mut unknown = explorer.trace(&["--wait", "0s"])?;

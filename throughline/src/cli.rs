@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Traces(TracesArgs),
     /// Show the rules that the explorer evaluates, or write them for Prometheus
     Rules(RulesArgs),
+    /// Serve the telemetry of the running system as tools for coding agents (Model Context Protocol on
+    /// standard input and output)
+    Mcp(McpArgs),
     /// Walk through a chapter of the tutorial; your own traces say when a step is done
     Learn(LearnArgs),
     /// Measure speed, CPU time and memory of the whole system, with telemetry on and off
@@ -406,6 +409,10 @@ pub(crate) struct TraceArgs {
     /// Print a picture (SVG) instead of text
     #[arg(long)]
     pub(crate) svg: bool,
+    /// Print a file for other tools instead: perfetto (Chrome trace JSON for ui.perfetto.dev), html (one
+    /// page that needs nothing else) or otlp (OTLP/JSON)
+    #[arg(long, conflicts_with = "svg")]
+    pub(crate) format: Option<Format>,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
 }
@@ -429,6 +436,14 @@ pub(crate) struct TracesArgs {
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) explorer: ExplorerArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct McpArgs {
+    #[command(flatten)]
+    pub(crate) explorer: ExplorerArgs,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -65,6 +65,23 @@ impl ExplorerClient {
         Ok(None)
     }
 
+    /// The trace as OTLP/JSON, or `None` if it is not there.
+    pub(crate) async fn otlp(&self, trace_id: &str) -> anyhow::Result<Option<Value>> {
+        for attempt in 1..=TRIES {
+            let Some(pages) = self.pages(trace_id).await? else {
+                return Ok(None);
+            };
+            if pages.stable || attempt == TRIES {
+                let documents = pages.documents.iter().map(|page| &page[..]);
+                let document = explorer::export::otlp(documents);
+                return document
+                    .context("the explorer's answer is not JSON")
+                    .map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     /// All pages of a trace. The pages of a trace that grows meanwhile may overlap.
     async fn pages(&self, trace_id: &str) -> anyhow::Result<Option<Pages>> {
         let mut pages = Pages {

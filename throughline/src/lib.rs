@@ -14,6 +14,7 @@ mod feedback;
 mod gateway_client;
 mod learn;
 mod load;
+mod mcp;
 mod model;
 mod model_files;
 mod python;
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Trace(args) => screen::exit_code(traces::trace(&args)),
         Command::Traces(args) => screen::exit_code(traces::list(&args)),
         Command::Rules(args) => screen::exit_code(rules::main(&args)),
+        Command::Mcp(args) => screen::exit_code(mcp::main(&args)),
         Command::Learn(args) => screen::exit_code(learn::main(&args)),
         Command::Bench(args) => screen::exit_code(bench::main(&args)),
         Command::Check(args) => screen::exit_code(check::main(&args)),

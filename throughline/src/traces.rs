@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use explorer::export::{self, Format};
 use explorer::{Trace, TraceSummary};
 use telemetry::SpanRef;
 
@@ -21,19 +22,27 @@ pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     // The argument may be the id, or a whole header with the id in it.
     let trace_id = SpanRef::from_traceparent(&args.trace_id)
         .map_or_else(|| args.trace_id.clone(), |ids| ids.trace_id);
-    let trace = block_on(async {
+    let text = block_on(async {
         let explorer = ExplorerClient::new(&args.explorer.url)?;
-        settled(&explorer, &trace_id, args.wait).await
+        let trace = settled(&explorer, &trace_id, args.wait).await?;
+        let trace = trace.with_context(|| no_trace(&trace_id))?;
+        Ok(match args.format {
+            None if args.svg => explorer::diagram::svg(&trace),
+            None => screen::waterfall(&trace),
+            Some(Format::Perfetto) => export::perfetto(&trace).to_string(),
+            Some(Format::Html) => export::html(&trace),
+            Some(Format::Otlp) => {
+                let document = explorer.otlp(&trace_id).await?;
+                document.with_context(|| no_trace(&trace_id))?.to_string()
+            }
+        })
     })?;
-    let trace = trace.with_context(|| {
-        format!("the explorer has no trace {trace_id}: it may have been evicted, or never sampled")
-    })?;
-    screen::say(if args.svg {
-        explorer::diagram::svg(&trace)
-    } else {
-        screen::waterfall(&trace)
-    });
+    screen::say(text);
     Ok(())
+}
+
+fn no_trace(trace_id: &str) -> String {
+    format!("the explorer has no trace {trace_id}: it may have been evicted, or never sampled")
 }
 
 /// The trace when it is whole and no longer grows, or what there is of it after `wait`.

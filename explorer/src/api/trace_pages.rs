@@ -13,8 +13,10 @@ use super::query::{self, QueryResult};
 use crate::error::ReadError;
 use crate::otlp::json;
 use crate::place::Place;
+use crate::remarks::remarks;
 use crate::store::traces::TracePage;
 use crate::store::{TelemetryStore, TraceId};
+use crate::trace::Trace;
 
 /// Pages that are kept for the next reader of the same trace.
 const CACHED_PAGES: usize = 8;
@@ -48,6 +50,9 @@ struct Shape {
     complete: bool,
     /// The places of the spans of this page that are no children.
     tops: BTreeMap<String, Place>,
+    /// See [`remarks`](crate::remarks); on the first page only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 /// Which part of the trace this is; absent if it is all of it. Spans are in the order of their start.
@@ -79,15 +84,24 @@ pub(super) async fn one(
             return Ok(page);
         }
         let page = store.traces.page(id, query.offset).ok_or_else(unknown)?;
-        let encoded = answer::value(&TraceDocument::of(page))?;
+        let remarks = match query.offset {
+            0 => remarks_of(&store, id),
+            _ => Vec::new(),
+        };
+        let encoded = answer::value(&TraceDocument::of(page, remarks))?;
         pages.put(key, encoded.clone());
         Ok(encoded)
     })
     .await
 }
 
+fn remarks_of(store: &TelemetryStore, id: TraceId) -> Vec<String> {
+    let spans = store.traces.get(id).unwrap_or_default();
+    Trace::from_resource_spans(spans).map_or_else(|_| Vec::new(), |trace| remarks(&trace))
+}
+
 impl TraceDocument {
-    fn of(page: TracePage) -> TraceDocument {
+    fn of(page: TracePage, remarks: Vec<String>) -> TraceDocument {
         let end = page.offset + page.spans;
         let part = Page {
             offset: page.offset,
@@ -101,6 +115,7 @@ impl TraceDocument {
             shape: Shape {
                 complete: page.complete,
                 tops: tops.map(|(id, place)| (hex::encode(id), place)).collect(),
+                remarks,
             },
             page: (page.spans < page.total).then_some(part),
         }

@@ -8,9 +8,9 @@ use crate::trace::Trace;
 use crate::waterfall::example;
 
 /// Id, parent (0: none), start, end.
-type Times = (u64, u64, u64, u64);
+pub(crate) type Times = (u64, u64, u64, u64);
 
-fn trace(spans: &[Times]) -> Trace {
+pub(crate) fn trace(spans: &[Times]) -> Trace {
     let spans: Vec<_> = spans
         .iter()
         .map(|(id, parent, start, end)| {

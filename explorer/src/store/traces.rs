@@ -1,11 +1,13 @@
 //! Spans by trace, bounded by bytes and by number of traces; the trace that arrived first is
-//! evicted first.
+//! evicted first, unless links point to it.
 
+mod links;
+mod order;
 mod resource_spans;
 mod span;
 mod stored_trace;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
@@ -13,6 +15,9 @@ use parking_lot::Mutex;
 use prost::Message;
 use serde::Serialize;
 
+use links::LinkIndex;
+pub(crate) use links::Referrer;
+use order::{Bounds, EvictionOrder};
 pub(crate) use span::ReceivedSpan;
 use span::{SpanKey, StoredSpan};
 pub(crate) use stored_trace::{ListedTrace, TraceFilter};
@@ -86,8 +91,8 @@ pub(crate) struct TraceCounts {
 struct TraceMap {
     sources: SourceSet,
     traces: HashMap<TraceId, StoredTrace>,
-    /// In the order of their first span.
-    order: VecDeque<TraceId>,
+    order: EvictionOrder,
+    links: LinkIndex,
     bytes: usize,
     counts: Counts,
     evicted_traces: u64,
@@ -147,26 +152,31 @@ impl TraceStore {
             }
             self.make_room(map, TRACE_OVERHEAD + cost, None);
             while map.traces.len() >= self.max_traces {
-                map.evict(None);
+                map.evict(None, self.bounds());
             }
-            map.order.push_back(trace_id);
+            map.order.push(trace_id);
             map.traces.insert(trace_id, StoredTrace::new());
             map.bytes += TRACE_OVERHEAD;
         }
         map.bytes += cost;
         map.counts.held += 1;
         map.updates += 1;
-        let version = map.updates;
-        if let Some(trace) = map.traces.get_mut(&trace_id) {
-            trace.version = version;
-            trace.add(span, Arc::clone(source));
-        }
+        map.add(trace_id, span, Arc::clone(source));
         true
     }
 
     /// Evicts until `cost` more bytes fit; `keep` is the trace that the span belongs to.
     fn make_room(&self, map: &mut TraceMap, cost: usize, keep: Option<TraceId>) {
-        while map.bytes + map.sources.bytes() + cost > self.max_bytes && map.evict(keep) {}
+        while map.bytes + map.sources.bytes() + cost > self.max_bytes
+            && map.evict(keep, self.bounds())
+        {}
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            max_bytes: self.max_bytes,
+            max_traces: self.max_traces,
+        }
     }
 
     /// Identifies the state of a trace: another version has other spans.
@@ -217,7 +227,7 @@ impl TraceStore {
     /// Newest first.
     pub(crate) fn list(&self, filter: &TraceFilter) -> Vec<ListedTrace> {
         let map = self.traces.lock();
-        let newest_first = map.order.iter().rev();
+        let newest_first = map.order.newest_first();
         let traces = newest_first.filter_map(|id| Some((*id, map.traces.get(id)?)));
         let chosen = traces
             .filter(|(_, trace)| trace.matches(filter))
@@ -251,6 +261,21 @@ impl TraceStore {
             cursor: newest,
             items: found.into_iter().map(NewSpan::from).collect(),
         }
+    }
+
+    /// Spans of other traces that link to this one, the newest first. The trace may be gone.
+    pub(crate) fn referrers(&self, trace_id: TraceId) -> Vec<Referrer> {
+        self.traces.lock().links.referrers(trace_id).collect()
+    }
+
+    /// The spans with that id; several if an id occurs twice.
+    pub(crate) fn spans_with_id(&self, trace_id: TraceId, span_id: SpanId) -> Vec<NewSpan> {
+        let map = self.traces.lock();
+        let trace = map.traces.get(&trace_id);
+        let spans = trace.into_iter().flat_map(|trace| trace.with_id(span_id));
+        spans
+            .map(|span| NewSpan::from((trace_id, span.clone())))
+            .collect()
     }
 
     /// Calls `visit` with the service and the error flag of every stored span.
@@ -294,15 +319,33 @@ impl From<(TraceId, StoredSpan)> for NewSpan {
 }
 
 impl TraceMap {
+    fn add(&mut self, trace_id: TraceId, span: ReceivedSpan, source: Arc<Source>) {
+        let Some(trace) = self.traces.get_mut(&trace_id) else {
+            return;
+        };
+        trace.version = self.updates;
+        self.order.grew(trace, span.cost());
+        for link in trace.add(span, source) {
+            if link.target != trace_id {
+                self.links.add(trace_id, link);
+            }
+        }
+    }
+
     /// Evicts the oldest trace other than `keep`; false if there is none.
-    fn evict(&mut self, keep: Option<TraceId>) -> bool {
-        let oldest = self.order.iter().take(2).position(|id| Some(*id) != keep);
-        let Some(trace) = oldest
-            .and_then(|at| self.order.remove(at))
-            .and_then(|id| self.traces.remove(&id))
+    fn evict(&mut self, keep: Option<TraceId>, bounds: Bounds) -> bool {
+        let Some((id, trace)) = self
+            .order
+            .next(keep, &mut self.traces, &self.links, bounds)
+            .and_then(|id| Some((id, self.traces.remove(&id)?)))
         else {
             return false;
         };
+        for target in self.links.remove(id, &trace.links) {
+            if let Some(target_trace) = self.traces.get_mut(&target) {
+                self.order.unlinked(target, target_trace);
+            }
+        }
         self.bytes -= TRACE_OVERHEAD + trace.bytes;
         self.counts.held -= trace.len() as u64;
         self.counts.evicted += trace.len() as u64;

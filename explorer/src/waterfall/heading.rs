@@ -2,7 +2,8 @@
 
 use super::layout::Layout;
 use super::line::{Line, Paint};
-use super::text::{duration, fit, width};
+use super::text::{clean, duration, fit, width};
+use crate::remarks::remarks;
 use crate::trace::Trace;
 
 pub(super) fn heading(trace: &Trace, layout: &Layout, colour: bool) -> String {
@@ -18,9 +19,12 @@ pub(super) fn heading(trace: &Trace, layout: &Layout, colour: bool) -> String {
     line.push(&trace.trace_id, Paint::Bold);
     line.push(&fit(&counts, layout.width.saturating_sub(38)), Paint::Plain);
     line.end(&mut lines);
-    if let Some(note) = incomplete(trace) {
+    for remark in remarks(trace) {
         let mut line = Line::new(colour);
-        line.push(&fit(&note, layout.width), Paint::Warning);
+        line.push(
+            &fit(&clean(&format!("⚠ {remark}")), layout.width),
+            Paint::Warning,
+        );
         line.end(&mut lines);
     }
     let mut line = Line::new(colour);
@@ -34,30 +38,6 @@ pub(super) fn heading(trace: &Trace, layout: &Layout, colour: bool) -> String {
     line.push(&total, Paint::Dim);
     line.end(&mut lines);
     lines
-}
-
-/// What the trace lacks; `None` for a complete one.
-fn incomplete(trace: &Trace) -> Option<String> {
-    if trace.is_complete() {
-        return None;
-    }
-    let mut missing = Vec::new();
-    match trace.roots().count() {
-        0 => missing.push("no root span".to_owned()),
-        _ if trace.surplus_roots() == 0 => {}
-        more => missing.push(format!("{more} root spans")),
-    }
-    let (orphans, cycles) = (trace.orphans().count(), trace.cycles().count());
-    if orphans > 0 {
-        missing.push(format!(
-            "{} whose parent is not here",
-            counted(orphans, "span")
-        ));
-    }
-    if cycles > 0 {
-        missing.push(format!("{} of parents", counted(cycles, "cycle")));
-    }
-    Some(format!("⚠ incomplete: {}", missing.join(", ")))
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -1,6 +1,7 @@
 //! The explorer over real sockets: OTLP in on one port, reads on the other.
 
 mod hostile;
+mod links;
 mod reads;
 mod receive;
 mod rules;

@@ -1,9 +1,10 @@
 //! What is a root, an orphan and a complete trace: the list, the trace itself and the terminal say
 //! the same.
 
+use explorer::remarks::remarks;
 use explorer::{Place, Trace, tree, waterfall};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Explorer, span, trace_hex};
 
@@ -164,12 +165,17 @@ fn the_list_the_page_and_the_terminal_agree() {
             .tops
             .iter()
             .map(|(id, place)| (format!("{id:016x}"), json!(place)));
+        let shape = answer.json()["shape"].clone();
         assert_eq!(
-            answer.json()["shape"],
-            json!({ "complete": case.complete, "tops": expected.collect::<serde_json::Map<_, _>>() }),
+            (&shape["complete"], &shape["tops"]),
+            (
+                &json!(case.complete),
+                &json!(expected.collect::<serde_json::Map<_, _>>())
+            ),
             "{}",
             case.name
         );
+        said_the_same_way(&shape, &answer.body, case.name);
         let trace = Trace::from_otlp(&answer.body).unwrap();
         let drawing = waterfall::render(
             &trace,
@@ -199,4 +205,77 @@ fn the_list_the_page_and_the_terminal_agree() {
             case.name
         );
     }
+}
+
+/// The terminal and the API have the same sentences about a trace.
+fn said_the_same_way(shape: &Value, document: &[u8], name: &str) {
+    let trace = Trace::from_otlp(document).unwrap();
+    let expected = remarks(&trace);
+    let said = shape["remarks"].as_array().cloned().unwrap_or_default();
+    assert_eq!(json!(said), json!(expected), "{name}");
+    let drawing = plain(&trace);
+    for remark in &expected {
+        assert!(
+            drawing.contains(&format!("⚠ {remark}")),
+            "{name}: {drawing}"
+        );
+    }
+    let warnings = drawing.lines().filter(|line| line.starts_with('⚠')).count();
+    assert_eq!(warnings, expected.len(), "{name}: {drawing}");
+}
+
+fn plain(trace: &Trace) -> String {
+    let style = waterfall::Style {
+        width: 200,
+        colour: false,
+    };
+    waterfall::render(trace, &style)
+}
+
+#[test]
+fn odd_traces_are_said_the_same_way_by_all() {
+    let explorer = Explorer::start(&[]);
+    let base = span(1, 1, 0);
+    let start = base.start_time_unix_nano;
+    let second = Span {
+        name: "another span with the id 2".to_owned(),
+        ..span(1, 2, 1)
+    };
+    let early = Span {
+        start_time_unix_nano: start - 5_000_000,
+        ..span(1, 3, 1)
+    };
+    let late = Span {
+        end_time_unix_nano: base.end_time_unix_nano + 7_000_000,
+        ..span(1, 4, 1)
+    };
+    let cycle = [span(1, 6, 7), span(1, 7, 6)];
+    let mut spans = vec![base, span(1, 2, 1), second, early, late, span(1, 5, 9)];
+    spans.extend(cycle);
+    explorer.spans("gateway", spans);
+    let path = format!("/api/traces/{}", trace_hex(1));
+    let answer = explorer.get(&path);
+    let shape = answer.json()["shape"].clone();
+    said_the_same_way(&shape, &answer.body, "odd");
+    assert_eq!(
+        shape["remarks"],
+        json!([
+            "incomplete: 1 span whose parent is not here, 1 cycle of parents",
+            "2 spans have the id 0000000000000002",
+            "clock: span 3 INTERNAL gateway starts 5.00 ms before its parent",
+            "late: span 4 INTERNAL gateway ends 7.00 ms after its root",
+        ])
+    );
+    // A span that comes later changes what all of them say.
+    explorer.spans(
+        "gateway",
+        vec![Span {
+            parent_span_id: 1_u64.to_be_bytes().to_vec(),
+            ..span(1, 9, 1)
+        }],
+    );
+    let answer = explorer.get(&path);
+    let shape = answer.json()["shape"].clone();
+    said_the_same_way(&shape, &answer.body, "after the late span");
+    assert_eq!(shape["remarks"][0], "incomplete: 1 cycle of parents");
 }

@@ -1,5 +1,6 @@
 //! The store of traces.
 
+use opentelemetry_proto::tonic::trace::v1::span::Link;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message;
 
@@ -277,4 +278,81 @@ fn spans_that_break_the_protocol_are_refused() {
             .unwrap()
             .is_some()
     );
+}
+
+/// A root that links to the root of another trace.
+fn linking(trace: u64, target: u64) -> Span {
+    let link = Link {
+        trace_id: trace_id(target).to_vec(),
+        span_id: 1_u64.to_be_bytes().to_vec(),
+        ..Link::default()
+    };
+    Span {
+        links: vec![link],
+        ..span(trace, 1, 0)
+    }
+}
+
+#[test]
+fn a_trace_that_others_link_to_stays_until_they_are_gone() {
+    let store = TraceStore::new(1 << 20, 8);
+    put(&store, "trainer", &[span(1, 1, 0)]);
+    put(&store, "gateway", &[linking(2, 1)]);
+    for trace in 3..=9 {
+        put(&store, "gateway", &[span(trace, 1, 0)]);
+    }
+    // Eight traces are held. The oldest was 1, but 2 links to it, so 2 itself had to go, and then
+    // nothing linked to 1.
+    assert!(store.get(trace_id(1)).is_some());
+    assert!(store.get(trace_id(2)).is_none());
+    assert!(store.referrers(trace_id(1)).is_empty());
+    put(&store, "gateway", &[linking(10, 3)]);
+    assert!(store.get(trace_id(1)).is_none(), "it is the next to go");
+    let referrers = store.referrers(trace_id(3));
+    assert_eq!(referrers.len(), 1);
+    assert_eq!(referrers[0].trace_id, trace_id(10));
+    assert_eq!(referrers[0].target_span, 1_u64.to_be_bytes());
+    // 3 outstays its turn as long as 10 is here.
+    for trace in 11..=16 {
+        put(&store, "gateway", &[span(trace, 1, 0)]);
+    }
+    assert!(store.get(trace_id(4)).is_none());
+    assert!(store.get(trace_id(3)).is_some());
+    for trace in 17..=27 {
+        put(&store, "gateway", &[span(trace, 1, 0)]);
+    }
+    assert!(store.get(trace_id(3)).is_none());
+    assert_eq!(store.counts().held_traces, 8);
+}
+
+#[test]
+fn a_flood_of_links_keeps_neither_new_traces_out_nor_more_bytes() {
+    let store = TraceStore::new(1 << 20, 100);
+    for trace in 1..=1_000_u64 {
+        // Each links to all traces around it, so that all of them are worth keeping.
+        let links =
+            (trace.saturating_sub(60)..trace + 60).map(|target| linking(trace, target).links);
+        let span = Span {
+            links: links.flatten().collect(),
+            ..span(trace, 1, 0)
+        };
+        assert_eq!(put(&store, "gateway", &[span]), 0);
+        let counts = store.counts();
+        assert!(counts.counts.bytes <= 1 << 20 && counts.held_traces <= 100);
+        assert!(store.get(trace_id(trace)).is_some(), "the newest is here");
+    }
+    let recent = (990..=1_000).filter(|trace| store.get(trace_id(*trace)).is_some());
+    assert_eq!(recent.count(), 11, "kept traces push no recent one out");
+}
+
+#[test]
+fn a_target_has_a_bounded_number_of_referrers() {
+    let store = TraceStore::new(1 << 26, 10_000);
+    put(&store, "trainer", &[span(1, 1, 0)]);
+    for trace in 2..=1_500 {
+        put(&store, "gateway", &[linking(trace, 1)]);
+    }
+    let referrers = store.referrers(trace_id(1));
+    assert_eq!(referrers.len(), 1_000);
+    assert_eq!(referrers[0].trace_id, trace_id(1_500), "the newest first");
 }

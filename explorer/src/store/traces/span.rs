@@ -6,6 +6,7 @@ use std::sync::Arc;
 use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use prost::{DecodeError, Message};
 
+use super::links::{LINK_COST, MAX_LINKS_OF_SPAN, OwnLink};
 use crate::attribute;
 use crate::place;
 use crate::store::{Source, SpanId, TraceId, id};
@@ -24,6 +25,7 @@ pub(crate) struct ReceivedSpan {
     pub(super) key: SpanKey,
     pub(super) fields: SpanFields,
     pub(super) model: Option<String>,
+    pub(super) links: Vec<OwnLink>,
     pub(super) bytes: Arc<[u8]>,
 }
 
@@ -72,11 +74,27 @@ impl ReceivedSpan {
                 error: status.code() == StatusCode::Error,
             },
             model: attribute::text(&span.attributes, "ml.model_name").map(str::to_owned),
+            links: links(&span, span_id),
             bytes: bytes.into(),
         }))
     }
 
     pub(super) fn cost(&self) -> usize {
-        OVERHEAD + self.bytes.len() + self.model.as_ref().map_or(0, String::len)
+        OVERHEAD
+            + self.bytes.len()
+            + self.model.as_ref().map_or(0, String::len)
+            + self.links.len() * LINK_COST
     }
+}
+
+/// The links with valid ids, as many as are indexed.
+fn links(span: &Span, span_id: SpanId) -> Vec<OwnLink> {
+    let links = span.links.iter().filter_map(|link| {
+        Some(OwnLink {
+            target: id(&link.trace_id)?,
+            target_span: id(&link.span_id)?,
+            span_id,
+        })
+    });
+    links.take(MAX_LINKS_OF_SPAN).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::links::{MAX_LINKS_OF_TRACE, OwnLink};
 use super::span::{ReceivedSpan, SpanKey, StoredSpan};
 use crate::place::{self, Ancestry, Place};
 use crate::store::{Source, SpanId, TraceId};
@@ -46,6 +47,10 @@ pub(super) struct StoredTrace {
     end: u64,
     errors: usize,
     models: Vec<String>,
+    /// Links of its spans, as many as are indexed.
+    pub links: Vec<OwnLink>,
+    /// Whether it outstayed its turn because something links to it.
+    pub is_kept: bool,
 }
 
 impl StoredTrace {
@@ -58,6 +63,8 @@ impl StoredTrace {
             end: 0,
             errors: 0,
             models: Vec::new(),
+            links: Vec::new(),
+            is_kept: false,
         }
     }
 
@@ -73,11 +80,18 @@ impl StoredTrace {
         self.spans.values()
     }
 
+    /// The spans with that id.
+    pub(super) fn with_id(&self, span_id: SpanId) -> impl Iterator<Item = &StoredSpan> {
+        let keys = (span_id, 0)..=(span_id, u64::MAX);
+        self.spans.range(keys).map(|(_, span)| span)
+    }
+
     pub(super) fn into_spans(self) -> impl Iterator<Item = StoredSpan> {
         self.spans.into_values()
     }
 
-    pub(super) fn add(&mut self, span: ReceivedSpan, source: Arc<Source>) {
+    /// Stores a span and returns those of its links that are to be indexed.
+    pub(super) fn add(&mut self, span: ReceivedSpan, source: Arc<Source>) -> Vec<OwnLink> {
         self.bytes += span.cost();
         self.start = self.start.min(span.fields.start);
         self.end = self.end.max(span.fields.end);
@@ -95,6 +109,10 @@ impl StoredTrace {
             number: self.version,
         };
         self.spans.insert(span.key, stored);
+        let mut links = span.links;
+        links.truncate(MAX_LINKS_OF_TRACE.saturating_sub(self.links.len()));
+        self.links.extend(&links);
+        links
     }
 
     pub(super) fn matches(&self, filter: &TraceFilter) -> bool {
