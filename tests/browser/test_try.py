@@ -25,7 +25,7 @@ def test_a_slow_request_arrives_and_is_whole_only_then(page_tab: Tab) -> None:
     wine.get_by_label("Variant").select_option("primary")
     wine.get_by_label("Stored predictions").select_option("no-cache")
     wine.get_by_label("Kind").select_option("latency")
-    wine.get_by_label("In", exact=True).select_option("feature-store")
+    wine.locator("[name=fault_service]").select_option("feature-store")
     wine.get_by_label("Delay in ms").fill("3000")
     wine.get_by_role("button", name="Send").click()
     status = page_tab.page.get_by_role("status")
