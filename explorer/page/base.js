@@ -35,6 +35,7 @@ export async function refresh() {
     const fresh = next.getElementById(part.id);
     if (!fresh) continue;
     localTimes(fresh);
+    showScripted(fresh);
     if (fresh.isEqualNode(part)) continue;
     const focused = part.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;
     part.replaceWith(document.adoptNode(fresh));
@@ -56,7 +57,11 @@ document.addEventListener("click", async (event) => {
   }
   setTimeout(() => { button.textContent = said; }, 1500);
 });
-for (const node of document.querySelectorAll("[data-script]")) node.hidden = false;
+/** Shows what works with a script only. */
+function showScripted(root) {
+  for (const node of root.querySelectorAll("[data-script]")) node.hidden = false;
+}
+showScripted(document);
 
 // Addresses of the page that was one document: #/trace/ID and #/trace/ID/SPAN.
 const old = /^#\/trace\/([0-9a-f]{32})(?:\/([0-9a-f]{16}))?$/.exec(document.location.hash);

@@ -2,6 +2,7 @@
 //! for programs.
 
 pub(crate) mod answer;
+mod difference;
 mod logs;
 mod metrics;
 mod query;
@@ -21,10 +22,9 @@ use runtime::{BodyRules, ProcessOptions};
 
 pub use logs::LogEntry;
 pub use metrics::MetricSeries;
-pub(crate) use query::trace_id;
+pub(crate) use query::{now, trace_id};
 pub use services::ServiceSummary;
 pub use traces::TraceSummary;
-pub(crate) use traces::TracesQuery;
 
 use crate::error::{ReadError, refuse_read};
 use crate::gateway::Gateway;
@@ -52,6 +52,7 @@ pub(crate) fn router(
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{trace_id}", get(trace_pages::one))
+        .route("/api/difference", get(difference::read))
         .route(
             "/api/traces/{trace_id}/links",
             get(trace_export::both_directions),

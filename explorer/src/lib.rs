@@ -15,8 +15,10 @@ pub mod comparison;
 mod config;
 pub mod critical_path;
 pub mod diagram;
+mod difference;
 mod error;
 pub mod export;
+mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gateway;
@@ -29,6 +31,7 @@ mod receiver;
 pub mod remarks;
 pub mod rules;
 pub mod self_time;
+mod span_view;
 mod store;
 mod token;
 pub mod trace;

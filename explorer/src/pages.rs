@@ -5,6 +5,7 @@
 //! beside `pages`.
 
 mod assets;
+mod compare;
 mod format;
 mod headers;
 mod hue;
@@ -16,8 +17,6 @@ mod trace;
 mod try_it;
 
 use axum::Router;
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 
 pub(crate) use headers::harden;
@@ -28,15 +27,13 @@ use crate::blocking;
 use crate::error::ReadError;
 use shell::Page;
 
-/// The extractor of every page's query; a handler turns the rejection into a page that says so.
-type PageQuery<T> = Result<Query<T>, QueryRejection>;
-
 /// Every page, and the files that they load.
 pub(crate) fn routes() -> Router<ApiState> {
     Router::new()
         .merge(assets::routes())
         .merge(list::routes())
         .merge(trace::routes())
+        .merge(compare::routes())
         .merge(rules::routes())
         .merge(try_it::routes())
         .merge(sign_in::routes())

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::api::{self, LogEntry, MetricSeries};
+use crate::filter::{self, Filter};
 use crate::store::TelemetryStore;
-use crate::store::traces::TraceFilter;
 use crate::trace::Trace;
 
 /// A handle on the store of one [`Explorer`](crate::Explorer); a clone reads the same store.
@@ -27,13 +27,9 @@ impl Reader {
 
     /// All traces, newest first.
     pub fn traces(&self) -> Vec<Trace> {
-        let all = TraceFilter {
-            limit: usize::MAX,
-            ..TraceFilter::default()
-        };
-        let listed = self.store.traces.list(&all).into_iter();
-        listed
-            .filter_map(|trace| self.store.traces.get(trace.trace_id))
+        let traces = &self.store.traces;
+        let all = filter::matching(traces, &Filter::default(), usize::MAX).into_iter();
+        all.filter_map(|trace| traces.get(trace.id))
             .filter_map(|spans| Trace::from_resource_spans(spans).ok())
             .collect()
     }

@@ -1,6 +1,7 @@
 //! The system as a user meets it: real processes on free ports, requests over sockets, and their
 //! traces.
 
+mod agents;
 mod alert_rules;
 mod architecture;
 mod check;

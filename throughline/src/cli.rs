@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use explorer::export::Format;
 use runtime::PartCommand;
 
 use crate::address::{ExplorerArgs, GatewayArgs};

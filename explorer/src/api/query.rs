@@ -54,6 +54,11 @@ pub(super) fn severity(lowest: &str) -> Result<i32, ReadError> {
     }
 }
 
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or_default()
+}
+
 /// RFC 3339 in UTC with as many digits as needed; `None` for a time that is not set.
 pub(super) fn timestamp(unix_nanos: u64) -> Option<String> {
     if unix_nanos == 0 {

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Encoded};
-use super::query::{self, QueryResult};
+use super::query;
 use crate::error::ReadError;
+use crate::filter::{self, Parameters};
 use crate::store::TelemetryStore;
-use crate::store::traces::{ListedTrace, TraceFilter};
+use crate::store::traces::ListedTrace;
 
 /// One trace in a list; an entry of `GET /api/traces`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,51 +41,21 @@ pub struct TraceSummary {
     pub complete: bool,
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct TracesQuery {
-    service: Option<String>,
-    model: Option<String>,
-    min_duration_ms: Option<f64>,
-    status: Option<String>,
-    limit: Option<usize>,
-}
-
-/// The newest traces that match, as summaries.
+/// The traces that match, as summaries.
 pub(super) async fn list(
     State(store): State<Arc<TelemetryStore>>,
-    query: QueryResult<TracesQuery>,
+    RawQuery(query): RawQuery,
 ) -> Result<Encoded, ReadError> {
-    let Query(query) = query?;
-    let filter = query.filter()?;
+    let parameters = Parameters::parse(query.as_deref().unwrap_or_default());
+    let filter = parameters
+        .filter(query::now())
+        .map_err(ReadError::Invalid)?;
     answer::build(move || {
-        let listed = store.traces.list(&filter);
+        let matching = filter::matching(&store.traces, &filter, filter.limit);
+        let listed = store.traces.listed(matching.iter().map(|trace| trace.id));
         answer::list("traces", listed.into_iter().map(TraceSummary::from))
     })
     .await
-}
-
-impl TracesQuery {
-    pub(crate) fn filter(self) -> Result<TraceFilter, ReadError> {
-        let min_duration_ms = self.min_duration_ms.unwrap_or(0.0);
-        if !(0.0..=1e12).contains(&min_duration_ms) {
-            return Err(ReadError::Invalid(
-                "min_duration_ms must be a positive number".to_owned(),
-            ));
-        }
-        let errors = match self.status.as_deref() {
-            None => None,
-            Some("error") => Some(true),
-            Some("ok") => Some(false),
-            Some(_) => return Err(ReadError::Invalid("status must be ok or error".to_owned())),
-        };
-        Ok(TraceFilter {
-            service: self.service,
-            model: self.model,
-            min_duration_ns: (min_duration_ms * 1e6) as u64,
-            errors,
-            limit: query::limit(self.limit)?,
-        })
-    }
 }
 
 impl From<ListedTrace> for TraceSummary {

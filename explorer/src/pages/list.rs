@@ -1,101 +1,124 @@
-//! `/`: the traces, newest first.
+//! `/`: the traces that a filter chooses, as dots over time and as a table, and what is different
+//! about some of them.
+
+mod difference;
+mod dots;
+mod form;
+mod table;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
 use maud::{Markup, html};
 
-use super::format;
-use super::hue::hue;
 use super::shell::{self, Head, Section};
-use super::{PageQuery, build};
-use crate::api::{ApiState, TraceSummary, TracesQuery};
-use crate::error::ReadError;
+use super::{build, format};
+use crate::api::{self, ApiState};
+use crate::difference::Selection;
+use crate::filter::{self, Filter, Parameters};
 use crate::store::TelemetryStore;
-use crate::store::traces::ListedTrace;
+use crate::store::traces::{ListedTrace, TraceOutline};
+
+/// Characters of a foreign text in the list; names of spans may have as many as a body allows.
+const MAX_TEXT: usize = 120;
+
+/// What the parts of the page are drawn from.
+struct View<'a> {
+    parameters: &'a Parameters,
+    filter: &'a Filter,
+    selection: Option<&'a Selection>,
+    matching: &'a [TraceOutline],
+    /// The first of them, as many as the limit allows.
+    listed: &'a [ListedTrace],
+}
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new().route("/", get(page))
 }
 
-async fn page(State(store): State<Arc<TelemetryStore>>, query: PageQuery<TracesQuery>) -> Response {
+async fn page(State(store): State<Arc<TelemetryStore>>, RawQuery(query): RawQuery) -> Response {
     build(move || {
-        let Query(query) = query.map_err(ReadError::from)?;
-        let filter = query.filter()?;
-        let listed = store.traces.list(&filter);
+        let parameters = Parameters::parse(query.as_deref().unwrap_or_default());
         let head = Head {
             title: "Traces",
             section: Section::Traces,
-            styles: &[],
-            scripts: &[],
+            styles: &["list.css"],
+            scripts: &["list.js"],
             live: true,
         };
-        let content = html! {
-            h1 { "Traces" }
-            div #list data-live { (table(&listed)) }
+        let now = api::now();
+        let read = parameters
+            .filter(now)
+            .and_then(|filter| Ok((filter, Selection::parse(&parameters, now)?)));
+        let content = match &read {
+            Err(wrong) => html! {
+                (form::draw(&parameters, &[]))
+                p.notice.bad role="alert" { "The filter cannot be used: " (cut(wrong)) ". Change it, or " a href="/" { "show all traces" } "." }
+            },
+            Ok((filter, selection)) => content(&store, &parameters, filter, selection.as_ref()),
         };
-        Ok(shell::page(&head, &content))
+        Ok(shell::page(&head, &html! { h1 { "Traces" } (content) }))
     })
     .await
 }
 
-fn table(listed: &[ListedTrace]) -> Markup {
-    if listed.is_empty() {
-        return html! {
-            p.notice { "No trace yet. Whatever sends OTLP/HTTP to this explorer shows here; " code { "throughline sample" } " sends one." }
-        };
-    }
-    let longest = listed.iter().map(|trace| trace.end - trace.start).max();
+fn content(
+    store: &TelemetryStore,
+    parameters: &Parameters,
+    filter: &Filter,
+    selection: Option<&Selection>,
+) -> Markup {
+    let matching = filter::matching(&store.traces, filter, usize::MAX);
+    let shown = matching.iter().take(filter.limit).map(|trace| trace.id);
+    let listed = store.traces.listed(shown);
+    let view = View {
+        parameters,
+        filter,
+        selection,
+        matching: &matching,
+        listed: &listed,
+    };
     html! {
-        table.traces {
-            caption.hidden { "Traces, newest first" }
-            thead { tr {
-                th scope="col" { "Started" }
-                th scope="col" { "Request" }
-                th scope="col" .num { "Duration" }
-                th scope="col" .num { "Spans" }
-                th scope="col" { "Services" }
-                th scope="col" { "State" }
-            } }
-            tbody {
-                @for trace in listed { (row(trace, longest.unwrap_or_default().max(1))) }
+        (form::draw(parameters, &listed))
+        div #list data-live {
+            (facts(&view))
+            @if !matching.is_empty() { (dots::draw(&view)) (difference::choices(&view)) }
+            @if let Some(selection) = selection { (difference::draw(store, &view, selection)) }
+            (table::draw(&view))
+        }
+    }
+}
+
+fn facts(view: &View<'_>) -> Markup {
+    let failed = view.matching.iter().filter(|trace| trace.failed).count();
+    html! {
+        p.facts {
+            strong { (format::count(view.matching.len(), "trace")) }
+            span { (format::grouped(failed)) " failed" }
+            @if view.listed.len() < view.matching.len() {
+                span {
+                    "the first " (format::grouped(view.listed.len())) " are in the table"
+                    @if view.filter.limit < 1_000 {
+                        "; " a href=(address(view.parameters, &[("limit", Some("1000"))])) { "show up to 1,000" }
+                    }
+                }
             }
         }
     }
 }
 
-fn row(trace: &ListedTrace, longest: u64) -> Markup {
-    let duration = trace.end - trace.start;
-    let part = format::percent(duration as f64 / longest as f64);
-    let summary = TraceSummary::from(trace.clone());
-    let name = if summary.root_name.is_empty() {
-        "(no name)"
-    } else {
-        &summary.root_name
-    };
-    html! {
-        tr {
-            td.when { (format::time(trace.start)) }
-            td { div.request {
-                a href=(format!("/traces/{}", summary.trace_id)) data-key=(summary.trace_id) { (name) }
-                span.from { (summary.root_service) }
-            } }
-            td.num {
-                (format::duration(duration))
-                svg.meter aria-hidden="true" { rect width=(part) height="3" {} }
-            }
-            td.num { (trace.spans) }
-            td { span.chips { @for (service, spans) in &trace.services {
-                span.chip.(hue(service)) { (service) b { (spans) } }
-            } } }
-            td.state {
-                @if trace.errors > 0 { span.bad { "✗ error" } " " }
-                @if !trace.complete { span.partial { "⚠ incomplete" } }
-                @else if trace.errors == 0 { "ok" }
-            }
-        }
+/// The page with some parameters changed.
+fn address(parameters: &Parameters, changes: &[(&str, Option<&str>)]) -> String {
+    format!("/?{}", parameters.with(changes))
+}
+
+/// The beginning of a foreign text.
+fn cut(text: &str) -> String {
+    if text.chars().nth(MAX_TEXT).is_none() {
+        return text.to_owned();
     }
+    text.chars().take(MAX_TEXT).chain(['…']).collect()
 }

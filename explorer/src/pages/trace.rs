@@ -1,4 +1,16 @@
-//! `/traces/{trace_id}`: one trace as a waterfall.
+//! `/traces/{trace_id}` and `/traces/{trace_id}/{span_id}`: one trace, and one span of it.
+
+mod attributes;
+mod copy;
+mod details;
+mod flame;
+mod heading;
+mod keys;
+mod links;
+mod logs;
+mod names;
+mod view;
+mod waterfall;
 
 use std::sync::Arc;
 
@@ -9,81 +21,76 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use super::build;
-use super::format;
-use super::hue::hue;
 use super::shell::{self, Head, Section};
 use crate::api::{self, ApiState};
 use crate::error::ReadError;
 use crate::store::TelemetryStore;
-use crate::trace::{SpanData, Trace};
+use view::View;
+
+pub(super) use attributes::{Budget, value_text, within};
+pub(super) use view::{Arrival, span_address};
 
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route("/traces/{trace_id}", get(page))
+    Router::new()
+        .route("/traces/{trace_id}", get(whole))
+        .route("/traces/{trace_id}/{span_id}", get(one_span))
 }
 
-async fn page(State(store): State<Arc<TelemetryStore>>, Path(trace_id): Path<String>) -> Response {
+async fn whole(State(store): State<Arc<TelemetryStore>>, Path(trace_id): Path<String>) -> Response {
+    page(store, trace_id, None).await
+}
+
+async fn one_span(
+    State(store): State<Arc<TelemetryStore>>,
+    Path((trace_id, span_id)): Path<(String, String)>,
+) -> Response {
+    page(store, trace_id, Some(span_id)).await
+}
+
+async fn page(store: Arc<TelemetryStore>, trace_id: String, span_id: Option<String>) -> Response {
     build(move || {
         let id = api::trace_id(&trace_id)?;
         let unknown = || ReadError::UnknownTrace(hex::encode(id));
-        let spans = store.traces.get(id).ok_or_else(unknown)?;
-        let trace = Trace::from_resource_spans(spans).map_err(|_| unknown())?;
-        let name = trace.spans.first().map_or("(no name)", |span| &span.name);
+        let view = View::read(&store, id, span_id.as_deref()).ok_or_else(unknown)?;
+        let title = view.title();
         let head = Head {
-            title: name,
+            title: &title,
             section: Section::Traces,
-            styles: &[],
-            scripts: &[],
+            styles: &["trace.css"],
+            scripts: &["trace.js"],
             live: true,
         };
-        let content = html! {
-            p.back { a href="/" { "← All traces" } }
-            h1 { (name) }
-            div #trace data-live {
-                p.facts {
-                    code { (trace.trace_id) }
-                    strong { (format::duration(trace.duration())) }
-                    span { (format::count(trace.spans.len(), "span")) }
-                }
-                (waterfall(&trace))
-            }
-        };
-        Ok(shell::page(&head, &content))
+        Ok(shell::page(&head, &content(&view, span_id.as_deref())))
     })
     .await
 }
 
-fn waterfall(trace: &Trace) -> Markup {
+fn content(view: &View, asked: Option<&str>) -> Markup {
     html! {
-        div.pane { table.waterfall {
-            caption.hidden { "Spans of the trace as a waterfall" }
-            thead { tr {
-                th scope="col" { "Span" }
-                th scope="col" { "Service" }
-                th scope="col" .time { "Time" }
-                th scope="col" .num { "Duration" }
-            } }
-            tbody { @for span in &trace.spans { (row(trace, span)) } }
-        } }
-    }
-}
-
-fn row(trace: &Trace, span: &SpanData) -> Markup {
-    let whole = trace.duration().max(1) as f64;
-    let from = format::percent((span.start - trace.start()) as f64 / whole);
-    let part = format::percent(span.duration() as f64 / whole);
-    html! {
-        tr.failed[span.is_error()] {
-            td { span.span {
-                svg width=(span.depth * 16) height="1" aria-hidden="true" {}
-                span.dot.(hue(&span.service)) {}
-                (span.name)
-                @if span.is_error() { span.mark.bad { "✗ error" } }
-            } }
-            td.service { (span.service) }
-            td { svg.lane.(hue(&span.service)) aria-hidden="true" {
-                rect.bar x=(from) width=(part) y="3" height="11" rx="2" {}
-            } }
-            td.num { (format::duration(span.duration())) }
+        p.back { a href="/" { "← All traces" } (keys::button()) }
+        h1 { (view.title()) }
+        div #trace data-live data-whole=(format!("/traces/{}", view.trace.trace_id)) data-path=(view.path_ids()) {
+            (heading::facts(view))
+            @if let Some(asked) = asked && view.chosen_is_not(asked) {
+                p.notice.partial role="status" {
+                    "⚠ The trace has no span " code { (within(asked, 40)) } "; it may not have arrived yet."
+                }
+            }
+            div.panes {
+                div {
+                    div.pane {
+                        (waterfall::table(view))
+                        (logs::list(view))
+                    }
+                    (flame::section(view))
+                }
+                div.side {
+                    (details::aside(view))
+                    (names::section(view))
+                    (heading::path(view))
+                }
+            }
         }
+        (keys::dialog())
     }
 }

@@ -22,7 +22,7 @@ use super::report::{
 use super::rule::{Condition, Rule};
 use super::watch::{self, Said};
 use super::window::MAX_TRACES;
-use crate::store::traces::TraceFilter;
+use crate::filter::{self, Filter};
 use crate::store::{TelemetryStore, TraceId};
 
 /// Groups of one rule. Labels are foreign, and each group has a window.
@@ -219,13 +219,15 @@ impl Engine {
                 .map(|(_, value)| value.clone())
                 .filter(|value| !value.is_empty())
         };
-        let listed = self.store.traces.list(&TraceFilter {
-            model: value(&["ml.model_name", "model.name"]),
+        let model = value(&["ml.model_name", "model.name"]);
+        let conditions = model.map(|model| filter::Condition::is("ml.model_name", &model));
+        let filter = Filter {
             service: value(&["service.name"]),
-            limit: MAX_TRACES,
-            ..TraceFilter::default()
-        });
-        listed.into_iter().map(|trace| trace.trace_id).collect()
+            conditions: conditions.into_iter().collect(),
+            ..Filter::default()
+        };
+        let newest = filter::matching(&self.store.traces, &filter, MAX_TRACES);
+        newest.into_iter().map(|trace| trace.id).collect()
     }
 
     /// All states, as they were at the last evaluation.

@@ -9,6 +9,7 @@ mod stored_trace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use parking_lot::Mutex;
@@ -18,9 +19,9 @@ use serde::Serialize;
 use links::LinkIndex;
 pub(crate) use links::Referrer;
 use order::{Bounds, EvictionOrder};
-pub(crate) use span::ReceivedSpan;
-use span::{SpanKey, StoredSpan};
-pub(crate) use stored_trace::{ListedTrace, TraceFilter};
+use span::SpanKey;
+pub(crate) use span::{ReceivedSpan, StoredSpan};
+pub(crate) use stored_trace::{ListedTrace, TraceOutline};
 use stored_trace::{StoredTrace, in_order};
 
 use super::{Counts, Source, SourceSet, SpanId, TraceId};
@@ -185,6 +186,13 @@ impl TraceStore {
         map.traces.get(&trace_id).map(|trace| trace.version)
     }
 
+    /// The time since a span of the trace arrived.
+    pub(crate) fn since_arrival(&self, trace_id: TraceId) -> Option<Duration> {
+        let map = self.traces.lock();
+        let trace = map.traces.get(&trace_id)?;
+        Some(trace.arrived.elapsed())
+    }
+
     /// The spans of a trace by start time, in the groups of OTLP.
     pub(crate) fn get(&self, trace_id: TraceId) -> Option<Vec<ResourceSpans>> {
         let spans = self.snapshot(trace_id)?;
@@ -224,20 +232,37 @@ impl TraceStore {
         map.traces.get(&trace_id).map(StoredTrace::snapshot)
     }
 
-    /// Newest first.
-    pub(crate) fn list(&self, filter: &TraceFilter) -> Vec<ListedTrace> {
+    /// What the store knows of each trace, or of those that have a span of `service`, in no
+    /// order.
+    pub(crate) fn outlines(&self, service: Option<&str>) -> Vec<TraceOutline> {
         let map = self.traces.lock();
-        let newest_first = map.order.newest_first();
-        let traces = newest_first.filter_map(|id| Some((*id, map.traces.get(id)?)));
-        let chosen = traces
-            .filter(|(_, trace)| trace.matches(filter))
-            .take(filter.limit);
-        let mut listed: Vec<_> = chosen.map(|(id, trace)| trace.listed(id)).collect();
-        drop(map);
-        // The list is in the order of arrival so far, and spans of two processes arrive in any
-        // order.
-        listed.sort_by_key(|trace| std::cmp::Reverse(trace.start));
-        listed
+        let traces = map.traces.iter();
+        traces
+            .filter(|(_, trace)| service.is_none_or(|service| trace.has_service(service)))
+            .map(|(id, trace)| trace.outline(*id))
+            .collect()
+    }
+
+    /// The spans of each of these traces, with their ids, in no order; none for a trace that was
+    /// evicted. They share their bytes with the store, so that they are read outside the lock.
+    pub(crate) fn spans(
+        &self,
+        ids: impl Iterator<Item = TraceId>,
+    ) -> Vec<Vec<(SpanId, StoredSpan)>> {
+        let map = self.traces.lock();
+        let spans = |id: TraceId| {
+            let snapshot = map.traces.get(&id).map(StoredTrace::snapshot);
+            let spans = snapshot.into_iter().flatten();
+            spans.map(|((id, _), span)| (id, span)).collect()
+        };
+        ids.map(spans).collect()
+    }
+
+    /// These traces for a list, in the same order, without those that were evicted.
+    pub(crate) fn listed(&self, ids: impl Iterator<Item = TraceId>) -> Vec<ListedTrace> {
+        let map = self.traces.lock();
+        ids.filter_map(|id| Some(map.traces.get(&id)?.listed(id)))
+            .collect()
     }
 
     /// The spans that were stored after the update `cursor`, in the order of their arrival. They

@@ -10,4 +10,5 @@ mod shape;
 mod sizes;
 mod support;
 mod token;
+mod trace_page;
 mod try_it;

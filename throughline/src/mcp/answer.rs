@@ -1,5 +1,7 @@
 //! Answers of bounded size: what does not fit is left out, and the answer says so.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 /// Bytes of one answer, about 6,000 tokens.
@@ -27,7 +29,7 @@ pub(super) fn lines<T: Serialize>(
         return Ok(nothing.to_owned());
     }
     if left_out > 0 {
-        text.push_str(&format!("({left_out} more do not fit; ask for fewer)\n"));
+        let _ = writeln!(text, "({left_out} more do not fit; ask for fewer)");
     }
     Ok(text)
 }
@@ -45,7 +47,10 @@ pub(super) fn text(whole: &str) -> String {
         kept.push('\n');
     }
     if left_out > 0 {
-        kept.push_str(&format!("({left_out} more lines do not fit; read_span shows one span)\n"));
+        let _ = writeln!(
+            kept,
+            "({left_out} more lines do not fit; read_span shows one span)"
+        );
     }
     kept
 }
@@ -67,7 +72,10 @@ mod tests {
     fn what_does_not_fit_is_counted() {
         let answer = lines((0..20_000).map(|number| format!("entry {number}")), "none").unwrap();
         assert!(answer.len() < MAX_BYTES + 100);
-        assert!(answer.ends_with("more do not fit; ask for fewer)\n"), "{answer}");
+        assert!(
+            answer.ends_with("more do not fit; ask for fewer)\n"),
+            "{answer}"
+        );
         let whole = "a line of some length\n".repeat(5_000);
         let kept = text(&whole);
         let lines = kept.lines().count() - 1;

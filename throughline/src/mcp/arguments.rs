@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rmcp::model::{Tool, ToolAnnotations};
-use rmcp::schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
 
 /// What is known of each service: spans, errors, log records, metrics.

@@ -44,7 +44,10 @@ impl Tools {
         match name {
             "list_services" => {
                 let ListServices {} = parsed(arguments)?;
-                answer::lines(self.explorer.services().await?, "no service sent anything yet")
+                answer::lines(
+                    self.explorer.services().await?,
+                    "no service sent anything yet",
+                )
             }
             "find_traces" => self.find_traces(&parsed(arguments)?).await,
             "read_trace" => self.read_trace(&parsed(arguments)?).await,
@@ -71,7 +74,10 @@ impl Tools {
             ("service", wanted.service.clone()),
             ("model", wanted.model.clone()),
             ("status", wanted.status.clone()),
-            ("min_duration_ms", wanted.min_duration_ms.map(|ms| ms.to_string())),
+            (
+                "min_duration_ms",
+                wanted.min_duration_ms.map(|ms| ms.to_string()),
+            ),
             ("limit", Some(wanted.limit.unwrap_or(LIMIT).to_string())),
         ]);
         answer::lines(self.explorer.traces(&query).await?, "no trace matches")
@@ -88,7 +94,11 @@ impl Tools {
             let _ = writeln!(text, "problem: {problem}");
         }
         for span in trace.spans.iter().filter(|span| span.is_error()) {
-            let _ = writeln!(text, "error: {} of {}: span {}", span.name, span.service, span.span_id);
+            let _ = writeln!(
+                text,
+                "error: {} of {}: span {}",
+                span.name, span.service, span.span_id
+            );
         }
         Ok(answer::text(&text))
     }
@@ -109,7 +119,9 @@ impl Tools {
             ("limit", Some("1000".to_owned())),
         ]);
         let logs = self.explorer.logs(&of_trace).await?;
-        let logs = logs.into_iter().filter(|log| log.span_id.as_deref() == Some(&span.span_id));
+        let logs = logs
+            .into_iter()
+            .filter(|log| log.span_id.as_deref() == Some(&span.span_id));
         let logs = logs.map(|log| {
             json!({"time": log.time, "severity": log.severity, "body": log.body, "attributes": log.attributes})
         });
@@ -158,7 +170,10 @@ impl Tools {
             return answer::lines(self.explorer.metric_names().await?, "no metric arrived yet");
         };
         let series = self.explorer.metric(&encoded(&name)).await?;
-        answer::lines(series, "no metric has this name; without a name, all names are listed")
+        answer::lines(
+            series,
+            "no metric has this name; without a name, all names are listed",
+        )
     }
 
     async fn trace(&self, id: &str) -> anyhow::Result<Trace> {
@@ -201,22 +216,41 @@ fn compared(a: &Trace, b: &Trace, row: &Row) -> String {
     let indent = "  ".repeat(row.depth);
     match (of_a, of_b) {
         (Some(of_a), Some(of_b)) => {
-            let times = format!("{} → {}", milliseconds(of_a.duration()), milliseconds(of_b.duration()));
+            let times = format!(
+                "{} → {}",
+                milliseconds(of_a.duration()),
+                milliseconds(of_b.duration())
+            );
             let differences: Vec<String> = row.differences.iter().map(difference).collect();
             format!("{indent}{} {times} {}", of_a.name, differences.join(", "))
         }
-        (Some(only), None) => format!("{indent}{} only in a, {}", only.name, milliseconds(only.duration())),
-        (None, Some(only)) => format!("{indent}{} only in b, {}", only.name, milliseconds(only.duration())),
+        (Some(only), None) => format!(
+            "{indent}{} only in a, {}",
+            only.name,
+            milliseconds(only.duration())
+        ),
+        (None, Some(only)) => format!(
+            "{indent}{} only in b, {}",
+            only.name,
+            milliseconds(only.duration())
+        ),
         (None, None) => String::new(),
     }
 }
 
 fn difference(difference: &Difference) -> String {
     let shown = |value: &Option<Value>| {
-        let text = value.as_ref().map_or_else(|| "–".to_owned(), Value::to_string);
+        let text = value
+            .as_ref()
+            .map_or_else(|| "–".to_owned(), Value::to_string);
         answer::shortened(&text, 100)
     };
-    format!("{}: {} → {}", difference.key, shown(&difference.a), shown(&difference.b))
+    format!(
+        "{}: {} → {}",
+        difference.key,
+        shown(&difference.a),
+        shown(&difference.b)
+    )
 }
 
 fn milliseconds(nanoseconds: u64) -> String {

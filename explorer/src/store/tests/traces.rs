@@ -1,11 +1,12 @@
 //! The store of traces.
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::Link;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message;
 
-use super::{source, text};
-use crate::store::traces::{ListedTrace, ReceivedSpan, TraceFilter};
+use super::source;
+use crate::filter::{self, Filter};
+use crate::store::traces::{ListedTrace, ReceivedSpan};
 use crate::store::{TraceId, TraceStore};
 
 fn trace_id(number: u64) -> TraceId {
@@ -38,10 +39,8 @@ fn put(store: &TraceStore, service: &str, spans: &[Span]) -> usize {
 }
 
 fn all(store: &TraceStore) -> Vec<ListedTrace> {
-    store.list(&TraceFilter {
-        limit: 1_000,
-        ..TraceFilter::default()
-    })
+    let newest_first = filter::matching(store, &Filter::default(), usize::MAX);
+    store.listed(newest_first.iter().map(|trace| trace.id))
 }
 
 fn stored_spans(store: &TraceStore, trace: u64) -> usize {
@@ -165,82 +164,6 @@ fn late_spans_complete_their_trace() {
         (3, 2, 1)
     );
     assert_eq!((listed.start, listed.end), (1_001, 1_503));
-}
-
-#[test]
-fn the_list_is_filtered() {
-    let store = TraceStore::new(1 << 20, 100);
-    let failed = Span {
-        status: Some(Status {
-            code: 2,
-            ..Status::default()
-        }),
-        ..span(2, 1, 0)
-    };
-    let model = Span {
-        attributes: vec![text("ml.model_name", "wine_quality")],
-        ..span(3, 1, 0)
-    };
-    let slow = Span {
-        end_time_unix_nano: 4_000_000,
-        ..span(4, 1, 0)
-    };
-    put(&store, "gateway", &[span(1, 1, 0), failed, slow]);
-    put(&store, "model-service", &[model]);
-    let chosen = |filter: TraceFilter| {
-        let listed = store.list(&TraceFilter {
-            limit: 10,
-            ..filter
-        });
-        listed
-            .into_iter()
-            .map(|trace| trace.trace_id[15])
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        chosen(TraceFilter {
-            errors: Some(true),
-            ..TraceFilter::default()
-        }),
-        [2]
-    );
-    assert_eq!(
-        chosen(TraceFilter {
-            errors: Some(false),
-            ..TraceFilter::default()
-        }),
-        [4, 3, 1]
-    );
-    assert_eq!(
-        chosen(TraceFilter {
-            model: Some("wine_quality".to_owned()),
-            ..TraceFilter::default()
-        }),
-        [3]
-    );
-    assert_eq!(
-        chosen(TraceFilter {
-            service: Some("model-service".to_owned()),
-            ..TraceFilter::default()
-        }),
-        [3]
-    );
-    assert_eq!(
-        chosen(TraceFilter {
-            min_duration_ns: 1_000_000,
-            ..TraceFilter::default()
-        }),
-        [4]
-    );
-    assert_eq!(
-        store
-            .list(&TraceFilter {
-                limit: 2,
-                ..TraceFilter::default()
-            })
-            .len(),
-        2
-    );
 }
 
 #[test]

@@ -32,11 +32,6 @@ impl EvictionOrder {
         self.turn.push_back(trace_id);
     }
 
-    /// All traces, the newest first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = &TraceId> {
-        self.turn.iter().rev().chain(self.kept.iter().rev())
-    }
-
     /// A trace in `kept` grew.
     pub(super) fn grew(&mut self, trace: &StoredTrace, bytes: usize) {
         if trace.is_kept {

@@ -29,8 +29,9 @@ pub(crate) struct ReceivedSpan {
     pub(super) bytes: Arc<[u8]>,
 }
 
+/// What the store reads of every span. Times are nanoseconds since 1970.
 #[derive(Clone, Copy)]
-pub(super) struct SpanFields {
+pub(crate) struct SpanFields {
     pub parent: Option<SpanId>,
     pub remote_parent: bool,
     pub start: u64,
@@ -40,7 +41,7 @@ pub(super) struct SpanFields {
 
 /// A stored span; a clone shares the bytes.
 #[derive(Clone)]
-pub(super) struct StoredSpan {
+pub(crate) struct StoredSpan {
     pub fields: SpanFields,
     pub source: Arc<Source>,
     pub bytes: Arc<[u8]>,

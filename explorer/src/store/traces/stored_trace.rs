@@ -1,24 +1,25 @@
-//! One stored trace: its spans, what a list shows of it, and the filters of the list.
+//! One stored trace: its spans, and what a list shows of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::links::{MAX_LINKS_OF_TRACE, OwnLink};
 use super::span::{ReceivedSpan, SpanKey, StoredSpan};
 use crate::place::{self, Ancestry, Place};
 use crate::store::{Source, SpanId, TraceId};
 
-/// Models that the `model` filter knows of one trace.
+/// Models that a list shows of one trace.
 const MAX_MODELS: usize = 16;
 
-/// Which traces to list; `None` does not filter.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TraceFilter {
-    pub service: Option<String>,
-    pub model: Option<String>,
-    pub min_duration_ns: u64,
-    pub errors: Option<bool>,
-    pub limit: usize,
+/// What is known of a trace without reading its spans. Times are nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceOutline {
+    pub id: TraceId,
+    pub start: u64,
+    pub end: u64,
+    /// Whether a span has status ERROR.
+    pub failed: bool,
 }
 
 /// One trace in a list. Times are nanoseconds since 1970.
@@ -38,11 +39,20 @@ pub(crate) struct ListedTrace {
     pub complete: bool,
 }
 
+impl TraceOutline {
+    /// Nanoseconds from the first start to the last end.
+    pub(crate) fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
 pub(super) struct StoredTrace {
     spans: BTreeMap<SpanKey, StoredSpan>,
     pub bytes: usize,
     /// Changes with every span, and is never that of another trace.
     pub version: u64,
+    /// When a span was added last.
+    pub arrived: Instant,
     start: u64,
     end: u64,
     errors: usize,
@@ -59,6 +69,7 @@ impl StoredTrace {
             spans: BTreeMap::new(),
             bytes: 0,
             version: 0,
+            arrived: Instant::now(),
             start: u64::MAX,
             end: 0,
             errors: 0,
@@ -93,6 +104,7 @@ impl StoredTrace {
     /// Stores a span and returns those of its links that are to be indexed.
     pub(super) fn add(&mut self, span: ReceivedSpan, source: Arc<Source>) -> Vec<OwnLink> {
         self.bytes += span.cost();
+        self.arrived = Instant::now();
         self.start = self.start.min(span.fields.start);
         self.end = self.end.max(span.fields.end);
         self.errors += usize::from(span.fields.error);
@@ -115,22 +127,16 @@ impl StoredTrace {
         links
     }
 
-    pub(super) fn matches(&self, filter: &TraceFilter) -> bool {
-        filter
-            .errors
-            .is_none_or(|errors| errors == (self.errors > 0))
-            && self.end - self.start >= filter.min_duration_ns
-            && filter
-                .model
-                .as_ref()
-                .is_none_or(|model| self.models.contains(model))
-            && filter
-                .service
-                .as_ref()
-                .is_none_or(|service| self.has_service(service))
+    pub(super) fn outline(&self, id: TraceId) -> TraceOutline {
+        TraceOutline {
+            id,
+            start: self.start,
+            end: self.end,
+            failed: self.errors > 0,
+        }
     }
 
-    fn has_service(&self, service: &str) -> bool {
+    pub(super) fn has_service(&self, service: &str) -> bool {
         self.spans().any(|span| span.source.service == service)
     }
 

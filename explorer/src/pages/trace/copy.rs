@@ -1,0 +1,90 @@
+//! What a reader takes along: the trace context and a request as curl sends it.
+
+use maud::{Markup, html};
+
+use super::view::View;
+use super::within;
+use crate::trace::SpanData;
+
+/// Texts beside buttons that copy them; the buttons need a script, the texts do not.
+pub(super) fn buttons(view: &View, span: &SpanData) -> Markup {
+    let traceparent = format!("00-{}-{}-01", view.trace.trace_id, span.span_id);
+    html! {
+        (copied("traceparent", &traceparent))
+        @if let Some(command) = curl(span, &traceparent) { (copied("curl", &command)) }
+    }
+}
+
+fn copied(title: &str, text: &str) -> Markup {
+    html! {
+        div.copied {
+            span.soft { (title) } " "
+            button type="button" hidden data-script data-copy=(text) aria-label=(format!("Copy {title}")) { "Copy" }
+            pre tabindex="0" { (text) }
+        }
+    }
+}
+
+/// The request of an HTTP span. Its body is in no trace.
+fn curl(span: &SpanData, traceparent: &str) -> Option<String> {
+    let method = span.text("http.request.method")?;
+    let address = match span.text("url.full") {
+        Some(url) => url,
+        None => {
+            let scheme = span.text("url.scheme").unwrap_or_else(|| "http".to_owned());
+            let port = span.text("server.port").map(|port| format!(":{port}"));
+            let query = span.text("url.query").map(|query| format!("?{query}"));
+            format!(
+                "{scheme}://{}{}{}{}",
+                span.text("server.address")?,
+                port.unwrap_or_default(),
+                span.text("url.path")?,
+                query.unwrap_or_default()
+            )
+        }
+    };
+    let mut command = format!(
+        "curl -X {} {} -H {}",
+        quoted(&method),
+        quoted(&address),
+        quoted(&format!("traceparent: {traceparent}"))
+    );
+    if matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
+        command += " -H 'content-type: application/json' --data @body.json";
+    }
+    Some(command)
+}
+
+/// One word for a shell, whatever is in it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", within(text, 2_000).replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::curl;
+    use crate::waterfall::example;
+
+    #[test]
+    fn a_hostile_address_stays_one_word_of_the_shell() {
+        let mut span = example::miss().spans[0].clone();
+        assert_eq!(curl(&span, "00-a-b-01"), None, "no address, no command");
+        for (key, value) in [
+            ("http.request.method", json!("POST")),
+            ("server.address", json!("127.0.0.1")),
+            ("server.port", json!(8080)),
+            ("url.path", json!("/v1/x'; rm -rf ~ #\n$(id)")),
+        ] {
+            span.attributes.insert(key.to_owned(), value);
+        }
+        assert_eq!(
+            curl(&span, "00-a-b-01").as_deref(),
+            Some(
+                "curl -X 'POST' 'http://127.0.0.1:8080/v1/x'\\''; rm -rf ~ # $(id)' -H 'traceparent: 00-a-b-01' \
+                 -H 'content-type: application/json' --data @body.json"
+            )
+        );
+    }
+}
