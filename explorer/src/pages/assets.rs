@@ -13,15 +13,21 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type and text of each file.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     ("base.css", STYLE, include_str!("../../page/base.css")),
     ("base.js", SCRIPT, include_str!("../../page/base.js")),
     ("compare.css", STYLE, include_str!("../../page/compare.css")),
     ("list.css", STYLE, include_str!("../../page/list.css")),
     ("list.js", SCRIPT, include_str!("../../page/list.js")),
-    ("overview.css", STYLE, include_str!("../../page/overview.css")),
+    (
+        "overview.css",
+        STYLE,
+        include_str!("../../page/overview.css"),
+    ),
     ("trace.css", STYLE, include_str!("../../page/trace.css")),
     ("trace.js", SCRIPT, include_str!("../../page/trace.js")),
+    ("try.css", STYLE, include_str!("../../page/try.css")),
+    ("try.js", SCRIPT, include_str!("../../page/try.js")),
 ];
 
 pub(super) fn routes() -> Router<ApiState> {
