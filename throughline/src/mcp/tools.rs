@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use explorer::comparison::{self, Difference, Row};
-use explorer::{SpanData, Trace, tree, waterfall};
+use explorer::{SpanData, Trace, self_time, tree, waterfall};
 use rmcp::model::JsonObject;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -90,6 +90,18 @@ impl Tools {
             colour: false,
         };
         let mut text = waterfall::render(&trace, &style);
+        if let Some(most) = self_time::by_name(&trace)
+            .into_iter()
+            .max_by_key(|one| one.self_time)
+        {
+            let _ = writeln!(
+                text,
+                "most time of its own: {} of {}, {}",
+                most.name,
+                most.service,
+                milliseconds(most.self_time)
+            );
+        }
         for problem in tree::problems(&trace) {
             let _ = writeln!(text, "problem: {problem}");
         }
