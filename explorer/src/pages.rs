@@ -21,6 +21,8 @@ mod trace;
 mod window;
 
 use axum::Router;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 
 pub(crate) use headers::harden;
@@ -29,6 +31,9 @@ use crate::api::ApiState;
 use crate::blocking;
 use crate::error::ReadError;
 use shell::Page;
+
+/// The extractor of every page's query; a handler turns the rejection into a page that says so.
+type PageQuery<T> = Result<Query<T>, QueryRejection>;
 
 /// Every page, and the files that they load.
 pub(crate) fn routes() -> Router<ApiState> {

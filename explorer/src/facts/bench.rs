@@ -39,7 +39,8 @@ impl Bench {
     }
 
     pub(crate) fn send(&self, service: &str, span: Sent) {
-        let bytes = span.0.encode_to_vec();
+        let Sent(span) = span;
+        let bytes = span.encode_to_vec();
         let span = ReceivedSpan::decode(&bytes).unwrap().unwrap();
         self.store.traces.insert(source(service), vec![span]);
     }

@@ -19,7 +19,11 @@ const ASSETS: [(&str, &str, &str); 8] = [
     ("compare.css", STYLE, include_str!("../../page/compare.css")),
     ("list.css", STYLE, include_str!("../../page/list.css")),
     ("list.js", SCRIPT, include_str!("../../page/list.js")),
-    ("overview.css", STYLE, include_str!("../../page/overview.css")),
+    (
+        "overview.css",
+        STYLE,
+        include_str!("../../page/overview.css"),
+    ),
     ("trace.css", STYLE, include_str!("../../page/trace.css")),
     ("trace.js", SCRIPT, include_str!("../../page/trace.js")),
 ];
