@@ -59,6 +59,10 @@ components *args:
 clients *args:
     .ci/steps/clients {{ args }}
 
+# The explorer's pages in Chromium
+browser *args:
+    .ci/steps/browser {{ args }}
+
 # All fuzz targets for half a minute each, or one target for some seconds
 fuzz *args:
     .ci/steps/fuzz {{ args }}

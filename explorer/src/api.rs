@@ -31,9 +31,11 @@ pub use traces::TraceSummary;
 
 use crate::error::{ReadError, refuse_read};
 use crate::facts::SpanFacts;
+use crate::gateway::Gateway;
 use crate::pages;
 use crate::rules::Rules;
 use crate::store::{StoreStats, TelemetryStore};
+use crate::token::{self, Token};
 use trace_pages::PageCache;
 
 /// No route reads a body.
@@ -47,9 +49,11 @@ pub(crate) fn router(
     store: Arc<TelemetryStore>,
     rules: Arc<Rules>,
     facts: Arc<SpanFacts>,
+    outside: Outside,
     options: &ProcessOptions,
 ) -> Router {
-    Router::new()
+    let token = outside.token.clone();
+    let router = Router::new()
         .route("/api/services", get(services::list))
         .route("/api/traces", get(traces::list))
         .route("/api/traces/{trace_id}", get(trace_pages::one))
@@ -71,7 +75,12 @@ pub(crate) fn router(
         .route("/api/stats", get(stats))
         .route("/api/rules", get(rules::read))
         .merge(pages::routes())
-        .fallback(|| async { ReadError::NoRoute })
+        .fallback(|| async { ReadError::NoRoute });
+    let router = match token {
+        Some(token) => router.layer(middleware::from_fn_with_state(token, token::authenticate)),
+        None => router,
+    };
+    router
         .layer(runtime::limit_layer(options, NO_BODIES, refuse_read))
         .layer(middleware::map_response(pages::harden))
         .with_state(ApiState {
@@ -79,6 +88,7 @@ pub(crate) fn router(
             rules,
             facts,
             pages: Arc::default(),
+            outside,
         })
 }
 
@@ -89,6 +99,26 @@ pub(crate) struct ApiState {
     rules: Arc<Rules>,
     facts: Arc<SpanFacts>,
     pages: Arc<PageCache>,
+    outside: Outside,
+}
+
+/// Whom the page calls, and whom it answers.
+#[derive(Clone, Default)]
+pub(crate) struct Outside {
+    pub(crate) gateway: Option<Gateway>,
+    pub(crate) token: Option<Token>,
+}
+
+impl FromRef<ApiState> for Option<Gateway> {
+    fn from_ref(state: &ApiState) -> Self {
+        state.outside.gateway.clone()
+    }
+}
+
+impl FromRef<ApiState> for Option<Token> {
+    fn from_ref(state: &ApiState) -> Self {
+        state.outside.token.clone()
+    }
 }
 
 impl FromRef<ApiState> for Arc<TelemetryStore> {

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use runtime::ProcessOptions;
+use runtime::{ProcessOptions, TlsClientOptions};
 
+use crate::gateway::GatewayAddress;
 use crate::store::MemoryLimits;
+use crate::token::TokenOptions;
 
 /// The options of `explorer` and of `throughline explorer`.
 #[derive(Clone, Debug, clap::Args)]
@@ -40,6 +42,18 @@ pub struct Config {
     /// Rules to evaluate on what is received, and the webhook that is told (docs/rules.md)
     #[arg(long, env = "EXPLORER_RULES", value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// Gateway that the page sends requests to ("Try it" and replays): its URL, or a file that has it
+    #[arg(long, env = "EXPLORER_GATEWAY", value_name = "URL|FILE")]
+    pub gateway: Option<GatewayAddress>,
+    /// File with the API key for the gateway. Whoever uses the page uses this key
+    #[arg(long, env = "EXPLORER_GATEWAY_KEY_FILE", value_name = "FILE")]
+    pub gateway_key_file: Option<PathBuf>,
+    /// Who may use the page
+    #[command(flatten)]
+    pub token: TokenOptions,
+    /// TLS of the calls to the gateway
+    #[command(flatten)]
+    pub tls_client: TlsClientOptions,
     #[command(flatten)]
     pub process: ProcessOptions,
 }

@@ -3,15 +3,19 @@
 //! One type per audience: [`Error`] ends the process, `ReadError` answers a reader, `ExportError`
 //! answers an exporter. None repeats its source in its text; [`runtime::chain`] joins them.
 
+use std::path::PathBuf;
+
 use axum::Json;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use runtime::{BindError, Refusal, Refused, ServeError};
 use serde_json::json;
+use telemetry::client::ClientError;
 
 use crate::otlp::wire::Malformed;
 use crate::rules::RulesError;
+use crate::token::Unprotected;
 
 /// The explorer has to stop.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,35 @@ pub enum Error {
     /// The file of rules, or the webhook's secret, cannot be used.
     #[error("the rules cannot run")]
     Rules(#[from] RulesError),
+    /// Nothing guards the page.
+    #[error(transparent)]
+    Unprotected(#[from] Unprotected),
+    /// The token is too weak.
+    #[error(
+        "{} has no token of 16 or more letters, digits and signs without a space",
+        path.display()
+    )]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The client of the gateway cannot be made.
+    #[error("cannot call the gateway; see --tls-ca, --tls-client-cert and --tls-client-key")]
+    GatewayClient(#[source] ClientError),
+    /// A file with a key or a token cannot be read.
+    #[error("cannot read {}", path.display())]
+    SecretFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file has nothing that can be sent in a header.
+    #[error("{} has no key that can be sent in a header", path.display())]
+    NoSecret {
+        /// The file.
+        path: PathBuf,
+    },
     /// Requests were still in flight when the drain timed out.
     #[error("the explorer did not drain")]
     Serve(#[from] ServeError),
@@ -43,6 +76,10 @@ pub(crate) enum ReadError {
     Invalid(String),
     #[error("the query is not valid")]
     Query(#[from] QueryRejection),
+    #[error(
+        "this explorer asks for its token: send `Authorization: Bearer TOKEN`, or set THROUGHLINE_EXPLORER_TOKEN for the commands"
+    )]
+    TokenRequired,
     #[error("no such page")]
     NoRoute,
     #[error("the answer cannot be encoded")]
@@ -67,6 +104,7 @@ impl ReadError {
             ReadError::UnknownTrace(_) => (StatusCode::NOT_FOUND, "unknown_trace"),
             ReadError::UnknownModel(_) => (StatusCode::NOT_FOUND, "unknown_model"),
             ReadError::UnknownMetric(_) => (StatusCode::NOT_FOUND, "unknown_metric"),
+            ReadError::TokenRequired => (StatusCode::UNAUTHORIZED, "token_required"),
             ReadError::NoRoute => (StatusCode::NOT_FOUND, "not_found"),
             ReadError::Invalid(_) | ReadError::Query(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_query")

@@ -23,6 +23,7 @@ pub fn routers() -> (Router, Router) {
             Arc::clone(&store),
             Rules::none(Arc::clone(&store)),
             SpanFacts::new(store),
+            api::Outside::default(),
             &options,
         ),
     )

@@ -23,6 +23,7 @@ mod facts;
 mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gateway;
 mod links;
 mod measure;
 pub mod metric_points;
@@ -38,6 +39,7 @@ pub mod self_time;
 pub mod service_map;
 mod span_view;
 mod store;
+mod token;
 pub mod trace;
 pub mod tree;
 pub mod waterfall;
@@ -51,12 +53,16 @@ use tokio::net::TcpListener;
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
 pub use error::Error;
+pub use gateway::GatewayAddress;
 pub use measure::Numbers;
 pub use place::Place;
 pub use reader::Reader;
+pub use token::{TokenOptions, Unprotected};
 pub use trace::{SpanData, Trace};
 
+use api::Outside;
 use facts::SpanFacts;
+use gateway::Gateway;
 use rules::{RuleSet, Rules};
 use store::TelemetryStore;
 
@@ -119,6 +125,12 @@ impl Explorer {
         let options = &config.process;
         let page_address = page_listener.local_addr().map_err(Error::Address)?;
         let base = format!("{}://{page_address}", options.tls.scheme());
+        config.token.check(page_address, &options.tls)?;
+        let outside = Outside {
+            gateway: Gateway::new(&config)?,
+            token: config.token.read(&options.tls)?,
+        };
+        let asks_for_token = outside.token.is_some();
         let set = config
             .rules
             .as_deref()
@@ -130,10 +142,11 @@ impl Explorer {
             Arc::clone(&store),
             Arc::clone(&rules),
             Arc::clone(&facts),
+            outside,
             options,
         );
         let page = page.merge(health.routes());
-        let page = App::new(page, error::refuse_read, None);
+        let page = App::new(page, error::refuse_read, None).asking_for_keys(asks_for_token);
         let otlp = receiver::router(store, options);
         let otlp = App::new(otlp, receiver::refuse_export, None);
         health.ready(true);

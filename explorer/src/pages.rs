@@ -17,7 +17,9 @@ mod metrics;
 mod models;
 mod rules;
 mod shell;
+mod sign_in;
 mod trace;
+mod try_it;
 mod window;
 
 use axum::Router;
@@ -26,6 +28,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 
 pub(crate) use headers::harden;
+pub(crate) use sign_in::{SIGN_IN, sign_in_page};
 
 use crate::api::ApiState;
 use crate::blocking;
@@ -47,6 +50,8 @@ pub(crate) fn routes() -> Router<ApiState> {
         .merge(logs::routes())
         .merge(compare::routes())
         .merge(rules::routes())
+        .merge(try_it::routes())
+        .merge(sign_in::routes())
 }
 
 /// Builds a page outside the async workers.

@@ -169,6 +169,11 @@ pub(crate) async fn run_with(
     let address = listener.local_addr().map_err(Error::Address)?;
     config.keys.check(address, &config.process.tls)?;
     let health = Health::new();
+    if config.allow_faults {
+        // The explorer's page offers faults where they do something.
+        let detail = "requests may ask for faults in their baggage (--allow-faults)";
+        health.detail("faults", Some(detail.to_owned()));
+    }
     let key_watcher = KeyWatcher::start(&config.keys, health.clone()).await?;
     let watcher = Watcher::start(config.routes.clone(), services(&config)?, health.clone()).await?;
     let client = ModelClient::new(config.tls_client.client()?);

@@ -43,7 +43,7 @@ pub(crate) struct ExplorerClient {
 impl ExplorerClient {
     pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
         Ok(Self {
-            http: crate::client::http()?,
+            http: crate::client::explorer()?,
             url: url.trim_end_matches('/').to_owned(),
         })
     }

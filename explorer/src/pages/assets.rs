@@ -13,7 +13,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, content type and text of each file.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     ("base.css", STYLE, include_str!("../../page/base.css")),
     ("base.js", SCRIPT, include_str!("../../page/base.js")),
     ("compare.css", STYLE, include_str!("../../page/compare.css")),
@@ -26,6 +26,8 @@ const ASSETS: [(&str, &str, &str); 8] = [
     ),
     ("trace.css", STYLE, include_str!("../../page/trace.css")),
     ("trace.js", SCRIPT, include_str!("../../page/trace.js")),
+    ("try.css", STYLE, include_str!("../../page/try.css")),
+    ("try.js", SCRIPT, include_str!("../../page/try.js")),
 ];
 
 pub(super) fn routes() -> Router<ApiState> {

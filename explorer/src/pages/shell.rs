@@ -22,17 +22,19 @@ pub(super) enum Section {
     Metrics,
     Logs,
     Rules,
+    Try,
     /// None of them.
     Elsewhere,
 }
 
-const SECTIONS: [(Section, &str, &str); 6] = [
+const SECTIONS: [(Section, &str, &str); 7] = [
     (Section::Traces, "/", "Traces"),
     (Section::Map, "/map", "Map"),
     (Section::Models, "/models", "Models"),
     (Section::Metrics, "/metrics", "Metrics"),
     (Section::Logs, "/logs", "Logs"),
     (Section::Rules, "/rules", "Rules"),
+    (Section::Try, "/try", "Try it"),
 ];
 
 /// What differs between the frames of two pages.
@@ -121,6 +123,12 @@ fn top(head: &Head<'_>) -> Markup {
                 label.live hidden { input #live type="checkbox" checked; " Live" }
             }
         }
+    }
+}
+
+impl Page {
+    pub(super) fn with_status(self, status: StatusCode) -> Page {
+        Page { status, ..self }
     }
 }
 

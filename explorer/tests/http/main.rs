@@ -11,4 +11,6 @@ mod scripts;
 mod shape;
 mod sizes;
 mod support;
+mod token;
 mod trace_page;
+mod try_it;

@@ -56,7 +56,23 @@ impl DataDir {
         lock.set_len(0)?;
         lock.rewind()?;
         writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { root, _lock: lock })
+        let data = Self { root, _lock: lock };
+        // Of a system that has ended.
+        match fs::remove_file(data.gateway_address()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(data),
+        }
+    }
+
+    /// Where the explorer reads the gateway's address.
+    pub(crate) fn gateway_address(&self) -> PathBuf {
+        self.root.join("gateway-address")
+    }
+
+    /// Writes the gateway's address, now that it listens.
+    pub(crate) fn write_gateway_address(&self, url: &str) -> anyhow::Result<()> {
+        let path = self.gateway_address();
+        fs::write(&path, url).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// A data set as a file; a file that differs from the built-in data set is overwritten.

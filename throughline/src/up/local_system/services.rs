@@ -17,7 +17,11 @@ impl LocalSystem {
             None => self.data.rules()?,
         };
         let rules = ["--rules".to_owned(), rules.display().to_string()];
-        let mut part = self.spawn("explorer", [page, otlp, rules].concat(), None)?;
+        // The gateway starts later, and its port may be one that the kernel chooses.
+        let gateway = self.data.gateway_address();
+        let gateway = ["--gateway".to_owned(), gateway.display().to_string()];
+        let options = [page, otlp, rules, gateway].concat();
+        let mut part = self.spawn("explorer", options, None)?;
         let url = part.url("server.listening").await?;
         let otlp = part.url("explorer.otlp_listening").await?;
         self.add(part);
@@ -86,8 +90,10 @@ impl LocalSystem {
             Some(store) => store.clone(),
             None => self.data.predictions().display().to_string(),
         };
-        self.start_service("gateway", args, Some(("PREDICTION_STORE", store)))
-            .await
+        let database = Some(("PREDICTION_STORE", store));
+        let url = self.start_service("gateway", args, database).await?;
+        self.data.write_gateway_address(&url)?;
+        Ok(url)
     }
 
     /// Starts a service and waits until it listens.

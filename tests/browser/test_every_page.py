@@ -1,0 +1,69 @@
+"""Every page, at every width, light and dark: readable for everybody, within its window, and by itself."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from browsing import SCHEMES, WIDTHS, Scheme, Tab, grave_faults, overflow
+from conftest import OpenTab
+from traffic import Traffic
+
+PAGES: dict[str, Callable[[Traffic], str]] = {
+    "list": lambda _: "/",
+    "trace": lambda traces: f"/traces/{traces.miss}",
+    "failed trace": lambda traces: f"/traces/{traces.failed}",
+    "rules": lambda _: "/rules",
+    "try": lambda _: "/try",
+    "replay": lambda traces: f"/traces/{traces.miss}/replay",
+    "nothing there": lambda _: "/traces/00000000000000000000000000000001",
+}
+# All of the page's own files and one document, compressed.
+MAX_WEIGHT = 100 * 1024
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_readable_at_every_width(open_tab: OpenTab, traces: Traffic, name: str, scheme: Scheme) -> None:
+    tab = open_tab(scheme=scheme)
+    tab.open(PAGES[name](traces))
+    expect(tab.page.locator("main")).to_be_visible()
+    tab.page.wait_for_load_state("networkidle")
+    for width in WIDTHS:
+        tab.page.set_viewport_size({"width": width, "height": 900})
+        assert overflow(tab.page) == 0, f"{name} at {width} pixels"
+        assert grave_faults(tab.page) == [], f"{name} at {width} pixels, {scheme}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_readable_without_a_script(open_tab: OpenTab, traces: Traffic, name: str) -> None:
+    tab = open_tab(javascript=False)
+    tab.open(PAGES[name](traces))
+    expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
+    expect(tab.page.locator("main")).not_to_be_empty()
+
+
+def test_addresses_of_the_first_explorer_still_lead_to_the_trace(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/#/trace/{traces.miss}")
+    page_tab.page.wait_for_url(f"**/traces/{traces.miss}")
+
+
+def test_the_page_weighs_little_and_asks_nobody_else(page_tab: Tab) -> None:
+    page_tab.open("/")
+    page_tab.page.wait_for_load_state("networkidle")
+    # What a program reads is data, as much as there is.
+    files = {url: weight for url, weight in page_tab.watch.weights.items() if "/api/" not in url}
+    assert sum(files.values()) <= MAX_WEIGHT, files
+
+
+def test_the_judge_sees_a_fault(page_tab: Tab) -> None:
+    page_tab.open("/")
+    page_tab.page.evaluate(
+        """() => {
+            document.querySelector("main").append(document.createElement("button"));
+            const wide = document.querySelector("main").appendChild(document.createElement("pre"));
+            wide.textContent = "wide ".repeat(1000);
+        }"""
+    )
+    assert any(fault.startswith("button-name (critical)") for fault in grave_faults(page_tab.page))
+    assert overflow(page_tab.page) > 0
