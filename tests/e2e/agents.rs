@@ -190,8 +190,7 @@ fn answered(system: &System, data_id: &str, baggage: &str) -> Result<()> {
     } else {
         &headers
     };
-    // A gateway that drops the connection has no answer either.
-    let _ = system.predict_with(&[data_id], headers);
+    system.predict_with(&[data_id], headers)?;
     Ok(())
 }
 

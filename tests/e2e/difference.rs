@@ -108,9 +108,10 @@ fn a_fault_in_one_variant_is_named_by_the_variant() -> Result<()> {
     let wines = Wines::new();
     for (kind, select) in KINDS {
         let call = |number: usize| {
-            let baggage = match has_fault(number) {
-                true => format!("ml.variant=canary,fault=model-service:{kind}"),
-                false => "ml.variant=primary".to_owned(),
+            let baggage = if has_fault(number) {
+                format!("ml.variant=canary,fault=model-service:{kind}")
+            } else {
+                "ml.variant=primary".to_owned()
             };
             (wines.take(1), baggage)
         };

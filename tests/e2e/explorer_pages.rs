@@ -44,7 +44,7 @@ fn map_and_models_show_the_services_stages_and_versions_that_are_there() -> Resu
         let body = format!(r#"{{"model":"wine_quality","data_ids":["{id}"]}}"#);
         // A miss, and then a hit, which calls nobody but the store.
         for _ in 0..2 {
-            let answer = system.post(&predictions, &body, &[])?;
+            let answer = system.post(&predictions, body.clone(), &[])?;
             assert_eq!(answer.status, http::StatusCode::OK, "{}", answer.body);
         }
     }

@@ -15,10 +15,13 @@ struct Guarded {
 }
 
 fn start() -> Guarded {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let path: PathBuf = folder.path().join("token");
-    std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
-    let explorer = Explorer::start(&["--explorer-token-file", path.to_str().unwrap()]);
+    std::fs::write(&path, format!("{TOKEN}\n")).expect("the file is written");
+    let explorer = Explorer::start(&[
+        "--explorer-token-file",
+        path.to_str().expect("a plain name"),
+    ]);
     Guarded {
         explorer,
         _folder: folder,
@@ -28,7 +31,7 @@ fn start() -> Guarded {
 impl Guarded {
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let url = format!("{}{path}", self.explorer.url());
-        send(method, &url, headers, body.as_bytes()).unwrap()
+        send(method, &url, headers, body.as_bytes()).expect("an answer")
     }
 
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -10,7 +10,7 @@ const NOBODY: &str = "http://127.0.0.1:9";
 
 fn post(explorer: &Explorer, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let url = format!("{}{path}", explorer.url());
-    send("POST", &url, headers, body.as_bytes()).unwrap()
+    send("POST", &url, headers, body.as_bytes()).expect("an answer")
 }
 
 /// A trace whose first span is the gateway's.
