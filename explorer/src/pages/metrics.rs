@@ -89,7 +89,7 @@ fn charts(report: &PointsReport) -> Markup {
     let left_out = report.left_out + report.series.len().saturating_sub(MAX_CHARTS);
     html! {
         h2 .first { (report.name) }
-        p.soft { (report.description) @if !report.unit.is_empty() { " Unit: " code { (report.unit) } } }
+        p.soft { (report.description) @if !report.unit.is_empty() { " · unit " code { (report.unit) } } }
         @if left_out > 0 { p.partial { "⚠ " (left_out) " more sets of attributes are not drawn." } }
         div.multiples.two { @for (at, series) in report.series.iter().take(MAX_CHARTS).enumerate() {
             section.card aria-label=(format!("Series {}", at + 1)) { (chart(report, series, at)) }
@@ -137,7 +137,8 @@ fn attributes(series: &ChartSeries) -> Markup {
 }
 
 fn latest(series: &ChartSeries, unit: Unit) -> Markup {
-    let Some(point) = series.points.last() else {
+    // Where nothing came, there is nothing to say.
+    let Some(point) = series.points.iter().rfind(|point| point.value.is_some()) else {
         return Markup::default();
     };
     let shown =

@@ -76,7 +76,8 @@ pub(super) fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if high - low <= 0.0 {
         return (0.0, 1.0);
     }
-    (-round_up(-low), round_up(high))
+    // Not `-0`, which would be written with its sign.
+    (0.0 - round_up(-low), round_up(high))
 }
 
 /// The next of 1, 2, 2.5, 5 and 10 times a power of ten.

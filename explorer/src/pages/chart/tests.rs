@@ -57,6 +57,7 @@ fn odd_values_leave_no_nan_in_the_drawing() {
             "{markup}"
         );
     }
+    assert!(!chart(&[(0.0, 1.0), (1.0, 2.0)]).contains("<span>-0"));
     assert!(chart(&[]).contains("No point yet"));
 }
 
