@@ -59,13 +59,18 @@ forward() {
     done
     die "no port-forward to $1: $(cat "$log")"
 }
-# check_passes SERVICE PORT FLAG: `throughline check` through port-forwards, with that service as the place to look.
+# check_passes SERVICE PORT FLAG: `throughline check` through port-forwards, with that service as the place to look. A store whose
+# first write takes longer than a gateway waits, as on servers that have just started on two busy cores, fails a check once and
+# not again.
 check_passes() {
-    local gateway
+    local gateway attempt
     forward gateway 8080
     gateway=$FORWARDED
     forward "$1" "$2"
-    "$THROUGHLINE_BIN" check --gateway "http://$gateway" "--$3" "http://$FORWARDED"
+    for attempt in 1 2 3; do
+        if "$THROUGHLINE_BIN" check --gateway "http://$gateway" "--$3" "http://$FORWARDED"; then break; fi
+        ((attempt < 3)) || die "throughline check failed $attempt times"
+    done
     end_forwards
 }
 FORWARDS=
