@@ -25,15 +25,13 @@ PICTURES: dict[str, Callable[[Traffic], str]] = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_documents_have_a_picture(page_tab: Tab, traces: Traffic, tmp_path: Path, name: str) -> None:
-    page_tab.page.set_viewport_size({"width": 1280, "height": 760})
+def test_the_documents_have_a_picture(page_tab: Tab, traces: Traffic, name: str) -> None:
+    page_tab.page.set_viewport_size({"width": 1280, "height": 720})
     page_tab.open(PICTURES[name](traces))
     expect(page_tab.page.get_by_role("heading", level=1)).to_be_visible()
-    path = FOLDER / f"{name}.png"
+    picture = FOLDER / f"{name}.png"
     if os.environ.get("UPDATE_SCREENSHOTS") == "1":
         FOLDER.mkdir(exist_ok=True)
-    else:
-        assert path.is_file(), f"{path} is missing; UPDATE_SCREENSHOTS=1 tests/browser/run makes it"
-        path = tmp_path / path.name
-    page_tab.page.screenshot(path=path, animations="disabled")
-    assert path.stat().st_size <= MAX_BYTES
+        page_tab.page.screenshot(path=picture, animations="disabled")
+    assert picture.is_file(), f"{picture} is missing; UPDATE_SCREENSHOTS=1 tests/browser/run makes it"
+    assert picture.stat().st_size <= MAX_BYTES
