@@ -3,6 +3,7 @@
 //! One type per audience: [`Error`] ends the process, `ReadError` answers a reader, `ExportError`
 //! answers an exporter. None repeats its source in its text; [`runtime::chain`] joins them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::Json;
@@ -15,7 +16,6 @@ use telemetry::client::ClientError;
 
 use crate::otlp::wire::Malformed;
 use crate::rules::RulesError;
-use crate::token::Unprotected;
 
 /// The explorer has to stop.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,15 @@ pub enum Error {
     /// Requests were still in flight when the drain timed out.
     #[error("the explorer did not drain")]
     Serve(#[from] ServeError),
+}
+
+/// The page would listen beyond loopback and show everything to everybody.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{address} is beyond loopback, and anybody could read the telemetry there; write a long random text to a file and give it with --explorer-token-file, or pass --insecure-listen if the network is closed"
+)]
+pub struct Unprotected {
+    pub(crate) address: SocketAddr,
 }
 
 /// The answer to a read that fails.

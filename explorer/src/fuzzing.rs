@@ -7,8 +7,9 @@ use runtime::ProcessOptions;
 
 use crate::facts::SpanFacts;
 use crate::rules::Rules;
+use crate::state::{ApiState, Outside};
 use crate::store::{MemoryLimits, TelemetryStore};
-use crate::{api, receiver};
+use crate::{receiver, routes};
 
 /// The receiver's routes and the read API's, over one empty store.
 pub fn routers() -> (Router, Router) {
@@ -17,14 +18,15 @@ pub fn routers() -> (Router, Router) {
         max_traces: 100,
     }));
     let options = ProcessOptions::default();
+    let state = ApiState {
+        rules: Rules::none(Arc::clone(&store)),
+        facts: SpanFacts::new(Arc::clone(&store)),
+        store: Arc::clone(&store),
+        pages: Arc::default(),
+        outside: Outside::default(),
+    };
     (
-        receiver::router(Arc::clone(&store), &options),
-        api::router(
-            Arc::clone(&store),
-            Rules::none(Arc::clone(&store)),
-            SpanFacts::new(store),
-            api::Outside::default(),
-            &options,
-        ),
+        receiver::router(store, &options),
+        routes::router(state, &options),
     )
 }

@@ -34,10 +34,12 @@ mod place;
 mod reader;
 mod receiver;
 pub mod remarks;
+mod routes;
 pub mod rules;
 pub mod self_time;
 pub mod service_map;
 mod span_view;
+mod state;
 mod store;
 mod token;
 pub mod trace;
@@ -52,18 +54,18 @@ use tokio::net::TcpListener;
 
 pub use api::{LogEntry, MetricSeries, ServiceSummary, TraceSummary};
 pub use config::Config;
-pub use error::Error;
+pub use error::{Error, Unprotected};
 pub use gateway::GatewayAddress;
 pub use measure::Numbers;
 pub use place::Place;
 pub use reader::Reader;
-pub use token::{TokenOptions, Unprotected};
+pub use token::TokenOptions;
 pub use trace::{SpanData, Trace};
 
-use api::Outside;
 use facts::SpanFacts;
 use gateway::Gateway;
 use rules::{RuleSet, Rules};
+use state::{ApiState, Outside};
 use store::TelemetryStore;
 
 /// The explorer as a part of the system.
@@ -138,13 +140,14 @@ impl Explorer {
         let (rules, delivery) = Rules::new(set, &base, Arc::clone(&store))?;
         let health = Health::new();
         let facts = SpanFacts::new(Arc::clone(&store));
-        let page = api::router(
-            Arc::clone(&store),
-            Arc::clone(&rules),
-            Arc::clone(&facts),
+        let state = ApiState {
+            store: Arc::clone(&store),
+            rules: Arc::clone(&rules),
+            facts: Arc::clone(&facts),
+            pages: Arc::default(),
             outside,
-            options,
-        );
+        };
+        let page = routes::router(state, options);
         let page = page.merge(health.routes());
         let page = App::new(page, error::refuse_read, None).asking_for_keys(asks_for_token);
         let otlp = receiver::router(store, options);

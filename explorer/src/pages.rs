@@ -30,9 +30,9 @@ use axum::response::{IntoResponse, Response};
 pub(crate) use headers::harden;
 pub(crate) use sign_in::{SIGN_IN, sign_in_page};
 
-use crate::api::ApiState;
 use crate::blocking;
 use crate::error::ReadError;
+use crate::state::ApiState;
 use shell::Page;
 
 /// The extractor of every page's query; a handler turns the rejection into a page that says so.

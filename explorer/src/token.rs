@@ -7,23 +7,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, COOKIE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, Method};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::{HeaderMap, HeaderValue};
 use hmac::{Hmac, KeyInit, Mac};
 use runtime::TlsOptions;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::error::{Error, ReadError};
+use crate::error::{Error, Unprotected};
 
 /// A shorter token can be found by trying.
 const MIN_BYTES: usize = 16;
 /// Thirty days.
 const COOKIE_SECONDS: u32 = 30 * 24 * 3600;
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"throughline explorer\"");
 
 /// Who may use the page and the read API.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -35,15 +31,6 @@ pub struct TokenOptions {
     /// Listen beyond loopback without a token, for a network where everybody may read the telemetry
     #[arg(long, env = "EXPLORER_INSECURE_LISTEN")]
     pub insecure_listen: bool,
-}
-
-/// The page would listen beyond loopback and show everything to everybody.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{address} is beyond loopback, and anybody could read the telemetry there; write a long random text to a file and give it with --explorer-token-file, or pass --insecure-listen if the network is closed"
-)]
-pub struct Unprotected {
-    address: SocketAddr,
 }
 
 /// The token in force; cloning shares it.
@@ -121,7 +108,7 @@ impl Token {
         self.0.set_cookie.clone()
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
         let bearer = headers.get(AUTHORIZATION).and_then(bearer);
         bearer.is_some_and(|token| self.is(token)) || self.has_cookie(headers)
     }
@@ -160,30 +147,6 @@ fn derived(token: &str, what: &str) -> String {
     mac.update(b"throughline explorer: ");
     mac.update(what.as_bytes());
     hex::encode(mac.finalize().into_bytes())
-}
-
-/// Lets through who has the token, the form that asks for it, and the files that every page has.
-pub(crate) async fn authenticate(
-    State(token): State<Token>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if path == crate::pages::SIGN_IN
-        || path.starts_with("/assets/")
-        || token.admits(request.headers())
-    {
-        return next.run(request).await;
-    }
-    let mut response = if *request.method() == Method::GET && !path.starts_with("/api/") {
-        let wanted = request.uri().path_and_query();
-        crate::pages::sign_in_page(wanted.map_or("/", |wanted| wanted.as_str()), None)
-    } else {
-        ReadError::TokenRequired.into_response()
-    };
-    let headers = response.headers_mut();
-    headers.insert(WWW_AUTHENTICATE, CHALLENGE);
-    response
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(super) struct PageQuery {
 
 /// The encoded pages that were read last.
 #[derive(Default)]
-pub(super) struct PageCache(Mutex<VecDeque<(PageKey, Encoded)>>);
+pub(crate) struct PageCache(Mutex<VecDeque<(PageKey, Encoded)>>);
 
 /// A trace in one state of its arrival, and the offset of the page.
 type PageKey = (TraceId, u64, usize);

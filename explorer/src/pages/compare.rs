@@ -14,11 +14,12 @@ use serde::Deserialize;
 use super::shell::{self, Head, Section};
 use super::trace::{Arrival, within};
 use super::{PageQuery, build, format};
-use crate::api::{self, ApiState};
+use crate::api::{self};
 use crate::comparison::{Change, Comparison, compare};
 use crate::error::ReadError;
 use crate::remarks::remarks;
 use crate::self_time::self_times;
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 use crate::trace::Trace;
 

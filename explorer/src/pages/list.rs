@@ -16,9 +16,10 @@ use maud::{Markup, html};
 
 use super::shell::{self, Head, Section};
 use super::{build, format};
-use crate::api::{self, ApiState};
+use crate::api::{self};
 use crate::difference::Selection;
 use crate::filter::{self, Filter, Parameters};
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 use crate::store::traces::{ListedTrace, TraceOutline};
 

@@ -13,8 +13,9 @@ use serde_json::Value;
 use super::hue::hue;
 use super::shell::{self, Head, Section};
 use super::{PageQuery, build, format};
-use crate::api::{ApiState, LogEntry, LogsQuery, find_logs};
+use crate::api::{LogEntry, LogsQuery, find_logs};
 use crate::error::ReadError;
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 
 /// Bytes of the texts of one page; what does not fit is said.

@@ -16,12 +16,13 @@ use super::chart::{Unit, number};
 use super::hue::hue;
 use super::shell::{self, Head, Section};
 use super::{PageQuery, build, format, window};
-use crate::api::{ApiState, WindowQuery};
+use crate::api::WindowQuery;
 use crate::clock;
 use crate::error::ReadError;
 use crate::facts::SpanFacts;
 use crate::measure::Numbers;
 use crate::service_map::{self, Node, NodeKind, ServiceMap};
+use crate::state::ApiState;
 
 pub(super) fn routes() -> Router<ApiState> {
     Router::new().route("/map", get(page))

@@ -14,9 +14,9 @@ use super::chart::{Line, LineChart, Unit, heat, line_chart, number};
 use super::hue::hue;
 use super::shell::{self, Head, Section};
 use super::{PageQuery, build, format};
-use crate::api::ApiState;
 use crate::error::ReadError;
 use crate::metric_points::{self, ChartPoint, ChartSeries, PointsReport, Shows};
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 
 /// Charts on one page; `/api/metrics/points` has more.

@@ -16,10 +16,11 @@ use super::chart::{Unit, number};
 use super::map::numbers;
 use super::shell::{self, Head, Section};
 use super::{PageQuery, build, window};
-use crate::api::{ApiState, WindowQuery};
+use crate::api::WindowQuery;
 use crate::error::ReadError;
 use crate::facts::SpanFacts;
 use crate::models::{Look, ModelReport, ModelSummary};
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 
 pub(super) fn routes() -> Router<ApiState> {

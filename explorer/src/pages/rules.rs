@@ -12,11 +12,11 @@ use maud::{Markup, html};
 use super::chart::{Part, Unit, number, split};
 use super::shell::{self, Head, Section};
 use super::{build, format};
-use crate::api::ApiState;
 use crate::rules::{
     Evidence, GroupReport, HistoryEntry, Measured, RuleReport, Rules, RulesReport,
     State as RuleState,
 };
+use crate::state::ApiState;
 
 /// Labels are foreign; a page may not be as large as they are.
 const MAX_GROUPS: usize = 200;

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use maud::html;
 
 use super::shell::{self, Head, Section};
-use crate::api::ApiState;
 use crate::error::ReadError;
 use crate::gateway::Form;
+use crate::state::ApiState;
 use crate::token::Token;
 
 /// The address of the form.

@@ -22,8 +22,9 @@ use maud::{Markup, html};
 
 use super::build;
 use super::shell::{self, Head, Section};
-use crate::api::{self, ApiState};
+use crate::api::{self};
 use crate::error::ReadError;
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 use view::View;
 

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use maud::{Markup, html};
 
 use super::shell::{self, Head, Section};
-use crate::api::ApiState;
 use crate::blocking;
 use crate::gateway::{Ask, Form, Gateway};
+use crate::state::ApiState;
 use crate::store::TelemetryStore;
 use crate::trace::Trace;
 
