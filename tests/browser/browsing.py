@@ -29,8 +29,7 @@ class Watch:
     site: str
     elsewhere: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    # Bytes by URL, compressed as a server would.
-    weights: dict[str, int] = field(default_factory=dict)
+    _responses: list[Response] = field(default_factory=list)
 
     def on_request(self, request: Request) -> None:
         """Note a request that leaves the explorer. Browsers resolve `data:` themselves."""
@@ -39,9 +38,14 @@ class Watch:
             self.elsewhere.append(request.url)
 
     def on_response(self, response: Response) -> None:
-        """Note the weight of a file. The body of a redirect cannot be read."""
-        if response.ok:
-            self.weights[response.url] = len(gzip.compress(response.body()))
+        """Keep an answer, to weigh it. The body of a redirect cannot be read."""
+        # A live page fetches itself again; that is not the weight of the page.
+        if response.ok and response.request.resource_type != "xhr":
+            self._responses.append(response)
+
+    def weigh(self) -> dict[str, int]:
+        """Return the bytes of each file of the page, compressed as a server would."""
+        return {response.url: len(gzip.compress(response.body())) for response in self._responses}
 
     def on_console(self, message: ConsoleMessage) -> None:
         """Note an error or a warning; a violation of the Content-Security-Policy is one."""

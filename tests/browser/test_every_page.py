@@ -7,12 +7,19 @@ from playwright.sync_api import expect
 
 from browsing import SCHEMES, WIDTHS, Scheme, Tab, grave_faults, overflow
 from conftest import OpenTab
-from traffic import Traffic
+from traffic import MODEL, Traffic
 
 PAGES: dict[str, Callable[[Traffic], str]] = {
     "list": lambda _: "/",
     "trace": lambda traces: f"/traces/{traces.miss}",
     "failed trace": lambda traces: f"/traces/{traces.failed}",
+    "compare": lambda traces: f"/compare?a={traces.miss}&b={traces.canary}",
+    "difference": lambda _: "/?compare=slow",
+    "map": lambda _: "/map",
+    "models": lambda _: "/models",
+    "model": lambda _: f"/models/{MODEL}",
+    "metrics": lambda _: "/metrics?name=ai.inference.latency",
+    "logs": lambda _: "/logs?severity=info",
     "rules": lambda _: "/rules",
     "try": lambda _: "/try",
     "replay": lambda traces: f"/traces/{traces.miss}/replay",
@@ -28,7 +35,6 @@ def test_readable_at_every_width(open_tab: OpenTab, traces: Traffic, name: str, 
     tab = open_tab(scheme=scheme)
     tab.open(PAGES[name](traces))
     expect(tab.page.locator("main")).to_be_visible()
-    tab.page.wait_for_load_state("networkidle")
     for width in WIDTHS:
         tab.page.set_viewport_size({"width": width, "height": 900})
         assert overflow(tab.page) == 0, f"{name} at {width} pixels"
@@ -48,12 +54,17 @@ def test_addresses_of_the_first_explorer_still_lead_to_the_trace(page_tab: Tab, 
     page_tab.page.wait_for_url(f"**/traces/{traces.miss}")
 
 
-def test_the_page_weighs_little_and_asks_nobody_else(page_tab: Tab) -> None:
-    page_tab.open("/")
-    page_tab.page.wait_for_load_state("networkidle")
-    # What a program reads is data, as much as there is.
-    files = {url: weight for url, weight in page_tab.watch.weights.items() if "/api/" not in url}
-    assert sum(files.values()) <= MAX_WEIGHT, files
+def test_all_files_and_any_page_weigh_little(open_tab: OpenTab, traces: Traffic) -> None:
+    files: dict[str, int] = {}
+    documents: dict[str, int] = {}
+    for address in PAGES.values():
+        tab = open_tab()
+        tab.open(address(traces))
+        tab.page.wait_for_load_state("networkidle")
+        for url, weight in tab.watch.weigh().items():
+            (files if "/assets/" in url else documents)[url] = weight
+    assert len(files) >= 8, files
+    assert sum(files.values()) + max(documents.values()) <= MAX_WEIGHT, (files, documents)
 
 
 def test_the_judge_sees_a_fault(page_tab: Tab) -> None:

@@ -26,7 +26,7 @@ def test_a_slow_request_arrives_and_is_whole_only_then(page_tab: Tab) -> None:
     wine.get_by_label("Stored predictions").select_option("no-cache")
     wine.get_by_label("Kind").select_option("latency")
     wine.locator("[name=fault_service]").select_option("feature-store")
-    wine.get_by_label("Delay in ms").fill("3000")
+    wine.get_by_label("Delay in ms").fill("1500")
     wine.get_by_role("button", name="Send").click()
     status = page_tab.page.get_by_role("status")
     expect(status).to_contain_text(ARRIVING)
@@ -34,7 +34,7 @@ def test_a_slow_request_arrives_and_is_whole_only_then(page_tab: Tab) -> None:
     expect(status).to_contain_text(WHOLE)
     for span in ("POST /v1/predictions", "POST /get-online-features", "layer linear_3"):
         expect(page_tab.page.get_by_role("cell", name=span)).to_be_visible()
-    expect(page_tab.page.get_by_text("feature-store:latency:3000")).to_be_visible()
+    expect(page_tab.page.get_by_text("feature-store:latency:1500")).to_be_visible()
     assert grave_faults(page_tab.page) == []
     page_tab.page.get_by_role("link", name="Open the trace").click()
     page_tab.page.wait_for_url("**/traces/*")

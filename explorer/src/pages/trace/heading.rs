@@ -64,6 +64,8 @@ fn files(view: &View) -> Markup {
             button type="button" hidden data-script data-copy-file=(file(Format::Otlp)) { "Copy OTLP/JSON" }
             " "
             a href=(format!("/compare?a={id}")) { "Compare with another trace" }
+            " · "
+            a href=(format!("/traces/{id}/replay")) { "Send it again" }
             " "
             span.soft { "or " code { "throughline trace " (id) " --format html" } }
         }

@@ -1,0 +1,85 @@
+"""One trace and two: keys, details, copying, files, links, comparison."""
+
+import json
+import re
+
+from playwright.sync_api import expect
+
+from browsing import Tab
+from harness import http
+from traffic import Traffic
+
+
+def test_keys_walk_through_the_waterfall(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+    page, current = page_tab.page, page_tab.page.locator("#spans tr[aria-current=true]")
+    page.keyboard.press("Home")
+    expect(current).to_contain_text("POST /v1/predictions")
+    names = page.locator("#spans tr a.name").all_inner_texts()
+    for step, key in enumerate(("j", "ArrowDown"), start=1):
+        page.keyboard.press(key)
+        expect(current.locator("a.name")).to_have_text(names[step])
+    page.keyboard.press("k")
+    expect(current.locator("a.name")).to_have_text(names[1])
+    page.wait_for_url(re.compile(f"/traces/{traces.miss}/[0-9a-f]{{16}}$"))
+    expect(page.locator("#detail")).to_contain_text(names[1])
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    page.keyboard.press("c")
+    expect(current).to_contain_text("on the critical path")
+
+
+def test_every_span_has_an_address(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+    page_tab.page.get_by_role("link", name="predict wine_quality").first.click()
+    page_tab.page.wait_for_url(re.compile(f"/traces/{traces.miss}/[0-9a-f]{{16}}$"))
+    page_tab.page.reload()
+    expect(page_tab.page.locator("#detail")).to_contain_text("ml.model_version")
+
+
+def test_traceparent_is_copied(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+    page_tab.page.get_by_role("button", name="Copy traceparent").click()
+    expect(page_tab.page.get_by_role("button", name="Copy traceparent")).to_have_text("Copied")
+    copied = page_tab.page.evaluate("navigator.clipboard.readText()")
+    assert re.fullmatch(f"00-{traces.miss}-[0-9a-f]{{16}}-0[01]", copied)
+
+
+def test_a_trace_is_a_file_that_needs_nothing_else(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+
+    def file(name: str) -> http.Answer:
+        link = page_tab.page.get_by_role("link", name=name, exact=True)
+        return http.get(f"{page_tab.watch.site}{link.get_attribute('href')}")
+
+    perfetto = json.loads(file("Perfetto").body)
+    assert any(event.get("name") == "predict wine_quality" for event in perfetto["traceEvents"])
+    assert json.loads(file("OTLP/JSON").body)["resourceSpans"]
+    # In a page without an address, which has no policy but that of the file.
+    alone = page_tab.page.context.new_page()
+    alone.set_content(file("HTML page").body.decode())
+    expect(alone.get_by_text("predict wine_quality").first).to_be_visible()
+
+
+def test_a_hit_links_to_its_computation_and_back(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.hit}")
+    page_tab.page.keyboard.press("Home")
+    to_computation = page_tab.page.locator(f"#detail a[href^='/traces/{traces.miss}']")
+    to_computation.first.click()
+    page_tab.page.wait_for_url(f"**/traces/{traces.miss}/*")
+    expect(page_tab.page.locator(f"a[href^='/traces/{traces.hit}']").first).to_be_visible()
+
+
+def test_an_error_is_opened_with_its_words(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.failed}")
+    expect(page_tab.page.locator("#detail")).to_contain_text("fault on purpose")
+
+
+def test_two_traces_stand_side_by_side(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/compare?a={traces.miss}&b={traces.canary}")
+    table = page_tab.page.get_by_role("table").first
+    expect(table).to_be_visible()
+    expect(page_tab.page.locator("main")).to_contain_text("predict wine_quality")
+    expect(page_tab.page.locator("main")).to_contain_text("model-service-python")
