@@ -26,7 +26,8 @@ LEAST_REQUESTS = 1_000
 def kubectl(*arguments: str) -> str:
     """Runs kubectl in the namespace and returns its output."""
     command = ["kubectl", "--namespace", namespace, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    # Its errors go where ours go: to whoever reads why this ended.
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def pods(workload: str) -> list[str]:

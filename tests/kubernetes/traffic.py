@@ -21,6 +21,8 @@ WINES = 1_599
 TIMEOUT = 15.0
 # A client waits before it tries again: else an outage counts at the speed of refused connections.
 PAUSE_AFTER_FAILURE = 0.1
+# How long a system may take after a disruption until it tells what it has stored.
+PATIENCE = 120.0
 # Of a gateway that asks for one.
 API_KEY = (
     {"authorization": f"Bearer {os.environ['THROUGHLINE_API_KEY']}"}
@@ -189,12 +191,30 @@ def lost_predictions(gateway: str, record: Record) -> list[str]:
     client, lost = Client(gateway), []
     for wine, acknowledged in sorted(record.predictions.items()):
         body = {"model": "wine_quality", "data_ids": [wine]}
-        answer, _ = client.call("POST", "/v1/predictions", body, cache_control="only-if-cached")
-        (entry,) = answer["predictions"]
+        entry = _once_it_answers(partial(_stored, client, body))
         if "error" in entry or datetime.fromisoformat(entry["computed_at"]) < acknowledged:
             lost.append(f"{wine}: acknowledged {acknowledged}, stored {entry}")
     client.close()
     return lost
+
+
+def _stored(client: Client, body: dict[str, Any]) -> dict[str, Any]:
+    answer, _ = client.call("POST", "/v1/predictions", body, cache_control="only-if-cached")
+    (entry,) = answer["predictions"]
+    return entry
+
+
+def _once_it_answers(question: Callable[[], Any]) -> Any:
+    """What a store that has just been disrupted holds: a refusal is not a loss, so ask again."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return question()
+        except (OSError, http.client.HTTPException, RefusedError) as refused:
+            if time.monotonic() > deadline:
+                raise
+            print(f"    asked again what is stored: {refused}"[:160], flush=True)
+            time.sleep(1)
 
 
 def lost_features(feature_store: str, record: Record) -> list[str]:
@@ -204,7 +224,7 @@ def lost_features(feature_store: str, record: Record) -> list[str]:
     for start in range(0, len(entities), 500):
         batch = entities[start : start + 500]
         body = {"features": ["wine_features:alcohol"], "entities": {"wine_id": batch}}
-        answer, _ = client.call("POST", "/get-online-features", body)
+        answer, _ = _once_it_answers(partial(client.call, "POST", "/get-online-features", body))
         # One column for each name, the join key first.
         values = answer["results"][answer["metadata"]["feature_names"].index("alcohol")]["values"]
         lost += [
