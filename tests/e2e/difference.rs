@@ -125,7 +125,8 @@ fn a_fault_in_one_variant_is_named_by_the_variant() -> Result<()> {
 
 #[test]
 fn a_fault_in_one_service_is_named_by_the_service() -> Result<()> {
-    let system = System::start()?;
+    // The slow feature store is waited for.
+    let system = System::start_with(&[("MODEL_SERVICE_FEATURE_TIMEOUT", "20s")])?;
     let wines = Wines::new();
     for service in ["gateway", "model-service", "feature-store"] {
         for (kind, select) in KINDS {

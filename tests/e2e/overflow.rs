@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::system::{PythonSystem, Site, System, model};
 
 /// The largest finite FP32 in two features, a common sentinel for a missing value.
-pub(crate) const HUGE: &str = "wine-of-the-largest-numbers";
+const HUGE: &str = "wine-of-the-largest-numbers";
 
 #[test]
 fn an_entity_that_overflows_in_rust_fails_alone() -> Result<()> {
@@ -77,7 +77,7 @@ fn fails_alone(site: &Site, variant: &str, service: &str) -> Result<()> {
 }
 
 /// Writes the entity [`HUGE`] into the feature store.
-pub(crate) fn write_huge(site: &Site) -> Result<()> {
+fn write_huge(site: &Site) -> Result<()> {
     let header = include_str!("../../data/wine_quality/winequality-red.csv");
     let names = header.lines().next().unwrap_or_default().split(',');
     let mut row = json!({"wine_id": [HUGE], "event_timestamp": ["2026-01-01T00:00:00"]});

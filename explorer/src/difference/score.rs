@@ -98,7 +98,8 @@ pub(super) fn chance_of_kolmogorov_smirnov(a: usize, b: usize) -> f64 {
 /// What a distance says beyond chance: 0 for what is expected of a random selection, 1 for a
 /// complete separation (the form of Hubert and Arabie, Comparing Partitions, 1985).
 pub(super) fn beyond_chance(distance: f64, chance: f64) -> f64 {
-    if chance >= 1.0 {
+    // A sum of probabilities, so that 1 may be a little less.
+    if chance > 1.0 - 1e-6 {
         return 0.0;
     }
     ((distance - chance) / (1.0 - chance)).max(0.0)

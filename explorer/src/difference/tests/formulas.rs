@@ -68,6 +68,19 @@ fn beyond_chance_is_0_for_a_random_selection_and_1_for_a_separation() {
     near(beyond_chance(1.0, 1.0), 0.0);
 }
 
+#[test]
+fn names_that_occur_once_tell_nothing_in_any_number() {
+    for (selected, rest) in [(5, 5), (8, 16), (7, 17), (20, 31), (13, 37)] {
+        let names: Vec<_> = [(1, 0)]
+            .repeat(selected)
+            .into_iter()
+            .chain([(0, 1)].repeat(rest))
+            .collect();
+        let chance = chance_of_total_variation(&names);
+        near(beyond_chance(total_variation(&names), chance), 0.0);
+    }
+}
+
 proptest! {
     #[test]
     fn the_statistic_is_that_of_its_definition(
