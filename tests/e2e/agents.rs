@@ -156,6 +156,9 @@ fn an_agent_finds_twelve_faults_with_a_fixed_script() -> Result<()> {
         let (answer, calls) = found.with_context(|| format!("the last answer: {last}"))?;
         assert_eq!(calls, fault.calls, "{}: {answer}", fault.name);
         println!("{:<45} {calls} calls", fault.name);
+        let row = format!("| {} | {calls} |\n", fault.name);
+        let document = include_str!("../../docs/agents.md");
+        assert!(document.contains(&row), "docs/agents.md has no row {row}");
     }
     Ok(())
 }

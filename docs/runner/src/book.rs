@@ -55,6 +55,9 @@ git-repository-url = \"https://github.com/throughline/throughline\"
 runnable = false
 ";
 
+/// Pictures that pages show.
+const PICTURES: &str = "docs/screenshots";
+
 /// Writes the source of the book of the checkout `root` into `folder`.
 pub(crate) fn write(root: &Path, folder: &Path, ran: &[PageReport], commit: &str) -> Result<()> {
     let parts = parts(root)?;
@@ -84,7 +87,17 @@ pub(crate) fn write(root: &Path, folder: &Path, ran: &[PageReport], commit: &str
         }
     }
     std::fs::write(folder.join("pages/SUMMARY.md"), summary)?;
+    copy_pictures(&root.join(PICTURES), &folder.join("pages/screenshots"))?;
     Ok(std::fs::write(folder.join("book.toml"), SETTINGS)?)
+}
+
+fn copy_pictures(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for picture in std::fs::read_dir(from)? {
+        let picture = picture?;
+        std::fs::copy(picture.path(), to.join(picture.file_name()))?;
+    }
+    Ok(())
 }
 
 /// The pages of each part, as git lists them; a page is in the first part that names it.
@@ -172,10 +185,11 @@ fn link(target: &str, page: &str, places: &BTreeMap<&String, PathBuf>) -> Option
     };
     let path = flat(&Path::new(page).parent()?.join(path));
     let from = places.get(&page.to_owned())?;
+    let up = "../".repeat(from.components().count() - 1);
     Some(match places.get(&path) {
-        Some(place) => {
-            let up = from.components().count() - 1;
-            format!("{}{}{anchor}", "../".repeat(up), place.display())
+        Some(place) => format!("{up}{}{anchor}", place.display()),
+        None if path.starts_with(PICTURES) => {
+            format!("{up}{}", path.trim_start_matches("docs/"))
         }
         None => format!("{PUBLIC}/blob/main/{path}{anchor}"),
     })
@@ -236,9 +250,8 @@ mod tests {
             rewritten,
             "See [a](../clients.md#curl), [b](../see-it.md), [c](https://github.com/throughline/throughline/blob/main/gateway/src/lib.rs), [d](https://x.example).\n\n```sh\n```\n"
         );
-        assert_eq!(
-            link("docs/clients.md", "README.md", &places).unwrap(),
-            "clients.md"
-        );
+        let from_root = |target| link(target, "README.md", &places).unwrap();
+        assert_eq!(from_root("docs/clients.md"), "clients.md");
+        assert_eq!(from_root("docs/screenshots/map.png"), "screenshots/map.png");
     }
 }

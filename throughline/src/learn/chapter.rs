@@ -113,7 +113,7 @@ fn expectation(text: &str) -> anyhow::Result<Option<Expectation>> {
     Ok(Some(serde_json::from_str(json.trim())?))
 }
 
-/// Markdown for a terminal: code is indented, and comments and the targets of links are left out.
+/// Markdown for a terminal: code is indented, and comments, pictures and the targets of links are left out.
 fn plain(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     let (mut in_block, mut in_comment) = (false, false);
@@ -123,7 +123,7 @@ fn plain(text: &str) -> String {
             continue;
         }
         in_comment |= !in_block && line.starts_with("<!--");
-        let hidden = in_comment;
+        let hidden = in_comment || !in_block && line.starts_with("![");
         in_comment &= !line.ends_with("-->");
         if hidden || line.is_empty() && lines.last().is_none_or(String::is_empty) {
             continue;
@@ -155,7 +155,7 @@ fn without_links(line: &str) -> String {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "# 1. A page\n\n<!-- docs-runner: last run -->\n\nRead [this](a.md), [that](b.md#c).\n\n## A step\n\n```sh\n# no heading\nls\n```\n\n<!-- learn: {\"span\": \"GET /\",\n\"service\": \"a\", \"hint\": \"b\"} -->\n\n## The end\n";
+    const PAGE: &str = "# 1. A page\n\n<!-- docs-runner: last run -->\n\nRead [this](a.md), [that](b.md#c).\n\n![A picture](c.png)\n\n## A step\n\n```sh\n# no heading\nls\n```\n\n<!-- learn: {\"span\": \"GET /\",\n\"service\": \"a\", \"hint\": \"b\"} -->\n\n## The end\n";
 
     #[test]
     fn a_page_is_cut_at_its_headings() -> anyhow::Result<()> {
