@@ -5,7 +5,7 @@
 
 Prints the time of each page and of its JSON, measured by the client over loopback (so it contains the
 transfer), the bytes of each page with its assets after gzip, and the resident memory of the explorer.
-Needs nothing but Python.
+Needs nothing but Python. Fails if the memory is above twice `--max-bytes`.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BATCH = 100
+# A little more than the default, so that all traces are held.
+MAX_BYTES = 40 * 1024 * 1024
 LIMIT_MS = 100
 LIMIT_BYTES = 100_000
 
@@ -153,7 +155,7 @@ def weight(page: str, path: str) -> int:
 def start() -> tuple[subprocess.Popen[str], str, str]:
     """The explorer on free ports, the address of its page and of its receiver."""
     program = ROOT / "target/release/explorer"
-    options = ["--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"]
+    options = ["--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0", "--max-bytes", str(MAX_BYTES)]
     process = subprocess.Popen([program, *options], stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     page = otlp = ""
@@ -197,6 +199,12 @@ def report(traces: int, runs: int, pid: int, page: str, otlp: str) -> None:
         "difference, failed": "/?compare=failed",
         "difference, one variant": "/?compare=variant%3Dcanary",
         "one trace": trace,
+        "two traces": f"/compare?a={1:032x}&b={2:032x}",
+        "map": "/map",
+        "models": "/models",
+        "one model": "/models/wine_quality",
+        "metrics": "/metrics",
+        "logs": "/logs",
         "list, JSON": "/api/traces",
         "list by an attribute, JSON": "/api/traces?where=ml.output.label+is+nothing",
         "difference, JSON": "/api/difference?compare=slow",
@@ -207,7 +215,9 @@ def report(traces: int, runs: int, pid: int, page: str, otlp: str) -> None:
         print(f"| {name} | {median:.1f}{mark} | {most:.1f} | {size} |")
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     memory = {key: int(re.search(rf"{key}:\s+(\d+)", status)[1]) / 1024 for key in ("VmRSS", "VmHWM")}  # type: ignore[index]
-    print(f"\nresident memory {memory['VmRSS']:.0f} MiB, at most {memory['VmHWM']:.0f} MiB")
+    print(f"\nresident memory {memory['VmRSS']:.0f} MiB, at most {memory['VmHWM']:.0f} MiB, with --max-bytes {MAX_BYTES}")
+    if memory["VmHWM"] * 1024 * 1024 > 2 * MAX_BYTES:
+        raise SystemExit("that is above twice --max-bytes")
 
 
 if __name__ == "__main__":
