@@ -83,7 +83,7 @@ fn states(report: &RulesReport) -> Markup {
                 th scope="col" { "Traces that show it" }
             } }
             tbody { @for rule in rules {
-                tr { th scope="rowgroup" colspan="7" { (name(rule)) } }
+                tr { th scope="rowgroup" colspan="7" { div.about { (name(rule)) } } }
                 @if rule.groups.is_empty() {
                     tr { td.soft { "nothing seen in the last " (seconds(rule.window_seconds)) } td.state { (state(RuleState::Inactive)) } td {} td {} td {} td {} td {} }
                 }
