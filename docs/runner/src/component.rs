@@ -1,10 +1,12 @@
 //! What a page needs besides this repository: real servers and languages.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 /// Something that a page needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +106,34 @@ impl Component {
     /// Whether pages use one server together, so that only one of them can run at a time.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Elasticsearch | Self::Redis)
+    }
+
+    /// Forgets what the page before has stored in a server that pages share: a reader's own one is empty, too.
+    pub(crate) fn empty(self) -> Result<()> {
+        let Some((_, port)) = self.address() else {
+            return Ok(());
+        };
+        match self {
+            Self::Elasticsearch => {
+                for data in ["predictions-v1?ignore_unavailable=true", "_data_stream/*"] {
+                    let url = format!("http://127.0.0.1:{port}/{data}");
+                    let mut curl = Command::new("curl");
+                    curl.args(["--silent", "--show-error", "--fail", "--request", "DELETE"]);
+                    let output = curl.arg(&url).output()?;
+                    let why = String::from_utf8_lossy(&output.stderr);
+                    ensure!(output.status.success(), "DELETE {url}: {}", why.trim());
+                }
+            }
+            Self::Redis => {
+                let mut redis = TcpStream::connect(("127.0.0.1", port))?;
+                redis.write_all(b"FLUSHALL\r\n")?;
+                let mut answer = [0; 5];
+                redis.read_exact(&mut answer)?;
+                ensure!(&answer == b"+OK\r\n", "Redis refuses FLUSHALL");
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn variable(self) -> Option<&'static str> {

@@ -93,6 +93,8 @@ fn lines(text: &str, waterfall: bool) -> Vec<String> {
     let text = text.trim_matches('\n');
     let lines = text.lines().map(str::trim_end);
     if waterfall {
+        // A span that ends after its root is a matter of times, too.
+        let lines = lines.filter(|line| !line.starts_with("⚠ late: "));
         lines.map(steady).collect()
     } else {
         lines.map(str::to_owned).collect()
@@ -159,6 +161,8 @@ mod tests {
             part: false,
         };
         assert_eq!(difference(shown, printed, waterfall), None);
+        let late = format!("{printed}⚠ late: GET CLIENT gateway ends 1.50 ms after its root\n");
+        assert_eq!(difference(shown, &late, waterfall), None);
         for (old, new) in [("200", "503"), ("└─ GET", "GET"), ("sqlite", "redis")] {
             assert!(difference(shown, &printed.replace(old, new), waterfall).is_some());
         }
