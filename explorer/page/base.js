@@ -28,16 +28,45 @@ function fetchPage(address) {
   });
 }
 
+/** A name for each `details` of a part: its own key, or its summary and how many had the same one before. */
+function byKey(part) {
+  const found = new Map();
+  for (const details of part.querySelectorAll("details")) {
+    const name = details.dataset.key ?? details.querySelector("summary")?.textContent ?? "";
+    let key = name;
+    for (let more = 1; found.has(key); more += 1) key = `${name} ${more}`;
+    found.set(key, details);
+  }
+  return found;
+}
+
+/** What the reader has opened or closed stays so. */
+function keepOpen(part, fresh) {
+  const before = byKey(part);
+  for (const [key, details] of byKey(fresh)) {
+    if (before.has(key)) details.open = before.get(key).open;
+  }
+}
+
+/** Whether the reader types there, which nothing may take away. */
+function isTyping(part) {
+  return part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+}
+
+let newest = 0;
+
 /** Replaces the parts marked `data-live` that have changed; keeps the focus. Says `live` to the page's own script. */
 export async function refresh() {
+  newest += 1;
+  const mine = newest;
   const next = await fetchPage(document.location);
+  // A later request has the answer to the address of now.
+  if (mine !== newest) return;
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = next.getElementById(part.id);
-    if (!fresh) continue;
+    if (!fresh || isTyping(part)) continue;
     localTimes(fresh);
-    for (const open of part.querySelectorAll("details[open][data-key]")) {
-      fresh.querySelector(`details[data-key="${CSS.escape(open.dataset.key)}"]`)?.setAttribute("open", "");
-    }
+    keepOpen(part, fresh);
     showScripted(fresh);
     if (fresh.isEqualNode(part)) continue;
     const focused = part.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;

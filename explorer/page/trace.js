@@ -45,6 +45,12 @@ function along(step) {
   return row;
 }
 
+/** The list, with the filter that led here. */
+function list() {
+  const before = document.referrer && new URL(document.referrer);
+  return before && before.origin === document.location.origin && before.pathname === "/" ? before.href : "/";
+}
+
 function child() {
   const chosen = current();
   return rows().find((row) => row.dataset.parent === chosen?.dataset.span);
@@ -65,13 +71,18 @@ const actions = {
   Escape: () => {
     const row = current();
     if (row && !row.contains(document.activeElement)) row.querySelector("a.name").focus();
-    else document.location.assign("/");
+    else document.location.assign(list());
   },
   "?": () => dialog.showModal(),
 };
 
+const singleKeys = document.getElementById("single-keys");
+singleKeys.checked = localStorage.getItem("single-keys") !== "off";
+singleKeys.addEventListener("change", () => localStorage.setItem("single-keys", singleKeys.checked ? "on" : "off"));
+
 document.addEventListener("keydown", (event) => {
   if (dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key.length === 1 && !singleKeys.checked) return;
   const target = event.target;
   if (target.closest("input, select, textarea, button, summary, pre, dialog")) {
     if (event.key !== "Escape" && event.key !== "?") return;

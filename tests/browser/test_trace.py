@@ -31,6 +31,45 @@ def test_keys_walk_through_the_waterfall(page_tab: Tab, traces: Traffic) -> None
     expect(current).to_contain_text("on the critical path")
 
 
+def test_keys_of_one_character_can_be_turned_off(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+    page, current = page_tab.page, page_tab.page.locator("#spans tr[aria-current=true]")
+    page.keyboard.press("?")
+    page.get_by_label("Keys that are one character act").uncheck()
+    page.keyboard.press("Escape")
+    page.reload()
+    page.keyboard.press("Home")
+    names = page.locator("#spans tr a.name").all_inner_texts()
+    page.keyboard.press("j")
+    expect(current.locator("a.name")).to_have_text(names[0])
+    page.keyboard.press("ArrowDown")
+    expect(current.locator("a.name")).to_have_text(names[1])
+
+
+def test_what_the_reader_opens_stays_open(page_tab: Tab, traces: Traffic) -> None:
+    page = page_tab.page
+    # The page's own clock, so that nobody has to wait for its rounds.
+    page.clock.install()
+    page_tab.open(f"/traces/{traces.miss}")
+    resource = page.locator("#detail details").filter(has_text="service.instance.id").first
+    expect(resource).not_to_have_attribute("open", "")
+    resource.locator("summary").click()
+    for _ in range(2):
+        with page.expect_response(lambda answer: answer.request.resource_type == "xhr"):
+            page.clock.run_for(2_100)
+    expect(resource).to_have_attribute("open", "")
+
+
+def test_times_are_the_readers_and_utc_on_hover(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+    time = page_tab.page.locator("main time").first
+    utc, shown = time.get_attribute("title") or "", time.inner_text()
+    hours = [int(found.group(1)) for text in (utc, shown) if (found := re.search(r"(\d\d):\d\d:\d\d", text))]
+    assert "UTC" in utc or utc.endswith("Z"), utc
+    # The browser of the tests is in Berlin.
+    assert (hours[1] - hours[0]) % 24 in (1, 2), f"{utc}: {shown}"
+
+
 def test_every_span_has_an_address(page_tab: Tab, traces: Traffic) -> None:
     page_tab.open(f"/traces/{traces.miss}")
     page_tab.page.get_by_role("link", name="predict wine_quality").first.click()

@@ -256,6 +256,7 @@ fn the_protocol_is_spoken_and_wrong_calls_are_said_in_words() -> Result<()> {
     );
     let models = agent.call("list_models", &json!({}))?;
     assert!(models.contains("wine_quality"), "{models}");
+    every_tool_answers(&mut agent)?;
     for (tool, arguments, says) in [
         ("read_trace", json!({}), "missing field `trace_id`"),
         ("read_trace", json!({"trace_id": "xyz"}), "32 hex digits"),
@@ -278,6 +279,44 @@ fn the_protocol_is_spoken_and_wrong_calls_are_said_in_words() -> Result<()> {
     ] {
         let said = agent.refused(tool, &arguments)?;
         assert!(said.contains(says), "{tool} {arguments}: {said}");
+    }
+    Ok(())
+}
+
+/// Each of the tools that the twelve faults do not need.
+fn every_tool_answers(agent: &mut Agent) -> Result<()> {
+    let computed = json!({"conditions": ["ml.data_id is wine-0001", "ml.output.confidence > 0"], "since": "10m",
+        "max_duration_ms": 600_000, "text": "predict", "limit": 1});
+    let trace = eventually("the trace of the prediction", || {
+        let found = agent.call("find_traces", &computed)?;
+        Ok(serde_json::from_str::<Value>(&found).ok())
+    })?;
+    let id = trace["trace_id"].as_str().context("an id")?.to_owned();
+    let none = json!({"conditions": ["ml.data_id is wine-1599"]});
+    assert_eq!(agent.call("find_traces", &none)?, "no trace matches");
+    let same = agent.call("compare_traces", &json!({"a": id, "b": id}))?;
+    assert!(same.contains("predict wine_quality"), "{same}");
+    // Both calls over HTTP are named POST: one is read, the other one is said.
+    let both = agent.call("read_span", &json!({"trace_id": id, "span": "POST"}))?;
+    assert!(both.contains("others_of_this_name"), "{both}");
+    for (tool, arguments, says) in [
+        (
+            "find_logs",
+            json!({"text": "listens", "severity": "info"}),
+            "listens on",
+        ),
+        (
+            "read_metric",
+            json!({"name": "http.server.request.duration"}),
+            "gateway",
+        ),
+        ("list_services", json!({}), "feature-store"),
+        ("list_rules", json!({}), "the explorer has no rules"),
+    ] {
+        eventually(tool, || {
+            let answer = agent.call(tool, &arguments)?;
+            Ok(answer.contains(says).then_some(()))
+        })?;
     }
     Ok(())
 }

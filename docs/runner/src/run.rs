@@ -64,7 +64,10 @@ fn one(index: usize, page: &Page, options: &Options, checkout: &Checkout) -> Pag
     }
     let _servers = reserve(page);
     let began = Instant::now();
-    let emptied = page.needs.iter().try_for_each(|component| component.empty());
+    let emptied = page
+        .needs
+        .iter()
+        .try_for_each(|component| component.empty());
     let result = emptied
         .and_then(|()| Running::start(index, page, options, checkout))
         .and_then(|running| running.finish(&mut report));

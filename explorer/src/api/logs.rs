@@ -174,7 +174,7 @@ fn severity(record: &LogRecord) -> String {
         return record.severity_text.clone();
     }
     let names = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
-    let number = usize::try_from(record.severity_number - 1).unwrap_or(usize::MAX);
+    let number = usize::try_from(record.severity_number.saturating_sub(1)).unwrap_or(usize::MAX);
     let name = names.get(number / 4).copied().unwrap_or_default();
     name.to_owned()
 }

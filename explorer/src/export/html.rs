@@ -36,7 +36,8 @@ pub fn html(trace: &Trace) -> String {
                 @for remark in remarks(trace) { p .remark { "⚠ " (clean(&remark)) } }
                 (waterfall(trace, &on_path))
                 h2 { "Spans" }
-                @for (at, span) in trace.spans.iter().enumerate() { (details(trace, at, span)) }
+                @let start = trace.start();
+                @for (at, span) in trace.spans.iter().enumerate() { (details(start, at, span)) }
             }
         }
     }
@@ -86,13 +87,13 @@ fn waterfall(trace: &Trace, on_path: &[bool]) -> Markup {
     }
 }
 
-fn details(trace: &Trace, at: usize, span: &SpanData) -> Markup {
+fn details(start: u64, at: usize, span: &SpanData) -> Markup {
     html! {
         details #(format!("span-{at}")) open[at == 0 || span.is_error()] {
             summary { (clean(&span.name)) span { " " (clean(&span.service)) " · " (span.kind) " · " (duration(span.duration())) } }
             @if let SpanStatus::Error(message) = &span.status { p .bad { "✗ " (clean(message)) } }
             (pairs("Attributes", &span.attributes))
-            @for event in &span.events { (event_of(trace, event)) }
+            @for event in &span.events { (event_of(start, event)) }
             @for link in &span.links { (link_of(link)) }
             p .ids { "span " code { (span.span_id) } @if let Some(parent) = &span.parent { ", parent " code { (parent) } } }
             (pairs("Resource", &span.resource))
@@ -100,8 +101,8 @@ fn details(trace: &Trace, at: usize, span: &SpanData) -> Markup {
     }
 }
 
-fn event_of(trace: &Trace, event: &SpanEvent) -> Markup {
-    let at = duration(event.time.saturating_sub(trace.start()));
+fn event_of(start: u64, event: &SpanEvent) -> Markup {
+    let at = duration(event.time.saturating_sub(start));
     pairs(&format!("Event {} at {at}", event.name), &event.attributes)
 }
 

@@ -23,9 +23,10 @@ pub fn perfetto(trace: &Trace) -> Value {
     }
     let threads = threads(trace);
     let parents = trace.parent_indices();
+    let start = trace.start();
     for (at, span) in trace.spans.iter().enumerate() {
         let place = Placed {
-            trace,
+            start,
             pid: pids[span.service.as_str()],
             tid: threads[at],
         };
@@ -42,7 +43,7 @@ pub fn perfetto(trace: &Trace) -> Value {
         let caller = parents[at].filter(|parent| trace.spans[*parent].service != span.service);
         if let Some(parent) = caller {
             let caller = Placed {
-                trace,
+                start,
                 pid: pids[trace.spans[parent].service.as_str()],
                 tid: threads[parent],
             };
@@ -61,18 +62,19 @@ pub fn perfetto(trace: &Trace) -> Value {
     json!({
         "traceEvents": events,
         "displayTimeUnit": "ns",
-        "otherData": {"trace_id": trace.trace_id, "start_unix_nano": trace.start().to_string()},
+        "otherData": {"trace_id": trace.trace_id, "start_unix_nano": start.to_string()},
     })
 }
 
 /// Where the events of a span stand.
-struct Placed<'a> {
-    trace: &'a Trace,
+struct Placed {
+    /// Of the trace, in nanoseconds since 1970.
+    start: u64,
     pid: usize,
     tid: usize,
 }
 
-impl Placed<'_> {
+impl Placed {
     fn complete(&self, span: &SpanData) -> Value {
         let mut args: Map<String, Value> = span.attributes.clone().into_iter().collect();
         args.insert("span_id".to_owned(), span.span_id.as_str().into());
@@ -97,7 +99,7 @@ impl Placed<'_> {
     fn event(&self, phase: &str, name: &str, time: u64, fields: Value) -> Value {
         // From the start of the trace: microseconds since 1970 would lose the nanoseconds in a
         // double.
-        let ts = micros(time.saturating_sub(self.trace.start()));
+        let ts = micros(time.saturating_sub(self.start));
         let mut event =
             json!({"ph": phase, "name": name, "pid": self.pid, "tid": self.tid, "ts": ts});
         if let (Value::Object(event), Value::Object(fields)) = (&mut event, fields) {

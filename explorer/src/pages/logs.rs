@@ -22,6 +22,8 @@ use crate::store::TelemetryStore;
 const MAX_BYTES: usize = 192 * 1024;
 /// Characters of one text.
 const MAX_TEXT: usize = 2_000;
+/// Characters of the name of a service or of an event.
+const MAX_NAME: usize = 120;
 const SEVERITIES: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
 
 pub(super) fn routes() -> Router<ApiState> {
@@ -115,10 +117,10 @@ fn row(entry: &LogEntry, at: usize) -> Markup {
         tr {
             td.when { (format::moment(entry.time.as_deref())) }
             td.(format!("level-{severity}")) { (sign(severity)) (entry.severity.chars().take(20).collect::<String>()) }
-            td { span.chip.(hue(&entry.service)) { (entry.service) } }
+            td { span.chip.(hue(&entry.service)) { (cut(&entry.service, MAX_NAME)) } }
             td {
                 div.body { (text(&entry.body)) }
-                @if let Some(event) = &entry.event_name { code { (event) } " " }
+                @if let Some(event) = &entry.event_name { code { (cut(event, MAX_NAME)) } " " }
                 @if !entry.attributes.is_empty() {
                     details data-key=(format!("log {} {at}", entry.time.as_deref().unwrap_or_default())) {
                         summary { (format::count(entry.attributes.len(), "attribute")) }
@@ -136,7 +138,7 @@ fn row(entry: &LogEntry, at: usize) -> Markup {
 
 /// The short name of a severity number (OpenTelemetry logs data model).
 fn severity(number: i32) -> &'static str {
-    let at = usize::try_from(number - 1).unwrap_or(0) / 4;
+    let at = usize::try_from(number.saturating_sub(1)).unwrap_or(0) / 4;
     SEVERITIES.get(at).copied().unwrap_or("info")
 }
 
@@ -154,7 +156,15 @@ fn text(body: &Value) -> String {
         Value::Null => "(no text)".to_owned(),
         other => other.to_string(),
     };
-    text.chars().take(MAX_TEXT).collect()
+    cut(&text, MAX_TEXT)
+}
+
+/// A text of bounded length, which says that it was longer.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn attributes(entry: &LogEntry) -> String {
@@ -166,5 +176,5 @@ fn attributes(entry: &LogEntry) -> String {
         };
         lines.extend([name, " = ", &value, "\n"]);
     }
-    lines.chars().take(MAX_TEXT).collect()
+    cut(&lines, MAX_TEXT)
 }

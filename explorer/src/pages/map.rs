@@ -10,6 +10,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::get;
 use maud::{Markup, html};
+use serde_json::json;
 use url::form_urlencoded;
 
 use super::chart::{Unit, number};
@@ -129,7 +130,9 @@ fn link(node: &Node) -> Option<String> {
     match node.kind {
         NodeKind::Client | NodeKind::Peer => return None,
         NodeKind::Service => query.append_pair("service", &node.name),
-        NodeKind::Store => query.append_pair("where", &format!("db.system.name is {}", node.name)),
+        NodeKind::Store => {
+            query.append_pair("where", &format!("db.system.name is {}", json!(node.name)))
+        }
         NodeKind::Variant => {
             query.append_pair("model", node.model.as_deref().unwrap_or_default());
             query.append_pair("variant", &node.name)

@@ -22,8 +22,17 @@ pub(super) struct FindTraces {
     pub model: Option<String>,
     /// ok or error.
     pub status: Option<String>,
+    /// A part of a name, of a value of an attribute, or of the description of an error.
+    pub text: Option<String>,
+    /// Conditions on attributes, such as `ml.variant is canary` or `ml.output.confidence < 0.6`; operators are is, is not,
+    /// contains, does not contain, > and <.
+    pub conditions: Option<Vec<String>>,
     /// At least this many milliseconds long.
     pub min_duration_ms: Option<f64>,
+    /// At most this many milliseconds long.
+    pub max_duration_ms: Option<f64>,
+    /// Started since then: 15m, 2h, or a time such as 2026-01-31T12:00:00Z.
+    pub since: Option<String>,
     /// The most entries; 20 by default.
     pub limit: Option<u32>,
 }
@@ -43,7 +52,8 @@ pub(super) struct ReadTrace {
 pub(super) struct ReadSpan {
     /// 32 hex digits, or a traceparent.
     pub trace_id: String,
-    /// The 16 hex digits of the span, or its name.
+    /// The 16 hex digits of the span, or its name; of several spans of one name the first is read, and the ids of the others
+    /// are said.
     pub span: String,
 }
 

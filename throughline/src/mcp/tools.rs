@@ -70,16 +70,25 @@ impl Tools {
     }
 
     async fn find_traces(&self, wanted: &FindTraces) -> anyhow::Result<String> {
-        let query = query(&[
+        let mut fields = vec![
             ("service", wanted.service.clone()),
             ("model", wanted.model.clone()),
             ("status", wanted.status.clone()),
+            ("q", wanted.text.clone()),
             (
                 "min_duration_ms",
                 wanted.min_duration_ms.map(|ms| ms.to_string()),
             ),
+            (
+                "max_duration_ms",
+                wanted.max_duration_ms.map(|ms| ms.to_string()),
+            ),
+            ("since", wanted.since.clone()),
             ("limit", Some(wanted.limit.unwrap_or(LIMIT).to_string())),
-        ]);
+        ];
+        let conditions = wanted.conditions.iter().flatten();
+        fields.extend(conditions.map(|condition| ("where", Some(condition.clone()))));
+        let query = query(&fields);
         answer::lines(self.explorer.traces(&query).await?, "no trace matches")
     }
 
@@ -117,15 +126,16 @@ impl Tools {
 
     async fn read_span(&self, wanted: &ReadSpan) -> anyhow::Result<String> {
         let trace = self.trace(&wanted.trace_id).await?;
-        let span = trace
+        let mut found = trace
             .spans
             .iter()
-            .find(|span| span.span_id == wanted.span || span.name == wanted.span)
-            .with_context(|| {
-                let names: Vec<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
-                let names = answer::shortened(&names.join(", "), answer::MAX_VALUE);
-                format!("the trace has no span {}; it has {names}", wanted.span)
-            })?;
+            .filter(|span| span.span_id == wanted.span || span.name == wanted.span);
+        let span = found.next().with_context(|| {
+            let names: Vec<&str> = trace.spans.iter().map(|span| span.name.as_str()).collect();
+            let names = answer::shortened(&names.join(", "), answer::MAX_VALUE);
+            format!("the trace has no span {}; it has {names}", wanted.span)
+        })?;
+        let others: Vec<&str> = found.take(20).map(|span| span.span_id.as_str()).collect();
         let of_trace = query(&[
             ("trace_id", Some(trace.trace_id.clone())),
             ("limit", Some("1000".to_owned())),
@@ -139,6 +149,9 @@ impl Tools {
         });
         let mut whole = span_json(span);
         whole["logs"] = logs.collect();
+        if !others.is_empty() {
+            whole["others_of_this_name"] = json!(others);
+        }
         shorten(&mut whole);
         Ok(answer::text(&serde_json::to_string_pretty(&whole)?))
     }
@@ -154,6 +167,11 @@ impl Tools {
             milliseconds(b.duration())
         );
         for row in comparison::compare(&a, &b).rows {
+            // What is beyond is left out of the answer anyway; it need not be written.
+            if text.len() > 2 * answer::MAX_BYTES {
+                text.push_str("(more spans do not fit)\n");
+                break;
+            }
             let _ = writeln!(text, "{}", compared(&a, &b, &row));
         }
         Ok(answer::text(&text))

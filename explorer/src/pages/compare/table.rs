@@ -47,7 +47,7 @@ fn line(pair: &Pair, row: &Row, budget: &Budget) -> Markup {
             td { span.span {
                 svg width=(row.depth.min(20) * 12) height="1" aria-hidden="true" {}
                 span.dot.(hue(&span.service)) aria-hidden="true" {}
-                span.name title=(within(&span.service, 60)) { (within(&span.name, 120)) }
+                span.name { (within(&span.name, 120)) span.soft { " of " (within(&span.service, 60)) } }
                 @if failed { span.mark.bad { "✗ error" } }
             } }
             (cell(pair, &pair.a, row.a))

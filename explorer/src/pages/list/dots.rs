@@ -91,7 +91,7 @@ fn rectangle(scale: &Scale, (from, to): (u64, u64), (min, max): (u64, u64)) -> M
     let (left, right) = (scale.part_x(from), scale.part_x(to));
     let (top, bottom) = (scale.part_y(max as f64), scale.part_y(min as f64));
     html! {
-        rect.chosen x=(short(left)) y=(short(top)) width=(short(right - left)) height=(short(bottom - top)) {}
+        rect.chosen x=(short(left)) y=(short(top)) width=(short((right - left).max(0.0))) height=(short((bottom - top).max(0.0))) {}
     }
 }
 

@@ -30,7 +30,7 @@ fn curl(span: &SpanData, traceparent: &str) -> Option<String> {
     let method = span.text("http.request.method")?;
     let address = span.text("url.full").or_else(|| assembled(span))?;
     let mut command = format!(
-        "curl -X {} {} -H {}",
+        "curl -X {} --url {} -H {}",
         quoted(&method),
         quoted(&address),
         quoted(&format!("traceparent: {traceparent}"))

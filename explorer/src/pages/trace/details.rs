@@ -11,6 +11,7 @@ use crate::pages::format;
 use crate::pages::hue::hue;
 use crate::place::Place;
 use crate::trace::{AttributeMap, SpanData, SpanEvent, SpanStatus};
+use crate::tree::SKEW_TOLERANCE_NS;
 
 /// Events and logs of one span that are shown.
 const MAX_EVENTS: usize = 50;
@@ -62,8 +63,8 @@ fn times(view: &View, span: &SpanData) -> Markup {
             "; " (format::duration(view.own_time[view.chosen])) " of its own"
             @if critical > 0 { "; " span.path-mark { "◆ " (format::duration(critical)) " on the critical path" } }
         }
-        @if let Some(ahead) = view.parents[view.chosen].and_then(|parent| view.trace.spans[parent].start.checked_sub(span.start)).filter(|ahead| *ahead > 0) {
-            p.partial { "⚠ It starts " (format::duration(ahead)) " before its parent: the clocks of the two processes differ." }
+        @if let Some(ahead) = view.parents[view.chosen].and_then(|parent| view.trace.spans[parent].start.checked_sub(span.start)).filter(|ahead| *ahead > SKEW_TOLERANCE_NS) {
+            p.partial { "⚠ It starts " (format::duration(ahead)) " before its parent: the clocks differ." }
         }
         @if span.end < span.start { p.partial { "⚠ It ends before it starts: the clock was set back." } }
     }

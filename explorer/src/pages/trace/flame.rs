@@ -91,10 +91,11 @@ fn drawn(view: &View, top: &SpanData, at: &FlameBox) -> Markup {
         within(&span.name, 60),
         format::duration(span.duration())
     );
+    let with_service = format!("{text} of {}", within(&span.service, 60));
     html! {
-        a href=(view.address(at.span)) aria-label=(text) {
+        a href=(view.address(at.span)) aria-label=(with_service) {
             svg.(hue(&span.service)) x=(part(start - top.start)) y=(at.row * ROW) width=(part(span.end.min(top.end).saturating_sub(start))) height=(ROW - 1) {
-                title { (text) }
+                title { (with_service) }
                 rect.bar.chosen[at.span == view.chosen] width="100%" height="100%" rx="2" {}
                 text x="4" y="15" { (text) }
             }

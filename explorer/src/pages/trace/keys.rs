@@ -22,6 +22,8 @@ pub(super) fn dialog() -> Markup {
         dialog #keys aria-labelledby="keys-title" {
             h2 #keys-title { "Keys" }
             table { tbody { @for (key, meaning) in KEYS { tr { th scope="row" { kbd { (key) } } td { (meaning) } } } } }
+            // A key that is a character may be pressed by a voice or by mistake (WCAG 2.2, 2.1.4).
+            p { label { input #single-keys type="checkbox" checked; " Keys that are one character act" } }
             form method="dialog" { button { "Close" } }
         }
     }

@@ -31,8 +31,8 @@ fn row(name: &NameTime, longest: u64) -> Markup {
     html! {
         tr {
             td {
-                span.dot.(hue(&name.service)) title=(within(&name.service, 60)) {}
-                (within(&name.name, 80)) span.hidden { " of " (within(&name.service, 60)) }
+                span.dot.(hue(&name.service)) aria-hidden="true" {}
+                (within(&name.name, 80)) span.soft { " of " (within(&name.service, 60)) }
                 @if name.critical > 0 { span.mark.path-mark title=(format!("{} on the critical path", format::duration(name.critical))) { "◆" } }
             }
             td.num { (name.spans) }

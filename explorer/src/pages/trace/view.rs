@@ -66,6 +66,10 @@ pub(super) struct View {
     pub chosen: usize,
     /// The rows that are shown.
     pub rows: std::ops::Range<usize>,
+    /// Of the whole trace, in nanoseconds since 1970; looked up once, since finding it reads every span.
+    start: u64,
+    /// Nanoseconds, at least 1.
+    duration: u64,
 }
 
 /// A log record of the trace.
@@ -107,6 +111,8 @@ impl View {
             more_logs,
             chosen,
             rows: first..(first + MAX_ROWS).min(trace.spans.len()),
+            start: trace.start(),
+            duration: trace.duration().max(1),
             trace,
         })
     }
@@ -130,12 +136,12 @@ impl View {
 
     /// A moment or a length as a part of the trace.
     pub(super) fn part(&self, nanos: u64) -> f64 {
-        nanos as f64 / self.trace.duration().max(1) as f64
+        nanos as f64 / self.duration as f64
     }
 
     /// Nanoseconds since the trace began.
     pub(super) fn offset(&self, time: u64) -> u64 {
-        time.saturating_sub(self.trace.start())
+        time.saturating_sub(self.start)
     }
 
     /// The ids of the spans on the critical path in the order of time, for the key that goes along
