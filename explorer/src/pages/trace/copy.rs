@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(
             curl(&span, "00-a-b-01").as_deref(),
             Some(
-                "curl -X 'POST' 'http://127.0.0.1:8080/v1/x'\\''; rm -rf ~ # $(id)' -H 'traceparent: 00-a-b-01' \
+                "curl -X 'POST' --url 'http://127.0.0.1:8080/v1/x'\\''; rm -rf ~ # $(id)' -H 'traceparent: 00-a-b-01' \
                  -H 'content-type: application/json' --data @body.json"
             )
         );
