@@ -124,6 +124,18 @@ pub(super) fn milliseconds(time: Option<f64>) -> String {
     )
 }
 
+/// The value of a condition: as it is if nothing in it could be read as something else.
+fn value(name: &str) -> String {
+    let is_plain = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if is_plain && !name.is_empty() {
+        name.to_owned()
+    } else {
+        json!(name).to_string()
+    }
+}
+
 /// The traces of a node.
 fn link(node: &Node) -> Option<String> {
     let mut query = form_urlencoded::Serializer::new(String::new());
@@ -131,7 +143,7 @@ fn link(node: &Node) -> Option<String> {
         NodeKind::Client | NodeKind::Peer => return None,
         NodeKind::Service => query.append_pair("service", &node.name),
         NodeKind::Store => {
-            query.append_pair("where", &format!("db.system.name is {}", json!(node.name)))
+            query.append_pair("where", &format!("db.system.name is {}", value(&node.name)))
         }
         NodeKind::Variant => {
             query.append_pair("model", node.model.as_deref().unwrap_or_default());
