@@ -211,6 +211,8 @@ def report(traces: int, runs: int, pid: int, page: str, otlp: str) -> None:
     }.items():
         median, most = measure(page + path, runs)
         size = "–" if path.startswith("/api") else f"{weight(page, path):,}"
+        if not path.startswith("/api") and int(size.replace(",", "")) > LIMIT_BYTES:
+            raise SystemExit(f"{name} is above {LIMIT_BYTES} bytes")
         mark = "" if median <= LIMIT_MS else f" (above {LIMIT_MS})"
         print(f"| {name} | {median:.1f}{mark} | {most:.1f} | {size} |")
     status = pathlib.Path(f"/proc/{pid}/status").read_text()

@@ -40,6 +40,23 @@ def test_logs_are_filtered_by_trace_and_severity(page_tab: Tab, traces: Traffic)
     page_tab.page.wait_for_url(re.compile(f"/traces/{traces.failed}"))
 
 
+def test_logs_are_filtered_by_text_and_service(page_tab: Tab) -> None:
+    page_tab.open("/logs")
+    page_tab.page.get_by_label("Text").fill("fault on purpose")
+    page_tab.page.get_by_label("Service").select_option("model-service")
+    page_tab.page.get_by_role("button", name="Filter").click()
+    page_tab.page.wait_for_url("**service=model-service**")
+    records = page_tab.page.get_by_role("region", name="Log records")
+    expect(records).to_contain_text("fault on purpose")
+    expect(records).not_to_contain_text("was chosen")
+
+
+def test_the_numbers_of_a_call_filter_the_list(page_tab: Tab) -> None:
+    page_tab.open("/map")
+    page_tab.page.get_by_role("link", name="Traces of the calls from service:model-service to service:feature-store").click()
+    page_tab.page.wait_for_url("**service=feature-store**")
+
+
 def test_rules_have_states(page_tab: Tab) -> None:
     page_tab.open("/rules")
     expect(page_tab.page.get_by_role("table", name="Rules and their states")).to_contain_text("drift")

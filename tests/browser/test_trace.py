@@ -2,12 +2,13 @@
 
 import json
 import re
+import subprocess
 
 from playwright.sync_api import expect
 
 from browsing import Tab
 from harness import http
-from traffic import Traffic
+from traffic import MODEL, Traffic
 
 
 def test_keys_walk_through_the_waterfall(page_tab: Tab, traces: Traffic) -> None:
@@ -29,6 +30,24 @@ def test_keys_walk_through_the_waterfall(page_tab: Tab, traces: Traffic) -> None
     expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
     page.keyboard.press("c")
     expect(current).to_contain_text("on the critical path")
+    first, second = current.locator("a.name").inner_text(), page.locator("#spans tr[aria-current=true] a.name")
+    page.keyboard.press("c")
+    page.keyboard.press("C")
+    expect(second).to_have_text(first)
+    page.keyboard.press("End")
+    expect(second).to_have_text(names[-1])
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    expect(second).to_have_text(names[1])
+    page.keyboard.press("ArrowLeft")
+    expect(second).to_have_text(names[0])
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_be_focused()
+    # Back to the spans, then to the list.
+    page.keyboard.press("Escape")
+    expect(second).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="Traces", exact=True)).to_be_visible()
 
 
 def test_keys_of_one_character_can_be_turned_off(page_tab: Tab, traces: Traffic) -> None:
@@ -84,6 +103,15 @@ def test_traceparent_is_copied(page_tab: Tab, traces: Traffic) -> None:
     expect(page_tab.page.get_by_role("button", name="Copy traceparent")).to_have_text("Copied")
     copied = page_tab.page.evaluate("navigator.clipboard.readText()")
     assert re.fullmatch(f"00-{traces.miss}-[0-9a-f]{{16}}-0[01]", copied)
+
+
+def test_a_copied_curl_sends_the_request_again(page_tab: Tab, traces: Traffic) -> None:
+    page_tab.open(f"/traces/{traces.miss}")
+    page_tab.page.keyboard.press("Home")
+    page_tab.page.get_by_role("button", name="Copy curl").click()
+    copied = page_tab.page.evaluate("navigator.clipboard.readText()")
+    answer = subprocess.run(["bash", "-c", f"{copied} --silent --fail"], check=True, capture_output=True, timeout=60)  # noqa: S603, S607 - what a reader does
+    assert json.loads(answer.stdout)["predictions"][0]["model"] == MODEL
 
 
 def test_a_trace_is_a_file_that_needs_nothing_else(page_tab: Tab, traces: Traffic) -> None:

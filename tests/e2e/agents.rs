@@ -311,6 +311,16 @@ fn every_tool_answers(agent: &mut Agent) -> Result<()> {
             "gateway",
         ),
         ("list_services", json!({}), "feature-store"),
+        (
+            "find_differences",
+            json!({"selected": "failed", "model": "wine_quality", "since": "10m"}),
+            "0 selected, ",
+        ),
+        (
+            "read_model",
+            json!({"name": "wine_quality"}),
+            "preprocess_input",
+        ),
         ("list_rules", json!({}), "the explorer has no rules"),
     ] {
         eventually(tool, || {

@@ -122,6 +122,16 @@ impl ExplorerClient {
             .context("the explorer's answer is not a list of traces")
     }
 
+    /// What is different about some of the traces that match `query`.
+    pub(crate) async fn difference(&self, query: &str) -> anyhow::Result<Value> {
+        self.read(&format!("/api/difference?{query}")).await
+    }
+
+    /// One model: its variants with their stages, versions, trainings, inputs.
+    pub(crate) async fn model(&self, name: &str) -> anyhow::Result<Value> {
+        self.read(&format!("/api/models/{name}")).await
+    }
+
     /// The series of one metric.
     pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<Vec<MetricSeries>> {
         let mut answer = self.read(&format!("/api/metrics?name={name}")).await?;

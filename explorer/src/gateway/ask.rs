@@ -104,7 +104,8 @@ impl Ask {
         request.body(self.body().to_string().into())
     }
 
-    fn body(&self) -> serde_json::Value {
+    /// The body of the request.
+    pub(crate) fn body(&self) -> serde_json::Value {
         match &self.subject {
             Subject::Entity(id) => json!({"model": self.model, "data_ids": [id]}),
             Subject::Text(text) => json!({"model": self.model, "texts": [text]}),

@@ -61,7 +61,7 @@ fn content(map: &ServiceMap, minutes: u64) -> Markup {
             @if map.left_out > 0 { span.partial { "⚠ " (map.left_out) " nodes and calls are left out" } }
         }
         div.scroll.surface tabindex="0" role="region" aria-label="Map of the calls" { (drawing::drawing(map)) }
-        p.soft { "A node opens its traces. The wider a line, the more calls; a dashed line with ✗ has errors." }
+        p.soft { "A node opens its traces, and so do the numbers of a call. The wider a line, the more calls; a dashed line with ✗ has errors." }
         h2 { "Calls" }
         (calls(map))
     }

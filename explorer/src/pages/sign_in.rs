@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{LOCATION, SET_COOKIE};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use maud::html;
@@ -20,7 +20,9 @@ pub(crate) const SIGN_IN: &str = "/sign-in";
 const MAX_ADDRESS: usize = 2_048;
 
 pub(super) fn routes() -> Router<ApiState> {
-    Router::new().route(SIGN_IN, post(sign_in))
+    // Whoever loads the form's answer anew is asked again, or sees the list.
+    let again = || async { Redirect::to("/") };
+    Router::new().route(SIGN_IN, post(sign_in).get(again))
 }
 
 /// The form, in the place of the page that was wanted.

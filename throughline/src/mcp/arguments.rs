@@ -67,6 +67,23 @@ pub(super) struct CompareTraces {
     pub b: String,
 }
 
+/// How some traces differ from the others: attributes, inputs, services, and where the time went, ranked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FindDifferences {
+    /// Which traces: slow (the slowest tenth), failed, drifted, or variant=NAME. At least five are needed.
+    pub selected: String,
+    /// Among which: `ml.model_name` of one of its spans.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Among which: conditions on attributes, as for `find_traces`.
+    #[serde(default)]
+    pub conditions: Option<Vec<String>>,
+    /// Among which: started since then, as for `find_traces`.
+    #[serde(default)]
+    pub since: Option<String>,
+}
+
 /// The newest log records that match all arguments.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -96,6 +113,15 @@ pub(super) struct ReadMetric {
 #[serde(deny_unknown_fields)]
 pub(super) struct ListModels {}
 
+/// One model as its telemetry shows it: latency of each stage by variant, confidences, labels, versions with commit, data and accuracy,
+/// trainings, inputs against the training.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadModel {
+    /// Such as `wine_quality`.
+    pub name: String,
+}
+
 /// The alert rules with state, value, limit and the traces that caused them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,9 +135,11 @@ pub(super) fn tools() -> Vec<Tool> {
         tool::<ReadTrace>("read_trace"),
         tool::<ReadSpan>("read_span"),
         tool::<CompareTraces>("compare_traces"),
+        tool::<FindDifferences>("find_differences"),
         tool::<FindLogs>("find_logs"),
         tool::<ReadMetric>("read_metric"),
         tool::<ListModels>("list_models"),
+        tool::<ReadModel>("read_model"),
         tool::<ListRules>("list_rules"),
     ]
 }

@@ -13,8 +13,8 @@ use telemetry::SpanRef;
 
 use super::answer;
 use super::arguments::{
-    CompareTraces, FindLogs, FindTraces, ListModels, ListRules, ListServices, ReadMetric, ReadSpan,
-    ReadTrace,
+    CompareTraces, FindDifferences, FindLogs, FindTraces, ListModels, ListRules, ListServices,
+    ReadMetric, ReadModel, ReadSpan, ReadTrace,
 };
 use crate::explorer_client::ExplorerClient;
 use crate::gateway_client::GatewayClient;
@@ -53,12 +53,19 @@ impl Tools {
             "read_trace" => self.read_trace(&parsed(arguments)?).await,
             "read_span" => self.read_span(&parsed(arguments)?).await,
             "compare_traces" => self.compare_traces(&parsed(arguments)?).await,
+            "find_differences" => self.find_differences(&parsed(arguments)?).await,
             "find_logs" => self.find_logs(&parsed(arguments)?).await,
             "read_metric" => self.read_metric(parsed(arguments)?).await,
             "list_models" => {
                 let ListModels {} = parsed(arguments)?;
                 let models = self.gateway.get("/v1/models").await?;
                 Ok(answer::text(&serde_json::to_string_pretty(&models)?))
+            }
+            "read_model" => {
+                let ReadModel { name } = parsed(arguments)?;
+                let mut model = self.explorer.model(&encoded(&name)).await?;
+                shorten(&mut model);
+                Ok(answer::text(&serde_json::to_string_pretty(&model)?))
             }
             "list_rules" => {
                 let ListRules {} = parsed(arguments)?;
@@ -175,6 +182,31 @@ impl Tools {
             let _ = writeln!(text, "{}", compared(&a, &b, &row));
         }
         Ok(answer::text(&text))
+    }
+
+    async fn find_differences(&self, wanted: &FindDifferences) -> anyhow::Result<String> {
+        let mut fields = vec![
+            ("compare", Some(wanted.selected.clone())),
+            ("model", wanted.model.clone()),
+            ("since", wanted.since.clone()),
+        ];
+        let conditions = wanted.conditions.iter().flatten();
+        fields.extend(conditions.map(|condition| ("where", Some(condition.clone()))));
+        let mut found = self.explorer.difference(&query(&fields)).await?;
+        let counts = format!(
+            "{} selected, {} others, at least {} are needed",
+            found["selected"], found["rest"], found["least_selected"]
+        );
+        let ranked = found["ranked"].as_array_mut().map(std::mem::take);
+        let ranked = ranked
+            .unwrap_or_default()
+            .into_iter()
+            .map(|mut difference| {
+                shorten(&mut difference);
+                difference
+            });
+        let lines = std::iter::once(Value::String(counts)).chain(ranked);
+        answer::lines(lines, "nothing is compared")
     }
 
     async fn find_logs(&self, wanted: &FindLogs) -> anyhow::Result<String> {

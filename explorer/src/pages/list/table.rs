@@ -40,7 +40,8 @@ pub(super) fn draw(view: &View<'_>) -> Markup {
 }
 
 fn empty(view: &View<'_>) -> Markup {
-    let is_filtered = !view.parameters.with(&[]).is_empty();
+    let order = [("limit", None), ("sort", None)];
+    let is_filtered = !view.parameters.with(&order).is_empty();
     html! {
         @if is_filtered {
             p.notice { "No trace matches. " a href="/" { "Show all traces" } "." }

@@ -20,7 +20,7 @@ pub(super) fn drawing(map: &ServiceMap) -> Markup {
     html! {
         svg.map viewBox=(format!("0 0 {} {}", layout.width, layout.height)) width=(layout.width) height=(layout.height) role="group" aria-label="Who calls whom; the table below has the same numbers" {
             @for edge in &map.edges { (line(&layout, edge, most)) }
-            @for edge in &map.edges { (label(&layout, edge)) }
+            @for edge in &map.edges { (label(&layout, map, edge)) }
             @for node in &map.nodes { (drawn(&layout, node)) }
         }
     }
@@ -46,7 +46,7 @@ fn line(layout: &Layout<'_>, edge: &Edge, most: f64) -> Markup {
     html! { path.call.failing[edge.numbers.errors > 0] d=(path) stroke-width=(format!("{width:.1}")) {} }
 }
 
-fn label(layout: &Layout<'_>, edge: &Edge) -> Markup {
+fn label(layout: &Layout<'_>, map: &ServiceMap, edge: &Edge) -> Markup {
     let Some(((x1, y1), (x2, y2))) = ends(layout, edge) else {
         return Markup::default();
     };
@@ -60,13 +60,31 @@ fn label(layout: &Layout<'_>, edge: &Edge) -> Markup {
     let numbers = &edge.numbers;
     let rate = number(numbers.rate_per_second, Unit::PerSecond);
     let text = format!("{rate} · {}", milliseconds(numbers.p95_ms));
-    html! {
+    let drawn = html! {
         text.call-text x=(x) y=(y - 6.0) text-anchor="end" {
             (text)
             title { (edge.from) " → " (edge.to) ": " (numbers.calls) " calls, " (numbers.errors) " errors, p95 " (milliseconds(numbers.p95_ms)) }
         }
         @if numbers.errors > 0 {
             text.call-text.bad x=(x) y=(y + 15.0) text-anchor="end" { "✗ " (number(numbers.error_share(), Unit::Share)) }
+        }
+    };
+    // The traces of a call are those of whoever is called; of a call that fails, the failed ones.
+    let called = map.nodes.iter().find(|node| node.id == edge.to);
+    let called = called.and_then(link);
+    let failed = if numbers.errors > 0 {
+        "&status=error"
+    } else {
+        ""
+    };
+    html! {
+        @match called {
+            Some(link) => a href=(format!("{link}{failed}")) aria-label=(format!("Traces of the calls from {} to {}", edge.from, edge.to)) {
+                // As large as a finger needs it (WCAG 2.2, 2.5.8).
+                rect.target x=(x - 112.0) y=(y - 18.0) width="112" height="36" {}
+                (drawn)
+            },
+            None => (drawn),
         }
     }
 }

@@ -4,14 +4,15 @@ use maud::{Markup, html};
 
 use super::view::View;
 use super::within;
-use crate::trace::SpanData;
+use crate::gateway::rebuild;
+use crate::trace::{SpanData, Trace};
 
 /// Texts beside buttons that copy them; the buttons need a script, the texts do not.
 pub(super) fn buttons(view: &View, span: &SpanData) -> Markup {
     let traceparent = format!("00-{}-{}-01", view.trace.trace_id, span.span_id);
     html! {
         (copied("traceparent", &traceparent))
-        @if let Some(command) = curl(span, &traceparent) { (copied("curl", &command)) }
+        @if let Some(command) = curl(span, &traceparent, body(&view.trace, span)) { (copied("curl", &command)) }
     }
 }
 
@@ -25,8 +26,23 @@ fn copied(title: &str, text: &str) -> Markup {
     }
 }
 
-/// The request of an HTTP span. Its body is in no trace.
-fn curl(span: &SpanData, traceparent: &str) -> Option<String> {
+/// The body of a request for a prediction, read off the spans; any other body is in no trace.
+fn body(trace: &Trace, span: &SpanData) -> Option<String> {
+    let is_first = trace
+        .spans
+        .first()
+        .is_some_and(|first| first.span_id == span.span_id);
+    let is_predictions = span
+        .text("http.route")
+        .is_some_and(|route| route == "/v1/predictions");
+    if !is_first || !is_predictions {
+        return None;
+    }
+    Some(rebuild(trace).ok()?.body().to_string())
+}
+
+/// The request of an HTTP span.
+fn curl(span: &SpanData, traceparent: &str, body: Option<String>) -> Option<String> {
     let method = span.text("http.request.method")?;
     let address = span.text("url.full").or_else(|| assembled(span))?;
     let mut command = format!(
@@ -36,7 +52,8 @@ fn curl(span: &SpanData, traceparent: &str) -> Option<String> {
         quoted(&format!("traceparent: {traceparent}"))
     );
     if matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
-        command += " -H 'content-type: application/json' --data @body.json";
+        let data = body.map_or_else(|| "@body.json".to_owned(), |body| quoted(&body));
+        command += &format!(" -H 'content-type: application/json' --data {data}");
     }
     Some(command)
 }
@@ -70,7 +87,11 @@ mod tests {
     #[test]
     fn a_hostile_address_stays_one_word_of_the_shell() {
         let mut span = example::miss().spans[0].clone();
-        assert_eq!(curl(&span, "00-a-b-01"), None, "no address, no command");
+        assert_eq!(
+            curl(&span, "00-a-b-01", None),
+            None,
+            "no address, no command"
+        );
         for (key, value) in [
             ("http.request.method", json!("POST")),
             ("server.address", json!("127.0.0.1")),
@@ -80,7 +101,7 @@ mod tests {
             span.attributes.insert(key.to_owned(), value);
         }
         assert_eq!(
-            curl(&span, "00-a-b-01").as_deref(),
+            curl(&span, "00-a-b-01", None).as_deref(),
             Some(
                 "curl -X 'POST' --url 'http://127.0.0.1:8080/v1/x'\\''; rm -rf ~ # $(id)' -H 'traceparent: 00-a-b-01' \
                  -H 'content-type: application/json' --data @body.json"

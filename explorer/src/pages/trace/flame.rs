@@ -34,6 +34,8 @@ pub(super) fn section(view: &View) -> Markup {
                 svg width="100%" height=(rows * ROW) role="group" aria-label="Flame view: each box is a span, its children are below it" {
                     @for at in &boxes { (drawn(view, span, at)) }
                 }
+                @let below = below(view, top).count();
+                @if below >= boxes.len() { p.partial { "⚠ " (below + 1 - boxes.len()) " more spans are not drawn" } }
             }
         }
     }
@@ -54,17 +56,22 @@ fn top(view: &View) -> usize {
     }
 }
 
+/// The spans below `top`.
+fn below(view: &View, top: usize) -> impl Iterator<Item = usize> {
+    let spans = &view.trace.spans;
+    let depth = spans[top].depth;
+    let is_below = move |at: &usize| spans[*at].depth > depth;
+    (top + 1..spans.len()).take_while(is_below)
+}
+
 /// The spans below `top` that lie within its time, each in the first row below its parent that is
 /// free then.
 fn boxes(view: &View, top: usize) -> Vec<FlameBox> {
     let spans = &view.trace.spans;
-    let below = spans[top + 1..]
-        .iter()
-        .take_while(|span| span.depth > spans[top].depth);
     let mut boxes = vec![FlameBox { span: top, row: 0 }];
     let mut ends = vec![u64::MAX];
     let mut row_of = std::collections::HashMap::from([(top, 0)]);
-    for at in (top + 1..).zip(below).map(|(at, _)| at).take(MAX_BOXES) {
+    for at in below(view, top).take(MAX_BOXES) {
         let span = &spans[at];
         let parent_row = view.parents[at].and_then(|parent| row_of.get(&parent).copied());
         let first = parent_row.map_or(1, |row| row + 1);
