@@ -53,7 +53,7 @@ fn curl(span: &SpanData, traceparent: &str, body: Option<String>) -> Option<Stri
     );
     if matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
         let data = body.map_or_else(|| "@body.json".to_owned(), |body| quoted(&body));
-        command += &format!(" -H 'content-type: application/json' --data {data}");
+        command.extend([" -H 'content-type: application/json' --data ", &data]);
     }
     Some(command)
 }
