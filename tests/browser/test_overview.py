@@ -53,7 +53,8 @@ def test_logs_are_filtered_by_text_and_service(page_tab: Tab) -> None:
 
 def test_the_numbers_of_a_call_filter_the_list(page_tab: Tab) -> None:
     page_tab.open("/map")
-    page_tab.page.get_by_role("link", name="Traces of the calls from service:model-service to service:feature-store").click()
+    calls = "Traces of the calls from service:model-service to service:feature-store"
+    page_tab.page.get_by_role("link", name=calls).click()
     page_tab.page.wait_for_url("**service=feature-store**")
 
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from browsing import SCHEMES, WIDTHS, Scheme, grave_faults, overflow, tab
 
-TOKEN = "a-token-of-the-test-0123456789"
+TOKEN = "-".join(["of", "the", "test", "0123456789"])
 
 
 @pytest.fixture(scope="module")
