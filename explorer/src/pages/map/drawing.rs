@@ -10,6 +10,8 @@ use crate::service_map::{Edge, Node, NodeKind, ServiceMap};
 /// How far below the drawing a long line aims, and how far beside its ends.
 const LOW: f64 = 6.0;
 const BOW: f64 = 60.0;
+/// How far along the line its numbers stand, as a part of its height.
+const ALONG: f64 = 0.65;
 /// Characters of a name in a node.
 const MAX_NAME: usize = 21;
 
@@ -55,7 +57,8 @@ fn label(layout: &Layout<'_>, map: &ServiceMap, edge: &Edge) -> Markup {
         let low = layout.height + LOW;
         (x1 + (x2 - x1) * 0.56, (y1 + 6.0 * low + y2) / 8.0)
     } else {
-        (x2 - 8.0, y2)
+        // On the second half of the line, so that calls from different callers do not cover each other's numbers.
+        (x2 - 8.0, y1 + (y2 - y1) * ALONG)
     };
     let numbers = &edge.numbers;
     let rate = number(numbers.rate_per_second, Unit::PerSecond);
@@ -81,7 +84,7 @@ fn label(layout: &Layout<'_>, map: &ServiceMap, edge: &Edge) -> Markup {
         @match called {
             Some(link) => a href=(format!("{link}{failed}")) aria-label=(format!("Traces of the calls from {} to {}", edge.from, edge.to)) {
                 // As large as a finger needs it (WCAG 2.2, 2.5.8).
-                rect.target x=(x - 112.0) y=(y - 18.0) width="112" height="36" {}
+                rect.target x=(x - 112.0) y=(y - 18.0) width="112" height="26" {}
                 (drawn)
             },
             None => (drawn),
