@@ -2,6 +2,7 @@
 //! (`deploy/collector/elastic.yaml`), by the fields that docs/elastic.md names.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use explorer::Trace;
@@ -17,6 +18,10 @@ const METRICS: &str = "metrics-*";
 const SERVICE: &str = "resource.attributes.service.name";
 /// The largest page of a search, and of a trace.
 const MAX_DOCUMENTS: usize = 1_000;
+
+/// How long the shard of a new data stream may not be there yet, and how long until the next look.
+const NEW_SHARD: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// An Elasticsearch cluster.
 pub(crate) struct Elasticsearch {
@@ -116,13 +121,19 @@ impl Elasticsearch {
 
     async fn search(&self, index: &str, body: &Value) -> anyhow::Result<Value> {
         let path = format!("/{index}/_search?ignore_unavailable=true&allow_no_indices=true");
-        let answer = self.client.post(&path, body).await?.unwrap_or_default();
-        ensure!(
-            answer["_shards"]["failed"] == 0 && answer["timed_out"] != true,
-            "the search in {index} is not complete: {}",
-            answer["_shards"]
-        );
-        Ok(answer)
+        let deadline = Instant::now() + NEW_SHARD;
+        loop {
+            let answer = self.client.post(&path, body).await?.unwrap_or_default();
+            if answer["_shards"]["failed"] == 0 && answer["timed_out"] != true {
+                return Ok(answer);
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the search in {index} is not complete: {}",
+                answer["_shards"]
+            );
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
 
