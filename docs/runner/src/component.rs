@@ -108,21 +108,21 @@ impl Component {
         matches!(self, Self::Elasticsearch | Self::Redis)
     }
 
-    /// Forgets what the page before has stored in a server that pages share: a reader's own one is empty, too.
+    /// Forgets the predictions and features of the page before in a server that pages share: a reader's own one is empty, too.
     pub(crate) fn empty(self) -> Result<()> {
         let Some((_, port)) = self.address() else {
             return Ok(());
         };
         match self {
             Self::Elasticsearch => {
-                for data in ["predictions-v1?ignore_unavailable=true", "_data_stream/*"] {
-                    let url = format!("http://127.0.0.1:{port}/{data}");
-                    let mut curl = Command::new("curl");
-                    curl.args(["--silent", "--show-error", "--fail", "--request", "DELETE"]);
-                    let output = curl.arg(&url).output()?;
-                    let why = String::from_utf8_lossy(&output.stderr);
-                    ensure!(output.status.success(), "DELETE {url}: {}", why.trim());
-                }
+                // Telemetry may stay: pages look for traces of their own.
+                let index = "predictions-v1?ignore_unavailable=true";
+                let url = format!("http://127.0.0.1:{port}/{index}");
+                let mut curl = Command::new("curl");
+                curl.args(["--silent", "--show-error", "--fail", "--request", "DELETE"]);
+                let output = curl.arg(&url).output()?;
+                let why = String::from_utf8_lossy(&output.stderr);
+                ensure!(output.status.success(), "DELETE {url}: {}", why.trim());
             }
             Self::Redis => {
                 let mut redis = TcpStream::connect(("127.0.0.1", port))?;
