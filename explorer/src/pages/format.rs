@@ -15,6 +15,14 @@ pub(super) fn time(unix_nanos: u64) -> Markup {
     html! { time datetime=(moment) title=(shown) { (shown) } }
 }
 
+/// A text of bounded length, which says that it was longer.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A moment in RFC 3339, as [`time`] shows it; a dash if there is none.
 pub(super) fn moment(rfc3339: Option<&str>) -> Markup {
     let parsed = rfc3339.and_then(|text| text.parse::<Timestamp>().ok());

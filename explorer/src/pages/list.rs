@@ -118,8 +118,5 @@ fn address(parameters: &Parameters, changes: &[(&str, Option<&str>)]) -> String 
 
 /// The beginning of a foreign text.
 fn cut(text: &str) -> String {
-    if text.chars().nth(MAX_TEXT).is_none() {
-        return text.to_owned();
-    }
-    text.chars().take(MAX_TEXT).chain(['…']).collect()
+    format::cut(text, MAX_TEXT)
 }

@@ -117,10 +117,10 @@ fn row(entry: &LogEntry, at: usize) -> Markup {
         tr {
             td.when { (format::moment(entry.time.as_deref())) }
             td.(format!("level-{severity}")) { (sign(severity)) (entry.severity.chars().take(20).collect::<String>()) }
-            td { span.chip.(hue(&entry.service)) { (cut(&entry.service, MAX_NAME)) } }
+            td { span.chip.(hue(&entry.service)) { (format::cut(&entry.service, MAX_NAME)) } }
             td {
                 div.body { (text(&entry.body)) }
-                @if let Some(event) = &entry.event_name { code { (cut(event, MAX_NAME)) } " " }
+                @if let Some(event) = &entry.event_name { code { (format::cut(event, MAX_NAME)) } " " }
                 @if !entry.attributes.is_empty() {
                     details data-key=(format!("log {} {at}", entry.time.as_deref().unwrap_or_default())) {
                         summary { (format::count(entry.attributes.len(), "attribute")) }
@@ -156,15 +156,7 @@ fn text(body: &Value) -> String {
         Value::Null => "(no text)".to_owned(),
         other => other.to_string(),
     };
-    cut(&text, MAX_TEXT)
-}
-
-/// A text of bounded length, which says that it was longer.
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    format::cut(&text, MAX_TEXT)
 }
 
 fn attributes(entry: &LogEntry) -> String {
@@ -176,5 +168,5 @@ fn attributes(entry: &LogEntry) -> String {
         };
         lines.extend([name, " = ", &value, "\n"]);
     }
-    cut(&lines, MAX_TEXT)
+    format::cut(&lines, MAX_TEXT)
 }

@@ -93,8 +93,7 @@ impl Tools {
             ("since", wanted.since.clone()),
             ("limit", Some(wanted.limit.unwrap_or(LIMIT).to_string())),
         ];
-        let conditions = wanted.conditions.iter().flatten();
-        fields.extend(conditions.map(|condition| ("where", Some(condition.clone()))));
+        fields.extend(conditions(wanted.conditions.as_deref()));
         let query = query(&fields);
         answer::lines(self.explorer.traces(&query).await?, "no trace matches")
     }
@@ -190,8 +189,7 @@ impl Tools {
             ("model", wanted.model.clone()),
             ("since", wanted.since.clone()),
         ];
-        let conditions = wanted.conditions.iter().flatten();
-        fields.extend(conditions.map(|condition| ("where", Some(condition.clone()))));
+        fields.extend(conditions(wanted.conditions.as_deref()));
         let mut found = self.explorer.difference(&query(&fields)).await?;
         let counts = format!(
             "{} selected, {} others, at least {} are needed",
@@ -327,6 +325,12 @@ fn shorten(value: &mut Value) {
         Value::Object(fields) => fields.values_mut().for_each(shorten),
         _ => {}
     }
+}
+
+/// The conditions on attributes, each a parameter of its own.
+fn conditions(given: Option<&[String]>) -> impl Iterator<Item = (&'static str, Option<String>)> {
+    let given = given.unwrap_or_default().iter();
+    given.map(|condition| ("where", Some(condition.clone())))
 }
 
 /// A query string of the arguments that are given.
