@@ -105,6 +105,11 @@ impl Span {
         self.context.span().set_attribute(KeyValue::new(key, value));
     }
 
+    /// Links to another span of this process.
+    pub fn add_link(&self, target: &LinkTarget) {
+        self.context.span().add_link(target.0.clone(), Vec::new());
+    }
+
     /// Adds an event with the present time.
     pub fn event(&self, name: &'static str, attributes: Vec<KeyValue>) {
         self.context.span().add_event(name, attributes);

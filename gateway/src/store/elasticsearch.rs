@@ -2,8 +2,8 @@
 //! `elasticsearch` crate.
 //!
 //! The crate sends and authenticates; time limits, retries, nodes that are down and spans are added
-//! here. A lookup is one `_mget`, a write one `_bulk` that concurrent requests share, a search one
-//! `_search`. The version of a document is the time of its computation, so that an older one never
+//! here. A lookup is one `_mget` and a write one `_bulk`, both shared by concurrent requests; a search
+//! is one `_search`. The version of a document is the time of its computation, so that an older one never
 //! replaces a newer one and a write may be repeated. A write that is refused for its version looks
 //! whether a wrong clock gave the stored one its time, and then replaces it.
 
@@ -13,6 +13,7 @@ mod document;
 mod error;
 mod exchange;
 mod index;
+mod lookups;
 mod node;
 mod query;
 mod settings;
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 use self::bulk::{BulkWriter, ItemOutcome};
 use self::cluster::{Cluster, Endpoint};
 use self::index::Index;
+use self::lookups::Lookups;
 use self::query::ExpiredDocument;
 use self::settings::ClusterSettings;
 use super::{Lookup, Page, PredictionStore, Search, StoreError, StoredPrediction, Written};
@@ -87,7 +89,7 @@ pub(crate) struct ElasticsearchStore {
     cluster: Arc<Cluster>,
     index: Arc<Index>,
     writer: Arc<BulkWriter>,
-    mget: Endpoint,
+    lookups: Arc<Lookups>,
     search: Endpoint,
     delete: Endpoint,
     alias: String,
@@ -118,7 +120,7 @@ impl ElasticsearchStore {
                 &alias,
                 "_search?ignore_unavailable=true&allow_partial_search_results=false",
             ),
-            mget: cluster.endpoint("mget", &alias, "_mget"),
+            lookups: Arc::new(Lookups::new(Arc::clone(&cluster), &alias)),
             delete: cluster.endpoint("bulk", &alias, &format!("_bulk?{}", bulk::ANSWER)),
             writer: Arc::new(writer),
             cluster,
@@ -182,10 +184,7 @@ impl PredictionStore for ElasticsearchStore {
         if lookup.is_empty() {
             return Ok(Vec::new());
         }
-        let body = query::lookup(&lookup);
-        let parse = |answer: &[u8]| query::found(lookup.len(), answer);
-        self.call(&self.mget, body, self.cluster.timeout, parse)
-            .await
+        self.lookups.get(lookup).await
     }
 
     async fn put_many(

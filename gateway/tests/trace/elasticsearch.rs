@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::response::IntoResponse;
-use harness::{send_async, wait_until_async};
+use harness::{Answer, SpanData, send_async, wait_until_async};
 use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -299,4 +299,79 @@ async fn tries_statuses_and_failed_items_are_on_the_span() {
     assert_eq!(mget.attributes["error.type"], "security_exception");
     assert_eq!(mget.attributes["db.response.status_code"], "401");
     assert!(!mget.attributes.contains_key("http.request.resend_count"));
+}
+
+/// Answers that nothing is stored; it keeps how many ids each lookup had.
+async fn start_empty_store() -> (String, Arc<Mutex<Vec<usize>>>) {
+    let sizes = Arc::<Mutex<Vec<usize>>>::default();
+    let seen = Arc::clone(&sizes);
+    let answer = async move |uri: Uri, body: String| {
+        if !uri.path().ends_with("_mget") {
+            return r#"{"errors":false,"items":[{"index":{"status":201}}]}"#.to_owned();
+        }
+        let ids: Value = serde_json::from_str(&body).unwrap();
+        let count = ids["ids"].as_array().unwrap().len();
+        seen.lock().unwrap().push(count);
+        format!(
+            r#"{{"docs":[{}]}}"#,
+            vec![r#"{"found":false}"#; count].join(",")
+        )
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    telemetry::task::spawn(async move {
+        axum::serve(listener, Router::new().fallback(answer))
+            .await
+            .unwrap();
+    });
+    (url, sizes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lookups_that_go_together_link_to_their_call() {
+    let (url, sizes) = start_empty_store().await;
+    let fake = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = [
+        "--prediction-store",
+        &url,
+        "--prediction-store-timeout",
+        "30s",
+    ];
+    let gateway = Gateway::start_with(&fake, folder, &options);
+    let mut answers = Vec::new();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // Which of them meet is a matter of time.
+    while sizes.lock().unwrap().iter().all(|size| *size < 2) {
+        assert!(std::time::Instant::now() < end, "no lookups go together");
+        let ids = (0..16).map(|number| format!("{}-{number}", answers.len()));
+        let asked = ids.map(async |id| gateway.predict(&[&id]).await);
+        answers.extend(futures_util::future::join_all(asked).await);
+    }
+    let ended = gateway.stop();
+
+    let span = |answer: &Answer| (answer.trace_id(), ended.span(answer, "mget predictions"));
+    let spans: Vec<(String, SpanData)> = answers.iter().map(span).collect();
+    let size = |span: &SpanData| {
+        let size = span.attributes.get("db.operation.batch.size");
+        size.map_or(1, |size| size.as_u64().unwrap() as usize)
+    };
+    let (others, calls): (Vec<_>, Vec<_>) =
+        spans.iter().partition(|(_, span)| !span.links.is_empty());
+    let mut asked: Vec<usize> = calls.iter().map(|(_, span)| size(span)).collect();
+    let mut seen = sizes.lock().unwrap().clone();
+    asked.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(asked, seen, "the span of a call has its size");
+    for (_, other) in others {
+        assert!(!other.attributes.contains_key("db.operation.batch.size"));
+        assert_eq!(other.attributes["db.response.status_code"], "200");
+        let [link] = &links(other)[..] else {
+            panic!("one link: {other:?}");
+        };
+        let is_target =
+            |(trace, call): &&&(String, SpanData)| (trace, &call.span_id) == (&link.0, &link.1);
+        let (_, call) = calls.iter().find(is_target).unwrap();
+        assert!(size(call) > 1);
+    }
 }

@@ -174,7 +174,7 @@ impl BulkWriter {
         match self.index.ensure(&self.cluster, deadline).await {
             Ok(()) => {
                 self.cluster
-                    .send(&self.endpoint, call, body, deadline)
+                    .send(&self.endpoint, &call.origin(), body, deadline)
                     .await
             }
             Err(error) => error.into(),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use elasticsearch::http::Method;
 use telemetry::db::{self, DbSpan};
-use telemetry::{KeyValue, attr};
+use telemetry::span::LinkTarget;
+use telemetry::{Context, KeyValue, attr};
 use tokio::time::Instant;
 
 use super::SetupError;
@@ -47,7 +48,38 @@ pub(super) struct ClientCall {
     node: Option<usize>,
 }
 
+/// Where a call comes from: the context that goes with it, and the node that it goes to first.
+#[derive(Debug)]
+pub(super) struct CallOrigin {
+    context: Context,
+    node: Option<usize>,
+}
+
+impl CallOrigin {
+    /// The span of the call, to link to.
+    pub(super) fn link_target(&self) -> Option<LinkTarget> {
+        LinkTarget::of(&self.context)
+    }
+
+    /// Of no span, to the first node.
+    #[cfg(test)]
+    pub(super) fn test() -> Self {
+        Self {
+            context: Context::new(),
+            node: Some(0),
+        }
+    }
+}
+
 impl ClientCall {
+    /// For a call that another task sends.
+    pub(super) fn origin(&self) -> CallOrigin {
+        CallOrigin {
+            context: self.span.context(),
+            node: self.node,
+        }
+    }
+
     /// The error of a call that cannot be sent, because every node is down.
     pub(super) fn all_down(&self) -> Option<CallError> {
         self.node.is_none().then_some(CallError::AllDown)
@@ -112,21 +144,26 @@ impl Cluster {
         }
     }
 
-    /// Sends the message of `call`; the caller records the facts on its span.
+    /// How many nodes there are, down or not.
+    pub(super) fn size(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Sends the message of a call; the caller records the facts on its span.
     pub(super) async fn send(
         &self,
         endpoint: &Endpoint,
-        call: &ClientCall,
+        origin: &CallOrigin,
         body: Bytes,
         deadline: Instant,
     ) -> HttpExchange {
         let message = Message {
             method: Method::Post,
             path: &endpoint.path,
-            headers: headers(Some(&call.span.context())),
+            headers: headers(Some(&origin.context)),
             body: Some(body),
         };
-        match call.node {
+        match origin.node {
             Some(node) => self.exchange(message, node, deadline).await,
             None => CallError::AllDown.into(),
         }
@@ -141,7 +178,8 @@ impl Cluster {
         parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let call = self.start(endpoint);
-        let HttpExchange { result, facts } = self.send(endpoint, &call, body, deadline).await;
+        let HttpExchange { result, facts } =
+            self.send(endpoint, &call.origin(), body, deadline).await;
         facts.record_on(&call.span);
         let result = result
             .map_err(StoreError::from)

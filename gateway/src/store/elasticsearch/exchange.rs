@@ -31,7 +31,7 @@ pub(super) struct HttpExchange {
 }
 
 /// What the span of a call records about the exchange.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ExchangeFacts {
     status: Option<StatusCode>,
     pub(super) retries: u32,

@@ -10,36 +10,40 @@ use serde_json::{Value, json};
 
 use super::document::{self, Document};
 use super::error::{CallError, ErrorCause};
-use crate::store::{Lookup, Page, Search, StoreError, StoredPrediction};
+use crate::store::{Lookup, LookupPart, Page, Search, StoreError, StoredPrediction};
 
 /// Sort values of times are texts in this format: as numbers they would lose everything below a
 /// millisecond.
 const TIME_FORMAT: &str = "strict_date_optional_time_nanos";
 
-/// The body of an `_mget`.
-pub(super) fn lookup(lookup: &Lookup) -> Bytes {
+/// The body of an `_mget` for one or more lookups.
+pub(super) fn lookup<'a>(lookups: impl Iterator<Item = &'a Lookup>) -> Bytes {
     #[derive(Serialize)]
     struct Ids {
         ids: Vec<String>,
     }
-    let mut ids = Vec::with_capacity(lookup.len());
-    for part in &lookup.parts {
-        ids.extend(
-            part.data_ids
-                .iter()
-                .map(|data_id| document::id(&lookup.model, &part.variant, &part.version, data_id)),
-        );
+    let mut ids = Vec::new();
+    for Lookup { model, parts } in lookups {
+        for LookupPart {
+            variant,
+            version,
+            data_ids,
+        } in parts
+        {
+            let own = data_ids.iter();
+            ids.extend(own.map(|data_id| document::id(model, variant, version, data_id)));
+        }
     }
     // Serializing texts cannot fail.
     serde_json::to_vec(&Ids { ids }).unwrap_or_default().into()
 }
 
+/// What became of one id of a lookup.
+pub(super) type FoundItem = Result<Option<StoredPrediction>, StoreError>;
+
 /// Parses the answer to [`lookup`] of `count` ids: a prediction or none for each, in the same
 /// order.
-pub(super) fn found(
-    count: usize,
-    body: &[u8],
-) -> Result<Vec<Option<StoredPrediction>>, StoreError> {
+pub(super) fn found(count: usize, body: &[u8]) -> Result<Vec<FoundItem>, StoreError> {
     #[derive(Deserialize)]
     struct MgetAnswer<'a> {
         #[serde(borrow)]
@@ -49,7 +53,7 @@ pub(super) fn found(
     if docs.len() != count {
         return Err(StoreError::Unreadable { what: "a lookup" });
     }
-    docs.into_iter().map(MgetItem::into_prediction).collect()
+    Ok(docs.into_iter().map(MgetItem::into_prediction).collect())
 }
 
 #[derive(Deserialize)]
@@ -61,7 +65,7 @@ struct MgetItem<'a> {
 }
 
 impl MgetItem<'_> {
-    fn into_prediction(self) -> Result<Option<StoredPrediction>, StoreError> {
+    fn into_prediction(self) -> FoundItem {
         match (self.source, self.error) {
             (Some(document), _) => document.try_into().map(Some),
             (None, None) => Ok(None),

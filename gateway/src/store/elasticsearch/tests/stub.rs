@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::super::{Addresses, ElasticsearchOptions, ElasticsearchStore};
 
@@ -30,6 +30,8 @@ struct Script {
     /// The answer to everything, if there is one.
     always: Mutex<Option<(u16, String)>>,
     seen: Mutex<Vec<Seen>>,
+    /// Requests are answered while it is false.
+    held: watch::Sender<bool>,
 }
 
 /// A request received.
@@ -82,6 +84,11 @@ impl Stub {
             answer.map(|(status, body)| (status, body.to_owned()));
     }
 
+    /// Holds up all answers, or gives them.
+    pub(crate) fn hold(&self, held: bool) {
+        self.script.held.send_replace(held);
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.script.seen.lock().unwrap().clone()
     }
@@ -115,6 +122,8 @@ async fn answer(
         headers,
         body: body.clone(),
     });
+    let mut held = script.held.subscribe();
+    held.wait_for(|held| !*held).await.unwrap();
     let chosen = script
         .next
         .lock()
