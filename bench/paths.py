@@ -5,7 +5,7 @@
                            [--prediction-store URL [--go PROGRAM]] [--syscalls] [PATH...]
 
 `wrk` makes the load (`apt-get install wrk`) and shares the cores with everything else. All of it is traced; the
-telemetry goes to a receiver that only counts. CPU time is user and system time of the process, and context switches
+telemetry goes to a receiver that only reads it. CPU time is user and system time of the process, and context switches
 are those of all its threads, both from /proc. `--syscalls` counts system calls by `perf`, in a run of their own.
 
 Paths: hit, miss (gateway), infer (model-service, FP32 [1,11]), features-1, features-50 (feature-store).
@@ -145,17 +145,18 @@ def milliseconds(said: str, quantile: int) -> float:
     return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
 
 
-def measure(path: Path, address: str, pids: dict[str, int], connections: int, seconds: int) -> Load:
-    with tempfile.TemporaryDirectory() as folder:
-        file = script(path, pathlib.Path(folder))
-        url = address + path.url
-        # Fills caches and pools, and does not count.
-        wrk(url, file, connections, 2)
-        before = {name: usage(pid) for name, pid in pids.items()}
-        said = wrk(url, file, connections, seconds)
-        used = {name: usage(pid).since(before[name]) for name, pid in pids.items()}
+def requests(said: str) -> int:
+    return int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
+
+
+def measure(url: str, file: pathlib.Path, pids: dict[str, int], connections: int, seconds: int) -> Load:
+    # Fills caches and pools, and does not count.
+    wrk(url, file, connections, 2)
+    before = {name: usage(pid) for name, pid in pids.items()}
+    said = wrk(url, file, connections, seconds)
+    used = {name: usage(pid).since(before[name]) for name, pid in pids.items()}
     return Load(
-        int(re.search(r"(\d+) requests in", said)[1]),  # type: ignore[index]
+        requests(said),
         float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]),  # type: ignore[index]
         milliseconds(said, 50),
         milliseconds(said, 99),
@@ -163,25 +164,22 @@ def measure(path: Path, address: str, pids: dict[str, int], connections: int, se
     )
 
 
-def syscalls(path: Path, address: str, pids: dict[str, int], connections: int) -> dict[str, float]:
+def syscalls(url: str, file: pathlib.Path, pids: dict[str, int], connections: int) -> dict[str, float]:
     """System calls of each process for one request."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = script(path, pathlib.Path(folder))
-        counters = {
-            name: subprocess.Popen(
-                ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(pid), "--", "sleep", "5"],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for name, pid in pids.items()
-        }
-        said = wrk(address + path.url, file, connections, 5)
-        requests = int(re.search(r"(\d+) requests in", said)[1])  # type: ignore[index]
-        return {name: float(counter.communicate()[1].split(",")[0]) / requests for name, counter in counters.items()}
+    counters = {
+        name: subprocess.Popen(
+            ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(pid), "--", "sleep", "5"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, pid in pids.items()
+    }
+    count = requests(wrk(url, file, connections, 5))
+    return {name: float(counter.communicate()[1].split(",")[0]) / count for name, counter in counters.items()}
 
 
 class Receiver(asyncio.Protocol):
-    """Takes OTLP/HTTP requests, counts them, and decodes nothing."""
+    """Takes OTLP/HTTP requests and decodes nothing."""
 
     EMPTY = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
 
@@ -326,8 +324,11 @@ def print_rows(
     name: str, path: Path, addresses: dict[str, str], pids: dict[str, int], options: argparse.Namespace
 ) -> None:
     """A row for each process that the path reaches."""
-    load = measure(path, addresses[path.service], pids, options.connections, options.seconds)
-    calls = syscalls(path, addresses[path.service], pids, options.connections) if options.syscalls else {}
+    url = addresses[path.service] + path.url
+    with tempfile.TemporaryDirectory() as folder:
+        file = script(path, pathlib.Path(folder))
+        load = measure(url, file, pids, options.connections, options.seconds)
+        calls = syscalls(url, file, pids, options.connections) if options.syscalls else {}
     begin = f"| {name} | {load.per_second:.0f} | {load.p50_ms:.2f} | {load.p99_ms:.2f} |"
     # The one that answers the client first.
     for process, used in sorted(load.used.items(), key=lambda item: item[0] != path.service):
