@@ -220,11 +220,7 @@ impl Store {
             namespace,
         };
         let mut attributes = Vec::with_capacity(3);
-        // The conventions set the size only for a batch.
-        if rows > 1 {
-            let size = i64::try_from(rows).unwrap_or(i64::MAX);
-            attributes.push(KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size));
-        }
+        attributes.extend(db::batch_size(rows));
         attributes.extend(
             server
                 .address

@@ -83,7 +83,20 @@ pub fn start_with(operation: Operation, attributes: Vec<KeyValue>) -> DbSpan {
     }
 }
 
+/// The attribute of a call for several items; by the conventions, one is no batch.
+pub fn batch_size(items: usize) -> Option<KeyValue> {
+    let size = i64::try_from(items).ok().filter(|size| *size > 1)?;
+    Some(KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size))
+}
+
 impl DbSpan {
+    /// Records a size that is known only after the start of the call, as [`batch_size`] does.
+    pub fn set_batch_size(&self, items: usize) {
+        if let Some(size) = batch_size(items) {
+            self.span.context_ref().span().set_attribute(size);
+        }
+    }
+
     /// Records the status code of the engine's answer. The metric has those of 400 and above.
     pub fn answered(&self, status_code: u16) {
         let code = KeyValue::new(attr::DB_RESPONSE_STATUS_CODE, status_code.to_string());

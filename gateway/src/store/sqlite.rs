@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use deadpool::unmanaged::{Object, Pool};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
+use telemetry::WithSpan;
 use telemetry::db::{self, DbSpan};
-use telemetry::{KeyValue, WithSpan, attr};
 
 use self::schema::SCHEMA_VERSION;
 use self::writer::Writer;
@@ -194,14 +194,7 @@ fn start(operation: &'static str, batch: usize) -> DbSpan {
         collection: TABLE.to_owned(),
         namespace: None,
     };
-    match i64::try_from(batch) {
-        // By the conventions a batch of one is not a batch.
-        Ok(size) if size > 1 => db::start_with(
-            operation,
-            vec![KeyValue::new(attr::DB_OPERATION_BATCH_SIZE, size)],
-        ),
-        _ => db::start(operation),
-    }
+    db::start_with(operation, db::batch_size(batch).into_iter().collect())
 }
 
 /// Records a failure on the span of the call.

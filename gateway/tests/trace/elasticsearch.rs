@@ -230,6 +230,14 @@ async fn calls_of_elasticsearch_are_traced() {
     assert!(log.contains("prediction_store.ready"), "{log}");
 }
 
+/// Serves a stub of Elasticsearch and returns its address.
+async fn serve(stub: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    telemetry::task::spawn(async move { axum::serve(listener, stub).await.unwrap() });
+    url
+}
+
 async fn wait_computed(gateway: &Gateway, count: usize) {
     wait_until_async("so many predictions are computed", async || {
         computed(gateway) >= count
@@ -267,13 +275,7 @@ async fn tries_statuses_and_failed_items_are_on_the_span() {
         };
         (StatusCode::from_u16(status).unwrap(), handled, body).into_response()
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    telemetry::task::spawn(async move {
-        axum::serve(listener, Router::new().fallback(answer))
-            .await
-            .unwrap();
-    });
+    let url = serve(Router::new().fallback(answer)).await;
     let fake = Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::start_with(&fake, folder, &["--prediction-store", &url]);
@@ -317,14 +319,7 @@ async fn start_empty_store() -> (String, Arc<Mutex<Vec<usize>>>) {
             vec![r#"{"found":false}"#; count].join(",")
         )
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    telemetry::task::spawn(async move {
-        axum::serve(listener, Router::new().fallback(answer))
-            .await
-            .unwrap();
-    });
-    (url, sizes)
+    (serve(Router::new().fallback(answer)).await, sizes)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

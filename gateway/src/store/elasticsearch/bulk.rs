@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use telemetry::{SpanRef, WithSpan, attr};
+use telemetry::{SpanRef, WithSpan};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -246,10 +246,8 @@ fn describe(writes: &[QueuedWrite]) {
     let Some((first, others)) = writes.split_first() else {
         return;
     };
-    set_batch_size(
-        first,
-        writes.iter().map(|write| write.predictions.len()).sum(),
-    );
+    let all = writes.iter().map(|write| write.predictions.len()).sum();
+    first.call.span.set_batch_size(all);
     if others.is_empty() {
         return;
     }
@@ -261,19 +259,12 @@ fn describe(writes: &[QueuedWrite]) {
     }
     let shared = first.call.span.span_ref();
     for other in others {
-        set_batch_size(other, other.predictions.len());
+        other.call.span.set_batch_size(other.predictions.len());
         if let Some(shared) = &shared {
             other
                 .call
                 .span
                 .in_scope(|| telemetry::current().add_link(shared));
         }
-    }
-}
-
-fn set_batch_size(write: &QueuedWrite, size: usize) {
-    // By the conventions a batch of one is not a batch.
-    if let Some(size) = i64::try_from(size).ok().filter(|size| *size > 1) {
-        write.call.span.set(attr::DB_OPERATION_BATCH_SIZE, size);
     }
 }

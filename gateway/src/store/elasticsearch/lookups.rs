@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use telemetry::attr;
 use telemetry::db::DbSpan;
 use telemetry::span::LinkTarget;
 use tokio::sync::oneshot;
@@ -67,13 +66,12 @@ struct Answer {
     shared: Option<LinkTarget>,
 }
 
-/// The right to make a call, and its lookups. Its end starts the next call, even if the request that
-/// makes this one leaves.
+/// The right to make a call. Its end starts the next call, even if the request that makes this one
+/// leaves.
 #[derive(Debug)]
 struct Turn {
     lookups: Arc<Lookups>,
     number: u64,
-    joined: Vec<QueuedLookup>,
 }
 
 impl Lookups {
@@ -116,16 +114,25 @@ impl Lookups {
             queue.waiting.push_back(queued);
             (alone, queue.next_call(self.cluster.size(), Instant::now()))
         };
-        if let Some(call) = call {
-            let turn = Turn::new(self, call);
-            if alone {
-                turn.run().await;
-            } else {
-                // The others must not lose their answers when this request leaves.
-                drop(telemetry::task::spawn(turn.run()));
-            }
+        match call {
+            Some((number, joined)) if alone => self.turn(number).run(joined).await,
+            // The others must not lose their answers when this request leaves.
+            Some(call) => self.spawn(call),
+            None => {}
         }
         answer.await.ok()
+    }
+
+    fn turn(self: &Arc<Self>, number: u64) -> Turn {
+        Turn {
+            lookups: Arc::clone(self),
+            number,
+        }
+    }
+
+    /// Makes a call in a task of its own.
+    fn spawn(self: &Arc<Self>, (number, joined): (u64, Vec<QueuedLookup>)) {
+        drop(telemetry::task::spawn(self.turn(number).run(joined)));
     }
 
     /// Looks up for all of them together, and returns to each its own part.
@@ -160,16 +167,7 @@ impl Lookups {
 }
 
 impl Turn {
-    fn new(lookups: &Arc<Lookups>, (number, joined): (u64, Vec<QueuedLookup>)) -> Self {
-        Self {
-            lookups: Arc::clone(lookups),
-            number,
-            joined,
-        }
-    }
-
-    async fn run(mut self) {
-        let joined = std::mem::take(&mut self.joined);
+    async fn run(self, joined: Vec<QueuedLookup>) {
         self.lookups.send(joined).await;
     }
 }
@@ -182,7 +180,7 @@ impl Drop for Turn {
             queue.next_call(self.lookups.cluster.size(), Instant::now())
         };
         if let Some(call) = next {
-            drop(telemetry::task::spawn(Turn::new(&self.lookups, call).run()));
+            self.lookups.spawn(call);
         }
     }
 }
@@ -217,10 +215,7 @@ impl Queue {
 impl Answer {
     fn record_on(self, span: &DbSpan) -> Found {
         self.facts.record_on(span);
-        // By the conventions a batch of one is not a batch.
-        if let Some(size) = i64::try_from(self.batch_size).ok().filter(|size| *size > 1) {
-            span.set(attr::DB_OPERATION_BATCH_SIZE, size);
-        }
+        span.set_batch_size(self.batch_size);
         if let Some(shared) = &self.shared {
             span.add_link(shared);
         }
