@@ -1,0 +1,63 @@
+"""What is asked: the paths through the system, with the bodies of their requests."""
+
+import json
+from typing import NamedTuple
+
+WINES = 1599
+ALL_BUT_ALCOHOL = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56]
+NAMES = [
+    "fixed_acidity",
+    "volatile_acidity",
+    "citric_acid",
+    "residual_sugar",
+    "chlorides",
+    "free_sulfur_dioxide",
+    "total_sulfur_dioxide",
+    "density",
+    "ph",
+    "sulphates",
+    "alcohol",
+]
+
+
+class Path(NamedTuple):
+    """A request that is sent again and again, to which service, and how its body differs from the one before."""
+
+    service: str
+    url: str
+    bodies: list[str]
+    headers: dict[str, str]
+
+
+def wine(number: int) -> str:
+    """The id of a wine; the numbers begin again after the last one."""
+    return f"wine-{number % WINES + 1:04}"
+
+
+def predictions() -> list[str]:
+    """Each wine by its id."""
+    return [json.dumps({"model": "wine_quality", "data_ids": [wine(number)]}) for number in range(WINES)]
+
+
+def infer() -> list[str]:
+    """One row of features, by the Open Inference Protocol."""
+    row = {"name": "features", "shape": [1, 11], "datatype": "FP32"}
+    return [json.dumps({"inputs": [{**row, "data": [*ALL_BUT_ALCOHOL, 8.4 + number % 6]}]}) for number in range(WINES)]
+
+
+def features(count: int) -> list[str]:
+    """All features of `count` wines, by Feast's protocol."""
+    asked = [f"wine_features:{name}" for name in NAMES]
+    return [
+        json.dumps({"features": asked, "entities": {"wine_id": [wine(number + step) for step in range(count)]}})
+        for number in range(WINES)
+    ]
+
+
+PATHS = {
+    "hit": Path("gateway", "/v1/predictions", predictions(), {}),
+    "miss": Path("gateway", "/v1/predictions", predictions(), {"cache-control": "no-cache"}),
+    "infer": Path("model-service", "/v2/models/wine_quality/infer", infer(), {}),
+    "features-1": Path("feature-store", "/get-online-features", features(1), {}),
+    "features-50": Path("feature-store", "/get-online-features", features(50), {}),
+}
