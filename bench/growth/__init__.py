@@ -1,0 +1,1 @@
+"""The tables of bench/scale.py, one file each."""
