@@ -84,7 +84,7 @@ pub fn main(config: Config) -> ExitCode {
         config.listen,
         &process,
         |page_listener, shutdown| async move {
-            let otlp_listener = runtime::bind(config.otlp_listen, "--otlp-listen").await?;
+            let otlp_listener = runtime::bind(config.otlp_listen, "--otlp-listen")?;
             Explorer::new(config)
                 .serve(page_listener, otlp_listener, shutdown)
                 .await

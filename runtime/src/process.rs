@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use telemetry::{Settings, chain};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::BoxError;
 
 use crate::options::ProcessOptions;
@@ -35,15 +35,31 @@ pub struct BindError {
     source: std::io::Error,
 }
 
-/// Binds `address`; the error names the port and the flag that changes it.
-pub async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError {
-            address,
-            flag,
-            source,
-        })
+/// Connections that may wait to be accepted, as many as `--max-connections` is by default; the kernel
+/// takes less if `net.core.somaxconn` is less. A client that finds the queue full tries again only after a
+/// second, and the usual 128 were full when 256 clients came at the same moment.
+const BACKLOG: u32 = 4096;
+
+/// Binds `address`; the error names the port and the flag that changes it. It needs a runtime.
+pub fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|source| BindError {
+        address,
+        flag,
+        source,
+    })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // As `TcpListener::bind` has it: a restart does not wait for the connections of before. On Windows
+    // the same option would share the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Runs one part: sets up telemetry, binds, calls `serve` until it returns, and flushes on every
@@ -102,7 +118,7 @@ where
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(async {
-        let listener = bind(listen, part.listen_flag).await?;
+        let listener = bind(listen, part.listen_flag)?;
         let url = format!("{}://{}", options.tls.scheme(), listener.local_addr()?);
         tracing::info!(name: "server.listening", url, "{} listens on {url}", part.name);
         serve(listener, Shutdown::of_process(options.exit_with_parent)).await?;

@@ -116,3 +116,18 @@ fn every_refusal_has_a_client_or_server_error_and_a_code() {
         assert!(!refusal.code().is_empty() && !refusal.to_string().is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_burst_of_clients_waits_to_be_accepted() {
+    let address = (std::net::Ipv4Addr::LOCALHOST, 0).into();
+    let listener = crate::bind(address, "--listen").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    // The kernel may be set up to hold fewer.
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
+    let most = most.map_or(128, |text| text.trim().parse().unwrap_or(128));
+    // Nobody accepts them. A connection for which there is no room is tried again after a second.
+    let at_once = Duration::from_millis(900);
+    let connect = || std::net::TcpStream::connect_timeout(&address, at_once);
+    let burst: Result<Vec<_>, _> = (0..300.min(most)).map(|_| connect()).collect();
+    assert!(burst.is_ok(), "{burst:?}");
+}
