@@ -36,6 +36,22 @@ async fn predictions_outlive_the_process_and_the_folder_is_created() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_is_removed_than_goes_at_once_while_others_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("predictions.db"));
+    let old = (0..2_500).map(|number| prediction("m", "1", &number.to_string(), 0));
+    store.put_many(old.collect()).await.unwrap();
+    let new = vec![prediction("m", "1", "a", 5)];
+    let before = new[0].computed_at;
+    let (removed, written) = tokio::join!(store.remove_older(before), store.put_many(new));
+    assert_eq!(removed.unwrap(), 2_500);
+    written.unwrap().remove(0).unwrap();
+    assert_eq!(store.remove_older(before).await.unwrap(), 0);
+    let found = store.get_many(lookup()).await.unwrap();
+    assert_eq!(found, [Some(prediction("m", "1", "a", 5))]);
+}
+
 #[test]
 fn a_file_that_is_not_a_database_or_has_a_later_schema_is_refused() {
     let folder = tempfile::tempdir().unwrap();

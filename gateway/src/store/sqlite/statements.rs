@@ -141,10 +141,19 @@ pub(super) fn latest_version(
         .optional()
 }
 
-/// Deletes what was computed before a time and returns how many rows that were.
-pub(super) fn remove_older(connection: &Connection, before: Timestamp) -> rusqlite::Result<usize> {
-    let delete = "DELETE FROM predictions WHERE computed_at < ?1";
-    connection.execute(delete, [before.as_microsecond()])
+/// Deletes the oldest rows of those that were computed before a time, at most `limit`, and returns how
+/// many that were.
+pub(super) fn remove_older(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    let delete =
+        "DELETE FROM predictions WHERE (model, variant, version, data_id) IN (
+            SELECT model, variant, version, data_id FROM predictions WHERE computed_at < ?1 ORDER BY computed_at LIMIT ?2)";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(delete)?;
+    statement.execute(params![before.as_microsecond(), limit])
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<StoredPrediction> {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::statements;
 use crate::store::{StoreError, StoredPrediction, Written};
+
+/// Predictions that are removed in one transaction, in some hundredths of a second. All of a large
+/// table at once would hold up every write for many seconds, and grow the log to the size of the table.
+const REMOVED_AT_ONCE: usize = 1_000;
 
 /// The connection, and the writes that wait for it.
 #[derive(Debug)]
@@ -60,9 +64,19 @@ impl Writer {
         stored.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Blocks until the connection is free, and deletes.
+    /// Deletes piece by piece, and lets the writes that wait go between two of them.
     pub(super) fn remove_older(&self, before: Timestamp) -> rusqlite::Result<usize> {
-        statements::remove_older(&self.connection.lock(), before)
+        let mut removed = 0;
+        loop {
+            let connection = self.connection.lock();
+            let piece = statements::remove_older(&connection, before, REMOVED_AT_ONCE)?;
+            // Else this thread would have it again before a waiting one is awake.
+            MutexGuard::unlock_fair(connection);
+            removed += piece;
+            if piece < REMOVED_AT_ONCE {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Commits what is queued, one transaction for all that came in the meantime, until the queue
