@@ -26,8 +26,8 @@ class Batch(NamedTuple):
 
     def body(self, number: int, now: int) -> bytearray:
         """The request with ids that only this number has, and ends at about now."""
-        changed = self.template.replace(TRACE_MARK, number.to_bytes(8, "big")).replace(SPAN_MARK, number.to_bytes(4, "big"))
-        body = bytearray(changed)
+        traces = self.template.replace(TRACE_MARK, number.to_bytes(8, "big"))
+        body = bytearray(traces.replace(SPAN_MARK, number.to_bytes(4, "big")))
         for place, distance in self.times:
             struct.pack_into("<Q", body, place, now + distance)
         return body

@@ -50,7 +50,10 @@ class Elasticsearch:
             time.sleep(0.5)
 
     def bytes_of(self, index: str) -> int:
-        return int(self.ask("GET", f"{index}/_stats/store")["_all"]["primaries"]["store"]["size_in_bytes"])
+        """Of the segments: the size in `_stats` is up to ten seconds old."""
+        indices = self.ask("GET", f"{index}/_segments")["indices"].values()
+        copies = [copies[0] for one in indices for copies in one["shards"].values()]
+        return sum(int(segment["size_in_bytes"]) for copy in copies for segment in copy["segments"].values())
 
     def usage(self) -> Usage:
         """CPU time of all nodes; it is not known which part of it is the kernel's, nor the switches."""

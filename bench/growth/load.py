@@ -35,6 +35,7 @@ class Load(NamedTuple):
     """What wrk says of all addresses together, and what each process used meanwhile."""
 
     requests: int
+    # Without those that were refused.
     per_second: float
     p50_ms: float
     p99_ms: float
@@ -99,13 +100,15 @@ def measure(
 def summed(said: list[str], used: dict[str, Usage]) -> Load:
     rates = [float(re.search(r"Requests/sec:\s+([\d.]+)", one)[1]) for one in said]  # type: ignore[index]
     errors = [re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", one) for one in said]
+    every = sum(requests(one) for one in said)
+    refused = sum(int(number) for one in said for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", one))
     return Load(
-        sum(requests(one) for one in said),
-        sum(rates),
+        every,
+        sum(rates) * (every - refused) / max(1, every),
         # Of several, the slowest.
         max(milliseconds(one, 50) for one in said),
         max(milliseconds(one, 99) for one in said),
-        sum(int(number) for one in said for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", one)),
+        refused,
         sum(int(number) for one in errors if one for number in one.groups()),
         used,
     )
