@@ -1,4 +1,4 @@
-"""Measures how the cost of a request grows: with its ids, with connections, with what is stored, with gateways, with spans.
+"""Measures how costs grow: with ids, connections, what is stored and gateways; and the explorer under a stream of spans.
 
     cargo build --release
     python3 bench/scale.py [--program target/release/throughline] [--seconds N] [--connections N] TABLE...
@@ -12,8 +12,8 @@ Tables (bench/growth/, one file each):
     gateways     1, 2 and 4 gateways on one Elasticsearch (--prediction-store URL)
     explorer     the explorer under a steady stream (--minutes N, --spans-per-second N)
 
-Everything is traced, and `wrk` makes the load on the same cores, as in bench/paths.py. `--seconds` is the time of each point.
-Stores are filled without the services, under names that nobody else uses; Elasticsearch and Redis are tidied up afterwards.
+Everything is traced, and `wrk` makes the load on the same cores, as in bench/paths.py. `--seconds` is the time of each
+row. Stores are filled without the services, under names that nobody else uses; Elasticsearch and Redis are tidied up.
 Needs Linux and Python.
 """
 

@@ -32,7 +32,7 @@ def table(options: Options) -> None:
         columns = ("requests/s", "p50 ms", "p99 ms", "gateways together", "Elasticsearch")
         heading("path", "gateways", *columns)
         with tempfile.TemporaryDirectory() as folder:
-            # Misses store all predictions, so that the hits are hits. Both also warm up the JVM, which else the first row would.
+            # Misses store what the hits then find. Both warm up the JVM, which the first row would do else.
             for name in ("miss", "hit"):
                 file = script(PATHS[name], pathlib.Path(folder))
                 url = addresses["gateway"] + PATHS[name].url

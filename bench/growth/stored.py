@@ -1,4 +1,4 @@
-"""How reads of random ids change while a store grows from 10^3 rows on, each size with a process that has just started."""
+"""How reads of random ids change while a store grows from 10^3 rows on, each size with a new process."""
 
 import pathlib
 import tempfile
