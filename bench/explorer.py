@@ -132,7 +132,8 @@ def request(numbers: range, count: int) -> bytes:
 
 def get(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=60) as answer:
-        return answer.read()
+        body: bytes = answer.read()
+    return body
 
 
 def measure(url: str, runs: int) -> tuple[float, float]:

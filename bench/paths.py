@@ -25,19 +25,16 @@ Needs Linux and Python 3.11; an answer that is not 2xx ends the run.
 
 import argparse
 import contextlib
-import os
 import pathlib
 from collections.abc import Callable
 
 from load.bodies import PATHS
+from load.folders import TARGET
 from load.receiver import receiver
 from load.system import Running, stored_version, system
 from load.table import Table
 from load.telemetry import OFF, Telemetry, settings
 from peers import PEERS, go_gateway
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 def parsed() -> argparse.Namespace:

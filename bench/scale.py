@@ -1,4 +1,4 @@
-"""Measures how costs grow: with ids, connections, what is stored and gateways; and the explorer under a stream of spans.
+"""Measures how costs grow: with ids, connections, stored rows and gateways; and the explorer under a stream of spans.
 
     cargo build --release
     python3 bench/scale.py [--program target/release/throughline] [--seconds N] [--connections N] TABLE...
@@ -21,8 +21,8 @@ import argparse
 import importlib
 import pathlib
 
-from growth.load import Options
-from paths import TARGET
+from growth.measure import Options
+from load.folders import TARGET
 
 TABLES = {
     "ids": "growth.ids",
@@ -35,6 +35,7 @@ TABLES = {
 
 
 def main() -> None:
+    """Print one table after the other."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--program", type=pathlib.Path, default=TARGET / "release/throughline")
     arguments.add_argument("--seconds", type=int, default=10)

@@ -34,6 +34,7 @@ class Batch(NamedTuple):
 
 
 def batches_of_services() -> list[Batch]:
+    """A batch of each service, of the spans that it has in all traces."""
     services: dict[str, list[dict[str, Any]]] = {}
     for number in range(TRACES):
         for at, (service, span) in enumerate(explorer.spans_of(number, TRACES)):
@@ -46,10 +47,12 @@ def batches_of_services() -> list[Batch]:
 
 
 def span_id(number: int, at: int) -> str:
+    """A mark, which becomes the number of the request, and the place of the span in it."""
     return (SPAN_MARK + (number * len(explorer.SPANS) + at + 1).to_bytes(4, "big")).hex()
 
 
 def batch(service: str, spans: list[dict[str, Any]]) -> Batch:
+    """The spans with times by which their places are found, and which then are distances from the newest one."""
     real, names = [], ("startTimeUnixNano", "endTimeUnixNano")
     for span in spans:
         real += [int(span[name]) for name in names]

@@ -3,9 +3,10 @@
 import pathlib
 import tempfile
 
-from paths import PATHS, receiver, script, system
-
-from growth.load import Meter, Options, heading, measure, meters_of, row
+from growth.measure import Options, heading, measure, meters_of, row, traced
+from load import wrk
+from load.bodies import PATHS
+from load.system import Running, system
 
 COUNTS = (1, 4, 16, 64, 256, 512)
 NAMES = ("hit", "miss", "infer", "features-1")
@@ -13,22 +14,23 @@ PROCESSES = ("gateway", "model-service", "feature-store")
 
 
 def table(options: Options) -> None:
-    store = None if options.prediction_store == "sqlite" else options.prediction_store
-    with receiver() as telemetry, system(options.program, telemetry, store) as (addresses, pids):
+    """A row for each path and number of connections."""
+    with traced() as telemetry, system(options.program, telemetry, options.named_store()) as running:
         print(f"{options.seconds} s for each row; CPU time in µs per request\n")
         heading("path", "connections", "requests/s", "p50 ms", "p99 ms", "not 2xx", "broken", *PROCESSES)
         for name in NAMES:
             for count in COUNTS:
-                line(name, count, addresses, meters_of(pids), options)
+                line(name, running, options._replace(connections=count))
 
 
-def line(name: str, count: int, addresses: dict[str, str], meters: dict[str, Meter], options: Options) -> None:
+def line(name: str, running: Running, options: Options) -> None:
+    """One row."""
     path = PATHS[name]
     with tempfile.TemporaryDirectory() as folder:
-        file = script(path, pathlib.Path(folder))
+        file = wrk.script(path, pathlib.Path(folder))
         # Refusals belong to this table: beyond their limits the services answer 429.
-        url = addresses[path.service] + path.url
-        load = measure([url], file, meters, count, options.seconds, strict=False)
+        url = running.addresses[path.service] + path.url
+        load = measure([url], file, meters_of(running.pids), options, strict=False)
     times = (f"{load.micros(process):.1f}" for process in PROCESSES)
-    latency = (f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}")
-    row(name, count, f"{load.per_second:.0f}", *latency, load.refused, load.broken, *times)
+    begin = (name, options.connections, f"{load.per_second:.0f}", *load.latencies())
+    row(*begin, load.refused, load.broken, *times)

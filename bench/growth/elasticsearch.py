@@ -8,9 +8,8 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from paths import Usage
-
-from growth.load import batches
+from growth.measure import batches
+from load.processes import Usage
 
 # Documents in a bulk; two lines each.
 BATCH = 5000
@@ -22,11 +21,13 @@ class Elasticsearch:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+    def ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+        """The answer to a request in JSON."""
         headers = {"content-type": "application/x-ndjson"} if body else {}
         request = urllib.request.Request(f"{self.url}/{path}", body, headers, method=method)
         with urllib.request.urlopen(request, timeout=300) as answer:
-            return json.load(answer)
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     def forget(self, path: str) -> None:
         """Deletes what may be there."""
@@ -37,6 +38,7 @@ class Elasticsearch:
                 raise
 
     def bulk(self, index: str, lines: Iterator[str]) -> None:
+        """Stores documents; each is a line that says where, and one that says what."""
         for batch in batches(lines, 2 * BATCH):
             answer = self.ask("POST", f"{index}/_bulk?filter_path=errors,items.*.error", "".join(batch).encode())
             if answer["errors"]:

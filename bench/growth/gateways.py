@@ -5,11 +5,13 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
-from paths import PATHS, receiver, script, system
-
 from growth.elasticsearch import Elasticsearch
-from growth.load import Options, heading, measure, meters_of, row
+from growth.measure import Options, heading, measure, meters_of, row, traced
 from growth.part import part
+from load import wrk
+from load.bodies import PATHS
+from load.system import Running, system
+from load.telemetry import Telemetry
 
 COUNTS = (1, 2, 4)
 # Seconds, at least.
@@ -17,7 +19,7 @@ WARM_UP = 5
 
 
 @contextlib.contextmanager
-def gateways(count: int, model_service: str, telemetry: str, options: Options) -> Iterator[dict[str, int]]:
+def gateways(count: int, model_service: str, telemetry: Telemetry, options: Options) -> Iterator[dict[str, int]]:
     """The addresses and processes of gateways that share a store and a model service."""
     arguments = ["--prediction-store", options.prediction_store, "--model-service", model_service]
     with contextlib.ExitStack() as stack:
@@ -26,29 +28,36 @@ def gateways(count: int, model_service: str, telemetry: str, options: Options) -
 
 
 def table(options: Options) -> None:
-    connections = max(options.connections, COUNTS[-1])
-    with receiver() as telemetry, system(options.program, telemetry, options.prediction_store) as (addresses, pids):
-        print(f"{connections} connections in all, {options.seconds} s for each row; CPU time in µs per request\n")
+    """A row for each path and number of gateways."""
+    options = options._replace(connections=max(options.connections, COUNTS[-1]))
+    with traced() as telemetry, system(options.program, telemetry, options.prediction_store) as running:
+        print(f"{options.connections} connections in all, {options.seconds} s for each row", end="; ")
+        print("CPU time in µs per request\n")
         columns = ("requests/s", "p50 ms", "p99 ms", "gateways together", "Elasticsearch")
         heading("path", "gateways", *columns)
-        with tempfile.TemporaryDirectory() as folder:
-            # Misses store what the hits then find. Both warm up the JVM, which the first row would do else.
-            for name in ("miss", "hit"):
-                file = script(PATHS[name], pathlib.Path(folder))
-                url = addresses["gateway"] + PATHS[name].url
-                measure([url], file, meters_of(pids), connections, max(WARM_UP, options.seconds))
+        warm_up(running, options)
         for name in ("hit", "miss"):
             for count in COUNTS:
-                with gateways(count, addresses["model-service"], telemetry, options) as started:
-                    line(name, started, connections, options)
+                with gateways(count, running.addresses["model-service"], telemetry, options) as started:
+                    line(name, started, options)
 
 
-def line(name: str, started: dict[str, int], connections: int, options: Options) -> None:
+def warm_up(running: Running, options: Options) -> None:
+    """Misses store what the hits then find. Both warm up the JVM, which the first row would do else."""
+    for name in ("miss", "hit"):
+        with tempfile.TemporaryDirectory() as folder:
+            file = wrk.script(PATHS[name], pathlib.Path(folder))
+            url = running.addresses["gateway"] + PATHS[name].url
+            wrk.run(url, file, options.connections, max(WARM_UP, options.seconds))
+
+
+def line(name: str, started: dict[str, int], options: Options) -> None:
+    """One row."""
     path = PATHS[name]
     meters = {**meters_of(started), "Elasticsearch": Elasticsearch(options.prediction_store).usage}
     urls = [address + path.url for address in started]
     with tempfile.TemporaryDirectory() as folder:
-        load = measure(urls, script(path, pathlib.Path(folder)), meters, connections, options.seconds)
+        load = measure(urls, wrk.script(path, pathlib.Path(folder)), meters, options)
     together = sum(load.micros(address) for address in started)
     times = (f"{together:.1f}", f"{load.micros('Elasticsearch'):.1f}")
-    row(name, len(started), f"{load.per_second:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", *times)
+    row(name, len(started), f"{load.per_second:.0f}", *load.latencies(), *times)

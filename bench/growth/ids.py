@@ -4,9 +4,10 @@ import json
 import pathlib
 import tempfile
 
-from paths import PATHS, Path, receiver, script, system, wine
-
-from growth.load import Meter, Options, heading, measure, meters_of, row
+from growth.measure import Options, heading, measure, meters_of, row, traced
+from load import wrk
+from load.bodies import PATHS, wine
+from load.system import Running, system
 
 COUNTS = (1, 10, 100, 1000)
 PROCESSES = ("gateway", "model-service", "feature-store")
@@ -24,21 +25,22 @@ def bodies(count: int) -> list[str]:
 
 
 def table(options: Options) -> None:
-    store = None if options.prediction_store == "sqlite" else options.prediction_store
-    with receiver() as telemetry, system(options.program, telemetry, store) as (addresses, pids):
+    """A row for each path and number of ids."""
+    with traced() as telemetry, system(options.program, telemetry, options.named_store()) as running:
         print(f"{options.connections} connections, {options.seconds} s for each row; CPU time in µs per id\n")
         heading("path", "ids", "requests/s", "ids/s", "p50 ms", "p99 ms", *PROCESSES)
         # Misses first: they store what the hits then find.
         for name in ("miss", "hit"):
             for count in COUNTS:
-                line(name, PATHS[name]._replace(bodies=bodies(count)), count, addresses, meters_of(pids), options)
+                line(name, count, running, options)
 
 
-def line(
-    name: str, path: Path, count: int, addresses: dict[str, str], meters: dict[str, Meter], options: Options
-) -> None:
+def line(name: str, count: int, running: Running, options: Options) -> None:
+    """One row."""
+    path = PATHS[name]._replace(bodies=bodies(count))
     with tempfile.TemporaryDirectory() as folder:
-        file = script(path, pathlib.Path(folder))
-        load = measure([addresses[path.service] + path.url], file, meters, options.connections, options.seconds)
-    ids, times = load.per_second * count, (f"{load.micros(process, count):.1f}" for process in PROCESSES)
-    row(name, count, f"{load.per_second:.0f}", f"{ids:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", *times)
+        file = wrk.script(path, pathlib.Path(folder))
+        url = running.addresses[path.service] + path.url
+        load = measure([url], file, meters_of(running.pids), options)
+    times = (f"{load.micros(process, count):.1f}" for process in PROCESSES)
+    row(name, count, f"{load.per_second:.0f}", f"{load.per_second * count:.0f}", *load.latencies(), *times)

@@ -1,7 +1,6 @@
 """One part of the system as a process of its own, beside or instead of those of `throughline up`."""
 
 import contextlib
-import os
 import pathlib
 import re
 import subprocess
@@ -11,6 +10,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from load.telemetry import Telemetry
 
 DEADLINE = 300
 
@@ -27,14 +28,13 @@ class Part(NamedTuple):
 
 
 @contextlib.contextmanager
-def part(program: pathlib.Path, name: str, options: list[str], telemetry: str) -> Iterator[Part]:
+def part(program: pathlib.Path, name: str, options: list[str], telemetry: Telemetry) -> Iterator[Part]:
     """Starts a part on a free port and waits until it is ready."""
-    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry}
     # A file and not a pipe, which would have to be read all the time.
     with tempfile.NamedTemporaryFile("w+") as log:
         began = time.monotonic()
         command = [str(program), name, "--listen", "127.0.0.1:0", *options]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=telemetry.environment())
         try:
             address, otlp = wait_until_ready(process, pathlib.Path(log.name), name)
             yield Part(address, otlp, process.pid, time.monotonic() - began)
@@ -44,6 +44,7 @@ def part(program: pathlib.Path, name: str, options: list[str], telemetry: str) -
 
 
 def wait_until_ready(process: subprocess.Popen[Any], log: pathlib.Path, name: str) -> tuple[str, str]:
+    """The address of the part and that of its receiver, as its log says them."""
     end = time.monotonic() + DEADLINE
     while process.poll() is None and time.monotonic() < end:
         said = log.read_text()
@@ -56,6 +57,7 @@ def wait_until_ready(process: subprocess.Popen[Any], log: pathlib.Path, name: st
 
 
 def is_ready(address: str) -> bool:
+    """Whether it says so."""
     with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(f"{address}/readyz", timeout=10) as answer:
         return bool(answer.status == 200)
     return False

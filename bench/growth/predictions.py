@@ -11,11 +11,10 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from paths import receiver, system
-
 from growth.elasticsearch import Elasticsearch
-from growth.load import Meter, Options
+from growth.measure import Meter, Options, traced
 from growth.stored import Reads, Store, grow
+from load.system import system
 
 ID = "scale-%08d"
 COUNTS = (1, 100)
@@ -31,19 +30,21 @@ class SqlitePredictions:
         self.meters: dict[str, Meter] = {}
 
     def fill(self, begin: int, end: int) -> None:
+        """Adds rows like the example, computed until now."""
         made = self.example
         before = (made["model"], made["variant"], made["model_version"])
         probabilities = struct.pack(f"<{len(made['probabilities'])}f", *made["probabilities"])
+        answer = (made["label"], made["confidence"], probabilities)
         by, now = made["computed_by"], time.time_ns() // 1000
         rows = (
-            (*before, ID % number, made["label"], made["confidence"], probabilities)
-            + (now + number - end, by["trace_id"], by["span_id"], made["run_id"])
+            (*before, ID % number, *answer, now + number - end, by["trace_id"], by["span_id"], made["run_id"])
             for number in range(begin, end)
         )
         with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
             connection.executemany("INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def size(self) -> int:
+        """Bytes on the disk."""
         return self.file.stat().st_size
 
 
@@ -60,10 +61,12 @@ class ElasticsearchPredictions:
         self.close()
 
     def close(self) -> None:
+        """Deletes the index and the template that the gateway has made."""
         self.server.forget(f"{self.ALIAS}-v1")
         self.server.forget(f"_index_template/{self.ALIAS}")
 
     def fill(self, begin: int, end: int) -> None:
+        """Adds documents like the example, and waits until Elasticsearch is quiet again."""
         made = self.example
         fields = ("model", "model_version", "variant", "label", "confidence", "run_id")
         document = {field: made[field] for field in fields} | made["computed_by"]
@@ -82,16 +85,20 @@ class ElasticsearchPredictions:
         self.server.settle(self.ALIAS)
 
     def size(self) -> int:
+        """Bytes of the segments."""
         return self.server.bytes_of(self.ALIAS)
 
 
-def post(address: str, body: dict[str, Any]) -> Any:
+def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request in JSON."""
     request = urllib.request.Request(address, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.load(answer)
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def check(address: str, last: int) -> None:
+    """Ends the run if the first or the last of the stored predictions is not found."""
     asked = {"model": "wine_quality", "data_ids": [ID % 0, ID % last]}
     found = post(f"{address}/v1/predictions", asked)["predictions"]
     if not all(prediction.get("cached") for prediction in found):
@@ -106,11 +113,12 @@ def sample(gateway: str) -> dict[str, Any]:
 
 
 def table(options: Options) -> None:
+    """A row for each size of the store and each number of ids."""
     bodies = {count: json.dumps({"model": "wine_quality", "data_ids": [ID] * count}) for count in COUNTS}
     reads = Reads("gateway", "/v1/predictions", bodies, check)
     with contextlib.ExitStack() as stack:
-        telemetry = stack.enter_context(receiver())
-        addresses, _ = stack.enter_context(system(options.program, telemetry, None))
+        telemetry = stack.enter_context(traced())
+        addresses = stack.enter_context(system(options.program, telemetry, None)).addresses
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         example, store = sample(addresses["gateway"]), options.prediction_store
         filled: Store

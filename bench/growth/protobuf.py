@@ -11,6 +11,7 @@ VARINT, FIXED64, BYTES = 0, 1, 2
 
 
 def varint(number: int) -> bytes:
+    """A number, seven bits in a byte."""
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -20,15 +21,18 @@ def varint(number: int) -> bytes:
 
 
 def field(number: int, content: bytes | str) -> bytes:
+    """A text, bytes or a message."""
     data = content.encode() if isinstance(content, str) else content
     return varint(number << 3 | BYTES) + varint(len(data)) + data
 
 
 def fixed64(number: int, value: bytes) -> bytes:
+    """A field of eight bytes."""
     return varint(number << 3 | FIXED64) + value
 
 
 def any_value(value: dict[str, Any]) -> bytes:
+    """An AnyValue."""
     ((kind, item),) = value.items()
     if kind == "stringValue":
         return field(1, str(item))
@@ -40,10 +44,12 @@ def any_value(value: dict[str, Any]) -> bytes:
 
 
 def attributes(number: int, items: list[dict[str, Any]]) -> bytes:
+    """KeyValues, all under one number of a field."""
     return b"".join(field(number, field(1, item["key"]) + field(2, any_value(item["value"]))) for item in items)
 
 
 def span(json: dict[str, Any]) -> bytes:
+    """A Span."""
     parent = json["parentSpanId"]
     return b"".join(
         [

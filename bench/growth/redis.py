@@ -5,15 +5,15 @@ import socket
 import urllib.parse
 from collections.abc import Iterable
 
-from paths import Usage
-
-from growth.load import batches
+from growth.measure import batches
+from load.processes import Usage
 
 # Commands that are sent before their answers are read.
 BATCH = 1000
 
 
 def encoded(command: Iterable[str]) -> bytes:
+    """A command as a list of texts."""
     parts = [part.encode() for part in command]
     return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)])
 
@@ -37,14 +37,17 @@ class Redis:
                     raise SystemExit(f"Redis answers {line.decode()}")
 
     def information(self, section: str) -> dict[str, str]:
+        """A section of what Redis says of itself."""
         self.socket.sendall(encoded(("INFO", section)))
         length = int(self.answers.readline()[1:])
         text = self.answers.read(length + 2).decode()
         return dict(re.findall(r"(\w+):(\S*)", text))
 
     def used_memory(self) -> int:
+        """Bytes."""
         return int(self.information("memory")["used_memory"])
 
     def usage(self) -> Usage:
+        """CPU time; the switches are not known."""
         cpu = self.information("cpu")
         return Usage(float(cpu["used_cpu_user"]), float(cpu["used_cpu_sys"]), 0)

@@ -5,8 +5,10 @@ import tempfile
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from growth.load import Meter, Options, heading, measure, meters_of, random_script, resident, row
-from growth.part import Part, part
+from growth.measure import Load, Meter, Options, heading, measure, meters_of, resident, row
+from growth.part import part
+from load import wrk
+from load.telemetry import Telemetry
 
 FIRST = 3
 MIB = 1024 * 1024
@@ -38,7 +40,7 @@ class Reads(NamedTuple):
     check: Callable[[str, int], None]
 
 
-def grow(store: Store, reads: Reads, arguments: list[str], telemetry: str, options: Options) -> None:
+def grow(store: Store, reads: Reads, arguments: list[str], telemetry: Telemetry, options: Options) -> None:
     """A row for each size of the store and each number of ids."""
     start = [*store.arguments, *arguments]
     # Makes the table or the index.
@@ -53,18 +55,17 @@ def grow(store: Store, reads: Reads, arguments: list[str], telemetry: str, optio
         with part(options.program, reads.name, start, telemetry) as running:
             reads.check(running.address, filled - 1)
             begin = (f"{filled:,}", f"{store.size() / MIB:.1f}", f"{running.seconds:.2f}")
-            for ids in reads.bodies:
-                line(begin, ids, reads, store, filled, running, options)
+            meters = {**meters_of({reads.name: running.pid}), **store.meters}
+            for ids, body in reads.bodies.items():
+                load = random_reads(running.address + reads.path, body, filled, meters, options)
+                figures = (f"{load.per_second:.0f}", *load.latencies())
+                times = (f"{load.micros(process):.1f}" for process in meters)
+                row(*begin, ids, *figures, *times, f"{resident(running.pid):.1f}")
                 begin = ("", "", "")
 
 
-def line(
-    begin: tuple[str, ...], ids: int, reads: Reads, store: Store, filled: int, running: Part, options: Options
-) -> None:
-    meters = {**meters_of({reads.name: running.pid}), **store.meters}
+def random_reads(url: str, body: str, count: int, meters: dict[str, Meter], options: Options) -> Load:
+    """The load of requests for rows below `count`."""
     with tempfile.TemporaryDirectory() as folder:
-        file = random_script(reads.bodies[ids], filled, pathlib.Path(folder))
-        load = measure([running.address + reads.path], file, meters, options.connections, options.seconds)
-    figures = (f"{load.per_second:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}")
-    times = (f"{load.micros(process):.1f}" for process in meters)
-    row(*begin, ids, *figures, *times, f"{resident(running.pid):.1f}")
+        file = wrk.random_script(body, count, pathlib.Path(folder))
+        return measure([url], file, meters, options)

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Any
 
-from paths import ROOT, usage
-
 from growth.batch import SPANS_OF_BATCH, Batch, batches_of_services
-from growth.load import Options, heading, resident, row
+from growth.measure import Options, heading, resident, row
 from growth.part import Part, part
+from load.folders import ROOT
+from load.processes import usage
+from load.telemetry import OFF
 
 PAUSE = 1.0
 # What the sender counts.
@@ -40,6 +41,7 @@ def send(otlp: str, rate: int, counts: "SynchronizedArray[float]") -> None:
 
 
 def post(batch: Batch, number: int, connection: http.client.HTTPConnection, counts: "SynchronizedArray[float]") -> None:
+    """Sends one request and counts what became of it."""
     body = batch.body(number, time.time_ns())
     began = time.monotonic()
     try:
@@ -69,6 +71,7 @@ def sender(otlp: str, rate: int) -> Iterator["SynchronizedArray[float]"]:
 
 
 def get(url: str) -> tuple[bytes, float]:
+    """A page, and after how many ms it was there."""
     began = time.monotonic()
     with urllib.request.urlopen(url, timeout=60) as answer:
         body: bytes = answer.read()
@@ -76,17 +79,19 @@ def get(url: str) -> tuple[bytes, float]:
 
 
 def stats(page: str) -> dict[str, Any]:
+    """What the explorer says of its traces."""
     found: dict[str, Any] = json.loads(get(f"{page}/api/stats")[0])["traces"]
     return found
 
 
 def table(options: Options) -> None:
+    """A row for each minute."""
     rules = str(ROOT / "explorer/src/rules/default.toml")
     # As `throughline up` starts it; it sends no telemetry.
     arguments = ["--otlp-listen", "127.0.0.1:0", "--rules", rules]
     steps = math.ceil(options.minutes)
     seconds = options.minutes * 60 / steps
-    with part(options.program, "explorer", arguments, "") as explorer:
+    with part(options.program, "explorer", arguments, OFF) as explorer:
         print(f"{options.spans_per_second:,} spans/s for {options.minutes:g} min, a row for each {seconds:.0f} s\n")
         cost = ("CPU, % of a core", "CPU µs per span", "resident MiB")
         list_page = ("list p50 ms", "most", "slowest post ms")

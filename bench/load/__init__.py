@@ -1,1 +1,1 @@
-"""The parts of bench/paths.py: what is asked, who answers, and what that costs."""
+"""The parts that bench/paths.py and bench/scale.py share: what is asked, who answers, and what that costs."""

@@ -1,4 +1,4 @@
-"""The load, by wrk."""
+"""The load, by wrk, and what it says."""
 
 import json
 import pathlib
@@ -12,10 +12,15 @@ from load.bodies import Path
 class Said(NamedTuple):
     """What wrk says after a run."""
 
+    # With those that were refused.
     requests: int
     per_second: float
     p50_ms: float
     p99_ms: float
+    # Answers that are not 2xx, and those that did not come.
+    refused: int
+    broken: int
+    text: str
 
 
 def script(path: Path, folder: pathlib.Path) -> pathlib.Path:
@@ -34,21 +39,62 @@ def script(path: Path, folder: pathlib.Path) -> pathlib.Path:
     return file
 
 
+def random_script(body: str, count: int, folder: pathlib.Path) -> pathlib.Path:
+    """Requests for random ids, as a program of wrk: `%08d` in the body becomes a number below `count`."""
+    numbers = ", ".join(["math.random(0, last)"] * body.count("%08d"))
+    lines = [
+        f"local body, last = {json.dumps(body)}, {count - 1}",
+        'wrk.method = "POST"',
+        'wrk.headers["content-type"] = "application/json"',
+        "local threads = 0",
+        'function setup(thread) thread:set("seed", threads) threads = threads + 1 end',
+        "function init() math.randomseed(seed + 14) end",
+        f"function request() return wrk.format(nil, nil, nil, body:format({numbers})) end",
+    ]
+    file = folder / "random.lua"
+    file.write_text("\n".join(lines))
+    return file
+
+
 def run(url: str, file: pathlib.Path, connections: int, seconds: int) -> Said:
     """Sends requests for some seconds; an answer that is not 2xx ends the program."""
-    load = [f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s"]
+    (said,) = run_all([url], file, connections, seconds)
+    must_succeed(url, said)
+    return said
+
+
+def must_succeed(url: str, said: Said) -> None:
+    """Ends the program at an answer that is not 2xx, which would count as a fast request."""
+    if said.refused or said.broken or not said.requests:
+        raise SystemExit(f"{url} under load:\n{said.text}")
+
+
+def run_all(urls: list[str], file: pathlib.Path, connections: int, seconds: int) -> list[Said]:
+    """A wrk for each address, all at the same time, each with its share of the connections."""
+    share = max(1, connections // len(urls))
+    threads = 1 if len(urls) > 1 else min(2, share)
+    load: list[str | pathlib.Path] = [f"-t{threads}", f"-c{share}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
+    load += ["-s", file]
     try:
-        said: str = subprocess.run(
-            ["wrk", *load, "--latency", "--timeout", "10s", "-s", file, url], check=True, capture_output=True, text=True
-        ).stdout
+        running = [subprocess.Popen(["wrk", *load, url], stdout=subprocess.PIPE, text=True) for url in urls]
     except FileNotFoundError:
         raise SystemExit("there is no wrk on the PATH; on Debian: apt-get install wrk") from None
-    for wrong in ("Non-2xx", "Socket errors"):
-        if wrong in said:
-            raise SystemExit(f"{url} under load:\n{said}")
-    requests = int(_found(r"(\d+) requests in", said)[0])
-    per_second = float(_found(r"Requests/sec:\s+([\d.]+)", said)[0])
-    return Said(requests, per_second, _milliseconds(said, 50), _milliseconds(said, 99))
+    return [_parsed(process.communicate()[0]) for process in running]
+
+
+def _parsed(said: str) -> Said:
+    # Both lines are only there if there is something to say.
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    return Said(
+        requests=int(_found(r"(\d+) requests in", said)[0]),
+        per_second=float(_found(r"Requests/sec:\s+([\d.]+)", said)[0]),
+        p50_ms=_milliseconds(said, 50),
+        p99_ms=_milliseconds(said, 99),
+        refused=int(refused[1]) if refused else 0,
+        broken=sum(map(int, broken.groups())) if broken else 0,
+        text=said,
+    )
 
 
 def _milliseconds(said: str, quantile: int) -> float:

@@ -4,10 +4,11 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
+from load.folders import ROOT
 from load.telemetry import Telemetry
 from peers import process, worker
 
-PROGRAM = process.ROOT / "bench/peers/python"
+PROGRAM = ROOT / "bench/peers/python"
 
 
 @contextlib.contextmanager

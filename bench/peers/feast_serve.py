@@ -5,10 +5,11 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+from load.folders import ROOT
 from load.telemetry import Telemetry
 from peers import process
 
-DEFINITIONS = process.ROOT / "bench/peers/feast"
+DEFINITIONS = ROOT / "bench/peers/feast"
 
 
 @contextlib.contextmanager

@@ -4,10 +4,11 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
+from load.folders import ROOT
 from load.telemetry import Telemetry
 from peers import process
 
-EXAMPLE = process.ROOT / "examples/kserve-server"
+EXAMPLE = ROOT / "examples/kserve-server"
 
 
 @contextlib.contextmanager

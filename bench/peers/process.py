@@ -8,7 +8,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from load.folders import ROOT
+
 WINES = ROOT / "data/wine_quality/winequality-red.csv"
 # Seconds. Some read hundreds of megabytes of Python first.
 DEADLINE = 120
