@@ -67,8 +67,6 @@ fn number(trace_id: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn key(data_id: usize) -> Key {
@@ -93,27 +91,6 @@ mod tests {
         assert_eq!(answered.of(&trace(2)), []);
         answered.record("not hex", [key(1)].iter());
         assert_eq!(answered.of("not hex"), []);
-    }
-
-    #[test]
-    fn a_prediction_is_as_quick_to_remember_in_a_trace_of_many() {
-        let once = |each: usize| {
-            let answered = AnsweredTraces::default();
-            let keys: Vec<Key> = (0..8_000).map(key).collect();
-            let began = Instant::now();
-            for (number, keys) in keys.chunks(each).enumerate() {
-                answered.record(&trace(number + 1), keys.iter());
-            }
-            began.elapsed()
-        };
-        // The machine may be busy with something else once.
-        let least = |each| (0..3).map(|_| once(each)).min().expect("three times");
-        let (short, long) = (least(8), least(8_000));
-        // With a list for each trace it was 100 times as long.
-        assert!(
-            long < short * 20,
-            "{long:?} in one trace, {short:?} in traces of 8"
-        );
     }
 
     #[test]
