@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
 from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
@@ -49,6 +49,8 @@ FRAMEWORK: Final = "scikit-learn"
 SCOPE: Final = "throughline_worker"
 
 _log = logging.getLogger(__name__)
+# Kept, because the SDK looks a tracer up by a hash of all that it is made of.
+_tracer = trace.get_tracer(SCOPE, __version__)
 
 
 def meter() -> metrics.Meter:
@@ -65,25 +67,42 @@ def histogram(
     )
 
 
-@contextmanager
 def span(
     name: str,
     attributes: Mapping[str, AttributeValue] | None = None,
     links: Sequence[Link] = (),
-) -> Iterator[Span]:
+) -> AbstractContextManager[Span]:
     """An INTERNAL span, current inside the block.
 
     An exception adds no span event. `fail` writes it as a log record, as the semantic
     conventions now want.
     """
-    tracer = trace.get_tracer(SCOPE, __version__)
-    with tracer.start_as_current_span(
-        name, links=links, record_exception=False, set_status_on_exception=False
-    ) as started:
+    started = _tracer.start_span(name, links=links)
+    if attributes:
         # Not at the start, because the default sampler of the Elastic distro drops those (seen with
         # SDK 1.45.1).
-        started.set_attributes(attributes or {})
-        yield started
+        started.set_attributes(attributes)
+    return _Block(started)
+
+
+class _Block:
+    """The block of a span.
+
+    `start_as_current_span` does the same by two generators, which cost as much as the span.
+    """
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, started: Span) -> None:
+        self._span = started
+
+    def __enter__(self) -> Span:
+        self._token = context.attach(trace.set_span_in_context(self._span))
+        return self._span
+
+    def __exit__(self, *_: object) -> None:
+        context.detach(self._token)
+        self._span.end()
 
 
 def fail(failed: Span, error: BaseException, error_type: str) -> None:
