@@ -95,16 +95,14 @@ class ModelCall:
                 _MISSING.add(count, {**self._model, telemetry.ML_FEATURE_NAME: feature})
 
     def record_out_of_range(self, values: NDArray[np.float32]) -> None:
-        """Counts the raw values outside the range of the training part.
-
-        In float32, the precision of the model's inputs: JSON may change the last bit of a float64.
-        """
-        profiles = self._manifest.reference.features
-        low = np.array([profile.min for profile in profiles], dtype=np.float32)
-        high = np.array([profile.max for profile in profiles], dtype=np.float32)
-        counts = np.count_nonzero((values < low) | (values > high), axis=0)
+        """Counts the raw values outside the range of the training part."""
+        low, high = self._manifest.reference.range
+        outside = (values < low) | (values > high)
+        if not outside.any():
+            return
+        counts = np.count_nonzero(outside, axis=0)
         for index in np.flatnonzero(counts):
-            feature = {telemetry.ML_FEATURE_NAME: profiles[index].name}
+            feature = {telemetry.ML_FEATURE_NAME: self._manifest.reference.features[index].name}
             _OUT_OF_RANGE.add(int(counts[index]), {**self._model, **feature})
 
     def record_predictions(self, prediction: BatchPrediction) -> None:

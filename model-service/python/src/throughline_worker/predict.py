@@ -57,7 +57,9 @@ class Predictor:
         self, loaded: Loaded, prepared: Array, deadline: Deadline, call: ModelCall, span: Span
     ) -> ComputeOutput[Array]:
         try:
-            output = await self._engine.compute(lambda: _compute(loaded, prepared), deadline)
+            output = await self._engine.compute(
+                lambda: _compute(loaded, prepared), deadline, loaded.is_short(len(prepared))
+            )
         except WorkerError as error:
             call.end(success=False)
             telemetry.fail(span, error, error.error_type)
@@ -97,7 +99,10 @@ def _preprocess(loaded: Loaded, values: Array, call: ModelCall) -> Array:
 
 
 def _compute(loaded: Loaded, prepared: Array) -> Array:
-    """Runs on a compute thread. A row that overflows is NaN; scikit-learn would refuse them all."""
+    """Runs on a compute thread unless it is short.
+
+    A row that overflows is NaN; scikit-learn would refuse them all.
+    """
     with telemetry.span("model_inference") as span:
         computable = np.isfinite(prepared).all(axis=1)
         probabilities = np.full((len(prepared), len(loaded.manifest.classes)), np.nan, np.float32)

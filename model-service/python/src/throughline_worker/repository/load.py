@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import InconsistentVersionWarning
 
 from throughline_worker.repository.manifest import Manifest, ManifestError
+from throughline_worker.repository.quick import BoostedTrees, boosted_trees
 
 MANIFEST = "manifest.json"
 MODEL = "model.skops"
@@ -51,6 +53,17 @@ class Loaded:
 
     manifest: Manifest
     model: Model
+    # The same model, if there is a quick form of it.
+    trees: BoostedTrees | None = None
+
+    @cached_property
+    def _scales(self) -> tuple[NDArray[np.float32], ...]:
+        """Means and deviations of the normalisation, and those of the training part."""
+        normalisation, profiles = self.manifest.normalisation, self.manifest.reference.features
+        means = [profile.mean for profile in profiles]
+        deviations = [profile.std or 1.0 for profile in profiles]
+        lists = (normalisation.mean, normalisation.std, means, deviations)
+        return tuple(np.array(values, np.float32) for values in lists)
 
     def normalised(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw rows [n, width], normalised for the model; NaN where a value is out of range.
@@ -59,16 +72,22 @@ class Loaded:
         for any finite value; to the service in Rust, which computes with the value, and to us one
         like this is a sentinel and no feature.
         """
-        normalisation, profiles = self.manifest.normalisation, self.manifest.reference.features
-        deviations = [profile.std or 1.0 for profile in profiles]
-        scaled = _scaled(rows, normalisation.mean, normalisation.std)
-        measured = _scaled(rows, [profile.mean for profile in profiles], deviations)
+        mean, std, middle, deviation = self._scales
+        # Far values overflow.
+        with np.errstate(over="ignore"):
+            scaled = (rows - mean) / std
+            measured = (rows - middle) / deviation
         scaled[~(np.isfinite(scaled) & (np.abs(measured) <= FARTHEST))] = np.nan
         return scaled
 
     def probabilities(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities [n, classes] of normalised rows [n, width]."""
-        return self.model.predict_proba(rows).astype(np.float32)
+        model = self.model.predict_proba if self.trees is None else self.trees.probabilities
+        return model(rows).astype(np.float32)
+
+    def is_short(self, rows: int) -> bool:
+        """Whether so many rows take less time than the way to a compute thread and back."""
+        return self.trees is not None and self.trees.is_short(rows)
 
 
 def load(name: str, version: int, place: Path) -> Loaded:
@@ -84,14 +103,8 @@ def load(name: str, version: int, place: Path) -> Loaded:
     if hashlib.sha256(weights).hexdigest() != manifest.weights_sha256:
         raise LoadError(f"{MODEL} is not the file that the manifest was written for")
     loaded = Loaded(manifest, _model(weights, manifest))
-    _try_out(loaded)
-    return loaded
-
-
-def _scaled(rows: NDArray[np.float32], mean: list[float], std: list[float]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        centred = rows - np.array(mean, np.float32)
-        return np.asarray(centred / np.array(std, np.float32), dtype=np.float32)
+    rows = _try_out(loaded)
+    return replace(loaded, trees=boosted_trees(loaded.model, rows))
 
 
 def _bytes(place: Path, file: str) -> bytes:
@@ -118,23 +131,24 @@ def _unpacked(weights: bytes) -> Any:
         return skops.io.loads(weights, trusted=TRUSTED)
 
 
-def _try_out(loaded: Loaded) -> None:
-    """Checks that the model computes what it did after its training; this also warms it up."""
+def _try_out(loaded: Loaded) -> NDArray[np.float32]:
+    """Checks that the model computes what it did after its training; this also warms it up.
+
+    Returns the normalised rows that it was tried on.
+    """
     manifest = loaded.manifest
-    if manifest.check is None:
-        _attempt(
-            lambda: loaded.probabilities(
-                loaded.normalised(np.zeros((1, len(manifest.features)), np.float32))
-            )
-        )
-        return
-    rows = np.array(manifest.check.features, np.float32)
-    found = _attempt(lambda: loaded.probabilities(loaded.normalised(rows)))
-    if not np.allclose(found, manifest.check.probabilities, rtol=0.0, atol=CHECK_TOLERANCE):
+    check = manifest.check
+    tried = [[0.0] * len(manifest.features)] if check is None else check.features
+    rows: NDArray[np.float32] = _attempt(lambda: loaded.normalised(np.array(tried, np.float32)))
+    found = _attempt(lambda: loaded.probabilities(rows))
+    if check is not None and not np.allclose(
+        found, check.probabilities, rtol=0.0, atol=CHECK_TOLERANCE
+    ):
         made, here = manifest.framework_version, sklearn.__version__
         raise LoadError(
             f"made by scikit-learn {made}, it computes something else in scikit-learn {here}"
         )
+    return rows
 
 
 def _attempt(work: Callable[[], Any]) -> Any:

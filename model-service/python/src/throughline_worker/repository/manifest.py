@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -74,6 +78,16 @@ class ReferenceProfile:
     features: list[FeatureProfile]
     class_shares: list[float]
     confidence_deciles: list[float]
+
+    @cached_property
+    def range(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The smallest and the largest value of each feature.
+
+        In float32, the precision of the model's inputs: JSON may change the last bit of a float64.
+        """
+        low = np.array([profile.min for profile in self.features], dtype=np.float32)
+        high = np.array([profile.max for profile in self.features], dtype=np.float32)
+        return low, high
 
 
 @dataclass(frozen=True)
