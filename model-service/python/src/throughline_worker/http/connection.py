@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from throughline_worker import logs
 from throughline_worker.error_codes import ErrorCode
 from throughline_worker.guard import TARGET
-from throughline_worker.http.layers import ABORT
+from throughline_worker.http.layers import ABORT, ARRIVED
 
 # The most bytes of a request's head; hyper, which serves the Rust parts, allows somewhat more.
 MAX_HEAD = 64 * 1024
@@ -110,6 +110,8 @@ class Connection(HttpToolsProtocol):
         self.scope[ABORT] = self.transport.abort  # type: ignore[literal-required]
         self.scope[TARGET] = self.url  # type: ignore[literal-required]
         super().on_headers_complete()
+        cycle = self.cycle
+        self.scope[ARRIVED] = lambda: not cycle.more_body  # type: ignore[literal-required]
         if self._draining:
             self.cycle.keep_alive = False
 

@@ -41,6 +41,8 @@ DEADLINE = "throughline.deadline"
 REFUSAL = "throughline.refusal"
 # Closes the connection of a request without an answer; `http.connection` puts it into the scope.
 ABORT = "throughline.abort"
+# Whether the whole body has arrived, so that no wait for it needs a limit; from there, too.
+ARRIVED = "throughline.arrived"
 
 
 class Front:
@@ -166,7 +168,7 @@ class Limits:
         body, forms = b"", []
         if has_body(headers):
             forms = codings(headers.getlist("content-encoding"))
-            body = await self._receiver.receive(headers, receive)
+            body = await self._receiver.receive(headers, receive, _is_here(scope))
         if self._free <= 0:
             raise Overloaded
         self._free -= 1
@@ -179,6 +181,11 @@ class Limits:
             raise DeadlinePassed from error
         finally:
             self._free += 1
+
+
+def _is_here(scope: Scope) -> bool:
+    arrived: Callable[[], bool] | None = scope.get(ARRIVED)
+    return arrived is not None and arrived()
 
 
 class _Received:

@@ -36,8 +36,8 @@ class Receiver:
         self._slow: dict[int, anyio.CancelScope] = {}
         self._next = 0
 
-    async def receive(self, headers: Headers, receive: Receive) -> bytes:
-        """The whole body.
+    async def receive(self, headers: Headers, receive: Receive, is_here: bool) -> bytes:
+        """The whole body; one that is here needs no limits.
 
         A declared length beyond the limit is refused before anything is asked for, so that uvicorn
         sends no `100 Continue` (RFC 9110 section 10.1.1).
@@ -45,6 +45,8 @@ class Receiver:
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > MAX_BYTES:
             raise TooLarge(MAX_BYTES)
+        if is_here:
+            return await self._collect(receive)
         number, self._next = self._next, self._next + 1
         with anyio.move_on_after(self._timeout) as scope:
             # Runs only if the body is not here yet, because then this task waits.

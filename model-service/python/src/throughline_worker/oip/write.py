@@ -9,6 +9,8 @@ from typing import Any
 from throughline_worker.oip import binary, values
 from throughline_worker.oip.message import InferRequest, InferResponse
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -43,9 +45,7 @@ def encode_for(request: InferRequest, response: InferResponse) -> Encoded:
         else:
             output["data"] = values.write(tensor)
         outputs.append(output)
-    head = json.dumps(
-        _message(response, outputs), ensure_ascii=False, separators=(",", ":")
-    ).encode()
+    head = _ENCODER.encode(_message(response, outputs)).encode()
     return Encoded(b"".join([head, *tail]), len(head) if tail else None)
 
 
