@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
@@ -83,6 +84,10 @@ async def _serve(config: Config, listener: socket.socket) -> bool:
             f"model-service-python listens on {url}",
             {"url": url},
         )
+        # What is there now stays. Without this each full collection, for which the spans of a few
+        # hundred requests are enough, would go through all objects of scikit-learn.
+        gc.collect()
+        gc.freeze()
         await server.serve(sockets=[listener])
         if server.drained:
             logs.event(
