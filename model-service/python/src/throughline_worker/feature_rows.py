@@ -30,9 +30,11 @@ class FeatureRows:
 
         In the other rows a value that is not finite counts as missing.
         """
+        finite = np.isfinite(values)
+        if errors is None and finite.all():
+            return cls(values, _no_errors(len(values)), [0] * values.shape[1])
         found = list(errors) if errors is not None else _no_errors(len(values))
         good = np.array([error is None for error in found], dtype=bool)
-        finite = np.isfinite(values)
         missing = np.count_nonzero(~finite & good[:, None], axis=0)
         complete = finite.all(axis=1)
         for row in np.flatnonzero(good & ~complete):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,34 +72,41 @@ def _text(name: str, index: int, item: Any) -> bytes:
 
 
 def _array(name: str, datatype: Datatype, flat: list[Any]) -> np.ndarray[Any, Any]:
+    fits = _check(datatype)
     for index, item in enumerate(flat):
-        if not _fits(datatype, item):
+        if not fits(item):
             raise not_an_element(name, index, datatype)
     if datatype.is_integer:
         flat = [0 if item is MINUS_ZERO else item for item in flat]
     return np.array(flat, dtype=datatype.dtype)
 
 
-def _fits(datatype: Datatype, item: Any) -> bool:
-    # For Python a bool is a number, for the protocol it is not.
+def _check(datatype: Datatype) -> Callable[[Any], bool]:
+    """Whether an item is an element; chosen once, because a tensor has many items."""
     if datatype is Datatype.BOOL:
-        return isinstance(item, bool)
+        return lambda item: isinstance(item, bool)
+    if datatype.is_integer:
+        return functools.partial(_is_whole, datatype.limits)
+    largest = _LARGEST_FP32 if datatype is Datatype.FP32 else math.inf
+    return functools.partial(_is_finite, largest)
+
+
+def _is_whole(limits: tuple[int, int], item: Any) -> bool:
+    low, high = limits
+    # For Python a bool is a number, for the protocol it is not.
+    if isinstance(item, bool):
+        return False
+    is_whole = isinstance(item, int) or (item is MINUS_ZERO and low < 0)
+    return is_whole and low <= item <= high
+
+
+def _is_finite(largest: float, item: Any) -> bool:
     if isinstance(item, bool) or not isinstance(item, (int, float)):
         return False
-    if datatype.is_integer:
-        low, high = datatype.limits
-        is_whole = isinstance(item, int) or (item is MINUS_ZERO and low < 0)
-        return is_whole and low <= item <= high
-    return _is_finite(item, datatype)
-
-
-def _is_finite(item: float, datatype: Datatype) -> bool:
     try:
-        number = float(item)
+        return abs(float(item)) < largest
     except OverflowError:
         return False
-    largest = _LARGEST_FP32 if datatype is Datatype.FP32 else math.inf
-    return math.isfinite(number) and abs(number) < largest
 
 
 # From here on, numbers round to infinity: half a step above the largest float32.
