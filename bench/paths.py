@@ -31,7 +31,7 @@ from collections.abc import Callable
 from load.bodies import PATHS
 from load.folders import TARGET
 from load.receiver import receiver
-from load.system import Running, stored_version, system
+from load.system import Running, stored_prediction, system
 from load.table import Table
 from load.telemetry import OFF, Telemetry, settings
 from peers import PEERS, go_gateway
@@ -103,7 +103,7 @@ def measure_system(options: argparse.Namespace, asked: list[Telemetry], table: T
                 table.measure(name, PATHS[name], telemetry.traced, running)
         if options.go:
             telemetry, running = systems[0]
-            version = stored_version(running.addresses["gateway"])
+            version = stored_prediction(running.addresses["gateway"])["model_version"]
             with go_gateway.start(options.go, telemetry, store, version) as (address, pid):
                 go = Running({"gateway": address}, {"go-gateway": pid})
                 table.measure("hit, Go", PATHS["hit"], telemetry.traced, go)

@@ -21,7 +21,7 @@ import argparse
 import importlib
 import pathlib
 
-from growth.measure import Options
+from growth.table import Options
 from load.folders import TARGET
 
 TABLES = {

@@ -3,9 +3,10 @@
 import pathlib
 import tempfile
 
-from growth.measure import Options, heading, measure, meters_of, row, traced
+from growth.table import Options, heading, latencies, row, traced
 from load import wrk
 from load.bodies import PATHS
+from load.measure import Pressure, measure, meters_of
 from load.system import Running, system
 
 COUNTS = (1, 4, 16, 64, 256, 512)
@@ -20,17 +21,17 @@ def table(options: Options) -> None:
         heading("path", "connections", "requests/s", "p50 ms", "p99 ms", "not 2xx", "broken", *PROCESSES)
         for name in NAMES:
             for count in COUNTS:
-                line(name, running, options._replace(connections=count))
+                line(name, count, running, options)
 
 
-def line(name: str, running: Running, options: Options) -> None:
+def line(name: str, count: int, running: Running, options: Options) -> None:
     """One row."""
     path = PATHS[name]
     with tempfile.TemporaryDirectory() as folder:
         file = wrk.script(path, pathlib.Path(folder))
         # Refusals belong to this table: beyond their limits the services answer 429.
         url = running.addresses[path.service] + path.url
-        load = measure([url], file, meters_of(running.pids), options, strict=False)
+        load = measure([url], file, meters_of(running.pids), Pressure(count, options.seconds), strict=False)
     times = (f"{load.micros(process):.1f}" for process in PROCESSES)
-    begin = (name, options.connections, f"{load.per_second:.0f}", *load.latencies())
-    row(*begin, load.refused, load.broken, *times)
+    begin = (name, count, f"{load.said.answered_per_second():.0f}", *latencies(load.said))
+    row(*begin, load.said.refused, load.said.broken, *times)

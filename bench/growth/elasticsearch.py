@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from growth.measure import batches
+from growth.table import batches
 from load.processes import Usage
 
 # Documents in a bulk; two lines each.

@@ -7,14 +7,15 @@ import sqlite3
 import tempfile
 import time
 
-from growth.measure import Meter, Options, traced
 from growth.predictions import ID, post
 from growth.redis import Redis
 from growth.stored import Reads, Store, grow
-from load.bodies import ALL_BUT_ALCOHOL, NAMES
+from growth.table import Options, traced
+from load.bodies import FEATURES, NAMES
+from load.measure import Meter
 
 COUNTS = (1, 100)
-VALUES = dict(zip(NAMES, [*ALL_BUT_ALCOHOL, 9.4], strict=True))
+VALUES = dict(zip(NAMES, FEATURES, strict=True))
 
 
 class SqliteFeatures:

@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Iterator
 
 from growth.elasticsearch import Elasticsearch
-from growth.measure import Options, heading, measure, meters_of, row, traced
 from growth.part import part
+from growth.table import Options, heading, latencies, row, traced
 from load import wrk
 from load.bodies import PATHS
+from load.measure import Pressure, measure, meters_of
 from load.system import Running, system
 from load.telemetry import Telemetry
 
@@ -57,7 +58,9 @@ def line(name: str, started: dict[str, int], options: Options) -> None:
     meters = {**meters_of(started), "Elasticsearch": Elasticsearch(options.prediction_store).usage}
     urls = [address + path.url for address in started]
     with tempfile.TemporaryDirectory() as folder:
-        load = measure(urls, wrk.script(path, pathlib.Path(folder)), meters, options)
+        load = measure(
+            urls, wrk.script(path, pathlib.Path(folder)), meters, Pressure(options.connections, options.seconds)
+        )
     together = sum(load.micros(address) for address in started)
     times = (f"{together:.1f}", f"{load.micros('Elasticsearch'):.1f}")
-    row(name, len(started), f"{load.per_second:.0f}", *load.latencies(), *times)
+    row(name, len(started), f"{load.said.per_second:.0f}", *latencies(load.said), *times)

@@ -4,9 +4,10 @@ import json
 import pathlib
 import tempfile
 
-from growth.measure import Options, heading, measure, meters_of, row, traced
+from growth.table import Options, heading, latencies, row, traced
 from load import wrk
 from load.bodies import PATHS, wine
+from load.measure import Pressure, measure, meters_of
 from load.system import Running, system
 
 COUNTS = (1, 10, 100, 1000)
@@ -41,6 +42,7 @@ def line(name: str, count: int, running: Running, options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = wrk.script(path, pathlib.Path(folder))
         url = running.addresses[path.service] + path.url
-        load = measure([url], file, meters_of(running.pids), options)
+        load = measure([url], file, meters_of(running.pids), Pressure(options.connections, options.seconds))
     times = (f"{load.micros(process, count):.1f}" for process in PROCESSES)
-    row(name, count, f"{load.per_second:.0f}", f"{load.per_second * count:.0f}", *load.latencies(), *times)
+    rate = load.said.per_second
+    row(name, count, f"{rate:.0f}", f"{rate * count:.0f}", *latencies(load.said), *times)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from growth.elasticsearch import Elasticsearch
-from growth.measure import Meter, Options, traced
 from growth.stored import Reads, Store, grow
-from load.system import system
+from growth.table import Options, traced
+from load.measure import Meter
+from load.system import stored_prediction, system
 
 ID = "scale-%08d"
 COUNTS = (1, 100)
@@ -105,13 +106,6 @@ def check(address: str, last: int) -> None:
         raise SystemExit(f"the gateway does not find what was stored: {found}")
 
 
-def sample(gateway: str) -> dict[str, Any]:
-    """A prediction that the system has made: the stored ones are like it."""
-    with urllib.request.urlopen(f"{gateway}/v1/predictions?model=wine_quality&limit=1", timeout=10) as answer:
-        found: dict[str, Any] = json.load(answer)["predictions"][0]
-        return found
-
-
 def table(options: Options) -> None:
     """A row for each size of the store and each number of ids."""
     bodies = {count: json.dumps({"model": "wine_quality", "data_ids": [ID] * count}) for count in COUNTS}
@@ -120,7 +114,8 @@ def table(options: Options) -> None:
         telemetry = stack.enter_context(traced())
         addresses = stack.enter_context(system(options.program, telemetry, None)).addresses
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        example, store = sample(addresses["gateway"]), options.prediction_store
+        # The stored ones are like it.
+        example, store = stored_prediction(addresses["gateway"]), options.prediction_store
         filled: Store
         if store == "sqlite":
             filled = SqlitePredictions(folder / "predictions.db", example)

@@ -5,7 +5,7 @@ import socket
 import urllib.parse
 from collections.abc import Iterable
 
-from growth.measure import batches
+from growth.table import batches
 from load.processes import Usage
 
 # Commands that are sent before their answers are read.

@@ -5,9 +5,10 @@ import tempfile
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from growth.measure import Load, Meter, Options, heading, measure, meters_of, resident, row
 from growth.part import part
+from growth.table import Options, heading, latencies, resident, row
 from load import wrk
+from load.measure import Load, Meter, Pressure, measure, meters_of
 from load.telemetry import Telemetry
 
 FIRST = 3
@@ -58,7 +59,7 @@ def grow(store: Store, reads: Reads, arguments: list[str], telemetry: Telemetry,
             meters = {**meters_of({reads.name: running.pid}), **store.meters}
             for ids, body in reads.bodies.items():
                 load = random_reads(running.address + reads.path, body, filled, meters, options)
-                figures = (f"{load.per_second:.0f}", *load.latencies())
+                figures = (f"{load.said.per_second:.0f}", *latencies(load.said))
                 times = (f"{load.micros(process):.1f}" for process in meters)
                 row(*begin, ids, *figures, *times, f"{resident(running.pid):.1f}")
                 begin = ("", "", "")
@@ -68,4 +69,4 @@ def random_reads(url: str, body: str, count: int, meters: dict[str, Meter], opti
     """The load of requests for rows below `count`."""
     with tempfile.TemporaryDirectory() as folder:
         file = wrk.random_script(body, count, pathlib.Path(folder))
-        return measure([url], file, meters, options)
+        return measure([url], file, meters, Pressure(options.connections, options.seconds))

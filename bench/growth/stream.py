@@ -14,8 +14,8 @@ from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Any
 
 from growth.batch import SPANS_OF_BATCH, Batch, batches_of_services
-from growth.measure import Options, heading, resident, row
 from growth.part import Part, part
+from growth.table import Options, heading, resident, row
 from load.folders import ROOT
 from load.processes import usage
 from load.telemetry import OFF

@@ -3,21 +3,15 @@
 import json
 from typing import NamedTuple
 
-WINES = 1599
-ALL_BUT_ALCOHOL = [7.4, 0.7, 0.0, 1.9, 0.076, 11.0, 34.0, 0.9978, 3.51, 0.56]
-NAMES = [
-    "fixed_acidity",
-    "volatile_acidity",
-    "citric_acid",
-    "residual_sugar",
-    "chlorides",
-    "free_sulfur_dioxide",
-    "total_sulfur_dioxide",
-    "density",
-    "ph",
-    "sulphates",
-    "alcohol",
-]
+from load.folders import ROOT
+
+# One row for each wine: its id, its features in the order of the model, its quality.
+DATA = ROOT / "data/wine_quality/winequality-red.csv"
+HEADER, *ROWS = DATA.read_text().splitlines()
+WINES = len(ROWS)
+NAMES = HEADER.split(",")[1:-1]
+# Of the first wine.
+FEATURES = [float(value) for value in ROWS[0].split(",")[1:-1]]
 
 
 class Path(NamedTuple):
@@ -40,9 +34,9 @@ def predictions() -> list[str]:
 
 
 def infer() -> list[str]:
-    """One row of features, by the Open Inference Protocol."""
+    """The first wine with more or less alcohol, by the Open Inference Protocol."""
     row = {"name": "features", "shape": [1, 11], "datatype": "FP32"}
-    return [json.dumps({"inputs": [{**row, "data": [*ALL_BUT_ALCOHOL, 8.4 + number % 6]}]}) for number in range(WINES)]
+    return [json.dumps({"inputs": [{**row, "data": [*FEATURES[:-1], 8.4 + number % 6]}]}) for number in range(WINES)]
 
 
 def features(count: int) -> list[str]:

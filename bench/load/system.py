@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from load.processes import child
 from load.telemetry import Telemetry
@@ -61,7 +61,8 @@ def _addresses(process: subprocess.Popen[str]) -> dict[str, str]:
     raise SystemExit("the system does not start:\n" + "".join(said))
 
 
-def stored_version(gateway: str) -> str:
-    """The model's version of the predictions that the gateway has stored."""
+def stored_prediction(gateway: str) -> dict[str, Any]:
+    """One of those that the gateway has stored."""
     with urllib.request.urlopen(f"{gateway}/v1/predictions?model=wine_quality&limit=1", timeout=10) as answer:
-        return str(json.load(answer)["predictions"][0]["model_version"])
+        found: dict[str, Any] = json.load(answer)["predictions"][0]
+    return found

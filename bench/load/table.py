@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from load import processes, wrk
 from load.bodies import Path
+from load.measure import Pressure, measure, meters_of
 from load.system import Running
 
 # µs per request. Less is housekeeping of a process that the path does not reach.
@@ -43,15 +44,13 @@ class Table:
         url = running.addresses[path.service] + path.url
         with tempfile.TemporaryDirectory() as folder:
             file = wrk.script(path, pathlib.Path(folder))
-            # Fills caches and pools, and does not count.
-            wrk.run(url, file, self.options.connections, 2)
-            before = {process: processes.usage(pid) for process, pid in running.pids.items()}
-            said = wrk.run(url, file, self.options.connections, self.options.seconds)
-            used = {process: processes.usage(pid).since(before[process]) for process, pid in running.pids.items()}
+            pressure = Pressure(self.options.connections, self.options.seconds)
+            load = measure([url], file, meters_of(running.pids), pressure)
             counts = self._counts(url, file, running)
-        self.rows.append(Row(name, traced, said, 1e6 * sum(u.user + u.system for u in used.values()) / said.requests))
+        said = load.said
+        self.rows.append(Row(name, traced, said, sum(map(load.micros, load.used))))
         begin = f"| {name} | {traced} | {said.per_second:.0f} | {said.p50_ms:.2f} | {said.p99_ms:.2f} |"
-        for process, its in sorted(used.items(), key=lambda item: item[0] != path.service):
+        for process, its in sorted(load.used.items(), key=lambda item: item[0] != path.service):
             user, own = (1e6 * seconds / said.requests for seconds in (its.user, its.system))
             if user + own < LEAST:
                 continue

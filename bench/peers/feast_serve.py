@@ -5,6 +5,7 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+from load.bodies import DATA
 from load.folders import ROOT
 from load.telemetry import Telemetry
 from peers import process
@@ -20,7 +21,7 @@ def start(environments: pathlib.Path, telemetry: Telemetry) -> Iterator[tuple[st
         # gunicorn puts a socket there.
         variables = telemetry.environment({"HOME": str(folder), "PYTHONPYCACHEPREFIX": str(folder / "pycache")})
         shutil.copy(DEFINITIONS / "feature_store.yaml", folder)
-        process.run([programs / "python", DEFINITIONS / "fill.py", process.WINES], variables, folder)
+        process.run([programs / "python", DEFINITIONS / "fill.py", DATA], variables, folder)
         # By default a worker ends after 1,000 requests, and to import Feast again takes seconds.
         command: list[process.Word] = [programs / "feast", "serve", "--port", "0", "--workers", "1"]
         command += ["--no-access-log", "--max-requests", "0"]

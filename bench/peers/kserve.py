@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
+from load.bodies import DATA
 from load.folders import ROOT
 from load.telemetry import Telemetry
 from peers import process
@@ -19,7 +20,7 @@ def start(environments: pathlib.Path, telemetry: Telemetry) -> Iterator[tuple[st
         variables = telemetry.environment({"PYTHONPYCACHEPREFIX": str(folder / "pycache")})
         model: list[process.Word] = ["--model-dir", folder / "model"]
         python = programs / "python"
-        process.run([python, EXAMPLE / "train.py", "--data", process.WINES, *model], variables, folder)
+        process.run([python, EXAMPLE / "train.py", "--data", DATA, *model], variables, folder)
         command: list[process.Word] = [python, EXAMPLE / "server.py", "--http_port", "0", *model]
         command += ["--log_config_file", EXAMPLE / "log.yaml"]
         with process.started(command, variables, folder, r"running on http://0\.0\.0\.0:(\d+)") as running:

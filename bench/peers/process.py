@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from load.folders import ROOT
 
-WINES = ROOT / "data/wine_quality/winequality-red.csv"
 # Seconds. Some read hundreds of megabytes of Python first.
 DEADLINE = 120
 Word = str | pathlib.Path

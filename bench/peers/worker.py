@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
+from load.bodies import DATA
 from load.folders import ROOT
 from load.telemetry import Telemetry
 from peers import process
@@ -36,5 +37,5 @@ def train(programs: pathlib.Path, variables: dict[str, str], folder: pathlib.Pat
     """A model repository with version 1 of `wine_quality`, gradient-boosted trees."""
     models = folder / "models"
     command: list[process.Word] = [programs / "python", "-m", "throughline_worker.train", "wine_quality"]
-    process.run([*command, "--data", process.WINES, "--model-repository", models], variables, folder)
+    process.run([*command, "--data", DATA, "--model-repository", models], variables, folder)
     return models
