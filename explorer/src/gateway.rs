@@ -102,10 +102,10 @@ impl Gateway {
         let base = self.address.url()?;
         let span = new_trace();
         let request = ask.request(&base, &span)?;
-        let trace_id = span.trace_id.clone();
+        let trace_id = span.trace_id.to_string();
         self.remember(Sent {
             trace_id: trace_id.clone(),
-            caller: span.span_id,
+            caller: span.span_id.to_string(),
             ask,
             replay_of,
             outcome: None,
@@ -116,7 +116,7 @@ impl Gateway {
             let begun = Instant::now();
             let result = gateway.client.send(request, TIMEOUT).await;
             let outcome = Outcome::of(result, begun.elapsed(), &without_secrets(&base));
-            gateway.answered(&span.trace_id, outcome);
+            gateway.answered(&span.trace_id.to_string(), outcome);
         });
         Ok(trace_id)
     }
@@ -157,7 +157,7 @@ impl Gateway {
 /// Ids that are not zero (W3C Trace Context, sections 3.2.2.3 and 3.2.2.4).
 fn new_trace() -> SpanRef {
     SpanRef {
-        trace_id: format!("{:032x}", rand::random_range(1..=u128::MAX)),
-        span_id: format!("{:016x}", rand::random_range(1..=u64::MAX)),
+        trace_id: rand::random_range(1..=u128::MAX).into(),
+        span_id: rand::random_range(1..=u64::MAX).into(),
     }
 }

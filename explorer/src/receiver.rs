@@ -12,8 +12,8 @@ mod response;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::Response;
@@ -55,7 +55,6 @@ pub(crate) fn router(store: Arc<TelemetryStore>, options: &ProcessOptions) -> Ro
         .route("/v1/traces", post(traces))
         .route("/v1/metrics", post(metrics))
         .route("/v1/logs", post(logs))
-        .layer(DefaultBodyLimit::max(body::MAX_BODY_BYTES))
         .layer(runtime::limit_layer(options, bodies, refuse_export))
         .layer(middleware::map_response_with_state(
             Arc::clone(&store),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
@@ -28,6 +27,7 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> App
         allow_faults: config.allow_faults,
         fault_response,
     };
+    let limits = runtime::limit_layer(&config.process, BODIES, refuse);
     let probe = health.clone();
     let router = Router::new()
         .route("/get-online-features", post(online::get_online_features))
@@ -36,9 +36,7 @@ pub(crate) fn router(store: Arc<Store>, health: &Health, config: &Config) -> App
         .fallback(|| async { RequestError::NoSuchPath })
         .method_not_allowed_fallback(|| async { RequestError::NoSuchMethod })
         .with_state(store)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, BODIES, refuse))
-        .layer(server::layer(traced))
+        .layer((server::layer(traced), limits))
         .merge(health.routes())
         .route(
             "/health",

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use parking_lot::Mutex;
+use telemetry::TraceId;
 
 use crate::store::Key;
 
@@ -19,17 +20,14 @@ pub(crate) struct AnsweredTraces {
 #[derive(Debug, Default)]
 struct Inner {
     /// A trace may ask for the same again, and all requests wait meanwhile: no search through a list.
-    by_trace: HashMap<u128, HashSet<Key>>,
-    order: VecDeque<u128>,
+    by_trace: HashMap<TraceId, HashSet<Key>>,
+    order: VecDeque<TraceId>,
     predictions: usize,
 }
 
 impl AnsweredTraces {
     /// Remembers what a request of this trace was answered with.
-    pub(crate) fn record<'a>(&self, trace_id: &str, keys: impl Iterator<Item = &'a Key>) {
-        let Some(trace) = number(trace_id) else {
-            return;
-        };
+    pub(crate) fn record<'a>(&self, trace: TraceId, keys: impl Iterator<Item = &'a Key>) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         for key in keys {
@@ -51,18 +49,14 @@ impl AnsweredTraces {
     }
 
     /// The predictions of a trace, in the order of their keys; none if it is too long ago.
-    pub(crate) fn of(&self, trace_id: &str) -> Vec<Key> {
+    pub(crate) fn of(&self, trace: TraceId) -> Vec<Key> {
         let inner = self.inner.lock();
-        let keys = number(trace_id).and_then(|trace| inner.by_trace.get(&trace));
+        let keys = inner.by_trace.get(&trace);
         let mut keys: Vec<Key> = keys.into_iter().flatten().cloned().collect();
         drop(inner);
         keys.sort();
         keys
     }
-}
-
-fn number(trace_id: &str) -> Option<u128> {
-    u128::from_str_radix(trace_id, 16).ok()
 }
 
 #[cfg(test)]
@@ -78,33 +72,31 @@ mod tests {
         }
     }
 
-    fn trace(number: usize) -> String {
-        format!("{number:032x}")
+    fn trace(number: usize) -> TraceId {
+        TraceId::from(number as u128)
     }
 
     #[test]
     fn a_trace_has_each_of_its_predictions_once() {
         let answered = AnsweredTraces::default();
-        answered.record(&trace(1), [key(1), key(2)].iter());
-        answered.record(&trace(1), [key(2), key(3)].iter());
-        assert_eq!(answered.of(&trace(1)), [key(1), key(2), key(3)]);
-        assert_eq!(answered.of(&trace(2)), []);
-        answered.record("not hex", [key(1)].iter());
-        assert_eq!(answered.of("not hex"), []);
+        answered.record(trace(1), [key(1), key(2)].iter());
+        answered.record(trace(1), [key(2), key(3)].iter());
+        assert_eq!(answered.of(trace(1)), [key(1), key(2), key(3)]);
+        assert_eq!(answered.of(trace(2)), []);
     }
 
     #[test]
     fn the_memory_is_bounded_and_the_oldest_trace_leaves_first() {
         let answered = AnsweredTraces::default();
         for number in 1..=MAX_PREDICTIONS + 5 {
-            answered.record(&trace(number), [key(number)].iter());
+            answered.record(trace(number), [key(number)].iter());
         }
-        assert_eq!(answered.of(&trace(5)), []);
-        assert_eq!(answered.of(&trace(6)), [key(6)]);
+        assert_eq!(answered.of(trace(5)), []);
+        assert_eq!(answered.of(trace(6)), [key(6)]);
         let many: Vec<Key> = (0..MAX_PREDICTIONS).map(key).collect();
-        answered.record(&trace(1), many.iter());
-        assert_eq!(answered.of(&trace(MAX_PREDICTIONS + 5)), []);
-        assert_eq!(answered.of(&trace(1)).len(), MAX_PREDICTIONS);
+        answered.record(trace(1), many.iter());
+        assert_eq!(answered.of(trace(MAX_PREDICTIONS + 5)), []);
+        assert_eq!(answered.of(trace(1)).len(), MAX_PREDICTIONS);
         let inner = answered.inner.lock();
         assert_eq!((inner.order.len(), inner.by_trace.len()), (1, 1));
     }

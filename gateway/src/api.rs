@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use protocol::ErrorCode;
 use serde::{Deserialize, Serialize};
-use telemetry::SpanRef;
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 pub(crate) use drift::{DriftError, DriftResponse, ServiceDrift, VariantDrift};
@@ -365,9 +364,10 @@ impl Prediction {
             value,
             cached,
             computed_at: stored.computed_at.to_string(),
-            computed_by: stored
-                .computed_by
-                .map(|SpanRef { trace_id, span_id }| ComputedBy { trace_id, span_id }),
+            computed_by: stored.computed_by.map(|span| ComputedBy {
+                trace_id: span.trace_id.to_string(),
+                span_id: span.span_id.to_string(),
+            }),
             run_id: stored.run_id,
         }
     }

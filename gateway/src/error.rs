@@ -272,7 +272,7 @@ impl IntoResponse for ApiError {
             status: status.as_u16(),
             detail: self.detail(),
             code,
-            trace_id: telemetry::current().trace_id(),
+            trace_id: telemetry::current().trace_id().map(|id| id.to_string()),
             errors: match &mut self {
                 Self::NoneSucceeded { entries } | Self::NoneCounted { entries } => {
                     std::mem::take(entries)
@@ -295,7 +295,7 @@ impl IntoResponse for OipFailure {
             status => status,
         };
         let mut body = ErrorBody::new(error.detail(), error.code());
-        body.trace_id = telemetry::current().trace_id();
+        body.trace_id = telemetry::current().trace_id().map(|id| id.to_string());
         let content_type = [(header::CONTENT_TYPE, "application/json")];
         error.finish((status, content_type, body.to_json()).into_response())
     }

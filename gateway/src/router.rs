@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, on, post};
 use http::{StatusCode, Uri};
-use runtime::{App, BodyRules, Health, Refusal, Refused};
-use telemetry::server;
+use runtime::{App, BodyRules, Health, LimitLayer, Refusal, Refused};
+use telemetry::server::{self, ServerLayer};
 
 use crate::drift::DriftReader;
 use crate::error::{ApiError, OipFailure};
@@ -82,28 +81,34 @@ pub(crate) fn build(
         .merge(qualities)
         .route("/openapi.json", get(openapi::document))
         .fallback(unknown_path)
-        .method_not_allowed_fallback(async || ApiError::Method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, bodies(true), refuse));
-    let v1 = with_keys(v1, keys.clone()).layer(server::layer(options(config, inject_fault)));
+        .method_not_allowed_fallback(async || ApiError::Method);
+    let limits = runtime::limit_layer(&config.process, bodies(true), refuse);
+    let traced = server::layer(options(config, inject_fault));
+    let v1 = layered(v1, traced, keys.clone(), limits);
     let v2 = v2()
         .with_state(handlers.passthrough)
-        .method_not_allowed_fallback(async || OipFailure(ApiError::Method))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(runtime::limit_layer(&config.process, bodies(false), refuse));
+        .method_not_allowed_fallback(async || OipFailure(ApiError::Method));
+    let limits = runtime::limit_layer(&config.process, bodies(false), refuse);
+    let traced = server::layer(options(config, inject_oip_fault));
     let asks_for_keys = keys.is_some();
-    let v2 = with_keys(v2, keys).layer(server::layer(options(config, inject_oip_fault)));
+    let v2 = layered(v2, traced, keys, limits);
     let router = v1.merge(v2).merge(health.routes());
     App::new(router, refuse, Some(options(config, inject_fault))).asking_for_keys(asks_for_keys)
 }
 
-fn with_keys(router: Router, keys: Option<ApiKeys>) -> Router {
+fn layered(
+    router: Router,
+    traced: ServerLayer,
+    keys: Option<ApiKeys>,
+    limits: LimitLayer,
+) -> Router {
     match keys {
         Some(keys) => {
             let refuse = in_form_of;
-            router.layer(from_fn_with_state(Gate { keys, refuse }, authenticate))
+            let gate = from_fn_with_state(Gate { keys, refuse }, authenticate);
+            router.layer((traced, gate, limits))
         }
-        None => router,
+        None => router.layer((traced, limits)),
     }
 }
 

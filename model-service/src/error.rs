@@ -118,7 +118,7 @@ impl RequestError {
             _ => self.to_string(),
         };
         let mut body = ErrorBody::new(text, self.code());
-        body.trace_id = telemetry::current().trace_id();
+        body.trace_id = telemetry::current().trace_id().map(|id| id.to_string());
         body
     }
 }

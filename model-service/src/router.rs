@@ -10,10 +10,11 @@ use std::io;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use runtime::{App, Health};
 use telemetry::server;
+use tower::util::MapResponseLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
@@ -49,6 +50,11 @@ pub(crate) fn build(
         allow_faults: config.allow_faults,
         fault_response: injected,
     };
+    let limits = runtime::limit_layer(&config.process, body::RULES, refuse);
+    let compression = (
+        MapResponseLayer::new(IntoResponse::into_response),
+        CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)),
+    );
     let router = model_reads()
         .with_state(repository.clone())
         .merge(drift_reads().with_state((Arc::clone(&repository), drift)))
@@ -61,9 +67,7 @@ pub(crate) fn build(
         .merge(inference_routes().with_state(Arc::new(infer_state)))
         .fallback(|| async { RequestError::UnknownPath })
         .method_not_allowed_fallback(|| async { RequestError::Method })
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
-        .layer(runtime::limit_layer(&config.process, body::RULES, refuse))
-        .layer(server::layer(telemetry))
+        .layer((server::layer(telemetry), limits, compression))
         .merge(reads::health_routes(health.clone()))
         .merge(health.routes());
     App::new(router, refuse, Some(telemetry))
@@ -140,5 +144,4 @@ fn inference_routes() -> Router<Arc<InferState>> {
             "/v2/models/{model_name}/versions/{model_version}/infer",
             post(infer::infer),
         )
-        .layer(DefaultBodyLimit::max(body::MAX_BYTES))
 }

@@ -295,8 +295,8 @@ impl Run<'_> {
             calibration: None,
             training: Some(TrainingRun {
                 duration_seconds: self.begin.elapsed().as_secs_f64(),
-                trace_id: self.span.as_ref().map(|span| span.trace_id.clone()),
-                span_id: self.span.as_ref().map(|span| span.span_id.clone()),
+                trace_id: self.span.map(|span| span.trace_id.to_string()),
+                span_id: self.span.map(|span| span.span_id.to_string()),
                 ranks: self.ranks,
             }),
             added: None,

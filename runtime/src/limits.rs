@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::HttpBody;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::response::Response;
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
@@ -166,12 +166,14 @@ impl Limits {
         }
         head.extensions.insert(deadline);
         let work = async move {
-            let request = if codings.is_empty() {
+            let mut request = if codings.is_empty() {
                 Request::from_parts(head, body.into())
             } else {
                 let request = Request::from_parts(head, axum::body::Body::empty());
                 coding::decode(request, body, codings, limit).await?
             };
+            // The body is here, and not too large.
+            DefaultBodyLimit::disable().apply(&mut request);
             inner.call(request).await.map_err(|error| match error {})
         };
         let response = tokio::time::timeout(self.timeout, work)

@@ -17,7 +17,7 @@ pub(crate) struct FixedMap<K, V> {
     slots: [OnceLock<(K, V)>; CAPACITY],
 }
 
-impl<K: Clone + PartialEq, V> FixedMap<K, V> {
+impl<K, V> FixedMap<K, V> {
     pub(crate) const fn new() -> Self {
         Self {
             slots: [const { OnceLock::new() }; CAPACITY],
@@ -26,11 +26,25 @@ impl<K: Clone + PartialEq, V> FixedMap<K, V> {
 
     /// The value of `key`, made now if the key is new; `None` when all places are taken by other
     /// keys.
-    pub(crate) fn get_or_insert_with(&self, key: &K, make: impl Fn() -> V) -> Option<&V> {
-        self.slots.iter().find_map(|slot| {
-            let (taken_by, value) = slot.get_or_init(|| (key.clone(), make()));
-            (taken_by == key).then_some(value)
-        })
+    pub(crate) fn get_or_insert_with(&self, key: &K, make: impl Fn() -> V) -> Option<&V>
+    where
+        K: Clone + PartialEq,
+    {
+        let (_, value) =
+            self.find_or_insert_with(|known| known == key, || (key.clone(), make()))?;
+        Some(value)
+    }
+
+    /// The same for a key that is only made when it is new. `is` is true for the key that `make` makes.
+    pub(crate) fn find_or_insert_with(
+        &self,
+        is: impl Fn(&K) -> bool,
+        make: impl Fn() -> (K, V),
+    ) -> Option<&(K, V)> {
+        let slots = self.slots.iter();
+        slots
+            .map(|slot| slot.get_or_init(&make))
+            .find(|(taken_by, _)| is(taken_by))
     }
 }
 

@@ -37,6 +37,7 @@ mod tls;
 pub use error::Error;
 pub use error_chain::chain;
 pub use guard::{Guard, Lost};
+pub use opentelemetry::trace::{SpanId, TraceId};
 pub use opentelemetry::{Context, KeyValue, Value};
 pub use resource::{revision, set_revision};
 pub use settings::Settings;

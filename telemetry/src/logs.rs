@@ -122,8 +122,8 @@ impl LineFormat {
         line.insert("event.name".to_owned(), json!(metadata.name()));
         line.insert("message".to_owned(), json!(fields.message));
         if let Some(ids) = ids {
-            line.insert("trace_id".to_owned(), json!(ids.trace_id));
-            line.insert("span_id".to_owned(), json!(ids.span_id));
+            line.insert("trace_id".to_owned(), json!(ids.trace_id.to_string()));
+            line.insert("span_id".to_owned(), json!(ids.span_id.to_string()));
         }
         line.extend(fields.rest);
         line

@@ -43,7 +43,10 @@ impl TextMapPropagator for TraceContext {
         if !ids.is_valid() {
             return;
         }
-        injector.set(TRACEPARENT, write(ids, ids.trace_flags()));
+        injector.set(
+            TRACEPARENT,
+            write(ids.trace_id(), ids.span_id(), ids.trace_flags()),
+        );
         let state = trace_state::header(context, ids);
         if !state.is_empty() {
             injector.set(TRACESTATE, state);
@@ -124,12 +127,12 @@ pub(crate) fn ids(trace: &str, span: &str) -> Option<(TraceId, SpanId)> {
 }
 
 /// The value of a `traceparent` or `traceresponse` header.
-pub(crate) fn write(ids: &SpanContext, flags: TraceFlags) -> String {
+pub(crate) fn write(trace: TraceId, span: SpanId, flags: TraceFlags) -> String {
     let mut value = String::with_capacity(55);
     value.push_str("00-");
-    push_hex(&mut value, &ids.trace_id().to_bytes());
+    push_hex(&mut value, &trace.to_bytes());
     value.push('-');
-    push_hex(&mut value, &ids.span_id().to_bytes());
+    push_hex(&mut value, &span.to_bytes());
     value.push('-');
     push_hex(&mut value, &[flags.to_u8()]);
     value

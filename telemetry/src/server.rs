@@ -7,6 +7,7 @@
 mod faults;
 mod metrics;
 mod request;
+mod route;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -25,7 +26,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, StatusCode};
 use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
-use opentelemetry::{Context, KeyValue, global};
+use opentelemetry::{Context, KeyValue, StringValue, global};
 use tower::{Layer, Service};
 
 use crate::attr;
@@ -123,8 +124,8 @@ pub struct Traced<S> {
 
 impl<S> Service<Request<Body>> for Traced<S>
 where
-    S: Service<Request<Body>, Response = Response, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<Body>, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
@@ -142,16 +143,14 @@ where
             .allow_faults
             .then(|| fault::for_service(&context, options.service))
             .flatten();
-        // The service that was polled ready is the one to call; its clone waits for the next
-        // request.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        // Nothing of it runs before the first poll.
+        let answer = self.inner.call(request);
         let answer = async move {
             match fault {
-                None => inner.call(request).await,
+                None => answer.await,
                 Some(Fault::Latency(delay)) => {
                     tokio::time::sleep(delay).await;
-                    inner.call(request).await
+                    answer.await
                 }
                 Some(Fault::Error) => Ok(faults::error(options)),
                 Some(Fault::Drop) => Ok(faults::dropped(options)),
@@ -188,18 +187,23 @@ impl ServerSpan {
         let version = protocol_version(request.version());
         let scheme = request.extensions().get().copied();
         let scheme = scheme.unwrap_or(Scheme("http"));
-        // One text that the span and the metric share.
-        let route: Option<Arc<str>> = request
-            .extensions()
-            .get::<MatchedPath>()
-            .map(|path| path.as_str().into());
+        let shown = if original.is_some() { "HTTP" } else { method };
+        let route: Option<&MatchedPath> = request.extensions().get();
+        let route = route.map(|path| route::named(shown, path.as_str()));
+        let (name, route) = route.unzip();
+        let name = name.unwrap_or(Cow::Borrowed(shown));
+        let path = request.uri().path();
+        let path = match &route {
+            Some(route) if **route == *path => Arc::clone(route).into(),
+            _ => StringValue::from(path.to_owned()),
+        };
         // Room for status code and error type as well, and for an attribute or two of the service.
         let mut attributes = Vec::with_capacity(14);
         attributes.extend([
             KeyValue::new(attr::HTTP_REQUEST_METHOD, method),
             KeyValue::new(attr::NETWORK_PROTOCOL_VERSION, version),
             scheme.attribute(),
-            KeyValue::new(attr::URL_PATH, request.uri().path().to_owned()),
+            KeyValue::new(attr::URL_PATH, path),
         ]);
         if let Some(original) = original {
             let original = original.to_owned();
@@ -209,8 +213,6 @@ impl ServerSpan {
             attributes.push(KeyValue::new(attr::HTTP_ROUTE, route));
         }
         describe(request, &mut attributes);
-        let shown = if original.is_some() { "HTTP" } else { method };
-        let name = span_name(shown, route.as_deref());
         let parent = remote_parent(request);
         let span = Span::build(builder(name, SpanKind::Server, attributes), &parent);
         count_active(method, scheme, 1);
@@ -282,14 +284,6 @@ impl Drop for ServerSpan {
     }
 }
 
-/// `{method} {route}`, or the method alone for an unknown path.
-fn span_name(method: &'static str, route: Option<&str>) -> Cow<'static, str> {
-    match route {
-        Some(route) => [method, " ", route].concat().into(),
-        None => method.into(),
-    }
-}
-
 /// The context of the caller, from the headers of the request.
 fn remote_parent(request: &Request<Body>) -> Context {
     global::get_text_map_propagator(|propagator| {
@@ -306,7 +300,8 @@ fn traceresponse(context: &Context) -> Option<HeaderValue> {
     if !ids.is_valid() || ids.is_remote() {
         return None;
     }
-    HeaderValue::try_from(propagation::write(ids, ids.trace_flags())).ok()
+    let value = propagation::write(ids.trace_id(), ids.span_id(), ids.trace_flags());
+    HeaderValue::try_from(value).ok()
 }
 
 #[cfg(test)]

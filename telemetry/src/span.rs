@@ -11,7 +11,9 @@ use std::panic::Location;
 use std::time::SystemTime;
 
 use opentelemetry::context::{FutureExt, WithContext};
-use opentelemetry::trace::{Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt};
+use opentelemetry::trace::{
+    Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId,
+};
 use opentelemetry::{Context, KeyValue, Value};
 
 use crate::span_ref::SpanRef;
@@ -41,8 +43,7 @@ impl Span {
     ) -> Self {
         let links = links
             .iter()
-            .filter_map(SpanRef::span_context)
-            .map(Link::with_context)
+            .map(|link| Link::with_context(link.span_context()))
             .collect();
         Self::build(
             builder(name, SpanKind::Internal, attributes).with_links(links),
@@ -84,7 +85,7 @@ impl Span {
         target: Option<&SpanRef>,
         description: Vec<KeyValue>,
     ) -> Self {
-        let target = target.and_then(SpanRef::span_context);
+        let target = target.map(SpanRef::span_context);
         let links = target.map(|target| Link::new(target, description, 0));
         let builder = builder(name, SpanKind::Internal, attributes);
         Self::build(
@@ -190,9 +191,8 @@ impl CurrentSpan {
 
     /// Links to another span, for example the one that computed a stored answer.
     pub fn add_link(&self, target: &SpanRef) {
-        if let Some(target) = target.span_context() {
-            self.context.span().add_link(target, Vec::new());
-        }
+        let span = self.context.span();
+        span.add_link(target.span_context(), Vec::new());
     }
 
     /// Marks the span as failed, as [`Span::fail`] does.
@@ -207,15 +207,13 @@ impl CurrentSpan {
         SpanRef::recorded(&self.context)
     }
 
-    /// The trace of the caller, sampled or not, as its log records name it: 32 lower-case hex
-    /// digits.
-    pub fn trace_id(&self) -> Option<String> {
+    /// The trace of the caller, sampled or not, as its log records name it.
+    pub fn trace_id(&self) -> Option<TraceId> {
         SpanRef::of(&self.context).map(|ids| ids.trace_id)
     }
 }
 
-/// A sampled span of this process, to link to. A [`SpanRef`] is for spans of anywhere, and costs
-/// texts.
+/// A sampled span of this process, to link to. A [`SpanRef`] is for spans of anywhere.
 #[derive(Clone, Debug)]
 pub struct LinkTarget(SpanContext);
 

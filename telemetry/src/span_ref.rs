@@ -5,33 +5,32 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 
 use crate::propagation;
 
-/// The ids of a span, as stored beside an answer and as written in W3C Trace Context headers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The ids of a span, as stored beside an answer and as written in W3C Trace Context headers. As
+/// texts they are 32 and 16 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanRef {
-    /// 32 lower-case hex digits.
-    pub trace_id: String,
-    /// 16 lower-case hex digits.
-    pub span_id: String,
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span in it.
+    pub span_id: SpanId,
 }
 
 impl SpanRef {
     /// Checks two lower-case hex ids; `None` when one is malformed or all zero.
     pub fn parse(trace_id: &str, span_id: &str) -> Option<Self> {
-        propagation::ids(trace_id, span_id)?;
-        Some(Self {
-            trace_id: trace_id.to_owned(),
-            span_id: span_id.to_owned(),
-        })
+        let (trace_id, span_id) = propagation::ids(trace_id, span_id)?;
+        Some(Self { trace_id, span_id })
     }
 
     /// Reads the ids out of a `traceparent` or `traceresponse` value (W3C Trace Context, level 2).
     pub fn from_traceparent(value: &str) -> Option<Self> {
-        propagation::parse(value).map(|(trace, span, _)| Self::from_ids(trace, span))
+        let (trace_id, span_id, _) = propagation::parse(value)?;
+        Some(Self { trace_id, span_id })
     }
 
     /// The `traceparent` value of a sampled span with these ids.
     pub fn traceparent(&self) -> String {
-        format!("00-{}-{}-01", self.trace_id, self.span_id)
+        propagation::write(self.trace_id, self.span_id, TraceFlags::SAMPLED)
     }
 
     /// The ids that log records show: those of the current span, or without telemetry those of the
@@ -39,27 +38,17 @@ impl SpanRef {
     pub(crate) fn of(context: &Context) -> Option<Self> {
         let span = context.span();
         let ids = span.span_context();
-        ids.is_valid()
-            .then(|| Self::from_ids(ids.trace_id(), ids.span_id()))
+        ids.is_valid().then(|| Self {
+            trace_id: ids.trace_id(),
+            span_id: ids.span_id(),
+        })
     }
 
     /// Runs `work` as a part of this span: log records made in it get its ids.
     pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
-        match self.span_context() {
-            Some(span) => {
-                let context = Context::current().with_remote_span_context(span);
-                let _active = context.attach();
-                work()
-            }
-            None => work(),
-        }
-    }
-
-    fn from_ids(trace: TraceId, span: SpanId) -> Self {
-        Self {
-            trace_id: hex::encode(trace.to_bytes()),
-            span_id: hex::encode(span.to_bytes()),
-        }
+        let context = Context::current().with_remote_span_context(self.span_context());
+        let _active = context.attach();
+        work()
     }
 
     /// The span of `context` when it is a sampled one of this process. A remote one means that none
@@ -72,15 +61,14 @@ impl SpanRef {
             .flatten()
     }
 
-    pub(crate) fn span_context(&self) -> Option<SpanContext> {
-        let (trace, span) = propagation::ids(&self.trace_id, &self.span_id)?;
-        Some(SpanContext::new(
-            trace,
-            span,
+    pub(crate) fn span_context(&self) -> SpanContext {
+        SpanContext::new(
+            self.trace_id,
+            self.span_id,
             TraceFlags::SAMPLED,
             true,
             TraceState::NONE,
-        ))
+        )
     }
 }
 

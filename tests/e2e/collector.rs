@@ -48,7 +48,7 @@ fn tree_arrives(
     outline: &str,
     documents: impl Fn() -> Result<Vec<Value>>,
 ) -> Result<()> {
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     let mut last = String::from("nothing");
     let found = eventually("the tree arrives", || {
         let Some(trace) = collect(&documents()?, &trace_id) else {
@@ -75,7 +75,7 @@ fn the_tree_arrives_intact_with_logs_and_metrics() -> Result<()> {
 
     let failed =
         system.predict_with(&["wine-0002"], &[("baggage", "fault=feature-store:error")])?;
-    let trace_id = failed.span().trace_id;
+    let trace_id = failed.trace_id();
     eventually("the log records of the failure arrive", || {
         let found = lines(&collector.dir, "logs.jsonl").iter().any(|document| {
             let text = document.to_string();
@@ -132,7 +132,7 @@ fn elasticsearch_holds_traces_logs_and_delta_histograms() -> Result<()> {
         system.predict(&[&format!("wine-{:04}", 10 + round % 5)])?;
     }
 
-    let trace_id = miss.span().trace_id;
+    let trace_id = miss.trace_id();
     let names = eventually("the trace is found by its id", || {
         let spans = search(
             &system,
@@ -157,7 +157,7 @@ fn elasticsearch_holds_traces_logs_and_delta_histograms() -> Result<()> {
         "{names:?}"
     );
 
-    let failed_id = failed.span().trace_id;
+    let failed_id = failed.trace_id();
     eventually("the log records carry the same trace id", || {
         let logs = search(
             &system,
@@ -252,14 +252,14 @@ fn tail_sampling_keeps_errors_and_slow_traces_and_counts_everything_before() -> 
 
     for answer in failed.iter().chain([&slow]) {
         eventually("the trace is kept", || {
-            Ok(kept(&answer.span().trace_id)?.then_some(()))
+            Ok(kept(&answer.trace_id())?.then_some(()))
         })?;
     }
     // The slow one was the last to come, so the decisions about the ordinary ones were taken
     // before.
     let kept_ordinary = ordinary
         .iter()
-        .map(|answer| kept(&answer.span().trace_id))
+        .map(|answer| kept(&answer.trace_id()))
         .collect::<Result<Vec<_>>>()?;
     let share = kept_ordinary.iter().filter(|kept| **kept).count();
     // Ten in a hundred: with 150 traces, more than 45 or none at all has a chance below one in a
@@ -326,7 +326,7 @@ fn jaeger_shows_the_same_tree() -> Result<()> {
     let system = sending_to(collector.setting("COLLECTOR_OTLP_HTTP")?)?;
     let query = jaeger.setting("JAEGER_QUERY")?;
     let miss = system.predict(&["wine-0001"])?;
-    let trace_id = miss.span().trace_id;
+    let trace_id = miss.trace_id();
     tree_arrives(&miss, MISS, || {
         Ok(vec![
             system

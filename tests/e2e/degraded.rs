@@ -9,7 +9,7 @@ use crate::system::{JsonAnswer, System};
 
 /// The trace of an answer once its root span is there with an error or without.
 fn failed(system: &System, answer: &JsonAnswer, service: &str) -> Result<Trace> {
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     eventually("the failed span arrives", || {
         let trace = system.trace(&trace_id)?;
         Ok(trace.filter(|trace| {
@@ -119,7 +119,7 @@ POST /v1/predictions SERVER gateway
   SELECT predictions CLIENT gateway
   POST CLIENT gateway
 ";
-    let trace = system.trace_with_outline(&absent.span().trace_id, expected)?;
+    let trace = system.trace_with_outline(&absent.trace_id(), expected)?;
     assert_eq!(
         trace
             .span("POST")
@@ -171,7 +171,7 @@ fn dropped_connections_and_delays_are_seen_where_they_happen() -> Result<()> {
         &["wine-0017"],
         &[("baggage", "fault=feature-store:latency:150")],
     )?;
-    let trace = system.trace_with_outline(&slow.span().trace_id, crate::trace_contract::MISS)?;
+    let trace = system.trace_with_outline(&slow.trace_id(), crate::trace_contract::MISS)?;
     let duration = |name: &str| {
         trace
             .span(name)

@@ -33,7 +33,7 @@ fn the_trace_contract_holds_on_elasticsearch() -> Result<()> {
         "{}",
         miss.header("cache-status")
     );
-    let computed = system.trace_with_outline(&miss.span().trace_id, &outline(MISS))?;
+    let computed = system.trace_with_outline(&miss.trace_id(), &outline(MISS))?;
     for name in ["mget predictions", "bulk predictions"] {
         let span = computed.span(name).context("the outline has it")?;
         assert_eq!(
@@ -45,7 +45,7 @@ fn the_trace_contract_holds_on_elasticsearch() -> Result<()> {
 
     let hit = system.predict(&["wine-0901"])?;
     assert_eq!(hit.prediction(0)["cached"], json!(true));
-    let trace = system.trace_with_outline(&hit.span().trace_id, &outline(HIT))?;
+    let trace = system.trace_with_outline(&hit.trace_id(), &outline(HIT))?;
     let root = trace
         .span("POST /v1/predictions")
         .context("the outline has it")?;

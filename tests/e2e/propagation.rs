@@ -18,7 +18,7 @@ fn a_callers_trace_is_continued_for_every_sampled_flag() -> Result<()> {
         let parent = format!("00-{trace_id}-{PARENT}-{flags}");
         let wine = format!("wine-010{digit}");
         let answer = system.predict_with(&[&wine], &[("traceparent", &parent)])?;
-        assert_eq!(answer.span().trace_id, trace_id, "flags {flags}");
+        assert_eq!(answer.trace_id(), trace_id, "flags {flags}");
         // The caller's own span is not here, so the parent of our first span is missing.
         let expected =
             crate::trace_contract::MISS.replace("SERVER gateway", "SERVER gateway (remote parent)");
@@ -54,7 +54,7 @@ fn an_unsampled_trace_stays_unsampled_in_every_process() -> Result<()> {
         // A sampled request after it: once that has arrived whole, the unsampled one would have
         // arrived, too.
         let marker = system.predict(&[&format!("wine-021{digit}")])?;
-        system.trace_with_outline(&marker.span().trace_id, crate::trace_contract::MISS)?;
+        system.trace_with_outline(&marker.trace_id(), crate::trace_contract::MISS)?;
         assert!(
             system.trace(&trace_id)?.is_none(),
             "flags {flags}: nothing of the trace may be exported"
@@ -77,7 +77,7 @@ fn malformed_context_starts_a_new_trace() -> Result<()> {
     for parent in malformed {
         let answer = system.predict_with(&["wine-0300"], &[("traceparent", &parent)])?;
         assert_eq!(answer.status, StatusCode::OK, "{parent}");
-        assert_ne!(answer.span().trace_id, format!("{TRACE}a"), "{parent}");
+        assert_ne!(answer.trace_id(), format!("{TRACE}a"), "{parent}");
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ fn the_gateway_answers_for_a_table_that_was_trained_beside_it() -> Result<()> {
         answer.body
     );
     let one = ask(&system, "flowers", &["flower-1"])?;
-    let trace = system.trace_with_outline(&one.span().trace_id, MISS)?;
+    let trace = system.trace_with_outline(&one.trace_id(), MISS)?;
     leads_to_its_training(&system, &trace)?;
     an_unknown_category_fails_alone(&system)
 }
@@ -238,7 +238,7 @@ fn a_regression_answers_with_a_value_and_its_runs_can_be_compared() -> Result<()
     assert_eq!(hit["cached"], json!(true), "{hit}");
     assert_eq!(hit["value"], miss["value"]);
     let alone = ask(&system, "heights", &["flower-58"])?;
-    let trace = trace_with(&system, &alone.span().trace_id, "predict heights")?;
+    let trace = trace_with(&system, &alone.trace_id(), "predict heights")?;
     let predict = trace.span("predict heights").expect("a miss");
     let value = &alone.prediction(0)["value"];
     let seen = predict.attributes["ml.output.value"].as_f64();

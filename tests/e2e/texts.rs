@@ -41,7 +41,7 @@ fn a_text_is_one_tree_and_its_words_are_nowhere_else() -> Result<()> {
         (&json!("positive"), &json!(false)),
         "{prediction}"
     );
-    let trace = system.trace_with_outline(&miss.span().trace_id, MISS)?;
+    let trace = system.trace_with_outline(&miss.trace_id(), MISS)?;
     let hit = ask(&system, &json!([POSITIVE]))?;
     assert_eq!(hit.prediction(0)["cached"], json!(true), "{}", hit.body);
     let said = format!("{trace:?}{:?}", system.logs(&trace.trace_id, 0)?);

@@ -45,7 +45,7 @@ fn links(span: &SpanData) -> BTreeSet<(String, String)> {
 }
 
 fn trace(system: &System, answer: &JsonAnswer, outline: &str) -> Result<Trace> {
-    system.trace_with_outline(&answer.span().trace_id, outline)
+    system.trace_with_outline(&answer.trace_id(), outline)
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_miss_is_one_tree_over_three_processes() -> Result<()> {
     let root = span(&trace, "POST /v1/predictions")?;
     assert_eq!(
         root.span_id,
-        answer.span().span_id,
+        answer.span().span_id.to_string(),
         "traceresponse names the SERVER span"
     );
     for (attribute, value) in [
@@ -182,7 +182,7 @@ fn an_unknown_id_is_an_error_entry_and_404_if_it_is_the_only_one() -> Result<()>
     let alone = system.predict(&["no-such-wine"])?;
     assert_eq!(alone.status, StatusCode::NOT_FOUND);
     assert_eq!(alone.header("content-type"), "application/problem+json");
-    assert_eq!(alone.body["trace_id"], json!(alone.span().trace_id));
+    assert_eq!(alone.body["trace_id"], json!(alone.trace_id()));
     let expected = "\
 POST /v1/predictions SERVER gateway
   SELECT predictions CLIENT gateway
@@ -226,7 +226,7 @@ fn concurrent_misses_of_one_id_compute_once_and_link() -> Result<()> {
     let mut worker = None;
     for answer in &answers {
         assert_eq!(answer.status, StatusCode::OK);
-        let trace_id = answer.span().trace_id;
+        let trace_id = answer.trace_id();
         if answer.prediction(0)["computed_by"]["trace_id"] == json!(trace_id) {
             leaders += 1;
             worker = Some(system.trace_with_outline(&trace_id, MISS)?);
@@ -241,7 +241,7 @@ fn concurrent_misses_of_one_id_compute_once_and_link() -> Result<()> {
         .collect();
     for answer in answers
         .iter()
-        .filter(|answer| answer.span().trace_id != worker.trace_id)
+        .filter(|answer| answer.trace_id() != worker.trace_id)
     {
         let waited = trace(&system, answer, HIT)?;
         let linked = links(span(&waited, "POST /v1/predictions")?);
@@ -264,7 +264,7 @@ fn log_lines_of_a_request_carry_its_ids() -> Result<()> {
     let system = System::start()?;
     let answer =
         system.predict_with(&["wine-0008"], &[("baggage", "fault=feature-store:error")])?;
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     let logs = system.logs(&trace_id, 1)?;
     for log in &logs {
         assert_eq!(log["trace_id"], json!(trace_id));

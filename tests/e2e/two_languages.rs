@@ -66,7 +66,7 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
         prediction["model_version"]
     ]);
     assert_eq!(found, json!([false, "canary", "2"]), "{prediction}");
-    let trace = system.trace_with_outline(&answer.span().trace_id, CANARY_MISS)?;
+    let trace = system.trace_with_outline(&answer.trace_id(), CANARY_MISS)?;
 
     let predict = span(&trace, "predict wine_quality", "model-service-python")?;
     let run_id = prediction["run_id"].as_str().unwrap_or_default();
@@ -153,7 +153,7 @@ fn a_miss_of_the_canary_is_one_tree_in_two_languages() -> Result<()> {
 fn a_hit_links_to_the_span_that_python_wrote() -> Result<()> {
     let system = PythonSystem::shared();
     let first = ask(system, "wine-1002", "ml.variant=canary")?;
-    let computed = system.trace_with_outline(&first.span().trace_id, CANARY_MISS)?;
+    let computed = system.trace_with_outline(&first.trace_id(), CANARY_MISS)?;
     let second = ask(system, "wine-1002", "ml.variant=canary")?;
     assert_eq!(
         second.prediction(0)["cached"],
@@ -165,7 +165,7 @@ fn a_hit_links_to_the_span_that_python_wrote() -> Result<()> {
         second.prediction(0)["probabilities"],
         first.prediction(0)["probabilities"]
     );
-    let hit = system.trace_with_outline(&second.span().trace_id, HIT)?;
+    let hit = system.trace_with_outline(&second.trace_id(), HIT)?;
     let predict = span(&computed, "predict wine_quality", "model-service-python")?;
     let links = &span(&hit, "POST /v1/predictions", "gateway")?.links;
     let links: Vec<_> = links
@@ -225,7 +225,7 @@ fn resource(
 fn both_languages_have_the_same_resource_attributes() -> Result<()> {
     let system = PythonSystem::shared();
     let answer = ask(system, "wine-1003", "ml.variant=canary")?;
-    let trace = system.trace_with_outline(&answer.span().trace_id, CANARY_MISS)?;
+    let trace = system.trace_with_outline(&answer.trace_id(), CANARY_MISS)?;
     let rust = resource(system, &trace.trace_id, "feature-store")?;
     let python = resource(system, &trace.trace_id, "model-service-python")?;
     // The distribution's detector would export the whole command line with the pid, so it stays
@@ -331,7 +331,7 @@ fn both_languages_count_alike() -> Result<()> {
 
 /// The trace of a failed request, once the worker's SERVER span is there with its error.
 fn failed(system: &PythonSystem, answer: &JsonAnswer) -> Result<Trace> {
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     eventually("the failed span of the worker arrives", || {
         let whole = |trace: &Trace| {
             let failed = |span: &SpanData| {
@@ -463,7 +463,7 @@ fn a_fault_in_python_is_recorded_as_one_in_rust() -> Result<()> {
         "wine-1004",
         "ml.variant=canary,fault=model-service-python:latency:150",
     )?;
-    let trace = system.trace_with_outline(&slow.span().trace_id, CANARY_MISS)?;
+    let trace = system.trace_with_outline(&slow.trace_id(), CANARY_MISS)?;
     let server = span(
         &trace,
         "POST /v2/models/{model_name}/infer",
@@ -482,7 +482,7 @@ fn an_unknown_id_is_no_error_of_the_worker() -> Result<()> {
     let system = PythonSystem::shared();
     let answer = ask(system, "no-such-wine", "ml.variant=canary")?;
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.body);
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     let trace = eventually("the trace of the unknown id arrives", || {
         let whole = |trace: &Trace| is_whole(trace) && trace.span("SELECT wine_features").is_some();
         let there = |trace: &Trace| {
@@ -526,7 +526,7 @@ fn an_unsampled_trace_stays_unsampled_in_python() -> Result<()> {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     // A later trace has arrived whole, so this one would have, too.
     let later = ask(system, "wine-1006", "ml.variant=canary")?;
-    system.trace_with_outline(&later.span().trace_id, CANARY_MISS)?;
+    system.trace_with_outline(&later.trace_id(), CANARY_MISS)?;
     assert!(
         system.trace(trace_id)?.is_none(),
         "spans of a trace that the caller does not sample"

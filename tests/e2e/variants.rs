@@ -60,7 +60,7 @@ fn is_binomial(count: usize, of: usize, share: f64) -> bool {
 
 /// The choices that the gateway logs in a trace: variant and reason.
 fn choices(site: &Site, answer: &JsonAnswer, count: usize) -> Result<Vec<Value>> {
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     let is_choice = |log: &Value| log["event_name"] == "feature_flag.evaluation";
     eventually("the choices arrive", || {
         let logs = site.logs(&trace_id, count)?;
@@ -160,7 +160,7 @@ fn each_choice_is_logged_in_the_trace() -> Result<()> {
     let root = forced.span();
     assert_eq!(
         json!([choices[0]["trace_id"], choices[0]["span_id"]]),
-        json!([root.trace_id, root.span_id])
+        json!([root.trace_id.to_string(), root.span_id.to_string()])
     );
 
     let wrong = [("baggage", "ml.variant=nobody")];
@@ -291,7 +291,7 @@ fn a_changed_weight_moves_only_the_ids_that_must_move() -> Result<()> {
 
 /// The trace of an answer, once `whole` accepts it.
 fn trace(site: &Site, answer: &JsonAnswer, whole: impl Fn(&Trace) -> bool) -> Result<Trace> {
-    let trace_id = answer.span().trace_id;
+    let trace_id = answer.trace_id();
     let mut last = String::new();
     let found = eventually("the trace is whole", || {
         let Some(trace) = site.trace(&trace_id)? else {

@@ -321,7 +321,7 @@ impl GatewayClient<'_> {
             .and_then(|value| value.to_str().ok());
         let trace_id = traceresponse
             .and_then(SpanRef::from_traceparent)
-            .map(|ids| ids.trace_id);
+            .map(|ids| ids.trace_id.to_string());
         Ok(Sample {
             asked: ask.value.clone(),
             prediction: body["predictions"][0].clone(),

@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_millis(600);
 pub(crate) fn trace(args: &TraceArgs) -> anyhow::Result<()> {
     // The argument may be the id, or a whole header with the id in it.
     let trace_id = SpanRef::from_traceparent(&args.trace_id)
-        .map_or_else(|| args.trace_id.clone(), |ids| ids.trace_id);
+        .map_or_else(|| args.trace_id.clone(), |ids| ids.trace_id.to_string());
     let text = block_on(async {
         let explorer = ExplorerClient::new(&args.explorer.url)?;
         let trace = settled(&explorer, &trace_id, args.wait).await?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use protocol::ErrorCode;
+use telemetry::TraceId;
 
 use crate::answered::AnsweredTraces;
 use crate::api::FeedbackItem;
@@ -84,7 +85,8 @@ impl Finder {
         item: &FeedbackItem,
         current: &[Current],
     ) -> Result<Vec<Key>, ErrorCode> {
-        let trace = item.trace_id.as_deref();
+        let trace = item.trace_id.as_deref().map(TraceId::from_hex);
+        let trace = trace.and_then(Result::ok);
         let mut answered = trace.map_or_else(Vec::new, |trace| self.answered.of(trace));
         answered.retain(|key| {
             let is = |wanted: &Option<String>, of: &String| {

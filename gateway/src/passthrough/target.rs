@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response, header};
 use protocol::oip::{HEADER_LENGTH, InferRequest, parse_header_length};
 use runtime::Deadline;
-use telemetry::{SpanRef, attr};
+use telemetry::{SpanRef, TraceId, attr};
 
 use super::{Forwarded, Passthrough};
 use crate::choice::{Choice, Wish, named, repeatable};
@@ -149,12 +149,12 @@ fn service(traffic: &Traffic, name: &str) -> Result<Variant, ApiError> {
 /// What is hashed for a call without a user.
 fn split_key(call: &Forwarded) -> String {
     data_id(call)
-        .or_else(|| trace_id(call))
+        .or_else(|| Some(trace_id(call)?.to_string()))
         .unwrap_or_else(|| uuid::Uuid::new_v4().to_string())
 }
 
 /// The trace of the call; without telemetry, the trace of its client.
-fn trace_id(call: &Forwarded) -> Option<String> {
+fn trace_id(call: &Forwarded) -> Option<TraceId> {
     telemetry::current().trace_id().or_else(|| {
         let header = call.headers.get("traceparent")?.to_str().ok()?;
         Some(SpanRef::from_traceparent(header)?.trace_id)

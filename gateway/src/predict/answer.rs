@@ -39,7 +39,7 @@ impl Request {
         self.describe();
         if let Some(trace_id) = telemetry::current().trace_id() {
             let predictions = self.items.iter().filter_map(Item::prediction);
-            answered.record(&trace_id, predictions.map(|prediction| &prediction.key));
+            answered.record(trace_id, predictions.map(|prediction| &prediction.key));
         }
         Ok(Answer {
             cache_status: cache_status(&self.items),

@@ -194,7 +194,7 @@ async fn collect(request: &mut Request, waiting: Vec<Waiting>, time: Duration) {
         };
         item.calls.push(CallSummary {
             role,
-            worker: computed.worker.clone(),
+            worker: computed.worker,
             stored: computed.stored,
         });
     }

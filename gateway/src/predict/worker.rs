@@ -157,7 +157,7 @@ impl Worker {
         inference.computed_by = inference
             .computed_by
             .or_else(|| telemetry::current().span_ref());
-        let (worker, timing) = (inference.computed_by.clone(), inference.timing);
+        let (worker, timing) = (inference.computed_by, inference.timing);
         let (model, store) = (computation.model.clone(), computation.store);
         let predictions = self.predictions(computation, &version, inference);
         let started = Instant::now();
@@ -196,7 +196,7 @@ impl Worker {
                 confidence: row.confidence,
                 probabilities: row.probabilities,
                 computed_at,
-                computed_by: inference.computed_by.clone(),
+                computed_by: inference.computed_by,
                 run_id: inference.run_id.clone(),
             });
             (id, prediction)

@@ -34,7 +34,7 @@ impl Observation {
         Self {
             inputs,
             outputs,
-            trace_id: span.map(|span| span.trace_id),
+            trace_id: span.map(|span| span.trace_id.to_string()),
         }
     }
 

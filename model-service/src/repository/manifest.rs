@@ -363,10 +363,7 @@ impl Manifest {
     /// The span of the training, if it was traced.
     pub fn training_span(&self) -> Option<SpanRef> {
         let training = self.training.as_ref()?;
-        Some(SpanRef {
-            trace_id: training.trace_id.clone()?,
-            span_id: training.span_id.clone()?,
-        })
+        SpanRef::parse(training.trace_id.as_ref()?, training.span_id.as_ref()?)
     }
 
     /// Values per row at the input and after each layer.

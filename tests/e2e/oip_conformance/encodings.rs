@@ -283,7 +283,7 @@ fn nothing_left_behind(target: &Target<'_>) -> Result<()> {
             let trace_id = traceparent
                 .as_str()
                 .and_then(SpanRef::from_traceparent)
-                .map(|span| span.trace_id);
+                .map(|span| span.trace_id.to_string());
             same(
                 "the trace of the prediction",
                 &trace_id,

@@ -115,7 +115,7 @@ fn everything(target: &Target<'_>) -> Result<()> {
         .with_context(|| format!("traceparent is {traceparent:?}"))?;
     same(
         "the trace of the prediction",
-        &span.trace_id,
+        &span.trace_id.to_string(),
         &reply.trace_id,
     )?;
     let stages = |timing: &str| -> Vec<String> {
@@ -364,7 +364,7 @@ fn concurrency(target: &Target<'_>) -> Result<()> {
                 .and_then(SpanRef::from_traceparent);
             same(
                 "the trace of the prediction",
-                &span.map(|span| span.trace_id),
+                &span.map(|span| span.trace_id.to_string()),
                 &Some(reply.trace_id),
             )?;
         }

@@ -44,6 +44,11 @@ impl JsonAnswer {
         SpanRef::from_traceparent(value).expect("traceresponse is well formed")
     }
 
+    /// The id of its trace.
+    pub(crate) fn trace_id(&self) -> String {
+        self.span().trace_id.to_string()
+    }
+
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)

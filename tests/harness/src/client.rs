@@ -138,6 +138,7 @@ impl Answer {
         self.span()
             .expect("the answer has a traceresponse")
             .trace_id
+            .to_string()
     }
 }
 

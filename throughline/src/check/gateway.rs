@@ -114,5 +114,5 @@ impl Answer {
 /// The trace that `traceresponse` names.
 fn trace_id(headers: &HeaderMap) -> Option<String> {
     let value = headers.get("traceresponse")?.to_str().ok()?;
-    Some(SpanRef::from_traceparent(value)?.trace_id)
+    Some(SpanRef::from_traceparent(value)?.trace_id.to_string())
 }

@@ -237,7 +237,8 @@ impl Tools {
     }
 
     async fn trace(&self, id: &str) -> anyhow::Result<Trace> {
-        let id = SpanRef::from_traceparent(id).map_or_else(|| id.to_owned(), |ids| ids.trace_id);
+        let id = SpanRef::from_traceparent(id)
+            .map_or_else(|| id.to_owned(), |ids| ids.trace_id.to_string());
         let found = self.explorer.trace(&encoded(&id)).await?;
         found.with_context(|| {
             format!("the explorer has no trace {id}: it may have been evicted, or never sampled")

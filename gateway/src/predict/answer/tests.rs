@@ -10,10 +10,7 @@ use crate::predict::item::CallSummary;
 use crate::traffic::tests::split;
 
 fn span(span_id: &str) -> SpanRef {
-    SpanRef {
-        trace_id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
-        span_id: span_id.to_owned(),
-    }
+    SpanRef::parse("0af7651916cd43dd8448eb211c80319c", span_id).unwrap()
 }
 
 fn call(role: Role, span_id: &str) -> CallSummary {

@@ -85,8 +85,8 @@ impl<'a> From<&'a StoredPrediction> for Document<'a> {
             confidence: prediction.confidence,
             probabilities: (&prediction.probabilities).into(),
             computed_at: prediction.computed_at.to_string().into(),
-            trace_id: by.map(|by| (&by.trace_id).into()),
-            span_id: by.map(|by| (&by.span_id).into()),
+            trace_id: by.map(|by| by.trace_id.to_string().into()),
+            span_id: by.map(|by| by.span_id.to_string().into()),
             run_id: prediction.run_id.as_ref().map(Into::into),
         }
     }

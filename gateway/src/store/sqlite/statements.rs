@@ -62,8 +62,8 @@ pub(super) fn insert(
         f64::from(prediction.confidence),
         probabilities,
         prediction.computed_at.as_microsecond(),
-        by.map(|by| &by.trace_id),
-        by.map(|by| &by.span_id),
+        by.map(|by| by.trace_id.to_string()),
+        by.map(|by| by.span_id.to_string()),
         prediction.run_id,
         CLOCK_TOLERANCE.as_micros() as i64,
     ])?;
