@@ -65,10 +65,10 @@ mod tests {
 
     fn key(data_id: usize) -> Key {
         Key {
-            model: "m".to_owned(),
-            variant: "primary".to_owned(),
-            version: "1".to_owned(),
-            data_id: data_id.to_string(),
+            model: "m".into(),
+            variant: "primary".into(),
+            version: "1".into(),
+            data_id: data_id.to_string().into(),
         }
     }
 

@@ -5,9 +5,13 @@ mod feedback;
 mod quality;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use protocol::ErrorCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use telemetry::{SpanId, TraceId};
 use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 pub(crate) use drift::{DriftError, DriftResponse, ServiceDrift, VariantDrift};
@@ -73,16 +77,16 @@ pub(crate) enum Entry {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Prediction {
     /// The entity, or `text-` and 16 hex digits for a text.
-    #[schema(example = "wine-0001")]
-    pub(crate) data_id: String,
-    #[schema(example = "wine_quality")]
-    pub(crate) model: String,
+    #[schema(value_type = String, example = "wine-0001")]
+    pub(crate) data_id: Arc<str>,
+    #[schema(value_type = String, example = "wine_quality")]
+    pub(crate) model: Arc<str>,
     /// Version of the model that computed it.
-    #[schema(example = "1")]
-    pub(crate) model_version: String,
+    #[schema(value_type = String, example = "1")]
+    pub(crate) model_version: Arc<str>,
     /// Variant of the model that computed it.
-    #[schema(example = "primary")]
-    pub(crate) variant: String,
+    #[schema(value_type = String, example = "primary")]
+    pub(crate) variant: Arc<str>,
     /// The predicted class; left out for a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "high", nullable = false)]
@@ -102,8 +106,9 @@ pub(crate) struct Prediction {
     /// True when it came from the prediction store.
     pub(crate) cached: bool,
     /// When it was computed (RFC 3339).
-    #[schema(format = DateTime)]
-    pub(crate) computed_at: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) computed_at: Timestamp,
     /// The span that computed it; if the model service does not name it, that of the request that
     /// had it computed; null when nothing was traced.
     pub(crate) computed_by: Option<ComputedBy>,
@@ -115,11 +120,13 @@ pub(crate) struct Prediction {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ComputedBy {
     /// 32 hex digits.
-    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
-    pub(crate) trace_id: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0af7651916cd43dd8448eb211c80319c")]
+    pub(crate) trace_id: TraceId,
     /// 16 hex digits.
-    #[schema(example = "b7ad6b7169203331")]
-    pub(crate) span_id: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "b7ad6b7169203331")]
+    pub(crate) span_id: SpanId,
 }
 
 /// Something that was asked for and has no prediction, while others may have one.
@@ -363,12 +370,17 @@ impl Prediction {
             probabilities: is_class.then_some(stored.probabilities),
             value,
             cached,
-            computed_at: stored.computed_at.to_string(),
+            computed_at: stored.computed_at,
             computed_by: stored.computed_by.map(|span| ComputedBy {
-                trace_id: span.trace_id.to_string(),
-                span_id: span.span_id.to_string(),
+                trace_id: span.trace_id,
+                span_id: span.span_id,
             }),
             run_id: stored.run_id,
         }
     }
+}
+
+/// Writes a value as its text, without a string of its own.
+fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }

@@ -6,7 +6,7 @@
 //! prediction still answers. `max-age` accepts only predictions that are no older. `only-if-cached`
 //! never calls the model; what is missing is 504.
 
-use std::fmt::{Display, Formatter};
+use std::fmt::{Display, Formatter, Write as _};
 
 use http::{HeaderMap, HeaderName, header};
 use protocol::ErrorCode;
@@ -168,6 +168,13 @@ impl CacheStatus {
         *counter += 1;
     }
 
+    /// The value of `Cache-Status`.
+    pub(crate) fn header(&self) -> String {
+        let mut value = String::with_capacity(48);
+        let _ = write!(value, "{self}");
+        value
+    }
+
     /// The `fwd` parameter.
     fn reason(&self) -> &'static str {
         if self.errors > 0 {
@@ -184,7 +191,6 @@ impl CacheStatus {
     }
 }
 
-/// The value of `Cache-Status`.
 impl Display for CacheStatus {
     fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
         out.write_str("throughline")?;

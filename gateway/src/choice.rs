@@ -22,7 +22,7 @@ use crate::traffic::{Mode, Split, VariantIndex};
 /// How one request chooses among the variants of a model.
 #[derive(Debug)]
 pub(crate) struct Choice {
-    pub(crate) model: String,
+    pub(crate) model: Arc<str>,
     pub(crate) split: Arc<Split>,
     policy: Policy,
     breakers: Breakers,
@@ -55,7 +55,13 @@ pub(crate) struct FailedVariant {
 }
 
 impl Choice {
-    pub(crate) fn new(split: Arc<Split>, model: String, wish: Wish) -> Result<Self, ApiError> {
+    /// Its events say which variants are not waited for, by `breakers`.
+    pub(crate) fn new(
+        split: Arc<Split>,
+        model: Arc<str>,
+        wish: Wish,
+        breakers: &Breakers,
+    ) -> Result<Self, ApiError> {
         let policy = match (wish.variant, split.only, wish.user) {
             (Some(name), ..) => Policy::Named(named(&split, &model, &name)?),
             (None, Some(only), _) => Policy::Only(only),
@@ -66,14 +72,8 @@ impl Choice {
             model,
             split,
             policy,
-            breakers: Breakers::default(),
+            breakers: breakers.clone(),
         })
-    }
-
-    /// The same, and its events say which variants are not waited for.
-    pub(crate) fn with_breakers(mut self, breakers: &Breakers) -> Self {
-        self.breakers = breakers.clone();
-        self
     }
 
     /// Whether the id of each item decides, rather than the request as a whole.

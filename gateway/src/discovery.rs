@@ -120,9 +120,9 @@ impl Discovery {
         if let Some(variants) = self.inner.models.write().get_mut(model) {
             let known = variants
                 .iter_mut()
-                .find(|known| known.variant.is_at(variant) && known.version == asked);
+                .find(|known| known.variant.is_at(variant) && *known.version == *asked);
             if let Some(known) = known.map(Arc::make_mut) {
-                version.clone_into(&mut known.version);
+                known.version = version.into();
                 // Those were of the version before; the next read has the new ones.
                 known.classes = Arc::default();
                 known.from_answer = true;
@@ -200,7 +200,7 @@ impl Inner {
         if let Some(old) = find(variants, &known.variant)
             .filter(|old| old.from_answer && known.versions.is_empty())
         {
-            old.version.clone_into(&mut known.version);
+            known.version = Arc::clone(&old.version);
             known.from_answer = true;
         }
         variants.retain(|old| !old.variant.is_at(&known.variant));
@@ -214,8 +214,8 @@ impl Inner {
     fn assume(&self, model: &str, variant: &Variant, version: String) -> Arc<KnownVariant> {
         let known = KnownVariant {
             variant: variant.clone(),
-            versions: vec![version.clone()],
-            version,
+            version: version.as_str().into(),
+            versions: vec![version],
             from_answer: false,
             takes: Takes {
                 data_ids: true,

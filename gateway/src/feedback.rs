@@ -143,7 +143,11 @@ impl Feedback {
             match truth.judge(&prediction, &classes) {
                 Ok(judgement) => {
                     entry.evaluations.push(self.record(&prediction, judgement));
-                    entry.data_id.clone_from(&prediction.key.data_id);
+                    prediction
+                        .key
+                        .data_id
+                        .as_ref()
+                        .clone_into(&mut entry.data_id);
                     let span = prediction.computed_by;
                     links.extend(
                         span.filter(|span| links.len() < MAX_LINKS && !links.contains(span)),
@@ -172,8 +176,8 @@ impl Feedback {
             None => log(),
         }
         Evaluation {
-            variant: prediction.key.variant.clone(),
-            model_version: prediction.key.version.clone(),
+            variant: prediction.key.variant.to_string(),
+            model_version: prediction.key.version.to_string(),
             score: judgement.score,
             label: judgement.label,
             result: recorded.as_str(),

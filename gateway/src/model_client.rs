@@ -3,6 +3,7 @@
 mod inference;
 mod metadata;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,8 +48,8 @@ pub(crate) trait InferenceCall: Send {
 /// One thing to predict: an entity, or a text.
 #[derive(Clone)]
 pub(crate) struct Instance {
-    pub(crate) id: String,
-    pub(crate) text: Option<String>,
+    pub(crate) id: Arc<str>,
+    pub(crate) text: Option<Arc<str>>,
 }
 
 /// One call for several instances, either all entities or all texts.
@@ -143,6 +144,7 @@ fn tensor(instances: &[Instance]) -> Tensor {
 
 impl Instance {
     pub(crate) fn from_data_id(id: String) -> Self {
+        let id = id.into();
         Self { id, text: None }
     }
 }
@@ -229,7 +231,7 @@ impl ModelClient {
         mut request: Request<Bytes>,
         timeout: Duration,
     ) -> Result<Response<Bytes>, CallError> {
-        let named = KeyValue::new(attr::ML_VARIANT, std::sync::Arc::clone(&variant.name));
+        let named = KeyValue::new(attr::ML_VARIANT, Arc::clone(&variant.name));
         request.extensions_mut().insert(SpanAttributes(vec![named]));
         self.http
             .send(request, timeout)

@@ -93,7 +93,7 @@ impl Listing {
     /// The current version of a variant, if it is known and has one.
     pub(crate) fn version_of(&self, model: &str, variant: &Variant) -> Option<String> {
         let known = self.discovery.get(model, variant)?;
-        Some(known.version.clone()).filter(|version| !version.is_empty())
+        Some(known.version.to_string()).filter(|version| !version.is_empty())
     }
 }
 
@@ -145,7 +145,9 @@ fn variant_entry(
         name: (*variant.name).to_owned(),
         mode: mode_of(variant),
         weight: (variant.mode == Mode::Active).then_some(variant.weight),
-        version: known.map(|known| known.version.clone()).unwrap_or_default(),
+        version: known
+            .map(|known| known.version.to_string())
+            .unwrap_or_default(),
         versions: known
             .map(|known| known.versions.clone())
             .unwrap_or_default(),

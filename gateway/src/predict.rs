@@ -95,7 +95,7 @@ impl Predictor {
     /// Chooses the variant of each instance.
     fn choose(&self, batch: Batch, wish: Wish) -> Result<Request, ApiError> {
         let split = Arc::clone(self.traffic.load().of(&batch.model));
-        let choice = Choice::new(split, batch.model, wish)?.with_breakers(&self.breakers);
+        let choice = Choice::new(split, batch.model, wish, &self.breakers)?;
         let items = batch.instances.into_iter().map(|instance| Item {
             assignment: choice.assign(&instance.id),
             instance,

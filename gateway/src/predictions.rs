@@ -148,7 +148,7 @@ fn respond(answer: Answer, write: impl FnOnce(Vec<Entry>) -> Response) -> Respon
         .result
         .map_or_else(IntoResponse::into_response, write);
     let headers = [
-        (CACHE_STATUS, answer.cache_status.to_string()),
+        (CACHE_STATUS, answer.cache_status.header()),
         (SERVER_TIMING, answer.timing.header()),
     ];
     for (name, value) in headers {
@@ -162,7 +162,9 @@ fn respond(answer: Answer, write: impl FnOnce(Vec<Entry>) -> Response) -> Respon
 
 /// A JSON answer. The bodies of this crate have no keys or numbers that JSON cannot have.
 pub(crate) fn json<T: Serialize>(body: &T) -> Response {
-    let body = serde_json::to_vec(body).unwrap_or_default();
+    // One prediction has about 400 bytes.
+    let mut text = Vec::with_capacity(512);
+    let body = serde_json::to_writer(&mut text, body).map_or_else(|_| Vec::new(), |()| text);
     let content_type = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, content_type)], body).into_response()
 }

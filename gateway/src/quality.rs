@@ -15,6 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -68,9 +69,9 @@ pub(crate) struct ScoreSums {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct VersionKey {
-    model: String,
-    variant: String,
-    version: String,
+    model: Arc<str>,
+    variant: Arc<str>,
+    version: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -146,7 +147,7 @@ impl Quality {
     /// The versions of a model that have feedback, by variant and version.
     pub(crate) fn of_model(&self, model: &str) -> Vec<VersionSummary> {
         let versions = self.versions.lock();
-        let of_model = versions.iter().filter(|(key, _)| key.model == model);
+        let of_model = versions.iter().filter(|(key, _)| *key.model == *model);
         let mut summaries: Vec<_> = of_model
             .map(|(key, record)| record.summary(&key.variant, &key.version))
             .collect();
@@ -185,9 +186,9 @@ impl Quality {
 impl VersionKey {
     fn of(key: &Key) -> Self {
         Self {
-            model: key.model.clone(),
-            variant: key.variant.clone(),
-            version: key.version.clone(),
+            model: Arc::clone(&key.model),
+            variant: Arc::clone(&key.variant),
+            version: Arc::clone(&key.version),
         }
     }
 }

@@ -60,13 +60,13 @@ pub trait PredictionStore: Debug + Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Name of the model.
-    pub model: String,
+    pub model: Arc<str>,
     /// Variant that computed the prediction.
-    pub variant: String,
+    pub variant: Arc<str>,
     /// Version of the model; empty where the model service has no versions.
-    pub version: String,
+    pub version: Arc<str>,
     /// The entity.
-    pub data_id: String,
+    pub data_id: Arc<str>,
 }
 
 /// A prediction as it is stored.
@@ -102,7 +102,7 @@ pub enum Written {
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// Name of the model.
-    pub model: String,
+    pub model: Arc<str>,
     /// The entities to look up, by variant.
     pub parts: Vec<LookupPart>,
 }
@@ -111,11 +111,11 @@ pub struct Lookup {
 #[derive(Clone, Debug)]
 pub struct LookupPart {
     /// Name of the variant.
-    pub variant: String,
+    pub variant: Arc<str>,
     /// Version of the model.
-    pub version: String,
+    pub version: Arc<str>,
     /// The entities, each once.
-    pub data_ids: Vec<String>,
+    pub data_ids: Vec<Arc<str>>,
 }
 
 /// A search; a filter that is `None` matches everything.

@@ -50,7 +50,8 @@ impl Timing {
     /// The header's value.
     pub(crate) fn header(&self) -> String {
         let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
-        let mut value = format!("store;dur={:.3}", millis(self.store));
+        let mut value = String::with_capacity(96);
+        let _ = write!(value, "store;dur={:.3}", millis(self.store));
         let parts = [
             ("model", self.model.map(millis)),
             ("features", self.upstream.features),

@@ -126,7 +126,7 @@ impl Choice {
         tracing::info!(
             name: "feature_flag.evaluation",
             {
-                "feature_flag.key" = model,
+                "feature_flag.key" = &**model,
                 "feature_flag.provider.name" = "throughline",
                 "feature_flag.result.variant" = variant,
                 "feature_flag.result.reason" = reason,

@@ -9,6 +9,7 @@ use protocol::ErrorCode;
 
 use super::rendezvous::{ranked, unit};
 use super::{Assignment, Choice, Wish};
+use crate::dispatch::Breakers;
 use crate::error::ApiError;
 use crate::traffic::tests::split;
 use crate::traffic::{Split, VariantIndex};
@@ -230,7 +231,7 @@ fn baggage_is_read_by_the_standard() {
 /// A choice among the variants `primary` (90), `canary` (10) and `rest` (0).
 fn choose(wish: Wish) -> Result<Choice, ApiError> {
     let split = split("m", true, &[("primary", 90), ("canary", 10), ("rest", 0)]);
-    Choice::new(Arc::new(split), "m".to_owned(), wish)
+    Choice::new(Arc::new(split), "m".into(), wish, &Breakers::default())
 }
 
 fn named(name: &str) -> Wish {
@@ -303,7 +304,7 @@ fn fail_over_follows_the_ranking_of_the_key() {
     let weights = [("a", 3), ("b", 2), ("c", 1), ("off", 0)];
     let choose = |fail_over, wish| {
         let split = split("m", fail_over, &weights);
-        Choice::new(Arc::new(split), "m".to_owned(), wish).unwrap()
+        Choice::new(Arc::new(split), "m".into(), wish, &Breakers::default()).unwrap()
     };
     let choice = choose(true, Wish::default());
     let mut seconds = BTreeSet::new();

@@ -11,7 +11,7 @@ pub(crate) struct KnownVariant {
     /// The variant, and where it was asked.
     pub(crate) variant: Variant,
     /// The version that answers now; empty for a service without versions.
-    pub(crate) version: String,
+    pub(crate) version: Arc<str>,
     /// The version comes from an inference answer. Some services name it nowhere else.
     pub(super) from_answer: bool,
     /// All versions that can answer.
@@ -58,7 +58,8 @@ impl KnownVariant {
             version: metadata
                 .current
                 .or_else(|| newest(&metadata.versions))
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into(),
             from_answer: false,
             takes: Takes {
                 data_ids: has("data_id") && !only_vectors,

@@ -28,8 +28,8 @@ pub(super) struct Found {
 
 /// A variant at its current version.
 struct Current {
-    variant: String,
-    version: String,
+    variant: Arc<str>,
+    version: Arc<str>,
     classes: Arc<[String]>,
 }
 
@@ -69,8 +69,8 @@ impl Finder {
             // A variant that nobody knows has no prediction either.
             if let Ok(known) = self.listing.discovery.resolve(model, &variant).await {
                 current.push(Current {
-                    variant: (*variant.name).to_owned(),
-                    version: known.version.clone(),
+                    variant: Arc::clone(&variant.name),
+                    version: Arc::clone(&known.version),
                     classes: Arc::clone(&known.classes),
                 });
             }
@@ -89,10 +89,10 @@ impl Finder {
         let trace = trace.and_then(Result::ok);
         let mut answered = trace.map_or_else(Vec::new, |trace| self.answered.of(trace));
         answered.retain(|key| {
-            let is = |wanted: &Option<String>, of: &String| {
+            let is = |wanted: &Option<String>, of: &str| {
                 wanted.as_ref().is_none_or(|wanted| wanted == of)
             };
-            key.model == model
+            *key.model == *model
                 && is(&item.data_id, &key.data_id)
                 && is(&item.variant, &key.variant)
                 && is(&item.model_version, &key.version)
@@ -113,22 +113,22 @@ impl Finder {
         model: &str,
         keys: impl Iterator<Item = &Key>,
     ) -> Result<HashMap<Key, StoredPrediction>, ApiError> {
-        let mut parts: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+        let mut parts = BTreeMap::new();
         for key in keys {
-            let part = parts.entry((&key.variant, &key.version)).or_default();
-            part.push(&key.data_id);
+            let part = parts.entry((&key.variant, &key.version));
+            part.or_insert_with(Vec::new).push(&key.data_id);
         }
         let parts = parts.into_iter().map(|((variant, version), mut ids)| {
             ids.sort_unstable();
             ids.dedup();
             LookupPart {
-                variant: variant.to_owned(),
-                version: version.to_owned(),
-                data_ids: ids.into_iter().map(str::to_owned).collect(),
+                variant: Arc::clone(variant),
+                version: Arc::clone(version),
+                data_ids: ids.into_iter().map(Arc::clone).collect(),
             }
         });
         let lookup = Lookup {
-            model: model.to_owned(),
+            model: model.into(),
             parts: parts.collect(),
         };
         if lookup.is_empty() {
@@ -143,16 +143,16 @@ impl Finder {
 fn of_data_id(model: &str, data_id: &str, item: &FeedbackItem, current: &[Current]) -> Vec<Key> {
     let variants = current.iter().filter(|current| {
         let wanted = item.variant.as_ref();
-        wanted.is_none_or(|wanted| *wanted == current.variant)
+        wanted.is_none_or(|wanted| **wanted == *current.variant)
     });
     let keys = variants.map(|current| Key {
-        model: model.to_owned(),
-        variant: current.variant.clone(),
+        model: model.into(),
+        variant: Arc::clone(&current.variant),
         version: item
             .model_version
-            .clone()
-            .unwrap_or_else(|| current.version.clone()),
-        data_id: data_id.to_owned(),
+            .as_deref()
+            .map_or_else(|| Arc::clone(&current.version), Into::into),
+        data_id: data_id.into(),
     });
     keys.collect()
 }

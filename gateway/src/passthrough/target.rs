@@ -78,8 +78,12 @@ impl Passthrough {
         call: Forwarded,
         deadline: Deadline,
     ) -> Answer {
-        let choice = Choice::new(split, model.to_owned(), Wish::read(&call.headers))?
-            .with_breakers(&self.breakers);
+        let choice = Choice::new(
+            split,
+            model.into(),
+            Wish::read(&call.headers),
+            &self.breakers,
+        )?;
         let id = if choice.is_by_id() {
             split_key(&call)
         } else {

@@ -88,7 +88,7 @@ impl Request {
         match error {
             Some(error) if !error.is_unknown_model() => ApiError::Model(error),
             _ => ApiError::UnknownModel {
-                model: self.choice.model,
+                model: self.choice.model.to_string(),
             },
         }
     }
@@ -180,7 +180,7 @@ fn entry(model: &str, item: Item) -> Entry {
         State::Open => ErrorCode::Internal,
     };
     Entry::Failed(FailedEntry {
-        data_id: item.instance.id,
+        data_id: item.instance.id.to_string(),
         model: model.to_owned(),
         error: code.into(),
     })

@@ -1,6 +1,7 @@
 //! What one request asks for, checked, with each instance once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -19,7 +20,7 @@ pub(super) const TEXT_PREFIX: &str = "text-";
 /// Instances of one model.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) model: String,
+    pub(crate) model: Arc<str>,
     /// Each instance once, in the order of its first appearance.
     pub(crate) instances: Vec<Instance>,
     /// For each instance asked for its place in `instances`; `None` when that is the order asked.
@@ -66,8 +67,8 @@ impl Batch {
             return Err(ApiError::Invalid(format!("texts[{at}] is empty")));
         }
         let instances = texts.into_iter().map(|text| Instance {
-            id: text_id(&text),
-            text: Some(text),
+            id: text_id(&text).into(),
+            text: Some(text.into()),
         });
         Self::new(model, instances, InputKind::Texts)
     }
@@ -88,7 +89,7 @@ impl Batch {
         }
         let (instances, order) = unique(instances.collect());
         Ok(Self {
-            model,
+            model: model.into(),
             instances,
             order,
             input,

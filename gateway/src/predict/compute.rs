@@ -40,11 +40,11 @@ impl Compute {
     pub(super) async fn run(
         &self,
         request: &mut Request,
-        groups: Vec<Group>,
+        mut groups: Vec<Group>,
         directives: Directives,
         deadline: Deadline,
     ) {
-        let groups = open_only(request, groups);
+        keep_open(request, &mut groups);
         if groups.is_empty() {
             return;
         }
@@ -131,16 +131,12 @@ impl Compute {
     }
 }
 
-/// The groups with only their open items.
-fn open_only(request: &Request, groups: Vec<Group>) -> Vec<Group> {
-    let mut open = Vec::with_capacity(groups.len());
-    for mut group in groups {
+/// Leaves only open items in the groups.
+fn keep_open(request: &Request, groups: &mut Vec<Group>) {
+    groups.retain_mut(|group| {
         group.items.retain(|at| request.items[at.0].is_open());
-        if !group.items.is_empty() {
-            open.push(group);
-        }
-    }
-    open
+        !group.items.is_empty()
+    });
 }
 
 /// Whether open items are not to be computed.
@@ -167,7 +163,7 @@ fn time_for_call(request: &Request, deadline: Deadline) -> Duration {
 fn keys(request: &Request, group: &Group) -> Vec<Key> {
     let keys = group.items.iter().map(|at| Key {
         model: request.choice.model.clone(),
-        variant: (*request.choice.split[group.variant].name).to_owned(),
+        variant: Arc::clone(&request.choice.split[group.variant].name),
         version: group.known.version.clone(),
         data_id: request.items[at.0].instance.id.clone(),
     });

@@ -206,7 +206,7 @@ fn check_input(request: &mut Request) -> Result<(), ApiError> {
 
 fn lookup(request: &Request, groups: &[Group]) -> Lookup {
     let parts = groups.iter().map(|group| LookupPart {
-        variant: (*request.choice.split[group.variant].name).to_owned(),
+        variant: Arc::clone(&request.choice.split[group.variant].name),
         version: group.known.version.clone(),
         data_ids: group
             .items

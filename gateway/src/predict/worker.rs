@@ -31,11 +31,11 @@ pub(crate) struct Worker {
 /// What is to be computed, and by which variant.
 #[derive(Clone)]
 pub(crate) struct Computation {
-    pub(super) model: String,
+    pub(super) model: Arc<str>,
     pub(super) split: Arc<Split>,
     pub(super) variant: VariantIndex,
     /// The version that the variant is known to have.
-    pub(super) version: String,
+    pub(super) version: Arc<str>,
     pub(super) instances: Vec<Instance>,
     /// The time limit of the call.
     pub(super) time: Duration,
@@ -58,7 +58,7 @@ pub(crate) struct Computed {
 }
 
 /// By id.
-type Predictions = HashMap<String, Result<StoredPrediction, ErrorCode>>;
+type Predictions = HashMap<Arc<str>, Result<StoredPrediction, ErrorCode>>;
 
 impl Computed {
     pub(super) fn failed(error: CallError, worker: Option<SpanRef>) -> Self {
@@ -124,7 +124,7 @@ impl Worker {
                 let code = error.code().as_str();
                 tracing::debug!(
                     name: "prediction.failed",
-                    { "ml.model_name" = model, "ml.variant" = name, "ml.batch_size" = size, "error.type" = code },
+                    { "ml.model_name" = &**model, "ml.variant" = name, "ml.batch_size" = size, "error.type" = code },
                     "{size} predictions of {model} by {name} failed: {code}"
                 );
                 // The spans of the failed call are below the span of the request that made it.
@@ -132,12 +132,15 @@ impl Worker {
             }
             Ok(inference) => {
                 let asked = &computation.version;
-                let version = inference.version.as_ref().unwrap_or(asked).clone();
+                let version = inference
+                    .version
+                    .as_deref()
+                    .map_or_else(|| Arc::clone(asked), Into::into);
                 self.discovery.answered(model, variant, asked, &version);
                 let duration_ms = started.elapsed().as_secs_f64() * 1_000.0;
                 tracing::debug!(
                     name: "prediction.computed",
-                    { "ml.model_name" = model, "ml.model_version" = version, "ml.variant" = name, "ml.batch_size" = size, duration_ms },
+                    { "ml.model_name" = &**model, "ml.model_version" = &*version, "ml.variant" = name, "ml.batch_size" = size, duration_ms },
                     "{size} predictions of {model} computed by {name}"
                 );
                 self.keep(computation, version, inference).await
@@ -149,7 +152,7 @@ impl Worker {
     async fn keep(
         &self,
         computation: Computation,
-        version: String,
+        version: Arc<str>,
         mut inference: Inference,
     ) -> Computed {
         // A service that does not name its span was called below this request's span, so that one
@@ -178,7 +181,7 @@ impl Worker {
     fn predictions(
         &self,
         computation: Computation,
-        version: &str,
+        version: &Arc<str>,
         inference: Inference,
     ) -> Predictions {
         let variant = &computation.split[computation.variant].name;
@@ -188,8 +191,8 @@ impl Worker {
             let prediction = row.map(|row| StoredPrediction {
                 key: Key {
                     model: computation.model.clone(),
-                    variant: (**variant).to_owned(),
-                    version: version.to_owned(),
+                    variant: Arc::clone(variant),
+                    version: Arc::clone(version),
                     data_id: id.clone(),
                 },
                 label: row.label,

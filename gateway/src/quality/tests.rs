@@ -99,7 +99,7 @@ fn variants_and_versions_are_apart() {
         quality.record_outcome(&prediction("m", version, "1", 0), RIGHT, at(1));
     }
     let mut canary = of("1");
-    canary.key.variant = "canary".to_owned();
+    canary.key.variant = "canary".into();
     quality.record_outcome(&canary, WRONG, at(1));
     quality.record_outcome(&prediction("other", "1", "1", 0), RIGHT, at(1));
     let names: Vec<_> = quality

@@ -13,7 +13,7 @@ use crate::store::{Key, StoredPrediction};
 fn by(variant: &str, data_id: &str, label: &str, confidence: f32) -> StoredPrediction {
     let old = prediction("m", "1", data_id, 0);
     let key = Key {
-        variant: variant.to_owned(),
+        variant: variant.into(),
         ..old.key.clone()
     };
     StoredPrediction {

@@ -134,10 +134,10 @@ async fn a_start_without_the_model_service_takes_the_version_of_the_newest_predi
     let store = Troubled::new();
     let stored = |version: &str, at: &str| StoredPrediction {
         key: Key {
-            model: "wine_quality".to_owned(),
-            variant: "primary".to_owned(),
-            version: version.to_owned(),
-            data_id: "a".to_owned(),
+            model: "wine_quality".into(),
+            variant: "primary".into(),
+            version: version.into(),
+            data_id: "a".into(),
         },
         label: "low".to_owned(),
         confidence: 0.5,

@@ -165,10 +165,10 @@ async fn no_cache_shares_no_call() {
 
 fn key(id: &str) -> Key {
     Key {
-        model: "m".to_owned(),
-        variant: "primary".to_owned(),
-        version: "1".to_owned(),
-        data_id: id.to_owned(),
+        model: "m".into(),
+        variant: "primary".into(),
+        version: "1".into(),
+        data_id: id.into(),
     }
 }
 

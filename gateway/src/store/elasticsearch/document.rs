@@ -77,10 +77,10 @@ impl<'a> From<&'a StoredPrediction> for Document<'a> {
     fn from(prediction: &'a StoredPrediction) -> Self {
         let by = prediction.computed_by.as_ref();
         Self {
-            model: (&prediction.key.model).into(),
-            model_version: (&prediction.key.version).into(),
-            data_id: (&prediction.key.data_id).into(),
-            variant: (&prediction.key.variant).into(),
+            model: (&*prediction.key.model).into(),
+            model_version: (&*prediction.key.version).into(),
+            data_id: (&*prediction.key.data_id).into(),
+            variant: (&*prediction.key.variant).into(),
             label: (&prediction.label).into(),
             confidence: prediction.confidence,
             probabilities: (&prediction.probabilities).into(),
@@ -99,10 +99,10 @@ impl TryFrom<Document<'_>> for StoredPrediction {
         let ids = document.trace_id.zip(document.span_id);
         Ok(Self {
             key: Key {
-                model: document.model.into_owned(),
-                variant: document.variant.into_owned(),
-                version: document.model_version.into_owned(),
-                data_id: document.data_id.into_owned(),
+                model: (*document.model).into(),
+                variant: (*document.variant).into(),
+                version: (*document.model_version).into(),
+                data_id: (*document.data_id).into(),
             },
             label: document.label.into_owned(),
             confidence: document.confidence,

@@ -1,6 +1,8 @@
 //! The statements on the table of predictions, and the way between its rows and
 //! [`StoredPrediction`].
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params, params_from_iter};
@@ -9,9 +11,8 @@ use telemetry::SpanRef;
 use super::TABLE;
 use crate::store::{CLOCK_TOLERANCE, Key, Lookup, Page, Search, StoredPrediction, Written};
 
-const COLUMNS: &str = "model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id";
-const GET: &str =
-    "SELECT model, variant, version, data_id, label, confidence, probabilities, computed_at, trace_id, span_id, run_id
+/// What is looked up; a search reads the key after them.
+const GET: &str = "SELECT label, confidence, probabilities, computed_at, trace_id, span_id, run_id
     FROM predictions WHERE model = ?1 AND variant = ?2 AND version = ?3 AND data_id = ?4";
 /// For [`insert`]; an older computation changes nothing, unless a wrong clock gave the stored one
 /// its time ([`crate::store::replaces`]).
@@ -37,7 +38,16 @@ pub(super) fn look_up(
     for part in &lookup.parts {
         for data_id in &part.data_ids {
             let key = params![lookup.model, part.variant, part.version, data_id];
-            found.push(statement.query_row(key, read_row).optional()?);
+            let read = |row: &Row<'_>| {
+                let key = Key {
+                    model: Arc::clone(&lookup.model),
+                    variant: Arc::clone(&part.variant),
+                    version: Arc::clone(&part.version),
+                    data_id: Arc::clone(data_id),
+                };
+                read_row(row, key)
+            };
+            found.push(statement.query_row(key, read).optional()?);
         }
     }
     drop(statement);
@@ -81,10 +91,13 @@ pub(super) fn search(connection: &Connection, search: &Search) -> rusqlite::Resu
         i64::try_from(search.limit).unwrap_or(i64::MAX - 1) + 1,
     ));
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM {TABLE} WHERE {filter}
+        "SELECT label, confidence, probabilities, computed_at, trace_id, span_id, run_id, model, variant, version, data_id
+        FROM {TABLE} WHERE {filter}
         ORDER BY computed_at DESC, model, variant, version, data_id LIMIT ?"
     ))?;
-    let rows = statement.query_map(params_from_iter(values), read_row)?;
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        read_row(row, read_key(row)?)
+    })?;
     let predictions = rows.collect::<Result<Vec<_>, _>>()?;
     Ok(Page::of(predictions, search.limit))
 }
@@ -114,7 +127,8 @@ fn filter(search: &Search) -> (String, Vec<Value>) {
         let time = after.computed_at.as_microsecond();
         values.extend([Value::from(time), Value::from(time)]);
         let key = after.key.clone();
-        values.extend([key.model, key.variant, key.version, key.data_id].map(Value::from));
+        let key = [key.model, key.variant, key.version, key.data_id];
+        values.extend(key.map(|part| Value::from((*part).to_owned())));
     }
     if clauses.is_empty() {
         clauses.push("TRUE".to_owned());
@@ -156,30 +170,32 @@ pub(super) fn remove_older(
     statement.execute(params![before.as_microsecond(), limit])
 }
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<StoredPrediction> {
-    let (probabilities, _) = row.get_ref(6)?.as_blob()?.as_chunks::<4>();
-    let computed_at = Timestamp::from_microsecond(row.get(7)?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(7, Type::Integer, Box::new(error))
+fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
+    Ok(Key {
+        model: row.get(7)?,
+        variant: row.get(8)?,
+        version: row.get(9)?,
+        data_id: row.get(10)?,
+    })
+}
+
+fn read_row(row: &Row<'_>, key: Key) -> rusqlite::Result<StoredPrediction> {
+    let (probabilities, _) = row.get_ref(2)?.as_blob()?.as_chunks::<4>();
+    let computed_at = Timestamp::from_microsecond(row.get(3)?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(3, Type::Integer, Box::new(error))
     })?;
-    let trace_id: Option<String> = row.get(8)?;
-    let span_id: Option<String> = row.get(9)?;
+    let (trace_id, span_id) = (row.get_ref(4)?, row.get_ref(5)?);
+    let ids = trace_id.as_str_or_null()?.zip(span_id.as_str_or_null()?);
     Ok(StoredPrediction {
-        key: Key {
-            model: row.get(0)?,
-            variant: row.get(1)?,
-            version: row.get(2)?,
-            data_id: row.get(3)?,
-        },
-        label: row.get(4)?,
-        confidence: row.get::<_, f64>(5)? as f32,
+        key,
+        label: row.get(0)?,
+        confidence: row.get::<_, f64>(1)? as f32,
         probabilities: probabilities
             .iter()
             .map(|bytes| f32::from_le_bytes(*bytes))
             .collect(),
         computed_at,
-        computed_by: trace_id
-            .zip(span_id)
-            .and_then(|(trace, span)| SpanRef::parse(&trace, &span)),
-        run_id: row.get(10)?,
+        computed_by: ids.and_then(|(trace, span)| SpanRef::parse(trace, span)),
+        run_id: row.get(6)?,
     })
 }

@@ -45,10 +45,10 @@ pub(crate) fn prediction(
 ) -> StoredPrediction {
     StoredPrediction {
         key: Key {
-            model: model.to_owned(),
-            variant: "primary".to_owned(),
-            version: version.to_owned(),
-            data_id: data_id.to_owned(),
+            model: model.into(),
+            variant: "primary".into(),
+            version: version.into(),
+            data_id: data_id.into(),
         },
         label: "high".to_owned(),
         confidence: 0.7,
@@ -67,7 +67,7 @@ fn at(seconds: i64) -> Timestamp {
 fn by(variant: &str, prediction: StoredPrediction) -> StoredPrediction {
     StoredPrediction {
         key: Key {
-            variant: variant.to_owned(),
+            variant: variant.into(),
             ..prediction.key
         },
         ..prediction
@@ -77,16 +77,16 @@ fn by(variant: &str, prediction: StoredPrediction) -> StoredPrediction {
 /// Looks up predictions of the variant `primary`.
 pub(crate) fn lookup(model: &str, version: &str, data_ids: &[&str]) -> Lookup {
     Lookup {
-        model: model.to_owned(),
+        model: model.into(),
         parts: vec![part("primary", version, data_ids)],
     }
 }
 
 fn part(variant: &str, version: &str, data_ids: &[&str]) -> LookupPart {
-    let data_ids = data_ids.iter().map(|id| (*id).to_owned()).collect();
+    let data_ids = data_ids.iter().map(|id| (*id).into()).collect();
     LookupPart {
-        variant: variant.to_owned(),
-        version: version.to_owned(),
+        variant: variant.into(),
+        version: version.into(),
         data_ids,
     }
 }
@@ -162,7 +162,7 @@ async fn a_lookup_keeps_the_order_and_marks_what_is_missing(store: &dyn Predicti
         .unwrap();
     let ids: Vec<_> = found
         .iter()
-        .map(|found| found.as_ref().map(|found| found.key.data_id.as_str()))
+        .map(|found| found.as_ref().map(|found| &*found.key.data_id))
         .collect();
     assert_eq!(ids, [Some("b"), None, Some("c"), Some("a")]);
 }
@@ -207,7 +207,7 @@ async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
         ("b", "1", None),
     ] {
         let of = Lookup {
-            model: "of".to_owned(),
+            model: "of".into(),
             parts: vec![part(variant, version, &["a"])],
         };
         let found = store.get_many(of).await.unwrap().remove(0);
@@ -217,7 +217,9 @@ async fn variants_do_not_answer_for_each_other(store: &dyn PredictionStore) {
             "{variant} {version}"
         );
         assert!(
-            found.is_none_or(|found| found.key.variant == variant && found.key.version == version)
+            found.is_none_or(
+                |found| *found.key.variant == *variant && *found.key.version == *version
+            )
         );
     }
 }
@@ -235,7 +237,7 @@ async fn one_lookup_may_name_several_variants(store: &dyn PredictionStore) {
     ];
     let found = store
         .get_many(Lookup {
-            model: "parts".to_owned(),
+            model: "parts".into(),
             parts,
         })
         .await
@@ -541,7 +543,7 @@ async fn what_was_removed_is_not_found(store: &dyn PredictionStore) {
 fn ids(page: &Page) -> String {
     page.predictions
         .iter()
-        .map(|found| found.key.data_id.as_str())
+        .map(|found| &*found.key.data_id)
         .collect::<Vec<_>>()
         .join(" ")
 }

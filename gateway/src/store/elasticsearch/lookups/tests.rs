@@ -204,7 +204,7 @@ async fn lookups_at_the_same_time_find_what_each_asked_for() {
         let [Some(prediction), None] = &found[..] else {
             panic!("{own}: {found:?}");
         };
-        assert_eq!(prediction.key.data_id, own);
+        assert_eq!(*prediction.key.data_id, *own);
     }
     scratch.remove().await;
 }

@@ -138,7 +138,7 @@ async fn ten_thousand_predictions_are_stored_found_paged_and_removed() {
     let counted: Value = scratch.call("GET", "ALIAS/_count", "").await;
     assert_eq!(counted["count"], 10_000);
     for chunk in all.chunks(1_000) {
-        let data_ids: Vec<&str> = chunk.iter().map(|one| one.key.data_id.as_str()).collect();
+        let data_ids: Vec<&str> = chunk.iter().map(|one| &*one.key.data_id).collect();
         let found = store
             .get_many(conformance::lookup("m", "1", &data_ids))
             .await
