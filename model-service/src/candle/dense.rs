@@ -15,6 +15,12 @@ pub(super) struct Dense {
     pub(super) input_gradient: bool,
 }
 
+/// The same followed by `ReLU`, for inference only: one operation instead of two.
+///
+/// What is not finite becomes NaN, and so does all that follows from it. Candle's own `ReLU` would
+/// make 0 of NaN and -∞, and the row a prediction of nothing.
+struct RectifiedDense;
+
 impl Dense {
     /// Applies the layer and records it for the backward pass.
     pub(super) fn tracked(self, x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
@@ -27,6 +33,11 @@ impl Dense {
             input_gradient: false,
         };
         x.apply_op3_no_bwd(w, b, &dense)
+    }
+
+    /// Applies the layer and `ReLU` for inference only.
+    pub(super) fn rectified(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
+        x.apply_op3_no_bwd(w, b, &RectifiedDense)
     }
 }
 
@@ -54,30 +65,8 @@ impl CustomOp3 for Dense {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (rows, inputs) = x_layout.shape().dims2()?;
-        let (w_inputs, outputs) = w_layout.shape().dims2()?;
-        if inputs != w_inputs || b_layout.shape().elem_count() != outputs {
-            bail!(
-                "dense: {:?} · {:?} + {:?}",
-                x_layout.shape(),
-                w_layout.shape(),
-                b_layout.shape()
-            );
-        }
-        let (x, w, b) = (
-            contiguous(x, x_layout)?,
-            contiguous(w, w_layout)?,
-            contiguous(b, b_layout)?,
-        );
-        let mut y = Vec::with_capacity(rows * outputs);
-        for row in x.chunks_exact(inputs) {
-            let start = y.len();
-            y.extend_from_slice(b);
-            for (value, weights) in row.iter().zip(w.chunks_exact(outputs)) {
-                add_scaled(&mut y[start..], *value, weights);
-            }
-        }
-        Ok((CpuStorage::F32(y), (rows, outputs).into()))
+        let (y, shape) = product((x, x_layout), (w, w_layout), (b, b_layout))?;
+        Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(
@@ -122,6 +111,66 @@ impl CustomOp3 for Dense {
             Some(Tensor::from_vec(db, outputs, device)?),
         ))
     }
+}
+
+impl CustomOp3 for RectifiedDense {
+    fn name(&self) -> &'static str {
+        "rectified-dense"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+        b: &CpuStorage,
+        b_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (mut y, shape) = product((x, x_layout), (w, w_layout), (b, b_layout))?;
+        for value in &mut y {
+            *value = if value.is_finite() {
+                value.max(0.0)
+            } else {
+                f32::NAN
+            };
+        }
+        Ok((CpuStorage::F32(y), shape))
+    }
+}
+
+type Input<'a> = (&'a CpuStorage, &'a Layout);
+
+/// `x·w + b` and its shape.
+fn product(
+    (x, x_layout): Input<'_>,
+    (w, w_layout): Input<'_>,
+    (b, b_layout): Input<'_>,
+) -> Result<(Vec<f32>, Shape)> {
+    let (rows, inputs) = x_layout.shape().dims2()?;
+    let (w_inputs, outputs) = w_layout.shape().dims2()?;
+    if inputs != w_inputs || b_layout.shape().elem_count() != outputs {
+        bail!(
+            "dense: {:?} · {:?} + {:?}",
+            x_layout.shape(),
+            w_layout.shape(),
+            b_layout.shape()
+        );
+    }
+    let (x, w, b) = (
+        contiguous(x, x_layout)?,
+        contiguous(w, w_layout)?,
+        contiguous(b, b_layout)?,
+    );
+    let mut y = Vec::with_capacity(rows * outputs);
+    for row in x.chunks_exact(inputs) {
+        let start = y.len();
+        y.extend_from_slice(b);
+        for (value, weights) in row.iter().zip(w.chunks_exact(outputs)) {
+            add_scaled(&mut y[start..], *value, weights);
+        }
+    }
+    Ok((y, (rows, outputs).into()))
 }
 
 /// `to += factor · from`, as an indexed loop because that is fast in unoptimised builds, too.

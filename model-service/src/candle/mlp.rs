@@ -1,12 +1,13 @@
 //! The multi-layer perceptron for tables: linear layers with `ReLU` between them and a softmax at
 //! the end, unless they predict one number.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use telemetry::Span;
 
-use super::dense::{Dense, mark_overflows};
+use super::dense::{Dense, mark_overflows, with_slices};
 use crate::model::{Batch, ComputeError, Model, Probabilities, Rows};
 
 /// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias`
@@ -20,7 +21,7 @@ pub struct Mlp {
 
 #[derive(Debug)]
 struct Layer {
-    span: String,
+    span: Cow<'static, str>,
     /// Transposed against the file: \[inputs, outputs\], as [`Dense`] wants it.
     weight: Tensor,
     bias: Tensor,
@@ -60,7 +61,7 @@ impl Mlp {
             .into_iter()
             .enumerate()
             .map(|(index, (weight, bias))| Layer {
-                span: format!("layer {}", layer_name(index)),
+                span: span_name(index),
                 weight,
                 bias,
                 is_last: index + 1 == count,
@@ -105,9 +106,9 @@ impl Mlp {
         x: Tensor,
         computable: Vec<bool>,
     ) -> Result<Probabilities, ComputeError> {
-        self.forward(x, computable, |layer, x, computable| {
+        self.forward(x, computable, |layer, x| {
             let _span = Span::start(layer.span.clone(), Vec::new());
-            layer.apply(x, computable)
+            layer.apply(x)
         })
     }
 
@@ -126,12 +127,14 @@ impl Mlp {
         &self,
         mut x: Tensor,
         mut computable: Vec<bool>,
-        apply: impl Fn(&Layer, &Tensor, &mut [bool]) -> candle_core::Result<Tensor>,
+        apply: impl Fn(&Layer, &Tensor) -> candle_core::Result<Tensor>,
     ) -> Result<Probabilities, ComputeError> {
         for layer in &self.layers {
-            x = apply(layer, &x, &mut computable).map_err(compute)?;
+            x = apply(layer, &x).map_err(compute)?;
         }
-        let logits = x.flatten_all().and_then(|logits| logits.to_vec1());
+        // What overflows in a layer is NaN in all that follow.
+        mark_overflows(&x, &mut computable).map_err(compute)?;
+        let logits = with_slices([&x], |[x]| x.to_vec());
         let probabilities =
             Probabilities::from_outputs(logits.map_err(compute)?, self.classes.max(1));
         Ok(probabilities.without(&computable))
@@ -139,13 +142,25 @@ impl Mlp {
 }
 
 impl Layer {
-    /// Computes the layer. A row that overflows is no longer `computable`; `ReLU` would turn NaN and
-    /// -∞ into 0 and the row into a prediction of nothing.
-    fn apply(&self, x: &Tensor, computable: &mut [bool]) -> candle_core::Result<Tensor> {
-        let y = Dense::plain(x, &self.weight, &self.bias)?;
-        mark_overflows(&y, computable)?;
-        if self.is_last { Ok(y) } else { y.relu() }
+    fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        if self.is_last {
+            Dense::plain(x, &self.weight, &self.bias)
+        } else {
+            Dense::rectified(x, &self.weight, &self.bias)
+        }
     }
+}
+
+/// The name of a layer's span, which every forward pass needs, so that of the first ones is a constant.
+fn span_name(index: usize) -> Cow<'static, str> {
+    const FIRST: [&str; 4] = [
+        "layer linear_1",
+        "layer linear_2",
+        "layer linear_3",
+        "layer linear_4",
+    ];
+    let first = FIRST.get(index).copied().map(Cow::Borrowed);
+    first.unwrap_or_else(|| Cow::Owned(format!("layer {}", layer_name(index))))
 }
 
 /// `linear_1`, `linear_2`, … in the weights file and in the names of spans.
