@@ -22,7 +22,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use crate::feature_rows::FeatureRows;
-use crate::repository::{Loaded, Manifest};
+use crate::repository::{Loaded, Manifest, TEXT_FEATURES};
 use inbox::Inbox;
 pub(crate) use score::ScoredWindow;
 pub(crate) use version::Drift;
@@ -50,7 +50,9 @@ pub(crate) struct DriftOptions {
 pub(crate) struct Inputs {
     /// Row-major; only rows that have all values.
     pub(crate) values: Vec<f32>,
-    /// Missing values per feature.
+    /// Values of a row.
+    pub(crate) width: usize,
+    /// Missing values per feature; empty if none is missing.
     pub(crate) missing: Vec<u64>,
     /// Rows, also those with missing values.
     pub(crate) rows: usize,
@@ -68,7 +70,10 @@ pub(crate) struct Outputs {
 /// Versions that are watched at the same time; one that was used longest ago gives way.
 const MAX_VERSIONS: usize = 256;
 
-type Versions = BTreeMap<(String, String), Version>;
+/// Name and version of a model.
+type Key = (Arc<str>, Arc<str>);
+
+type Versions = BTreeMap<Key, Version>;
 
 #[derive(Debug)]
 struct Shared {
@@ -119,11 +124,11 @@ impl DriftMonitor {
     }
 
     /// What is known of a version.
-    pub(crate) fn drift(&self, manifest: &Manifest) -> Drift {
+    pub(crate) fn drift(&self, loaded: &Loaded) -> Drift {
         let versions = self.shared.versions.lock();
-        let version = versions.get(&key(manifest));
+        let version = versions.get(&key(loaded));
         version
-            .filter(|version| version.is_of(manifest))
+            .filter(|version| version.is_of(&loaded.manifest))
             .map(Version::drift)
             .unwrap_or_default()
     }
@@ -143,12 +148,12 @@ impl Shared {
     fn process(&self, seen: Vec<(Arc<Loaded>, Observation)>) {
         let mut versions = self.versions.lock();
         for (loaded, observation) in seen {
-            let manifest = &loaded.manifest;
-            if let Some(gone) = make_room(&mut versions, manifest) {
+            let (key, manifest) = (key(&loaded), &loaded.manifest);
+            if let Some(gone) = make_room(&mut versions, &key, manifest) {
                 self.mark(gone.run_id(), false);
             }
             let version = versions
-                .entry(key(manifest))
+                .entry(key)
                 .or_insert_with(|| Version::new(manifest, &self.options));
             version.push(observation, manifest, &self.options);
             self.mark(&manifest.run_id, version.is_drifting());
@@ -166,11 +171,10 @@ impl Shared {
 
 /// Takes out what is in the way of a version that is not watched yet: one of the same name that was
 /// trained before, or if there are too many the one that was used longest ago.
-fn make_room(versions: &mut Versions, manifest: &Manifest) -> Option<Version> {
-    let same = key(manifest);
-    match versions.get(&same) {
+fn make_room(versions: &mut Versions, key: &Key, manifest: &Manifest) -> Option<Version> {
+    match versions.get(key) {
         Some(version) if version.is_of(manifest) => return None,
-        Some(_) => return versions.remove(&same),
+        Some(_) => return versions.remove(key),
         None if versions.len() < MAX_VERSIONS => return None,
         None => {}
     }
@@ -179,8 +183,9 @@ fn make_room(versions: &mut Versions, manifest: &Manifest) -> Option<Version> {
     oldest.and_then(|oldest| versions.remove(&oldest))
 }
 
-fn key(manifest: &Manifest) -> (String, String) {
-    (manifest.name.clone(), manifest.version.clone())
+fn key(loaded: &Loaded) -> Key {
+    let names = &loaded.names;
+    (Arc::clone(&names.model), Arc::clone(&names.version))
 }
 
 impl Inputs {
@@ -188,6 +193,7 @@ impl Inputs {
     pub(crate) fn of_table(features: &FeatureRows) -> Self {
         Self {
             values: features.values.clone(),
+            width: features.width,
             missing: features.missing.clone(),
             rows: features.rows_with_entity(),
         }
@@ -199,7 +205,8 @@ impl Inputs {
         });
         Self {
             values: values.collect(),
-            missing: vec![0; crate::repository::TEXT_FEATURES.len()],
+            width: TEXT_FEATURES.len(),
+            missing: Vec::new(),
             rows: counts.len(),
         }
     }

@@ -33,21 +33,22 @@ impl Encoding {
     }
 
     /// Takes the rows with a category that there is not, each of which gets an error, and counts
-    /// them by feature.
+    /// them by feature; no counts if no feature has categories.
     pub(crate) fn take_unknown(&self, rows: &mut FeatureRows) -> Vec<u64> {
-        let mut counts = vec![0; self.sizes.len()];
-        if self.has_categories() {
-            rows.take_unknown(|row| {
-                let mut known = true;
-                for ((value, size), count) in row.iter().zip(&self.sizes).zip(&mut counts) {
-                    if *size > 0 && !is_position(*value, *size) {
-                        *count += 1;
-                        known = false;
-                    }
-                }
-                known
-            });
+        if !self.has_categories() {
+            return Vec::new();
         }
+        let mut counts = vec![0; self.sizes.len()];
+        rows.take_unknown(|row| {
+            let mut known = true;
+            for ((value, size), count) in row.iter().zip(&self.sizes).zip(&mut counts) {
+                if *size > 0 && !is_position(*value, *size) {
+                    *count += 1;
+                    known = false;
+                }
+            }
+            known
+        });
         counts
     }
 

@@ -9,7 +9,9 @@ pub(crate) struct FeatureRows {
     pub(crate) values: Vec<f32>,
     /// One entry per row of the request; `None` is a good row.
     pub(crate) errors: Vec<Option<RowErrorCode>>,
-    /// Missing values per feature.
+    /// Values of a row.
+    pub(crate) width: usize,
+    /// Missing values per feature; empty if none is missing.
     pub(crate) missing: Vec<u64>,
 }
 
@@ -18,7 +20,8 @@ impl FeatureRows {
         Self {
             values: Vec::with_capacity(width * rows),
             errors: Vec::with_capacity(rows),
-            missing: vec![0; width],
+            width,
+            missing: Vec::new(),
         }
     }
 
@@ -30,7 +33,8 @@ impl FeatureRows {
             return Self {
                 values,
                 errors: vec![None; count],
-                missing: vec![0; width],
+                width,
+                missing: Vec::new(),
             };
         }
         let mut rows = Self::with_capacity(width, count);
@@ -44,24 +48,22 @@ impl FeatureRows {
     pub(crate) fn push(&mut self, row: impl Iterator<Item = f32>) {
         let start = self.values.len();
         self.values.extend(row);
-        let mut complete = true;
-        for (value, missing) in self.values[start..].iter().zip(&mut self.missing) {
-            if !value.is_finite() {
-                *missing += 1;
-                complete = false;
-            }
-        }
-        if complete {
+        let row = &self.values[start..];
+        if row.iter().all(|value| value.is_finite()) {
             self.errors.push(None);
-        } else {
-            self.values.truncate(start);
-            self.errors.push(Some(RowErrorCode::MissingFeatures));
+            return;
         }
+        self.missing.resize(self.width, 0);
+        for (value, missing) in row.iter().zip(&mut self.missing) {
+            *missing += u64::from(!value.is_finite());
+        }
+        self.values.truncate(start);
+        self.errors.push(Some(RowErrorCode::MissingFeatures));
     }
 
     /// Takes the good rows that `is_known` refuses, and gives them an error.
     pub(crate) fn take_unknown(&mut self, mut is_known: impl FnMut(&[f32]) -> bool) {
-        let width = self.missing.len();
+        let width = self.width;
         let (mut read, mut kept) = (0, 0);
         for error in self.errors.iter_mut().filter(|error| error.is_none()) {
             let row = read..read + width;

@@ -184,18 +184,16 @@ impl Probabilities {
     }
 
     /// The answers for parts of the batch of `sizes` rows each.
-    pub(crate) fn split(&self, sizes: impl Iterator<Item = usize>) -> Vec<Self> {
+    pub(crate) fn split(&self, sizes: impl Iterator<Item = usize>) -> impl Iterator<Item = Self> {
         let mut rest = &self.values[..];
-        let mut parts = Vec::new();
-        for rows in sizes {
+        sizes.map(move |rows| {
             let (part, after) = rest.split_at((rows * self.classes).min(rest.len()));
-            parts.push(Self {
+            rest = after;
+            Self {
                 values: part.to_vec(),
                 classes: self.classes,
-            });
-            rest = after;
-        }
-        parts
+            }
+        })
     }
 
     /// These rows and then those of another batch of the same classes.

@@ -14,7 +14,6 @@ use runtime::Deadline;
 use telemetry::{KeyValue, Span, attr};
 
 use crate::drift::{DriftMonitor, Inputs, Outputs};
-use crate::encoding::Encoding;
 use crate::engine::{ComputeTask, Engine, EngineError};
 use crate::feature_rows::FeatureRows;
 use crate::model::{Batch, Probabilities, Rows, most_likely};
@@ -26,7 +25,7 @@ use instruments::ModelCall;
 pub(crate) struct Predictor {
     engine: Engine,
     drift: Arc<DriftMonitor>,
-    variant: String,
+    variant: Arc<str>,
     capture_text: bool,
 }
 
@@ -63,7 +62,7 @@ impl Predictor {
         Self {
             engine,
             drift,
-            variant,
+            variant: variant.into(),
             capture_text,
         }
     }
@@ -76,9 +75,9 @@ impl Predictor {
         data_id: Option<&str>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
-        let call = ModelCall::begin(&loaded.manifest, &self.variant);
+        let call = ModelCall::begin(loaded, &self.variant);
         call.record_missing(&features.missing);
-        call.record_unknown(&encoding(&loaded.manifest).take_unknown(&mut features));
+        call.record_unknown(&loaded.encoding.take_unknown(&mut features));
         let inputs = Inputs::of_table(&features);
         if features.values.is_empty() {
             self.drift.observe(loaded, inputs, Outputs::default());
@@ -122,14 +121,12 @@ impl Predictor {
         span.in_scope(|| call.end(output.is_ok()));
         let output = output.inspect_err(|error| span.fail(error, error.error_type()))?;
         let mut prediction =
-            span.in_scope(|| postprocess(loaded, &errors, &output.probabilities, &call));
+            span.in_scope(|| postprocess(loaded, errors, &output.probabilities, &call));
         if let ([Some(class)], [confidence]) =
             (&prediction.classes[..], &prediction.confidences[..])
         {
-            span.set(
-                attr::ML_OUTPUT_LABEL,
-                loaded.manifest.classes[*class].clone(),
-            );
+            let label = Arc::clone(&loaded.names.labels[*class].text);
+            span.set(attr::ML_OUTPUT_LABEL, label);
             span.set(attr::ML_OUTPUT_CONFIDENCE, f64::from(*confidence));
         }
         if let ([None], [value], Some(_)) = (
@@ -152,16 +149,12 @@ fn preprocess(loaded: &Loaded, values: Vec<f32>, call: &ModelCall<'_>) -> Option
     let _stage = Span::start("preprocess_input", Vec::new());
     call.record_out_of_range(&values);
     let normalisation = loaded.manifest.normalisation.as_ref()?;
-    encoding(&loaded.manifest).inputs(values, normalisation)
-}
-
-fn encoding(manifest: &Manifest) -> Encoding {
-    Encoding::of(&manifest.features, &manifest.categories)
+    loaded.encoding.inputs(values, normalisation)
 }
 
 fn postprocess(
     loaded: &Loaded,
-    errors: &[Option<RowErrorCode>],
+    errors: Vec<Option<RowErrorCode>>,
     probabilities: &Probabilities,
     call: &ModelCall<'_>,
 ) -> BatchPrediction {
@@ -171,24 +164,27 @@ fn postprocess(
     prediction
 }
 
-fn start_span(loaded: &Loaded, variant: &str, rows: usize, data_id: Option<&str>) -> Span {
-    let manifest = &loaded.manifest;
+/// Attributes that a prediction's span has at most, with those of the end.
+const MAX_ATTRIBUTES: usize = 11;
+
+fn start_span(loaded: &Loaded, variant: &Arc<str>, rows: usize, data_id: Option<&str>) -> Span {
+    let names = &loaded.names;
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-    let mut attributes = Vec::with_capacity(8);
+    let mut attributes = Vec::with_capacity(MAX_ATTRIBUTES);
     attributes.extend([
-        KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
-        KeyValue::new(attr::ML_MODEL_VERSION, manifest.version.clone()),
-        KeyValue::new(attr::ML_RUN_ID, manifest.run_id.clone()),
-        KeyValue::new(attr::ML_VARIANT, variant.to_owned()),
+        KeyValue::new(attr::ML_MODEL_NAME, Arc::clone(&names.model)),
+        KeyValue::new(attr::ML_MODEL_VERSION, Arc::clone(&names.version)),
+        KeyValue::new(attr::ML_RUN_ID, Arc::clone(&names.run_id)),
+        KeyValue::new(attr::ML_VARIANT, Arc::clone(variant)),
         KeyValue::new(attr::ML_BATCH_SIZE, rows),
         KeyValue::new(attr::ML_FRAMEWORK, FRAMEWORK),
         KeyValue::new(attr::ML_DEVICE, "cpu"),
     ]);
     attributes.extend(data_id.map(|id| KeyValue::new(attr::ML_DATA_ID, id.to_owned())));
     // From a prediction to the run, and so to the data, of its model.
-    let training = manifest.training_span();
-    let run = vec![KeyValue::new(attr::ML_RUN_ID, manifest.run_id.clone())];
-    let name = format!("predict {}", manifest.name);
+    let training = loaded.manifest.training_span();
+    let run = vec![KeyValue::new(attr::ML_RUN_ID, Arc::clone(&names.run_id))];
+    let name = names.predict_span.clone();
     Span::start_with_described_link(name, attributes, training.as_ref(), run)
 }
 
@@ -196,13 +192,13 @@ impl BatchPrediction {
     /// Assigns the computed rows to the good rows of the request. A row whose computation
     /// overflowed has an error, too, and costs the other rows nothing.
     fn collect(
-        errors: &[Option<RowErrorCode>],
+        mut errors: Vec<Option<RowErrorCode>>,
         probabilities: &Probabilities,
         manifest: &Manifest,
     ) -> Self {
         let mut computed = probabilities.rows();
         let mut prediction = Self::with_capacity(errors.len(), manifest.outputs());
-        for error in errors {
+        for error in &mut errors {
             let row = match error {
                 Some(error) => Err(*error),
                 None => computed
@@ -210,12 +206,13 @@ impl BatchPrediction {
                     .filter(|row| row.iter().all(|value| value.is_finite()))
                     .ok_or(RowErrorCode::OutOfRange),
             };
-            match (&manifest.regression, manifest.embedding()) {
+            *error = match (&manifest.regression, manifest.embedding()) {
                 (Some(scale), _) => prediction.push_number(row.and_then(|row| scale.number(row))),
                 (None, Some(width)) => prediction.push_vector(row, width),
                 (None, None) => prediction.push(row, manifest),
-            }
+            };
         }
+        prediction.errors = errors;
         prediction
     }
 
@@ -248,9 +245,11 @@ impl BatchPrediction {
         }
     }
 
+    /// Room for what the rows are answered, without their errors. The other functions add a row and
+    /// return its error.
     fn with_capacity(rows: usize, width: usize) -> Self {
         Self {
-            errors: Vec::with_capacity(rows),
+            errors: Vec::new(),
             classes: Vec::with_capacity(rows),
             confidences: Vec::with_capacity(rows),
             probabilities: Vec::with_capacity(rows * width),
@@ -259,25 +258,32 @@ impl BatchPrediction {
         }
     }
 
-    fn push_number(&mut self, number: Result<f32, RowErrorCode>) {
-        self.errors.push(number.err());
+    fn push_number(&mut self, number: Result<f32, RowErrorCode>) -> Option<RowErrorCode> {
         self.classes.push(None);
         self.confidences.push(0.0);
         self.probabilities.push(number.unwrap_or(0.0));
+        number.err()
     }
 
-    fn push_vector(&mut self, row: Result<&[f32], RowErrorCode>, width: usize) {
-        self.errors.push(row.err());
+    fn push_vector(
+        &mut self,
+        row: Result<&[f32], RowErrorCode>,
+        width: usize,
+    ) -> Option<RowErrorCode> {
         self.classes.push(None);
         self.confidences.push(0.0);
         match row {
             Ok(row) => self.probabilities.extend_from_slice(row),
             Err(_) => self.probabilities.extend(std::iter::repeat_n(0.0, width)),
         }
+        row.err()
     }
 
-    fn push(&mut self, row: Result<&[f32], RowErrorCode>, manifest: &Manifest) {
-        self.errors.push(row.err());
+    fn push(
+        &mut self,
+        row: Result<&[f32], RowErrorCode>,
+        manifest: &Manifest,
+    ) -> Option<RowErrorCode> {
         if let Ok(row) = row {
             // The class is that of the model itself, whatever the calibration rounds.
             let (class, _) = most_likely(row);
@@ -295,5 +301,6 @@ impl BatchPrediction {
             self.confidences.push(0.0);
             self.probabilities.extend(std::iter::repeat_n(0.0, classes));
         }
+        row.err()
     }
 }

@@ -12,6 +12,7 @@ mod current;
 mod index;
 mod load;
 mod manifest;
+mod names;
 mod write;
 
 pub use add::{AddError, AddOptions, add};
@@ -23,6 +24,7 @@ pub use manifest::{
     Added, Calibration, Dataset, EncoderInput, FeatureProfile, Hyperparameters, Lookup, Manifest,
     Metrics, Normalisation, ReferenceProfile, Regression, TEXT_FEATURES, TextInput, TrainingRun,
 };
+pub(crate) use names::Label;
 pub(crate) use write::version_number;
 pub use write::{VersionFiles, WriteError, write_version};
 

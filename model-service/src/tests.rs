@@ -114,11 +114,7 @@ fn router_of(model: Arc<dyn Model>) -> Router {
         allow_faults: false,
         process: ProcessOptions::default(),
     };
-    let loaded = Loaded {
-        manifest: manifest(),
-        model,
-        tokenizer: None,
-    };
+    let loaded = Loaded::new(manifest(), model, None);
     let repository = Arc::new(ModelRepository::of(loaded));
     let engine = Engine::start(config.engine()).unwrap();
     let client = HttpClient::new().unwrap();

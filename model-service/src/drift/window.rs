@@ -43,12 +43,12 @@ impl Observation {
     }
 
     fn complete_rows(&self) -> usize {
-        self.inputs.values.len() / self.inputs.missing.len().max(1)
+        self.inputs.values.len() / self.inputs.width.max(1)
     }
 
     /// The values of a feature, or of the output, which is the column after the features.
     fn column(&self, at: usize) -> impl Iterator<Item = f32> {
-        let width = self.inputs.missing.len();
+        let width = self.inputs.width;
         let (values, step) = if at < width {
             (self.inputs.values.get(at..).unwrap_or_default(), width)
         } else {

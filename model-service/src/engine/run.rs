@@ -6,7 +6,8 @@
 //! span `queue`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use telemetry::span::{LinkTarget, with_context};
 use telemetry::{KeyValue, Span, attr};
@@ -20,29 +21,39 @@ type Outcome = Result<Probabilities, EngineError>;
 /// Computes the tasks of `run`, answers them and leaves it empty.
 pub(super) fn execute(run: &mut Vec<QueuedTask>, queue: &Queue) {
     let begin = Moment::now();
-    let (outcomes, joint) = match &run[..] {
-        [single] => (vec![alone(single, &[])], None),
-        several => together(several),
-    };
-    let compute = begin.instant.elapsed();
-    let (is_alone, last) = (run.len() == 1, run.len() - 1);
-    for (at, (queued, outcome)) in run.drain(..).zip(outcomes).enumerate() {
-        if queued.waits || !is_alone {
+    if run.len() == 1
+        && let Some(queued) = run.pop()
+    {
+        let outcome = alone(&queued, &[]);
+        let compute = begin.instant.elapsed();
+        if queued.waits {
             record_queue(&queued, begin);
         }
+        queue.free();
+        return answer(queued, outcome, begin, compute);
+    }
+    let (outcomes, joint) = together(run);
+    let compute = begin.instant.elapsed();
+    let last = run.len() - 1;
+    for (at, (queued, outcome)) in run.drain(..).zip(outcomes).enumerate() {
+        record_queue(&queued, begin);
         if let Some(joint) = joint.as_ref().filter(|joint| joint.leader != at) {
             joint.record(&queued, begin);
         }
         if at == last {
             queue.free();
         }
-        let output = outcome.map(|probabilities| ComputeOutput {
-            probabilities,
-            queue: begin.instant.duration_since(queued.enqueued),
-            compute,
-        });
-        let _ = queued.answer.send(output);
+        answer(queued, outcome, begin, compute);
     }
+}
+
+fn answer(queued: QueuedTask, outcome: Outcome, begin: Moment, compute: Duration) {
+    let output = outcome.map(|probabilities| ComputeOutput {
+        probabilities,
+        queue: begin.instant.duration_since(queued.enqueued),
+        compute,
+    });
+    let _ = queued.answer.send(output);
 }
 
 /// A time by both clocks: durations need one and spans the other.
@@ -64,7 +75,7 @@ impl Moment {
 /// A run that was computed as one batch.
 struct Joint {
     /// The span `batch`, if it is sampled.
-    batch: Vec<LinkTarget>,
+    batch: Option<LinkTarget>,
     /// The task whose trace has it.
     leader: usize,
     rows: usize,
@@ -87,14 +98,15 @@ fn together(run: &[QueuedTask]) -> (Vec<Outcome>, Option<Joint>) {
         joined.append(&queued.task.batch);
     }
     let span = start_batch(run, leader, joined.len());
-    let batch: Vec<LinkTarget> = LinkTarget::of(&span.context()).into_iter().collect();
-    let outcome = span.in_scope(|| infer(&*run[0].task.loaded.model, &joined, &batch));
+    let batch = LinkTarget::of(&span.context());
+    let links = batch.as_slice();
+    let outcome = span.in_scope(|| infer(&*run[0].task.loaded.model, &joined, links));
     match outcome {
         Ok(probabilities) => {
             let end = SystemTime::now();
             span.end_at(end);
             let sizes = run.iter().map(|queued| queued.task.batch.len());
-            let outcomes = probabilities.split(sizes).into_iter().map(Ok).collect();
+            let outcomes = probabilities.split(sizes).map(Ok).collect();
             let rows = joined.len();
             let joint = Joint {
                 batch,
@@ -107,7 +119,7 @@ fn together(run: &[QueuedTask]) -> (Vec<Outcome>, Option<Joint>) {
         Err(error) => {
             span.fail(&error, error.error_type());
             drop(span);
-            let outcomes = run.iter().map(|queued| again(queued, &batch)).collect();
+            let outcomes = run.iter().map(|queued| again(queued, links)).collect();
             (outcomes, None)
         }
     }
@@ -119,10 +131,10 @@ fn start_batch(run: &[QueuedTask], leader: usize, rows: usize) -> Span {
         .iter()
         .filter_map(|queued| LinkTarget::of(&queued.task.context))
         .collect();
-    let manifest = &run[0].task.loaded.manifest;
+    let names = &run[0].task.loaded.names;
     let attributes = vec![
-        KeyValue::new(attr::ML_MODEL_NAME, manifest.name.clone()),
-        KeyValue::new(attr::ML_MODEL_VERSION, manifest.version.clone()),
+        KeyValue::new(attr::ML_MODEL_NAME, Arc::clone(&names.model)),
+        KeyValue::new(attr::ML_MODEL_VERSION, Arc::clone(&names.version)),
         KeyValue::new(attr::ML_BATCH_SIZE, integer(rows)),
         KeyValue::new(attr::ML_BATCH_REQUESTS, integer(run.len())),
     ];
@@ -176,7 +188,8 @@ impl Joint {
     fn record(&self, queued: &QueuedTask, begin: Moment) {
         with_context(&queued.task.context, || {
             let name = "model_inference";
-            let span = Span::start_linked_at(name, Vec::new(), &self.batch, begin.time);
+            let links = self.batch.as_slice();
+            let span = Span::start_linked_at(name, Vec::new(), links, begin.time);
             span.event_at("inference_completed", self.end, vec![size(self.rows)]);
             span.end_at(self.end);
         });

@@ -65,11 +65,7 @@ impl Model for Faulty {
 }
 
 fn version(model: Arc<dyn Model>) -> Arc<Loaded> {
-    Arc::new(Loaded {
-        manifest: crate::tests::manifest(),
-        model,
-        tokenizer: None,
-    })
+    Arc::new(Loaded::new(crate::tests::manifest(), model, None))
 }
 
 fn task(loaded: &Arc<Loaded>, budget: Duration) -> ComputeTask {

@@ -1,26 +1,26 @@
 //! The metrics of predictions. Attribute values come from manifests and configuration, never from
 //! requests.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use telemetry::metrics::{COMPUTE_SECONDS, Counter, Histogram, counter, histogram};
 use telemetry::{KeyValue, attr};
 
 use super::BatchPrediction;
-use crate::repository::Manifest;
+use crate::repository::Loaded;
 
 /// One call of a model, timed from its beginning.
 pub(super) struct ModelCall<'a> {
-    manifest: &'a Manifest,
-    variant: &'a str,
+    loaded: &'a Loaded,
+    variant: &'a Arc<str>,
     begin: Instant,
 }
 
 impl<'a> ModelCall<'a> {
-    pub(super) fn begin(manifest: &'a Manifest, variant: &'a str) -> Self {
+    pub(super) fn begin(loaded: &'a Loaded, variant: &'a Arc<str>) -> Self {
         Self {
-            manifest,
+            loaded,
             variant,
             begin: Instant::now(),
         }
@@ -30,8 +30,11 @@ impl<'a> ModelCall<'a> {
     pub(super) fn end(&self, success: bool) {
         let attributes = [
             self.model(),
-            self.version(),
-            KeyValue::new(attr::ML_VARIANT, self.variant.to_owned()),
+            KeyValue::new(
+                attr::ML_MODEL_VERSION,
+                Arc::clone(&self.loaded.names.version),
+            ),
+            KeyValue::new(attr::ML_VARIANT, Arc::clone(self.variant)),
             KeyValue::new(attr::SUCCESS, success),
         ];
         CALLS.add(1, &attributes);
@@ -39,65 +42,52 @@ impl<'a> ModelCall<'a> {
     }
 
     pub(super) fn record_missing(&self, counts: &[u64]) {
-        self.count(&MISSING, counts);
+        self.count(&MISSING, counts.iter().copied());
     }
 
     /// Counts the categories that the model was not trained on.
     pub(super) fn record_unknown(&self, counts: &[u64]) {
-        self.count(&OUT_OF_RANGE, counts);
+        self.count(&OUT_OF_RANGE, counts.iter().copied());
     }
 
     /// Counts the raw values outside the range of the training part.
     pub(super) fn record_out_of_range(&self, values: &[f32]) {
-        let profiles = &self.manifest.reference.features;
-        let mut counts = vec![0; profiles.len()];
-        for row in values.chunks_exact(profiles.len()) {
-            for ((value, profile), count) in row.iter().zip(profiles).zip(&mut counts) {
-                // In f32, the precision of the model's inputs: JSON may change the last bit of an
-                // f64.
-                let outside = *value < profile.min as f32 || *value > profile.max as f32;
-                *count += u64::from(outside);
-            }
-        }
-        self.count(&OUT_OF_RANGE, &counts);
+        let profiles = &self.loaded.manifest.reference.features;
+        let counts = profiles.iter().enumerate().map(|(at, profile)| {
+            // In f32, the precision of the model's inputs: JSON may change the last bit of an f64.
+            let (min, max) = (profile.min as f32, profile.max as f32);
+            let column = values.iter().skip(at).step_by(profiles.len());
+            let outside = column.filter(|value| **value < min || **value > max);
+            outside.count() as u64
+        });
+        self.count(&OUT_OF_RANGE, counts);
     }
 
     pub(super) fn record_predictions(&self, prediction: &BatchPrediction) {
-        let classes = &self.manifest.classes;
-        // One set of attributes per class, however many rows there are.
-        let mut labels: Vec<Option<(u64, [KeyValue; 3])>> = vec![None; classes.len()];
+        let labels = &self.loaded.names.labels;
+        // Counted first: one addition per class, however many rows there are.
+        let mut counts = vec![0; labels.len()];
         for (class, confidence) in prediction.classes.iter().zip(&prediction.confidences) {
             let Some(class) = *class else { continue };
-            let (count, attributes) =
-                labels[class].get_or_insert_with(|| (0, self.with_label(class)));
-            *count += 1;
-            CONFIDENCE.record(f64::from(*confidence), attributes);
+            counts[class] += 1;
+            CONFIDENCE.record(f64::from(*confidence), &labels[class].attributes);
         }
-        for (count, attributes) in labels.into_iter().flatten() {
-            LABELS.add(count, &attributes);
+        let counts = labels.iter().zip(counts);
+        for (label, count) in counts.filter(|(_, count)| *count > 0) {
+            LABELS.add(count, &label.attributes);
         }
     }
 
-    fn count(&self, counter: &Counter<u64>, counts: &[u64]) {
-        let counts = self.manifest.features.iter().zip(counts);
-        for (feature, count) in counts.filter(|(_, count)| **count > 0) {
+    fn count(&self, counter: &Counter<u64>, counts: impl Iterator<Item = u64>) {
+        let counts = self.loaded.manifest.features.iter().zip(counts);
+        for (feature, count) in counts.filter(|(_, count)| *count > 0) {
             let feature = KeyValue::new(attr::ML_FEATURE_NAME, feature.clone());
-            counter.add(*count, &[self.model(), feature]);
+            counter.add(count, &[self.model(), feature]);
         }
-    }
-
-    fn with_label(&self, class: usize) -> [KeyValue; 3] {
-        let label = self.manifest.classes[class].clone();
-        let label = KeyValue::new(attr::ML_OUTPUT_LABEL, label);
-        [self.model(), self.version(), label]
     }
 
     fn model(&self) -> KeyValue {
-        KeyValue::new(attr::MODEL_NAME, self.manifest.name.clone())
-    }
-
-    fn version(&self) -> KeyValue {
-        KeyValue::new(attr::ML_MODEL_VERSION, self.manifest.version.clone())
+        KeyValue::new(attr::MODEL_NAME, Arc::clone(&self.loaded.names.model))
     }
 }
 

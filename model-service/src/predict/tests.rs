@@ -14,7 +14,7 @@ fn predicted(calibration: Option<Calibration>) -> BatchPrediction {
     };
     let logits = ROWS.as_flattened().iter().map(|p| p.ln()).collect();
     let probabilities = Probabilities::from_logits(logits, 2);
-    BatchPrediction::collect(&[None, None, None], &probabilities, &manifest)
+    BatchPrediction::collect(vec![None; 3], &probabilities, &manifest)
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Predictor {
         texts: Vec<Bytes>,
         deadline: Deadline,
     ) -> Result<BatchPrediction, EngineError> {
-        let call = ModelCall::begin(&loaded.manifest, &self.variant);
+        let call = ModelCall::begin(loaded, &self.variant);
         let span = start_span(loaded, &self.variant, texts.len(), None);
         let rows = self.preprocess_texts(loaded, texts, &span).await;
         let rows = rows.inspect_err(|error| span.fail(error, error.error_type()))?;

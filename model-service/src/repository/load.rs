@@ -9,8 +9,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::names::Names;
 use super::{FRAMEWORK, MANIFEST, Manifest, TOKENIZER, TextInput, WEIGHTS};
 use crate::candle::{Mlp, TextBag, TextEncoder};
+use crate::encoding::Encoding;
 use crate::model::{ComputeError, Model};
 use crate::text::TextTokenizer;
 
@@ -20,6 +22,24 @@ pub struct Loaded {
     pub model: Arc<dyn Model>,
     /// Of a model that takes texts.
     pub(crate) tokenizer: Option<Arc<TextTokenizer>>,
+    pub(crate) encoding: Encoding,
+    pub(crate) names: Names,
+}
+
+impl Loaded {
+    pub(crate) fn new(
+        manifest: Manifest,
+        model: Arc<dyn Model>,
+        tokenizer: Option<Arc<TextTokenizer>>,
+    ) -> Self {
+        Self {
+            encoding: Encoding::of(&manifest.features, &manifest.categories),
+            names: Names::of(&manifest),
+            manifest,
+            model,
+            tokenizer,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +82,7 @@ pub(super) fn load(name: &str, version: u64, place: &Path) -> Result<Loaded, Loa
     let text = manifest.text.as_ref();
     let tokenizer = text.map(|text| tokenizer(place, text)).transpose()?;
     let tokenizer = tokenizer.map(Arc::new);
-    Ok(Loaded {
-        manifest,
-        model,
-        tokenizer,
-    })
+    Ok(Loaded::new(manifest, model, tokenizer))
 }
 
 fn model(manifest: &Manifest, weights: &[u8]) -> Result<Arc<dyn Model>, ComputeError> {

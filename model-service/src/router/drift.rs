@@ -69,7 +69,7 @@ pub(super) async fn read(
     ready.map_err(RequestError::NotServed)?;
     let models = repository.models();
     let versions = models.get(&name).into_iter().flat_map(ModelVersions::ready);
-    let versions = versions.map(|loaded| version(loaded, monitor.drift(&loaded.manifest)));
+    let versions = versions.map(|loaded| version(loaded, monitor.drift(loaded)));
     Ok(Json(DriftBody {
         versions: versions.collect(),
         model_name: name,

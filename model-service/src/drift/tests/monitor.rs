@@ -35,11 +35,7 @@ fn loaded() -> Arc<Loaded> {
         .collect();
     let confidences = (0..1_000).map(|step| 0.5 + f64::from(step) / 2_000.0);
     manifest.reference.confidence_deciles = profile("", confidences.collect()).decile_edges;
-    Arc::new(Loaded {
-        manifest,
-        model: Arc::new(Unused),
-        tokenizer: None,
-    })
+    Arc::new(Loaded::new(manifest, Arc::new(Unused), None))
 }
 
 fn options() -> DriftOptions {
@@ -62,7 +58,8 @@ fn request(rows: usize, power: f32) -> (Inputs, Outputs) {
         values: (0..rows)
             .flat_map(|row| vec![at(row) * 999.0; WIDTH])
             .collect(),
-        missing: vec![0; WIDTH],
+        missing: Vec::new(),
+        width: WIDTH,
         rows,
     };
     let outputs = Outputs {
@@ -82,7 +79,7 @@ fn number(drift: &Drift) -> u64 {
 }
 
 fn after(monitor: &DriftMonitor, loaded: &Loaded, windows: u64) -> Drift {
-    let drift = || monitor.drift(&loaded.manifest);
+    let drift = || monitor.drift(loaded);
     wait_until("a window ends", || number(&drift()) == windows);
     drift()
 }
@@ -96,7 +93,7 @@ fn a_window_ends_with_the_request_that_fills_it() {
     let drift = after(&monitor, &loaded, 1);
     assert_eq!(drift.window.unwrap().rows, WINDOW + 49);
     wait_until("three rows wait", || {
-        monitor.drift(&loaded.manifest).waiting_rows == 3
+        monitor.drift(&loaded).waiting_rows == 3
     });
 }
 
@@ -143,11 +140,7 @@ fn regression() -> Arc<Loaded> {
     manifest.reference.confidence_deciles = Vec::new();
     let numbers = (0..1_000).map(f64::from).collect();
     manifest.reference.values = Some(profile("value", numbers));
-    Arc::new(Loaded {
-        manifest,
-        model: Arc::new(Unused),
-        tokenizer: None,
-    })
+    Arc::new(Loaded::new(manifest, Arc::new(Unused), None))
 }
 
 #[test]
@@ -193,7 +186,7 @@ fn an_answer_does_not_wait_and_what_has_no_room_is_left_out() {
         observe(&monitor, &loaded, 1_000, 1.0);
     }
     drop(busy);
-    let windows = || number(&monitor.drift(&loaded.manifest));
+    let windows = || number(&monitor.drift(&loaded));
     wait_until("what had room is scored", || windows() >= 16);
     let windows = windows();
     assert!(
@@ -208,19 +201,16 @@ fn a_version_that_was_trained_again_starts_anew() {
     observe(&monitor, &first, WINDOW, 4.0);
     after(&monitor, &first, 1);
     wait_until("it is marked", || monitor.is_drifting(&first.manifest));
-    let second = Arc::new(Loaded {
-        manifest: crate::repository::Manifest {
-            run_id: "f".repeat(32),
-            ..first.manifest.clone()
-        },
-        model: Arc::new(Unused),
-        tokenizer: None,
-    });
+    let manifest = Manifest {
+        run_id: "f".repeat(32),
+        ..first.manifest.clone()
+    };
+    let second = Arc::new(Loaded::new(manifest, Arc::new(Unused), None));
     assert!(monitor.is_drifting(&first.manifest));
-    assert!(monitor.drift(&second.manifest).window.is_none());
+    assert!(monitor.drift(&second).window.is_none());
     observe(&monitor, &second, WINDOW, 1.0);
     assert!(after(&monitor, &second, 1).since.is_none());
-    assert!(monitor.drift(&first.manifest).window.is_none());
+    assert!(monitor.drift(&first).window.is_none());
     wait_until("the first is forgotten", || {
         !monitor.is_drifting(&first.manifest)
     });

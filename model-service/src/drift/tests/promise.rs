@@ -112,6 +112,7 @@ impl Truth {
             };
             let inputs = Inputs {
                 values: row,
+                width: missing.len(),
                 missing,
                 rows: 1,
             };
