@@ -51,7 +51,7 @@ fn tensors(data: fn(usize) -> BoxedStrategy<TensorData>) -> impl Strategy<Value 
         let named = tensors.into_iter().enumerate();
         named
             .map(|(at, (shape, data))| Tensor {
-                name: format!("t{at}"),
+                name: format!("t{at}").into(),
                 shape,
                 data,
             })
@@ -77,7 +77,7 @@ fn bits(tensor: &Tensor) -> (String, Vec<usize>, String) {
         data => format!("{data:?}"),
     };
     (
-        tensor.name.clone(),
+        tensor.name.to_string(),
         tensor.shape.clone(),
         format!("{} {data}", tensor.datatype()),
     )

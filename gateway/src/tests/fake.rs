@@ -259,7 +259,7 @@ async fn infer(
         .collect();
     let call = Call {
         model: model.clone(),
-        input: tensor.name.clone(),
+        input: tensor.name.to_string(),
         values: values.clone(),
         timeout_micros: request
             .timeout()

@@ -1,19 +1,23 @@
 //! `POST /v2/models/{model_name}[/versions/{model_version}]/infer`.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, header};
 use protocol::RowErrorCode;
 use protocol::oip::{
-    HEADER_LENGTH, InferOutput, InferRequest, InferResponse, Parameters, RequestedOutput, Tensor,
-    TensorData, parse_header_length,
+    DecodeError, HEADER_LENGTH, InferOutput, InferRequest, InferResponse, Parameters,
+    RequestedOutput, Tensor, TensorData, parse_header_length,
 };
 use runtime::Deadline;
 
@@ -23,7 +27,7 @@ use crate::error::RequestError;
 use crate::feature_rows::FeatureRows;
 use crate::features::FeatureStore;
 use crate::predict::{BatchPrediction, Predictor};
-use crate::repository::{Loaded, ModelRepository};
+use crate::repository::{Label, Loaded, ModelRepository};
 
 /// State of the inference routes.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ const PROBABILITIES: &str = "probabilities";
 const VALUE: &str = "value";
 /// The only output of a model that only encodes.
 const EMBEDDING: &str = "embedding";
+/// Bytes that the header `server-timing` takes, unless a stage takes minutes.
+const USUAL_TIMING: usize = 80;
 /// Only in answers with a failed row: the [`RowErrorCode`] of each row, empty for good rows.
 const ERROR: &str = "error";
 
@@ -60,17 +66,30 @@ enum RequestInput {
     Texts(Vec<Bytes>),
 }
 
+/// The value of [`HEADER_LENGTH`]. axum's extractor of headers copies them all.
+pub(super) struct HeaderLength(Result<Option<usize>, DecodeError>);
+
+impl<S: Sync> FromRequestParts<S> for HeaderLength {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let length = parts.headers.get(&HEADER_LENGTH_NAME);
+        let length = length.map(|value| parse_header_length(value.as_bytes()));
+        Ok(Self(length.transpose()))
+    }
+}
+
 pub(super) async fn infer(
     State(state): State<Arc<InferState>>,
     path: Result<Path<ModelPath>, PathRejection>,
     Extension(deadline): Extension<Deadline>,
-    headers: HeaderMap,
+    length: HeaderLength,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, RequestError> {
     let path = ModelPath::of(path)?;
     let loaded = state.repository.find(&path.model_name, path.version());
     let loaded = loaded.map_err(RequestError::NotServed)?;
-    let mut request = decode(&headers, body, &loaded)?;
+    let mut request = decode(length, body, &loaded)?;
     let deadline = match request.timeout().map_err(RequestError::Decode)? {
         Some(timeout) => deadline.within(timeout),
         None => deadline,
@@ -87,7 +106,7 @@ pub(super) async fn infer(
                 .lookup(&loaded.manifest, &ids, deadline)
                 .await
                 .map_err(RequestError::Features)?;
-            features_ms = Some(begin.elapsed().as_secs_f64() * 1e3);
+            features_ms = Some(milliseconds(begin.elapsed()));
             if rows.is_all_unknown() {
                 return Err(RequestError::UnknownEntities);
             }
@@ -101,14 +120,11 @@ pub(super) async fn infer(
 }
 
 fn decode(
-    headers: &HeaderMap,
+    HeaderLength(length): HeaderLength,
     body: Result<Bytes, BytesRejection>,
     loaded: &Loaded,
 ) -> Result<InferRequest, RequestError> {
-    let length = headers
-        .get(&HEADER_LENGTH_NAME)
-        .map(|value| parse_header_length(value.as_bytes()));
-    let length = length.transpose().map_err(RequestError::Decode)?;
+    let length = length.map_err(RequestError::Decode)?;
     let body = body::whole(body)?;
     let request = InferRequest::decode(&body, length).map_err(RequestError::Decode)?;
     let manifest = &loaded.manifest;
@@ -149,7 +165,7 @@ fn take_input(request: &mut InferRequest, loaded: &Loaded) -> Result<RequestInpu
         return take_texts(tensor);
     }
     let width = loaded.manifest.features.len();
-    match (tensor.name.as_str(), &tensor.shape[..]) {
+    match (&*tensor.name, &tensor.shape[..]) {
         (DATA_ID, [_] | [_, 1]) if tensor.as_bytes().is_some() => Ok(RequestInput::DataIds(tensor)),
         (DATA_ID, _) => wrong(format!("input {DATA_ID} must be BYTES of shape [n]")),
         (FEATURES, &[_, actual]) if actual == width => match numbers(tensor.data) {
@@ -206,7 +222,7 @@ fn error_output(errors: &[Option<RowErrorCode>]) -> Option<Tensor> {
 fn respond(
     mut request: InferRequest,
     loaded: &Loaded,
-    prediction: BatchPrediction,
+    mut prediction: BatchPrediction,
     timing: Option<HeaderValue>,
 ) -> Result<Response, RequestError> {
     let errors = error_output(&prediction.errors);
@@ -220,19 +236,19 @@ fn respond(
     let manifest = &loaded.manifest;
     let mut parameters = Parameters::default();
     parameters.insert("run_id", manifest.run_id.as_str());
-    if let Some(traceparent) = &prediction.traceparent {
-        parameters.insert("traceparent", traceparent.as_str());
+    if let Some(traceparent) = prediction.traceparent.take() {
+        parameters.insert("traceparent", traceparent);
     }
     let mut outputs = match (&manifest.regression, manifest.embedding()) {
         (Some(_), _) => vec![numbers_of(VALUE, None, prediction).into()],
         (None, Some(width)) => vec![numbers_of(EMBEDDING, Some(width), prediction).into()],
-        (None, None) => outputs(&manifest.classes, prediction),
+        (None, None) => outputs(&loaded.names.labels, prediction),
     };
     outputs.extend(errors.map(InferOutput::from));
     let response = InferResponse {
         model_name: manifest.name.clone(),
         model_version: Some(manifest.version.clone()),
-        id: request.id.clone(),
+        id: request.id.take(),
         parameters,
         outputs,
     };
@@ -250,9 +266,9 @@ fn respond(
 }
 
 /// One number per row, or a vector of `width` numbers.
-fn numbers_of(name: &str, width: Option<usize>, prediction: BatchPrediction) -> Tensor {
+fn numbers_of(name: &'static str, width: Option<usize>, prediction: BatchPrediction) -> Tensor {
     Tensor {
-        name: name.to_owned(),
+        name: Cow::Borrowed(name),
         shape: std::iter::once(prediction.errors.len())
             .chain(width)
             .collect(),
@@ -260,19 +276,15 @@ fn numbers_of(name: &str, width: Option<usize>, prediction: BatchPrediction) -> 
     }
 }
 
-fn outputs(classes: &[String], prediction: BatchPrediction) -> Vec<InferOutput> {
-    let rows = prediction.classes.len();
-    let labels: Vec<Bytes> = classes
-        .iter()
-        .map(|class| Bytes::copy_from_slice(class.as_bytes()))
-        .collect();
+fn outputs(labels: &[Label], prediction: BatchPrediction) -> Vec<InferOutput> {
+    let (rows, width) = (prediction.classes.len(), labels.len());
     let labels = prediction
         .classes
         .into_iter()
-        .map(|class| class.map_or_else(Bytes::new, |class| labels[class].clone()))
+        .map(|class| class.map_or_else(Bytes::new, |class| labels[class].bytes.clone()))
         .collect();
-    let tensor = |name: &str, shape: Vec<usize>, data| Tensor {
-        name: name.to_owned(),
+    let tensor = |name: &'static str, shape: Vec<usize>, data| Tensor {
+        name: Cow::Borrowed(name),
         shape,
         data,
     };
@@ -281,23 +293,37 @@ fn outputs(classes: &[String], prediction: BatchPrediction) -> Vec<InferOutput> 
     vec![
         tensor(LABEL, vec![rows], TensorData::Bytes(labels)).into(),
         tensor(CONFIDENCE, vec![rows], confidences).into(),
-        tensor(PROBABILITIES, vec![rows, classes.len()], probabilities).into(),
+        tensor(PROBABILITIES, vec![rows, width], probabilities).into(),
     ]
 }
 
 /// The time of each stage, for the gateway and for browsers: milliseconds with fractions (W3C
 /// Server Timing).
 fn server_timing(features_ms: Option<f64>, prediction: &BatchPrediction) -> Option<HeaderValue> {
-    let mut parts = Vec::new();
-    parts.extend(features_ms.map(|ms| format!("features;dur={ms:.3}")));
-    if let Some(timing) = prediction.timing {
-        let (queue, compute) = (
-            timing.queue.as_secs_f64() * 1e3,
-            timing.compute.as_secs_f64() * 1e3,
-        );
-        parts.push(format!("queue;dur={queue:.3}, compute;dur={compute:.3}"));
+    let mut text = String::with_capacity(USUAL_TIMING);
+    let stages = [
+        ("features", features_ms),
+        (
+            "queue",
+            prediction.timing.map(|timing| milliseconds(timing.queue)),
+        ),
+        (
+            "compute",
+            prediction.timing.map(|timing| milliseconds(timing.compute)),
+        ),
+    ];
+    for (stage, ms) in stages {
+        if let Some(ms) = ms {
+            let separator = if text.is_empty() { "" } else { ", " };
+            // A string takes all that is written to it.
+            let _ = write!(text, "{separator}{stage};dur={ms:.3}");
+        }
     }
-    HeaderValue::try_from(parts.join(", "))
+    HeaderValue::try_from(text)
         .ok()
         .filter(|value| !value.is_empty())
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }

@@ -43,7 +43,11 @@ pub(super) fn decode(
         Datatype::Fp64 => TensorData::Fp64(numbers(raw, f64::from_le_bytes)),
         Datatype::Bytes => TensorData::Bytes(elements(&name, count, raw)?),
     };
-    Ok(Tensor { name, shape, data })
+    Ok(Tensor {
+        name: name.into(),
+        shape,
+        data,
+    })
 }
 
 /// Appends the bytes of a tensor and returns their number.
@@ -66,7 +70,7 @@ pub(super) fn encode(tensor: &Tensor, out: &mut Vec<u8>) -> Result<usize, Encode
         TensorData::Bytes(data) => {
             for (index, item) in data.iter().enumerate() {
                 let length = u32::try_from(item.len()).map_err(|_| EncodeError::TooLong {
-                    tensor: tensor.name.clone(),
+                    tensor: tensor.name.to_string(),
                     index,
                 })?;
                 out.extend_from_slice(&length.to_le_bytes());

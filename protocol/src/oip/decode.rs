@@ -8,7 +8,7 @@ use crate::json::Object;
 
 use super::{
     Datatype, DecodeError, InferInput, InferOutput, InferRequest, InferResponse, Parameters,
-    RequestedOutput, Tensor, TensorMetadata, binary, json, parameter, salvage,
+    RequestedOutput, Tensor, TensorData, TensorMetadata, binary, json, parameter, salvage,
 };
 
 impl InferRequest {
@@ -49,9 +49,9 @@ impl InferRequest {
         let shape = raw_shape(body.len(), input)?;
         let tensor = match input.datatype {
             Datatype::Bytes => Tensor::new(
-                &input.name,
+                input.name.clone(),
                 shape,
-                super::TensorData::Bytes(vec![body.clone()]),
+                TensorData::Bytes(vec![body.clone()]),
             )?,
             datatype => binary::decode(input.name.clone(), shape, datatype, body)?,
         };
@@ -153,7 +153,7 @@ fn split(body: &Bytes, header_length: Option<usize>) -> Result<(Bytes, Bytes), D
 }
 
 /// How the data of a tensor in JSON are read.
-type ReadJson = fn(String, Vec<usize>, Datatype, &str, &Bytes) -> Result<Tensor, DecodeError>;
+type ReadJson = fn(&str, &[usize], Datatype, &str, &Bytes) -> Result<TensorData, DecodeError>;
 
 fn tensors(
     wire: Vec<Object<WireTensor<'_>>>,
@@ -191,7 +191,11 @@ fn tensor(
     let tensor = match (data, parameters.remove("binary_data_size")) {
         (Some(_), Some(_)) => return Err(DecodeError::TwoForms { tensor: name }),
         (None, None) => return Err(DecodeError::NoData { tensor: name }),
-        (Some(raw), None) => read_json(name, shape, datatype, raw.get(), head)?,
+        (Some(raw), None) => Tensor {
+            data: read_json(&name, &shape, datatype, raw.get(), head)?,
+            name: name.into(),
+            shape,
+        },
         (None, Some(size)) => {
             let Some(size) = size.as_u64().and_then(|size| usize::try_from(size).ok()) else {
                 return Err(DecodeError::BinarySize { tensor: name });

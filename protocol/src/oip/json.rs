@@ -5,26 +5,26 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
-use super::tensor::element_count;
+use super::tensor::{MAX_DIMENSIONS, element_count};
 use super::{Datatype, DecodeError, EncodeError, Tensor, TensorData};
 
-/// Reads one tensor from `raw`, a valid JSON value that lies inside `body`; texts without escapes
+/// Reads the data of one tensor from `raw`, a valid JSON value that lies inside `body`; texts without escapes
 /// share the body's memory.
 ///
 /// The elements are read straight into their type. A tree of `serde_json::Value` would cost 32
 /// bytes for each, and numbers would pass through f64, which rounds FP32 twice and cannot hold
 /// every INT64.
 pub(super) fn decode(
-    name: String,
-    shape: Vec<usize>,
+    name: &str,
+    shape: &[usize],
     datatype: Datatype,
     raw: &str,
     body: &Bytes,
-) -> Result<Tensor, DecodeError> {
-    let expected = element_count(&name, &shape)?;
+) -> Result<TensorData, DecodeError> {
+    let expected = element_count(name, shape)?;
     let list = List {
         raw,
-        shape: &shape,
+        shape,
         expected,
     };
     let data = match datatype {
@@ -46,31 +46,33 @@ pub(super) fn decode(
         Datatype::Bytes => list.read(|token| text(token, body)).map(TensorData::Bytes),
         Datatype::Fp16 | Datatype::Bf16 => {
             return Err(DecodeError::BinaryOnly {
-                tensor: name,
+                tensor: name.to_owned(),
                 datatype,
             });
         }
     };
-    match data {
-        Ok(data) => Ok(Tensor { name, shape, data }),
-        Err(Fault::Nesting) => Err(DecodeError::Nesting { tensor: name }),
-        Err(Fault::Count(found)) => Err(DecodeError::ElementCount {
-            tensor: name,
-            expected,
-            found,
-        }),
-        Err(Fault::Element(index)) => Err(DecodeError::Element {
-            tensor: name,
-            index,
-            datatype,
-        }),
-    }
+    data.map_err(|fault| {
+        let tensor = name.to_owned();
+        match fault {
+            Fault::Nesting => DecodeError::Nesting { tensor },
+            Fault::Count(found) => DecodeError::ElementCount {
+                tensor,
+                expected,
+                found,
+            },
+            Fault::Element(index) => DecodeError::Element {
+                tensor,
+                index,
+                datatype,
+            },
+        }
+    })
 }
 
 /// An error if a tensor has an element that JSON cannot say.
 pub(super) fn check(tensor: &Tensor) -> Result<(), EncodeError> {
     let not_finite = |index| EncodeError::NotFinite {
-        tensor: tensor.name.clone(),
+        tensor: tensor.name.to_string(),
         index,
     };
     let error = match &tensor.data {
@@ -80,12 +82,12 @@ pub(super) fn check(tensor: &Tensor) -> Result<(), EncodeError> {
             .iter()
             .position(|x| std::str::from_utf8(x).is_err())
             .map(|index| EncodeError::NotText {
-                tensor: tensor.name.clone(),
+                tensor: tensor.name.to_string(),
                 index,
             }),
         data if data.datatype().has_json_form() => None,
         data => Some(EncodeError::BinaryOnly {
-            tensor: tensor.name.clone(),
+            tensor: tensor.name.to_string(),
             datatype: data.datatype(),
         }),
     };
@@ -118,7 +120,7 @@ impl Serialize for Flat<'_> {
     }
 }
 
-/// The text of a list and the shape that it should have.
+/// The text of a list and the shape that it should have, of at most [`MAX_DIMENSIONS`].
 pub(super) struct List<'a, 's> {
     pub(super) raw: &'a str,
     pub(super) shape: &'s [usize],
@@ -138,23 +140,23 @@ impl<'a> List<'a, '_> {
         // The shape is only a claim: every element takes two bytes of text, so the body bounds the
         // allocation.
         let mut data = Vec::with_capacity(self.expected.min(self.raw.len() / 2));
-        let mut open: Vec<usize> = Vec::with_capacity(self.shape.len() + 1);
+        let mut open = OpenLists::default();
         // Whether the list is nested is decided by what comes first inside the outermost bracket.
         let mut nested = None;
         let mut rest = self.raw;
         while let Some(first) = rest.bytes().next() {
             match first {
                 b'[' => {
-                    let flat = open.len() == 1 && !*nested.get_or_insert(true);
-                    if flat || open.len() >= self.shape.len().max(1) {
+                    let flat = open.depth == 1 && !*nested.get_or_insert(true);
+                    if flat || open.depth >= self.shape.len().max(1) {
                         return Err(Fault::Nesting);
                     }
-                    count_child(&mut open);
-                    open.push(0);
+                    open.count_child();
+                    open.begin();
                 }
                 b']' => {
-                    let children = open.pop().ok_or(Fault::Nesting)?;
-                    if nested == Some(true) && children != self.shape[open.len()] {
+                    let children = open.end().ok_or(Fault::Nesting)?;
+                    if nested == Some(true) && children != self.shape[open.depth] {
                         return Err(Fault::Nesting);
                     }
                 }
@@ -165,12 +167,12 @@ impl<'a> List<'a, '_> {
                     } else {
                         1
                     };
-                    if open.len() != depth {
+                    if open.depth != depth {
                         return Err(Fault::Nesting);
                     }
                     let token = token(rest);
                     data.push(element(token).ok_or(Fault::Element(data.len()))?);
-                    count_child(&mut open);
+                    open.count_child();
                     rest = &rest[token.len()..];
                     continue;
                 }
@@ -185,9 +187,30 @@ impl<'a> List<'a, '_> {
     }
 }
 
-fn count_child(open: &mut [usize]) {
-    if let Some(children) = open.last_mut() {
-        *children += 1;
+/// The lists that are open, the outermost first, each as the number of its children so far.
+#[derive(Default)]
+struct OpenLists {
+    children: [usize; MAX_DIMENSIONS],
+    depth: usize,
+}
+
+impl OpenLists {
+    /// The caller makes sure that there are never more than [`MAX_DIMENSIONS`].
+    fn begin(&mut self) {
+        self.children[self.depth] = 0;
+        self.depth += 1;
+    }
+
+    /// The number of children of the innermost list, which ends; `None` if none is open.
+    fn end(&mut self) -> Option<usize> {
+        self.depth = self.depth.checked_sub(1)?;
+        Some(self.children[self.depth])
+    }
+
+    fn count_child(&mut self) {
+        if let Some(children) = self.children[..self.depth].last_mut() {
+            *children += 1;
+        }
     }
 }
 

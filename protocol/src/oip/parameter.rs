@@ -1,5 +1,6 @@
 //! Parameters of requests, responses and tensors: strings, numbers and booleans by name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -25,7 +26,7 @@ pub enum Parameter {
 /// Parameters by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Parameters(BTreeMap<String, Parameter>);
+pub struct Parameters(BTreeMap<Cow<'static, str>, Parameter>);
 
 impl Parameter {
     /// The string, if it is one.
@@ -70,7 +71,7 @@ impl Parameters {
     /// Sets a value and returns the previous one.
     pub fn insert(
         &mut self,
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         value: impl Into<Parameter>,
     ) -> Option<Parameter> {
         self.0.insert(name.into(), value.into())
@@ -88,11 +89,11 @@ impl Parameters {
 
     /// Names and values in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value))
+        self.0.iter().map(|(name, value)| (&**name, value))
     }
 }
 
-impl<K: Into<String>, V: Into<Parameter>> FromIterator<(K, V)> for Parameters {
+impl<K: Into<Cow<'static, str>>, V: Into<Parameter>> FromIterator<(K, V)> for Parameters {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> Self {
         Self(
             items

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::json::{self, List, number, text};
 use super::tensor::element_count;
-use super::{Datatype, DecodeError, Tensor, TensorData};
+use super::{Datatype, DecodeError, TensorData};
 
 /// The words that are numbers for JavaScript and no JSON; the longer one first.
 const WORDS: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
@@ -36,23 +36,24 @@ pub(super) fn without_words(text: &[u8]) -> Option<Bytes> {
     found.then(|| out.into())
 }
 
-/// Reads a tensor like [`json::decode`], and what can be read of one that it refuses.
+/// Reads the data of a tensor like [`json::decode`], and what can be read of those that it refuses.
 pub(super) fn decode(
-    name: String,
-    shape: Vec<usize>,
+    name: &str,
+    shape: &[usize],
     datatype: Datatype,
     raw: &str,
     body: &Bytes,
-) -> Result<Tensor, DecodeError> {
-    json::decode(name.clone(), shape.clone(), datatype, raw, body).or_else(|error| {
+) -> Result<TensorData, DecodeError> {
+    json::decode(name, shape, datatype, raw, body).or_else(|error| {
         let data = match datatype {
-            Datatype::Fp32 => elements(raw, &shape, f32::NAN, number).map(TensorData::Fp32),
-            Datatype::Fp64 => elements(raw, &shape, f64::NAN, number).map(TensorData::Fp64),
-            Datatype::Bytes => elements(raw, &shape, Bytes::new(), |token| text(token, body))
-                .map(TensorData::Bytes),
+            Datatype::Fp32 => elements(raw, shape, f32::NAN, number).map(TensorData::Fp32),
+            Datatype::Fp64 => elements(raw, shape, f64::NAN, number).map(TensorData::Fp64),
+            Datatype::Bytes => {
+                elements(raw, shape, Bytes::new(), |token| text(token, body)).map(TensorData::Bytes)
+            }
             _ => None,
         };
-        data.map(|data| Tensor { name, shape, data }).ok_or(error)
+        data.ok_or(error)
     })
 }
 

@@ -1,5 +1,7 @@
 //! A tensor with typed data in row-major order.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use half::{bf16, f16};
 
@@ -9,8 +11,8 @@ use super::{Datatype, DecodeError};
 /// elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Name of the input or output.
-    pub name: String,
+    /// Name of the input or output; the names that a service gives itself are constants.
+    pub name: Cow<'static, str>,
     /// Size of each dimension; empty for a scalar.
     pub shape: Vec<usize>,
     /// The elements in row-major order.
@@ -40,7 +42,7 @@ pub enum TensorData {
 impl Tensor {
     /// A tensor; an error if the shape does not fit the data.
     pub fn new(
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         shape: Vec<usize>,
         data: TensorData,
     ) -> Result<Self, DecodeError> {
@@ -56,14 +58,14 @@ impl Tensor {
             Err(DecodeError::ElementCount {
                 found: tensor.data.len(),
                 expected,
-                tensor: tensor.name,
+                tensor: tensor.name.into_owned(),
             })
         }
     }
 
     /// A tensor of BYTES of shape `[n]`.
     pub fn from_texts<T: Into<String>>(
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         texts: impl IntoIterator<Item = T>,
     ) -> Self {
         let data: Vec<Bytes> = texts
@@ -79,7 +81,7 @@ impl Tensor {
 
     /// A tensor of FP32; an error if the shape does not fit the data.
     pub fn from_fp32(
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         shape: Vec<usize>,
         data: Vec<f32>,
     ) -> Result<Self, DecodeError> {
@@ -112,7 +114,7 @@ impl Tensor {
     /// The elements as texts; an error if the tensor is not BYTES or one of them is not UTF-8.
     pub fn as_texts(&self) -> Result<Vec<&str>, DecodeError> {
         let error = |index| DecodeError::Element {
-            tensor: self.name.clone(),
+            tensor: self.name.to_string(),
             index,
             datatype: Datatype::Bytes,
         };
@@ -178,7 +180,7 @@ impl TensorData {
 }
 
 /// More dimensions than any model has; the limit bounds the work for a hostile shape.
-const MAX_DIMENSIONS: usize = 16;
+pub(super) const MAX_DIMENSIONS: usize = 16;
 
 /// The product of a shape; an error if it overflows.
 pub(super) fn element_count(tensor: &str, shape: &[usize]) -> Result<usize, DecodeError> {

@@ -151,6 +151,20 @@ fn refuses_nesting_that_does_not_fit_the_shape() {
     }
     let error = one_input(r#""shape":[1],"datatype":"INT32","data":[[1]]"#).unwrap_err();
     assert!(matches!(error, DecodeError::Nesting { .. }), "{error}");
+    // Every level of the deepest shape, and one more.
+    let nested = |depth: usize| {
+        let (shape, open, close) = (
+            vec!["1"; 16].join(","),
+            "[".repeat(depth),
+            "]".repeat(depth),
+        );
+        one_input(&format!(
+            r#""shape":[{shape}],"datatype":"INT32","data":{open}7{close}"#
+        ))
+    };
+    assert!(nested(16).is_ok());
+    let error = nested(17).unwrap_err();
+    assert!(matches!(error, DecodeError::Nesting { .. }), "{error}");
 }
 
 #[test]
@@ -434,7 +448,7 @@ fn omits_outputs_that_were_not_requested() {
 fn refuses_to_write_values_without_a_json_form() {
     let refused = |data, count| {
         let tensor = Tensor {
-            name: "x".to_owned(),
+            name: "x".into(),
             shape: vec![count],
             data,
         };
