@@ -1,9 +1,11 @@
 //! The compute threads: tasks come in through a bounded queue, results go out through a oneshot
 //! each.
 //!
-//! Models block the thread that they run on, so they do not run on Tokio's. A task is what one
-//! request wants computed. A free thread takes all waiting tasks of one model version together, up
-//! to [`BatchLimits`], and answers each with its part of the result.
+//! Models block the thread that they run on, so they do not run on Tokio's, unless a computation is
+//! shorter than the way to a compute thread and back: while no task waits and a thread is free, its
+//! caller computes it. A task is what one request wants computed. A free thread takes all waiting
+//! tasks of one model version together, up to [`BatchLimits`], and answers each with its part of the
+//! result.
 
 mod queue;
 mod run;
@@ -98,9 +100,14 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Queues the task and waits for its result. Dropping the future cancels the task unless it has
+    /// Computes the task at once if it is short, or else queues it and waits for its result. Dropping the future cancels the task unless it has
     /// begun.
     pub(crate) async fn compute(&self, task: ComputeTask) -> Result<ComputeOutput, EngineError> {
+        if task.loaded.model.is_short(&task.batch)
+            && let Some(_turn) = self.queue.turn()
+        {
+            return run::at_once(&task);
+        }
         let (answer, result) = oneshot::channel();
         let remaining = task.deadline.remaining();
         self.queue.push(QueuedTask::new(task, answer))?;

@@ -9,6 +9,12 @@ pub trait Model: Send + Sync {
     /// A row that cannot be computed, because a number of it overflows, is NaN. It is no error: the
     /// other rows are good.
     fn probabilities(&self, batch: &Batch) -> Result<Probabilities, ComputeError>;
+
+    /// Whether `batch` takes no longer than its way to another thread and back would, some ten
+    /// microseconds.
+    fn is_short(&self, _batch: &Batch) -> bool {
+        false
+    }
 }
 
 /// What a model computes at once.

@@ -10,6 +10,9 @@ use telemetry::Span;
 use super::dense::{Dense, mark_overflows, with_slices};
 use crate::model::{Batch, ComputeError, Model, Probabilities, Rows};
 
+/// Multiplications that take some ten microseconds.
+const SHORT: usize = 50_000;
+
 /// A trained network, read from `linear_<n>.weight` \[outputs, inputs\] and `linear_<n>.bias`
 /// \[outputs\].
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub struct Mlp {
     layers: Vec<Layer>,
     inputs: usize,
     classes: usize,
+    /// For one row.
+    multiplications: usize,
 }
 
 #[derive(Debug)]
@@ -70,6 +75,7 @@ impl Mlp {
         Self {
             layers,
             inputs: widths.first().copied().unwrap_or(0),
+            multiplications: widths.windows(2).map(|pair| pair[0] * pair[1]).sum(),
             classes: widths.last().copied().unwrap_or(0),
         }
     }
@@ -81,6 +87,10 @@ impl Model for Mlp {
             return Err(ComputeError::Input);
         };
         self.forward_traced(self.input(rows)?, vec![true; rows.len()])
+    }
+
+    fn is_short(&self, batch: &Batch) -> bool {
+        batch.len().saturating_mul(self.multiplications) <= SHORT
     }
 }
 

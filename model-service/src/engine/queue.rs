@@ -24,6 +24,9 @@ pub(super) struct Queue {
     limits: BatchLimits,
 }
 
+/// Counts as a thread that computes, until it is dropped.
+pub(super) struct Turn<'a>(&'a Queue);
+
 struct State {
     tasks: VecDeque<QueuedTask>,
     /// Threads that compute nothing.
@@ -72,6 +75,17 @@ impl Queue {
         drop(state);
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// The turn of a free thread, for a task that its caller computes; `None` when there is none, or when
+    /// tasks wait or are to wait for company.
+    pub(super) fn turn(&self) -> Option<Turn<'_>> {
+        let mut state = self.state.lock();
+        if state.free == 0 || !state.tasks.is_empty() || !self.limits.wait.is_zero() {
+            return None;
+        }
+        state.free -= 1;
+        Some(Turn(self))
     }
 
     /// Waits for tasks and moves those that go together into `run`, which is empty. False when the
@@ -136,6 +150,12 @@ impl Queue {
             }
         }
         drop_unwanted(run);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.free();
     }
 }
 

@@ -13,7 +13,7 @@ use telemetry::span::{LinkTarget, with_context};
 use telemetry::{KeyValue, Span, attr};
 
 use super::queue::{Queue, QueuedTask};
-use super::{ComputeOutput, EngineError};
+use super::{ComputeOutput, ComputeTask, EngineError};
 use crate::model::{Batch, Model, Probabilities};
 
 type Outcome = Result<Probabilities, EngineError>;
@@ -24,7 +24,7 @@ pub(super) fn execute(run: &mut Vec<QueuedTask>, queue: &Queue) {
     if run.len() == 1
         && let Some(queued) = run.pop()
     {
-        let outcome = alone(&queued, &[]);
+        let outcome = alone(&queued.task, &[]);
         let compute = begin.instant.elapsed();
         if queued.waits {
             record_queue(&queued, begin);
@@ -56,6 +56,20 @@ fn answer(queued: QueuedTask, outcome: Outcome, begin: Moment, compute: Duration
     let _ = queued.answer.send(output);
 }
 
+/// Computes a task on the thread of its caller.
+pub(super) fn at_once(task: &ComputeTask) -> Result<ComputeOutput, EngineError> {
+    if task.deadline.remaining().is_zero() {
+        return Err(EngineError::DeadlinePassed);
+    }
+    let begin = Instant::now();
+    let probabilities = alone(task, &[])?;
+    Ok(ComputeOutput {
+        probabilities,
+        queue: Duration::ZERO,
+        compute: begin.elapsed(),
+    })
+}
+
 /// A time by both clocks: durations need one and spans the other.
 #[derive(Clone, Copy)]
 struct Moment {
@@ -82,8 +96,7 @@ struct Joint {
     end: SystemTime,
 }
 
-fn alone(queued: &QueuedTask, links: &[LinkTarget]) -> Outcome {
-    let task = &queued.task;
+fn alone(task: &ComputeTask, links: &[LinkTarget]) -> Outcome {
     with_context(&task.context, || {
         infer(&*task.loaded.model, &task.batch, links)
     })
@@ -152,7 +165,7 @@ fn leader(run: &[QueuedTask]) -> usize {
 
 fn again(queued: &QueuedTask, links: &[LinkTarget]) -> Outcome {
     if queued.is_wanted() {
-        alone(queued, links)
+        alone(&queued.task, links)
     } else {
         Err(EngineError::DeadlinePassed)
     }

@@ -1,5 +1,7 @@
 //! The queue and the threads, with a model whose pace the test decides.
 
+mod short;
+
 use std::sync::mpsc;
 use std::task::Poll;
 

@@ -22,8 +22,6 @@ pub(crate) enum Workload {
     Hit,
     /// Computed by the model and stored, because the request has `Cache-Control: no-cache`.
     Miss,
-    /// One row of features, sent to the model service.
-    Row,
     /// One text, sent to the model service.
     Text,
 }
@@ -33,7 +31,6 @@ impl Workload {
         match self {
             Workload::Hit => "hit",
             Workload::Miss => "miss",
-            Workload::Row => "wine_quality",
             Workload::Text => "text_sentiment",
         }
     }
@@ -41,7 +38,7 @@ impl Workload {
     fn service(self, system: &LocalSystem) -> anyhow::Result<Uri> {
         let url = match self {
             Workload::Hit | Workload::Miss => system.gateway()?,
-            Workload::Row | Workload::Text => system.model_service()?,
+            Workload::Text => system.model_service()?,
         };
         Ok(url.parse()?)
     }
@@ -53,13 +50,6 @@ impl Workload {
             Workload::Hit | Workload::Miss => (
                 "/v1/predictions",
                 format!(r#"{{"model":"wine_quality","data_ids":["wine-{wine:04}"]}}"#),
-            ),
-            Workload::Row => (
-                "/v2/models/wine_quality/infer",
-                format!(
-                    r#"{{"inputs":[{{"name":"features","shape":[1,11],"datatype":"FP32","data":[7.4,0.7,0.0,1.9,0.076,11.0,34.0,0.9978,3.51,0.56,{}.4]}}]}}"#,
-                    8 + key % 6
-                ),
             ),
             Workload::Text => (
                 "/v2/models/text_sentiment/infer",
