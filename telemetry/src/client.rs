@@ -3,11 +3,16 @@
 
 mod address;
 mod call;
+mod connector;
 
+use std::error::Error;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry::context::FutureExt;
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::HeaderInjector;
@@ -16,6 +21,7 @@ use crate::credentials;
 pub use crate::tls::{CertificateError, ClientTls};
 use address::ServerAddress;
 use call::ClientCall;
+use connector::Connector;
 
 /// The largest answer that is read into memory.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
@@ -32,7 +38,7 @@ pub struct SpanAttributes(pub Vec<KeyValue>);
 /// A pool of connections that cannot be used without tracing. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    inner: reqwest::Client,
+    inner: Client<Connector, Full<Bytes>>,
     authorization: Option<HeaderValue>,
     sends_context: bool,
 }
@@ -42,7 +48,7 @@ pub struct HttpClient {
 pub enum ClientError {
     /// The request has no absolute `http` or `https` address, or the client cannot be built.
     #[error("the HTTP request cannot be sent")]
-    InvalidRequest(#[source] Option<reqwest::Error>),
+    InvalidRequest(#[source] Option<rustls::Error>),
     /// A certificate of the client cannot be used.
     #[error("cannot use the certificates of the HTTP client")]
     Certificates(#[from] CertificateError),
@@ -52,7 +58,7 @@ pub enum ClientError {
         /// Host and port.
         address: String,
         /// Why.
-        source: reqwest::Error,
+        source: legacy::Error,
     },
     /// The deadline passed.
     #[error("no answer from {address} within {} ms", timeout.as_millis())]
@@ -68,7 +74,7 @@ pub enum ClientError {
         /// Host and port.
         address: String,
         /// Why.
-        source: reqwest::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The answer is larger than 16 MiB.
     #[error("the answer of {address} is too large")]
@@ -100,24 +106,13 @@ impl HttpClient {
     /// The same with certificates of its own.
     #[expect(clippy::disallowed_methods, reason = "the one traced client")]
     pub fn with_tls(tls: &ClientTls) -> Result<Self, ClientError> {
-        let certificates = tls.load()?;
-        let mut builder = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            // A compressed answer is passed on as it came to the client that asked for it.
-            .no_gzip()
-            .connect_timeout(Duration::from_secs(2))
+        let tls = tls.load()?.config();
+        let tls = tls.map_err(|error| ClientError::InvalidRequest(Some(error)))?;
+        let inner = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
-            .danger_accept_invalid_certs(tls.unverified);
-        for authority in certificates.authorities {
-            builder = builder.add_root_certificate(authority);
-        }
-        if let Some(identity) = certificates.identity {
-            builder = builder.identity(identity);
-        }
-        let inner = builder
-            .build()
-            .map_err(|error| ClientError::InvalidRequest(Some(error)))?;
+            .build(Connector::new(tls));
         Ok(Self {
             inner,
             authorization: None,
@@ -165,7 +160,7 @@ impl HttpClient {
         }
         let address = ServerAddress::of(request.uri()).ok_or(ClientError::InvalidRequest(None))?;
         let SpanAttributes(more) = request.extensions_mut().remove().unwrap_or_default();
-        let call = ClientCall::start(request.method(), &address, more);
+        let call = ClientCall::start(&request, &address, more);
         if self.sends_context {
             inject(&call.context(), request.headers_mut());
         }
@@ -189,51 +184,44 @@ impl HttpClient {
     )]
     async fn exchange(
         &self,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         address: &ServerAddress,
     ) -> Result<Response<Bytes>, ClientError> {
-        let request = reqwest::Request::try_from(request)
-            .map_err(|error| ClientError::InvalidRequest(Some(error.without_url())))?;
-        let mut answer = self
+        request
+            .headers_mut()
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static("*/*"));
+        let answer = self
             .inner
-            .execute(request)
+            .request(request.map(Full::new))
             .await
-            .map_err(|error| broken_off(error, address))?;
-        let mut response = Response::new(());
-        *response.status_mut() = answer.status();
-        *response.version_mut() = answer.version();
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        let body = read(&mut answer, address).await?;
-        Ok(response.map(|()| body))
+            .map_err(|error| not_answered(error, address))?;
+        let (head, body) = answer.into_parts();
+        // A body that came in one piece is not copied.
+        let body = Limited::new(body, MAX_RESPONSE_BYTES)
+            .collect()
+            .await
+            .map_err(|error| not_read(error, address))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
-async fn read(
-    answer: &mut reqwest::Response,
-    address: &ServerAddress,
-) -> Result<Bytes, ClientError> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = answer
-        .chunk()
-        .await
-        .map_err(|error| broken_off(error, address))?
-    {
-        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-            return Err(ClientError::TooLarge {
-                address: address.to_string(),
-            });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
+// hyper's errors name neither the path nor the query of the address.
 
-fn broken_off(source: reqwest::Error, address: &ServerAddress) -> ClientError {
-    // Its text would repeat the whole address, with the values of its query.
-    let source = source.without_url();
+fn not_answered(source: legacy::Error, address: &ServerAddress) -> ClientError {
     let address = address.to_string();
     if source.is_connect() {
         ClientError::Connect { address, source }
+    } else {
+        let source = source.into();
+        ClientError::Transport { address, source }
+    }
+}
+
+fn not_read(source: Box<dyn Error + Send + Sync>, address: &ServerAddress) -> ClientError {
+    let address = address.to_string();
+    if source.is::<LengthLimitError>() {
+        ClientError::TooLarge { address }
     } else {
         ClientError::Transport { address, source }
     }
@@ -246,3 +234,6 @@ pub fn inject(context: &Context, headers: &mut HeaderMap) {
         propagator.inject_context(context, &mut HeaderInjector(headers));
     });
 }
+
+#[cfg(test)]
+mod tests;

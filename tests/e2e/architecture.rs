@@ -107,6 +107,7 @@ fn heavy_dependencies_are_named_in_one_place() -> Result<()> {
         ("opentelemetry_sdk", &["telemetry/"]),
         ("tokenizers", &["model-service/src/text"]),
         ("reqwest", &["telemetry/", "tests/bans/"]),
+        ("hyper_rustls", &["telemetry/"]),
     ];
     for (name, allowed) in places {
         let used = |text: &str| {

@@ -79,6 +79,10 @@ impl Gateway {
         Self::with(Setup::default()).await
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a client of the tests, outside the system"
+    )]
     pub(crate) async fn with(setup: Setup) -> Self {
         let mut fake = Fake::start().await;
         if setup.model_down {
@@ -152,6 +156,10 @@ impl Gateway {
         self.seconds.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a client of the tests, outside the system"
+    )]
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
         let response = self.client.request(request).await.unwrap();
         let (head, body) = response.into_parts();

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{Request, Response};
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 
@@ -55,8 +55,12 @@ struct CallOutcome {
 
 impl ClientCall {
     /// Starts the span; `more` are attributes beyond the conventions.
-    pub(super) fn start(method: &Method, address: &ServerAddress, more: Vec<KeyValue>) -> Self {
-        let (known, original) = known_method(method);
+    pub(super) fn start(
+        request: &Request<Bytes>,
+        address: &ServerAddress,
+        more: Vec<KeyValue>,
+    ) -> Self {
+        let (known, original) = known_method(request.method());
         let target = CallTarget {
             method: known,
             host: Arc::clone(&address.host),
@@ -64,7 +68,7 @@ impl ClientCall {
         };
         let mut attributes = Vec::with_capacity(8);
         attributes.extend(target.attributes());
-        attributes.push(KeyValue::new(attr::URL_FULL, address.url.clone()));
+        attributes.push(KeyValue::new(attr::URL_FULL, address.shown(request.uri())));
         if let Some(original) = original {
             let original = original.to_owned();
             attributes.push(KeyValue::new(attr::HTTP_REQUEST_METHOD_ORIGINAL, original));

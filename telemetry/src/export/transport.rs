@@ -29,7 +29,10 @@ pub(super) enum TransportError {
     /// A PEM file of the settings cannot be used.
     #[error("cannot use the certificates of the exporter")]
     Certificates(#[from] CertificateError),
-    /// The HTTP client refuses the certificates.
+    /// The certificates are no certificates, or do not fit together.
+    #[error("cannot set up the HTTP client")]
+    Tls(#[source] rustls::Error),
+    /// The HTTP client refuses its settings.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
 }
@@ -50,25 +53,19 @@ impl Transport {
         reason = "OTLP is sent outside the traced client, or it would trace itself"
     )]
     pub(super) fn new(otlp: &Otlp) -> Result<Self, TransportError> {
-        let mut builder = reqwest::blocking::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            // Each request has its own limit.
-            .timeout(None);
         let certificates = ClientTls {
             authority: otlp.certificate.clone(),
             identity: otlp.client.clone(),
             unverified: false,
-        }
-        .load()?;
-        for authority in certificates.authorities {
-            builder = builder.add_root_certificate(authority);
-        }
-        if let Some(identity) = certificates.identity {
-            builder = builder.identity(identity);
-        }
-        Ok(Self {
-            client: builder.build().map_err(TransportError::Client)?,
-        })
+        };
+        let client = reqwest::blocking::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            // Each request has its own limit.
+            .timeout(None)
+            .use_preconfigured_tls(certificates.load()?.config().map_err(TransportError::Tls)?)
+            .build()
+            .map_err(TransportError::Client)?;
+        Ok(Self { client })
     }
 
     /// Sends `request` and returns the answer, whatever its status, or gives up after `timeout`,

@@ -3,8 +3,33 @@
 //! `expect` turns the absence of the lint into a finding of its own, so that clippy fails when a ban no longer fires.
 //! `tests/complete.rs` fails when a ban is missing here.
 
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Builder, ResponseFuture};
+use hyper_util::rt::TokioExecutor;
 use reqwest::{Client, Request, RequestBuilder, Response, Result};
 use tokio::task::JoinHandle;
+
+/// The client below [`Client`].
+type HyperClient = hyper_util::client::legacy::Client<HttpConnector, String>;
+
+/// Bans `hyper_util::client::legacy::Client::builder`.
+#[expect(clippy::disallowed_methods, reason = "the ban must fire")]
+pub fn hyper_client_builder() -> Builder {
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+}
+
+/// Bans `hyper_util::client::legacy::Client::get`.
+#[expect(clippy::disallowed_methods, reason = "the ban must fire")]
+pub fn hyper_get(client: &HyperClient, uri: Uri) -> ResponseFuture {
+    hyper_util::client::legacy::Client::get(client, uri)
+}
+
+/// Bans `hyper_util::client::legacy::Client::request`.
+#[expect(clippy::disallowed_methods, reason = "the ban must fire")]
+pub fn hyper_request(client: &HyperClient, request: http::Request<String>) -> ResponseFuture {
+    hyper_util::client::legacy::Client::request(client, request)
+}
 
 /// Bans `reqwest::Client::new`.
 #[expect(clippy::disallowed_methods, reason = "the ban must fire")]

@@ -132,6 +132,10 @@ impl Load {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client of the tests, outside the system"
+)]
 async fn ask(url: &str, name: &str, seen: &Mutex<Seen>, over: &AtomicBool) {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let mut count = 0;

@@ -29,20 +29,22 @@ fn an_address_is_shown_without_credentials_and_query_values() {
         ),
         ("/only/a/path", None),
         ("ftp://store/file", None),
+        ("ftp://store:21/file", None),
     ];
     for (uri, expected) in cases {
-        let address = ServerAddress::of(&uri.parse().expect("a URI"));
+        let uri = uri.parse().expect("a URI");
+        let address = ServerAddress::of(&uri);
         let seen = address.as_ref().map(|address| {
             (
                 &*address.host,
                 address.port,
-                address.url.as_str(),
+                address.shown(&uri),
                 address.to_string(),
             )
         });
         assert_eq!(
             seen,
-            expected.map(|(host, port, url, shown)| (host, port, url, shown.to_owned())),
+            expected.map(|(host, port, url, shown)| (host, port, url.to_owned(), shown.to_owned())),
             "{uri}"
         );
     }
