@@ -107,18 +107,18 @@ impl Store {
             .iter()
             .map(|key| self.cache.get(view.id, key, now))
             .collect();
-        let missing: Vec<usize> = (0..keys.len()).filter(|&at| rows[at].is_none()).collect();
+        let missing: Vec<(usize, Ticket)> = keys
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| rows[*at].is_none())
+            .map(|(at, key)| (at, self.cache.ticket(view.id, key)))
+            .collect();
         let hits = keys.len() - missing.len();
         metrics::count_cache(hits, missing.len());
         if !missing.is_empty() {
-            let asked: Vec<EntityKey> = missing.iter().map(|&at| keys[at].clone()).collect();
-            let tickets: Vec<Ticket> = asked
-                .iter()
-                .map(|key| self.cache.ticket(view.id, key))
-                .collect();
+            let asked: Vec<EntityKey> = missing.iter().map(|(at, _)| keys[*at].clone()).collect();
             let read = self.read_backend(view, &asked).await?;
-            for (((at, key), ticket), row) in missing.into_iter().zip(asked).zip(tickets).zip(read)
-            {
+            for (((at, ticket), key), row) in missing.into_iter().zip(asked).zip(read) {
                 // An unknown entity is not cached: guessed ids would evict the rows that are asked
                 // for.
                 if let Some(row) = row {

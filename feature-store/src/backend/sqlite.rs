@@ -298,20 +298,14 @@ fn read_row(view: &FeatureView, row: &rusqlite::Row<'_>) -> Result<Row, rusqlite
     let Some(event_time) = event_time else {
         return Ok(Row::all_unreadable(view));
     };
-    let value = |(at, dtype): (usize, Dtype)| -> rusqlite::Result<Option<FeatureValue>> {
-        let stored = row.get_ref(at + 2)?;
-        match stored {
-            ValueRef::Null => Ok(None),
-            stored => Ok(Some(
-                restore(dtype, stored).unwrap_or(FeatureValue::Unreadable),
-            )),
-        }
-    };
-    let dtypes = view.features.iter().map(|feature| feature.dtype);
-    let values = dtypes
-        .enumerate()
-        .map(value)
-        .collect::<Result<Arc<[_]>, _>>()?;
+    let mut values = Vec::with_capacity(view.features.len());
+    for (at, feature) in view.features.iter().enumerate() {
+        values.push(match row.get_ref(at + 2)? {
+            ValueRef::Null => None,
+            stored => Some(restore(feature.dtype, stored).unwrap_or(FeatureValue::Unreadable)),
+        });
+    }
+    let values = values.into();
     Ok(Row { event_time, values })
 }
 
