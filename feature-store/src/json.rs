@@ -11,17 +11,24 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use protocol::feast::Text;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Reads one JSON object.
 pub(crate) fn object<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
-    let text = without_python_words(text);
-    serde_json::from_slice::<Strict>(&text)?;
-    protocol::object(&text)
+    standard_object(&without_python_words(text))
+}
+
+/// Reads one JSON object that has none of Python's words, and may borrow from it.
+pub(crate) fn standard_object<'a, T: Deserialize<'a>>(
+    text: &'a [u8],
+) -> Result<T, serde_json::Error> {
+    serde_json::from_slice::<Strict>(text)?;
+    protocol::object(text)
 }
 
 /// `NaN` becomes null, `Infinity` and `-Infinity` the texts that stand for them.
-fn without_python_words(text: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn without_python_words(text: &[u8]) -> Cow<'_, [u8]> {
     const WORDS: [(&[u8], &[u8]); 3] = [
         (b"NaN", b"null"),
         (b"Infinity", b"\"Infinity\""),
@@ -105,9 +112,9 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
         let mut names = HashSet::new();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(name) = map.next_key::<Text<'de>>()? {
             map.next_value::<Self>()?;
-            if let Some(name) = names.replace(name) {
+            if let Some(Text(name)) = names.replace(name) {
                 let name: String = name.chars().take(SHOWN).collect();
                 return Err(de::Error::custom(format_args!(
                     "{name:?} is given twice in one object"

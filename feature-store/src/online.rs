@@ -1,15 +1,18 @@
 //! `POST /get-online-features`.
 
 use std::borrow::Cow;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use protocol::feast::{
-    Columns, EPOCH, FeatureColumn, OnlineRequest, OnlineResponse, ResponseMetadata, Status,
+    Cell, Columns, EPOCH, FeatureColumn, List, OnlineResponse, ResponseMetadata, Status,
     ViewMetadata,
 };
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use telemetry::{attr, current};
 
@@ -17,7 +20,7 @@ use crate::backend::Row;
 use crate::body::{Body, parse};
 use crate::error::RequestError;
 use crate::metrics::StatusCounts;
-use crate::plan::{Column, Plan, ViewLookup};
+use crate::plan::{Column, Plan, Request};
 use crate::store::Store;
 use crate::time::{EventTime, micros};
 use crate::value::FeatureValue;
@@ -28,7 +31,7 @@ pub(crate) async fn get_online_features(
     State(store): State<Arc<Store>>,
     Body(body): Body,
 ) -> Result<Response, RequestError> {
-    let request: OnlineRequest = parse(&body)?;
+    let request: Request<'_> = parse(&body)?;
     let plan = plan(&store, &request).await?;
     let mut views = Vec::with_capacity(plan.lookups.len());
     let (mut asked, mut hits) = (0, 0);
@@ -43,17 +46,20 @@ pub(crate) async fn get_online_features(
     }
     // A cache hit has no span of the backend; this attribute shows where the features came from.
     current().set(attr::CACHE_RESULT, cache_result(asked, hits));
-    let response = assemble(request.entities, &plan.columns, &views);
-    count(&plan, &response);
-    Ok(write(&finish(
-        response,
+    count(&plan, &views);
+    let results = Results {
+        entities: &request.entities,
+        plan: &plan,
+        views: &views,
+    };
+    Ok(write(
+        &results,
         request.include_feature_view_version_metadata,
-        &plan.lookups,
-    )))
+    ))
 }
 
 /// The plan of a request. A view that is not known may have been declared a moment ago.
-async fn plan(store: &Arc<Store>, request: &OnlineRequest) -> Result<Plan, RequestError> {
+async fn plan(store: &Arc<Store>, request: &Request<'_>) -> Result<Plan, RequestError> {
     match Plan::new(&store.views(), request) {
         Err(RequestError::UnknownView(_) | RequestError::UnknownFeature { .. }) => {
             Plan::new(&*store.refresh_views().await, request)
@@ -90,15 +96,6 @@ impl ViewRows {
             .collect();
         Self { rows, times }
     }
-
-    fn column(&self, feature: usize) -> FeatureColumn {
-        let (values, statuses) = self.rows.iter().map(|row| row.value(feature)).unzip();
-        FeatureColumn {
-            values,
-            statuses,
-            event_timestamps: self.times.clone(),
-        }
-    }
 }
 
 impl RowState {
@@ -115,70 +112,28 @@ impl RowState {
         }
     }
 
-    fn value(&self, feature: usize) -> (Value, Status) {
+    fn value(&self, feature: usize) -> Result<&FeatureValue, Status> {
         match self {
-            Self::NotFound => (Value::Null, Status::NotFound),
-            Self::OutsideMaxAge => (Value::Null, Status::OutsideMaxAge),
+            Self::NotFound => Err(Status::NotFound),
+            Self::OutsideMaxAge => Err(Status::OutsideMaxAge),
             Self::Row(row) => match &row.values[feature] {
-                None => (Value::Null, Status::NullValue),
-                Some(FeatureValue::Unreadable) => (Value::Null, Status::Invalid),
-                Some(value) => (value.to_json(), Status::Present),
+                None => Err(Status::NullValue),
+                Some(FeatureValue::Unreadable) => Err(Status::Invalid),
+                Some(value) => Ok(value),
             },
         }
     }
-}
 
-/// The join keys as they were given, then the features in the order of the request.
-fn assemble(entities: Columns, columns: &[Column], views: &[ViewRows]) -> OnlineResponse {
-    let width = entities.0.len() + columns.len();
-    let mut results = Vec::with_capacity(width);
-    let mut feature_names = Vec::with_capacity(width);
-    for (name, values) in entities.0 {
-        let rows = values.len();
-        let (statuses, event_timestamps) = (
-            vec![Status::Present; rows],
-            vec![Cow::Borrowed(EPOCH); rows],
-        );
-        results.push(FeatureColumn {
-            values,
-            statuses,
-            event_timestamps,
-        });
-        feature_names.push(name);
-    }
-    for column in columns {
-        results.push(views[column.lookup].column(column.feature));
-        feature_names.push(column.name.clone());
-    }
-    OnlineResponse {
-        results,
-        metadata: ResponseMetadata {
-            feature_names,
-            feature_view_metadata: Vec::new(),
-        },
+    fn status(&self, feature: usize) -> Status {
+        self.value(feature).err().unwrap_or(Status::Present)
     }
 }
 
-fn finish(
-    mut response: OnlineResponse,
-    with_views: bool,
-    lookups: &[ViewLookup],
-) -> OnlineResponse {
-    if with_views {
-        let views = lookups.iter().map(|lookup| ViewMetadata {
-            name: lookup.view.name.to_string(),
-        });
-        response.metadata.feature_view_metadata = views.collect();
-    }
-    response
-}
-
-fn count(plan: &Plan, response: &OnlineResponse) {
+fn count(plan: &Plan, views: &[ViewRows]) {
     let mut counts = vec![StatusCounts::default(); plan.lookups.len()];
-    let features = response.results.len() - plan.columns.len();
-    for (column, result) in plan.columns.iter().zip(&response.results[features..]) {
-        for status in &result.statuses {
-            counts[column.lookup].count(*status);
+    for column in &plan.columns {
+        for row in &views[column.lookup].rows {
+            counts[column.lookup].count(row.status(column.feature));
         }
     }
     for (counts, lookup) in counts.into_iter().zip(&plan.lookups) {
@@ -194,15 +149,78 @@ fn cache_result(asked: usize, hits: usize) -> &'static str {
     }
 }
 
-fn write(response: &OnlineResponse) -> Response {
-    // Serialising cannot fail: all keys are strings, and every float is finite or a text.
-    let body = serde_json::to_vec(response).unwrap_or_default();
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body,
-    )
-        .into_response()
+/// The columns of the answer, written straight from the rows: the join keys as they were given,
+/// then the features in the order of the request.
+struct Results<'a> {
+    entities: &'a Columns,
+    plan: &'a Plan,
+    views: &'a [ViewRows],
 }
+
+impl<'a> Results<'a> {
+    fn width(&self) -> usize {
+        self.entities.0.len() + self.plan.columns.len()
+    }
+
+    fn names(&self) -> impl Iterator<Item = Cow<'a, str>> + Clone {
+        let plan = self.plan;
+        let join_keys = self.entities.0.iter().map(|(name, _)| Cow::from(name));
+        join_keys.chain(plan.columns.iter().map(|column| plan.name(*column)))
+    }
+
+    fn feature(&self, column: Column) -> impl Serialize {
+        let ViewRows { rows, times } = &self.views[column.lookup];
+        let at = column.feature;
+        let cell = move |row: &'a RowState| row.value(at).map_or(Cell::Null, FeatureValue::cell);
+        FeatureColumn {
+            values: List(rows.iter().map(cell)),
+            statuses: List(rows.iter().map(move |row| row.status(at))),
+            event_timestamps: times,
+        }
+    }
+}
+
+impl Serialize for Results<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut columns = serializer.serialize_seq(Some(self.width()))?;
+        for (_, values) in &self.entities.0 {
+            columns.serialize_element(&join_key(values))?;
+        }
+        for column in &self.plan.columns {
+            columns.serialize_element(&self.feature(*column))?;
+        }
+        columns.end()
+    }
+}
+
+fn join_key(values: &[Value]) -> impl Serialize {
+    FeatureColumn {
+        values,
+        statuses: List(repeat_n(Status::Present, values.len())),
+        event_timestamps: List(repeat_n(EPOCH, values.len())),
+    }
+}
+
+fn write(results: &Results<'_>, with_views: bool) -> Response {
+    let lookups = results.plan.lookups.iter().filter(|_| with_views);
+    let views = lookups.map(|lookup| ViewMetadata {
+        name: lookup.view.name.to_string(),
+    });
+    let metadata = ResponseMetadata {
+        feature_names: List(results.names()),
+        feature_view_metadata: views.collect(),
+    };
+    // About the length of the body.
+    let rows = results.entities.rows().unwrap_or_default();
+    let mut body = Vec::with_capacity(results.width() * (COLUMN_BYTES + rows * CELL_BYTES));
+    // Serialising cannot fail: all keys are strings, and every float is finite or a text.
+    let _ = serde_json::to_writer(&mut body, &OnlineResponse { results, metadata });
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], body).into_response()
+}
+
+/// The name of a column, the names of its lists, and brackets.
+const COLUMN_BYTES: usize = 80;
+
+/// A number, a status and a time.
+const CELL_BYTES: usize = 48;

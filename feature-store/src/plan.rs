@@ -1,15 +1,19 @@
 //! Resolves the names in a request to the rows and columns that it needs.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use protocol::feast::{Columns, OnlineRequest, Selection};
+use protocol::feast::{Columns, OnlineRequest, Selection, Text};
 use serde_json::Value;
 
 use crate::backend::EntityKey;
 use crate::error::RequestError;
 use crate::limits::MAX_ROWS;
 use crate::views::{FeatureRef, FeatureView, Views};
+
+/// A request with the names as they stand in its body.
+pub(crate) type Request<'a> = OnlineRequest<Vec<Text<'a>>>;
 
 /// What to read and which columns to answer with.
 #[derive(Debug)]
@@ -18,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) lookups: Vec<ViewLookup>,
     /// The feature columns of the answer, in the order of the request.
     pub(crate) columns: Vec<Column>,
+    full_names: bool,
 }
 
 /// One view with the entities to look up.
@@ -28,9 +33,8 @@ pub(crate) struct ViewLookup {
 }
 
 /// One feature of the answer.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Column {
-    pub(crate) name: String,
     /// Position among the lookups.
     pub(crate) lookup: usize,
     /// Position in the view.
@@ -38,7 +42,7 @@ pub(crate) struct Column {
 }
 
 impl Plan {
-    pub(crate) fn new(views: &Views, request: &OnlineRequest) -> Result<Self, RequestError> {
+    pub(crate) fn new(views: &Views, request: &Request<'_>) -> Result<Self, RequestError> {
         let features = select(views, request)?;
         let rows = count_rows("entities", &request.entities)?;
         if let Some((name, _)) = request
@@ -52,6 +56,7 @@ impl Plan {
         let mut plan = Self {
             lookups: Vec::with_capacity(1),
             columns: Vec::with_capacity(features.len()),
+            full_names: request.full_feature_names,
         };
         for FeatureRef { view, feature } in features {
             let view = &views.all()[view];
@@ -67,33 +72,33 @@ impl Plan {
                     keys,
                 });
             }
-            let name = &view.features[feature].name;
-            let name = if request.full_feature_names {
-                format!("{}__{name}", view.name)
-            } else {
-                name.clone()
-            };
-            plan.columns.push(Column {
-                name,
-                lookup,
-                feature,
-            });
+            plan.columns.push(Column { lookup, feature });
         }
         plan.check_names(&request.entities)?;
         Ok(plan)
     }
 
+    /// The name of a column in the answer.
+    pub(crate) fn name(&self, column: Column) -> Cow<'_, str> {
+        let view = &self.lookups[column.lookup].view;
+        let name = &view.features[column.feature].name;
+        if self.full_names {
+            format!("{}__{name}", view.name).into()
+        } else {
+            name.into()
+        }
+    }
+
     /// Clients look columns up by name, so of two with one name they would see only one.
     fn check_names(&self, entities: &Columns) -> Result<(), RequestError> {
-        let mut taken: HashSet<&str> = entities.0.iter().map(|(name, _)| name.as_str()).collect();
-        match self
-            .columns
-            .iter()
-            .find(|column| !taken.insert(&column.name))
-        {
-            None => Ok(()),
-            Some(column) => Err(RequestError::Collision(column.name.clone())),
+        let mut taken = HashSet::with_capacity(entities.0.len() + self.columns.len());
+        taken.extend(entities.0.iter().map(|(name, _)| Cow::from(name)));
+        for column in &self.columns {
+            if let Some(name) = taken.replace(self.name(*column)) {
+                return Err(RequestError::Collision(name.into_owned()));
+            }
         }
+        Ok(())
     }
 }
 
@@ -138,7 +143,7 @@ pub(crate) fn keys(
         .collect()
 }
 
-fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, RequestError> {
+fn select(views: &Views, request: &Request<'_>) -> Result<Vec<FeatureRef>, RequestError> {
     match request.selection() {
         None => {
             let message = "exactly one of features and feature_service must be given";
@@ -154,7 +159,11 @@ fn select(views: &Views, request: &OnlineRequest) -> Result<Vec<FeatureRef>, Req
             "at least one feature must be asked for",
         )),
         Some(Selection::Features(references)) => {
-            references.iter().map(|text| resolve(views, text)).collect()
+            let mut features = Vec::with_capacity(references.len());
+            for reference in references {
+                features.push(resolve(views, reference.as_ref())?);
+            }
+            Ok(features)
         }
     }
 }

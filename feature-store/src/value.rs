@@ -1,10 +1,11 @@
 //! Values of features, read from JSON and CSV and written as JSON.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use protocol::feast;
+use protocol::feast::{self, Cell};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -125,15 +126,15 @@ impl Dtype {
 }
 
 impl FeatureValue {
-    /// The value in Feast's JSON.
-    pub fn to_json(&self) -> Value {
+    /// The value in an answer.
+    pub fn cell(&self) -> Cell<'_> {
         match self {
-            Self::Float(number) => feast::value_of(*number),
-            Self::Int(int) => Value::from(*int),
-            Self::Text(text) => Value::from(&**text),
-            Self::Bool(flag) => Value::from(*flag),
-            Self::Bytes(bytes) => Value::from(BASE64.encode(bytes)),
-            Self::Unreadable => Value::Null,
+            Self::Float(number) => Cell::Float(*number),
+            Self::Int(int) => Cell::Int(*int),
+            Self::Text(text) => Cell::Text(Cow::Borrowed(text)),
+            Self::Bool(flag) => Cell::Bool(*flag),
+            Self::Bytes(bytes) => Cell::Text(Cow::Owned(BASE64.encode(bytes))),
+            Self::Unreadable => Cell::Null,
         }
     }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Uri, header};
 use protocol::RowErrorCode;
-use protocol::feast::{FeatureColumn, OnlineRequest, OnlineResponse, Status};
+use protocol::feast::{Answer, AnswerColumn, Columns, List, OnlineRequest, Reference, Status};
 use runtime::Deadline;
-use serde_json::Value;
 use telemetry::client::{ClientError, HttpClient};
 
 use crate::encoding;
@@ -73,20 +72,20 @@ impl FeatureStore {
         if !answer.status().is_success() {
             return Err(FeatureError::Status(answer.status().as_u16()));
         }
-        let answer = OnlineResponse::decode(answer.body()).map_err(FeatureError::Answer)?;
+        let answer = Answer::decode(answer.body()).map_err(FeatureError::Answer)?;
         rows(manifest, ids.len(), &answer)
     }
 
     fn request(&self, manifest: &Manifest, lookup: &Lookup, ids: &[&str]) -> Request<Bytes> {
-        let view = &lookup.feature_view;
+        let view = lookup.feature_view.as_str();
         let features = manifest
             .features
             .iter()
-            .map(|feature| format!("{view}:{feature}"));
-        let ids = ids.iter().copied().map(Value::from).collect();
-        let entities = [(lookup.join_key.clone(), ids)].into_iter().collect();
-        let body = OnlineRequest::for_features(features, entities);
-        let mut request = Request::new(Bytes::from(serde_json::to_vec(&body).unwrap_or_default()));
+            .map(|feature| Reference { view, feature });
+        let entities = Columns(vec![(&lookup.join_key, ids)]);
+        let request = OnlineRequest::for_features(List(features), entities);
+        let body = serde_json::to_vec(&request).unwrap_or_default();
+        let mut request = Request::new(Bytes::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.address.clone();
         let json = header::HeaderValue::from_static("application/json");
@@ -99,32 +98,23 @@ impl FeatureStore {
 fn rows(
     manifest: &Manifest,
     count: usize,
-    answer: &OnlineResponse,
+    answer: &Answer<'_>,
 ) -> Result<FeatureRows, FeatureError> {
-    let mut columns = Vec::with_capacity(manifest.features.len());
+    let mut features = Vec::with_capacity(manifest.features.len());
     for feature in &manifest.features {
         let column = answer.column(feature);
         let complete =
             column.filter(|column| column.values.len() == count && column.statuses.len() == count);
-        columns.push(complete.ok_or_else(|| FeatureError::Column(feature.clone()))?);
+        features.push(Feature {
+            column: complete.ok_or_else(|| FeatureError::Column(feature.clone()))?,
+            categories: manifest.categories.get(feature).map(Vec::as_slice),
+        });
     }
-    let texts = manifest.features.iter();
-    let texts: Vec<_> = texts
-        .map(|feature| manifest.categories.get(feature))
-        .collect();
-    let mut rows = FeatureRows::with_capacity(columns.len(), count);
+    let mut rows = FeatureRows::with_capacity(features.len(), count);
     for row in 0..count {
-        match row_error(&columns, row) {
+        match row_error(&features, row) {
             Some(error) => rows.push_error(error),
-            None => rows.push(
-                columns
-                    .iter()
-                    .zip(&texts)
-                    .map(|(column, texts)| match texts {
-                        Some(texts) => position(column, row, texts),
-                        None => number(column, row),
-                    }),
-            ),
+            None => rows.push(features.iter().map(|feature| feature.value(row))),
         }
     }
     Ok(rows)
@@ -132,8 +122,8 @@ fn rows(
 
 /// The error of a row as a whole. Single missing values become NaN, which [`FeatureRows::push`]
 /// checks.
-fn row_error(columns: &[&FeatureColumn], row: usize) -> Option<RowErrorCode> {
-    let mut statuses = columns.iter().map(|column| column.statuses[row]);
+fn row_error(features: &[Feature<'_>], row: usize) -> Option<RowErrorCode> {
+    let mut statuses = features.iter().map(|feature| feature.column.statuses[row]);
     if statuses.clone().all(|status| status == Status::NotFound) {
         Some(RowErrorCode::UnknownEntity)
     } else if statuses.any(|status| status == Status::OutsideMaxAge) {
@@ -143,17 +133,27 @@ fn row_error(columns: &[&FeatureColumn], row: usize) -> Option<RowErrorCode> {
     }
 }
 
-/// The position of a category; NaN for a missing one.
-fn position(column: &FeatureColumn, row: usize, texts: &[String]) -> f32 {
-    let Some(text) = column.text(row) else {
-        return f32::NAN;
-    };
-    let position = texts.iter().position(|known| known == text);
-    position.map_or(encoding::UNKNOWN, |position| position as f32)
+/// A feature of the model with its column of the answer.
+struct Feature<'a> {
+    column: &'a AnswerColumn<'a>,
+    /// The texts of a feature that is one.
+    categories: Option<&'a [String]>,
 }
 
-fn number(column: &FeatureColumn, row: usize) -> f32 {
-    column.number(row).map_or(f32::NAN, |number| number as f32)
+impl Feature<'_> {
+    /// The value of a row, or the position of its category; NaN for a missing one.
+    fn value(&self, row: usize) -> f32 {
+        let value = match self.categories {
+            Some(texts) => self.column.text(row).map(|text| position(texts, text)),
+            None => self.column.number(row).map(|number| number as f32),
+        };
+        value.unwrap_or(f32::NAN)
+    }
+}
+
+fn position(texts: &[String], text: &str) -> f32 {
+    let position = texts.iter().position(|known| known == text);
+    position.map_or(encoding::UNKNOWN, |position| position as f32)
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use super::*;
 fn from_json(dtype: Dtype, value: &Value) -> Result<Value, WrongType> {
     dtype
         .from_json(value)
-        .map(|value| value.map_or(Value::Null, |value| value.to_json()))
+        .map(|value| serde_json::to_value(value.as_ref().map(FeatureValue::cell)).unwrap())
 }
 
 fn from_text(dtype: Dtype, text: &str) -> Result<Value, WrongType> {
     dtype
         .from_text(text)
-        .map(|value| value.map_or(Value::Null, |value| value.to_json()))
+        .map(|value| serde_json::to_value(value.as_ref().map(FeatureValue::cell)).unwrap())
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! From the columns of a Feast answer to rows.
 
-use protocol::feast::OnlineResponse;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::repository::Manifest;
@@ -12,8 +12,8 @@ fn manifest() -> Manifest {
     manifest
 }
 
-fn answer(value: serde_json::Value) -> OnlineResponse {
-    serde_json::from_value(value).unwrap()
+fn answer(value: Value) -> Answer<'static> {
+    Answer::deserialize(value).unwrap()
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_cell_that_cannot_be_read_fails_its_row_only() {
                 {{"values":[1,{cell},3],"statuses":["PRESENT","PRESENT","PRESENT"]}},
                 {{"values":[2,2,4],"statuses":["PRESENT","PRESENT","PRESENT"]}}]}}"#
         );
-        let answer = OnlineResponse::decode(body.as_bytes()).unwrap();
+        let answer = Answer::decode(body.as_bytes()).unwrap();
         let rows = rows(&manifest(), 3, &answer).unwrap();
         assert_eq!(rows.values, [1.0, 2.0, 3.0, 4.0], "{cell}");
         let missing = Some(RowErrorCode::MissingFeatures);
@@ -96,7 +96,7 @@ fn a_cell_that_cannot_be_read_fails_its_row_only() {
     let body = br#"{"metadata":{"feature_names":["a","b"]},"results":[
         {"values":[1,2],"statuses":["PRESENT","A_NEW_STATUS"]},
         {"values":[2,3],"statuses":["PRESENT","PRESENT"],"event_timestamps":[null,null]}]}"#;
-    let answer = OnlineResponse::decode(body).unwrap();
+    let answer = Answer::decode(body).unwrap();
     let rows = rows(&manifest(), 2, &answer).unwrap();
     assert_eq!(rows.errors, [None, Some(RowErrorCode::MissingFeatures)]);
 }

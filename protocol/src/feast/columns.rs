@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Pairs and not a map, because requests have one or two entity columns, and the answer repeats
 /// their order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Columns(pub Vec<(String, Vec<Value>)>);
+pub struct Columns<Name = String, Values = Vec<Value>>(pub Vec<(Name, Values)>);
 
 impl Columns {
     /// The values of the column of this name.
@@ -33,18 +33,7 @@ impl Columns {
     }
 }
 
-impl<K: Into<String>> FromIterator<(K, Vec<Value>)> for Columns {
-    fn from_iter<I: IntoIterator<Item = (K, Vec<Value>)>>(columns: I) -> Self {
-        Self(
-            columns
-                .into_iter()
-                .map(|(name, values)| (name.into(), values))
-                .collect(),
-        )
-    }
-}
-
-impl Serialize for Columns {
+impl<Name: Serialize, Values: Serialize> Serialize for Columns<Name, Values> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, values)| (name, values)))
     }

@@ -1,20 +1,21 @@
 //! Bodies of `/get-online-features`, `/push` and `/write-to-online-store`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Columns;
 
-/// Body of `POST /get-online-features`.
+/// Body of `POST /get-online-features`. The lists in it are type parameters, so that a service can
+/// read and write it without copies.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct OnlineRequest {
+pub struct OnlineRequest<Features = Vec<String>, Entities = Columns> {
     /// `view:feature` references; exclusive with `feature_service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Vec<String>>,
+    pub features: Option<Features>,
     /// Name of a feature service; exclusive with `features`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_service: Option<String>,
     /// Values of each join key, all lists of one length.
-    pub entities: Columns,
+    pub entities: Entities,
     /// Answer `view__feature` for `feature`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub full_feature_names: bool,
@@ -25,11 +26,20 @@ pub struct OnlineRequest {
 
 /// The features that a request asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Selection<'a> {
+pub enum Selection<'a, Name = String> {
     /// These `view:feature` references.
-    Features(&'a [String]),
+    Features(&'a [Name]),
     /// All features of this service.
     Service(&'a str),
+}
+
+/// A feature of a view, which is written as `view:feature`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reference<'a> {
+    /// Name of the view.
+    pub view: &'a str,
+    /// Name of the feature.
+    pub feature: &'a str,
 }
 
 /// Body of `POST /push`.
@@ -78,27 +88,33 @@ pub struct WriteRequest {
     pub transform_on_write: bool,
 }
 
-impl OnlineRequest {
+impl<Features, Entities> OnlineRequest<Features, Entities> {
     /// A request for these `view:feature` references.
-    pub fn for_features<S: Into<String>>(
-        features: impl IntoIterator<Item = S>,
-        entities: Columns,
-    ) -> Self {
-        let features = features.into_iter().map(Into::into).collect();
+    pub fn for_features(features: Features, entities: Entities) -> Self {
         Self {
             features: Some(features),
+            feature_service: None,
             entities,
-            ..Self::default()
+            full_feature_names: false,
+            include_feature_view_version_metadata: false,
         }
     }
+}
 
+impl<Name, Entities> OnlineRequest<Vec<Name>, Entities> {
     /// Features or service; `None` if the request has neither or both.
-    pub fn selection(&self) -> Option<Selection<'_>> {
+    pub fn selection(&self) -> Option<Selection<'_, Name>> {
         match (&self.features, &self.feature_service) {
             (Some(features), None) => Some(Selection::Features(features)),
             (None, Some(service)) => Some(Selection::Service(service)),
             _ => None,
         }
+    }
+}
+
+impl Serialize for Reference<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}:{}", self.view, self.feature))
     }
 }
 

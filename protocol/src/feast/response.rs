@@ -1,24 +1,26 @@
 //! The answer of `/get-online-features`: one column per join key and feature.
-
-use std::borrow::Cow;
+//!
+//! The form is defined once. The lists in it are type parameters, so that the server writes an
+//! answer straight from its rows, and a client reads no more of it than it needs
+//! ([`Answer`](super::Answer)).
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 /// Body of the answer. `results[i]` belongs to `metadata.feature_names[i]`, in any order.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct OnlineResponse {
+pub struct OnlineResponse<Columns = Vec<FeatureColumn>, Names = Vec<String>> {
     /// Join keys first, then features.
-    pub results: Vec<FeatureColumn>,
+    pub results: Columns,
     /// Names of the columns.
-    pub metadata: ResponseMetadata,
+    pub metadata: ResponseMetadata<Names>,
 }
 
 /// Names of the columns and, on request, the views they come from.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct ResponseMetadata {
+pub struct ResponseMetadata<Names = Vec<String>> {
     /// One name per column.
-    pub feature_names: Vec<String>,
+    pub feature_names: Names,
     /// The views, when the request has `include_feature_view_version_metadata`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub feature_view_metadata: Vec<ViewMetadata>,
@@ -33,14 +35,14 @@ pub struct ViewMetadata {
 
 /// One join key or feature of all entities of the request.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct FeatureColumn {
+pub struct FeatureColumn<Values = Vec<Value>, Statuses = Vec<Status>, Times = Vec<String>> {
     /// One value per entity; null where the status is not `PRESENT`.
-    pub values: Vec<Value>,
+    pub values: Values,
     /// One status per entity.
-    pub statuses: Vec<Status>,
+    pub statuses: Statuses,
     /// One RFC 3339 time per entity; other servers may omit them.
     #[serde(default)]
-    pub event_timestamps: Vec<Cow<'static, str>>,
+    pub event_timestamps: Times,
 }
 
 /// The status of one value.
@@ -59,34 +61,15 @@ pub enum Status {
     OutsideMaxAge,
 }
 
-impl OnlineResponse {
+impl<Column, Name: AsRef<str>> OnlineResponse<Vec<Column>, Vec<Name>> {
     /// The column of this name.
-    pub fn column(&self, name: &str) -> Option<&FeatureColumn> {
+    pub fn column(&self, name: &str) -> Option<&Column> {
         let at = self
             .metadata
             .feature_names
             .iter()
-            .position(|have| have == name)?;
+            .position(|have| have.as_ref() == name)?;
         self.results.get(at)
-    }
-}
-
-impl FeatureColumn {
-    /// The value of a row as a number, if its status is `PRESENT`; "NaN", "Infinity" and
-    /// "-Infinity" are numbers.
-    pub fn number(&self, row: usize) -> Option<f64> {
-        match self.statuses.get(row)? {
-            Status::Present => number(self.values.get(row)?),
-            _ => None,
-        }
-    }
-
-    /// The value of a row as a text, if its status is `PRESENT`.
-    pub fn text(&self, row: usize) -> Option<&str> {
-        match self.statuses.get(row)? {
-            Status::Present => self.values.get(row)?.as_str(),
-            _ => None,
-        }
     }
 }
 
@@ -100,29 +83,5 @@ impl Status {
             Self::NotFound => "NOT_FOUND",
             Self::OutsideMaxAge => "OUTSIDE_MAX_AGE",
         }
-    }
-}
-
-/// A number as JSON; one that is not finite becomes a string, as in protobuf's JSON mapping.
-pub fn value_of(number: f64) -> Value {
-    match Number::from_f64(number) {
-        Some(number) => Value::Number(number),
-        None if number.is_nan() => Value::from("NaN"),
-        None if number > 0.0 => Value::from("Infinity"),
-        None => Value::from("-Infinity"),
-    }
-}
-
-/// The reverse of [`value_of`].
-pub fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
-        _ => None,
     }
 }

@@ -59,14 +59,15 @@ const OBSERVED: &str = r#"{"results":[
 
 #[test]
 fn reads_and_writes_the_observed_answer() {
-    let response: OnlineResponse = serde_json::from_str(OBSERVED).unwrap();
-    let column = response.column("conv_rate").unwrap();
+    let answer = Answer::decode(OBSERVED.as_bytes()).unwrap();
+    let column = answer.column("conv_rate").unwrap();
     assert_eq!(
         (column.number(0), column.number(1), column.number(2)),
         (Some(0.0203), None, None)
     );
     assert_eq!(column.statuses, [Status::Present, Status::NotFound]);
-    assert!(response.column("trips").is_none());
+    assert!(answer.column("trips").is_none());
+    let response: OnlineResponse = serde_json::from_str(OBSERVED).unwrap();
     let again: Value = serde_json::to_value(&response).unwrap();
     assert_eq!(again, serde_json::from_str::<Value>(OBSERVED).unwrap());
 }
@@ -74,14 +75,112 @@ fn reads_and_writes_the_observed_answer() {
 #[test]
 fn reads_the_minimum_that_other_servers_send() {
     let text = r#"{"results":[{"values":["NaN"],"statuses":["PRESENT"]}],"metadata":{"feature_names":["x"]}}"#;
-    let response: OnlineResponse = serde_json::from_str(text).unwrap();
-    assert!(response.column("x").unwrap().number(0).unwrap().is_nan());
+    let answer = Answer::decode(text.as_bytes()).unwrap();
+    assert!(answer.column("x").unwrap().number(0).unwrap().is_nan());
     let null = FeatureColumn {
-        values: vec![json!(1)],
+        values: vec![Cell::Int(1)],
         statuses: vec![Status::OutsideMaxAge],
-        event_timestamps: vec![],
+        event_timestamps: Skipped,
     };
     assert_eq!(null.number(0), None, "an old value is no value");
+}
+
+#[test]
+fn cells_are_read_as_what_they_are_and_borrow_texts_without_escapes() {
+    let text = r#"[null,true,-7,18446744073709551615,0.5,"café","a\"b",[1,[{"a":2}]],{"a":[]}]"#;
+    let cells: Vec<Cell<'_>> = serde_json::from_str(text).unwrap();
+    let expected = [
+        Cell::Null,
+        Cell::Bool(true),
+        Cell::Int(-7),
+        Cell::Float(18_446_744_073_709_551_615.0),
+        Cell::Float(0.5),
+        Cell::Text("café".into()),
+        Cell::Text("a\"b".into()),
+        Cell::Null,
+        Cell::Null,
+    ];
+    assert_eq!(cells, expected);
+    let borrowed = |cell: &Cell<'_>| matches!(cell, Cell::Text(std::borrow::Cow::Borrowed(_)));
+    assert!(borrowed(&cells[5]) && !borrowed(&cells[6]));
+    let again = serde_json::to_string(&cells[..3]).unwrap();
+    assert_eq!(again, "[null,true,-7]");
+}
+
+#[test]
+fn an_answer_is_refused_for_its_form_and_not_for_its_cells() {
+    let nested = format!("{}1e999{}", "[".repeat(200), "]".repeat(200));
+    for cell in [
+        "1e999",
+        r#""\ud800""#,
+        "[1e999]",
+        &nested,
+        r#"{"a":"\udc00"}"#,
+    ] {
+        let text = format!(
+            r#"{{"results":[{{"values":[{cell},2],"statuses":["PRESENT","PRESENT"],"event_timestamps":[{cell},null]}}],
+               "metadata":{{"feature_names":["x"]}},"status":{cell}}}"#
+        );
+        let answer =
+            Answer::decode(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let column = answer.column("x").unwrap();
+        assert_eq!((column.number(0), column.number(1)), (None, Some(2.0)));
+    }
+    for text in [
+        r#"{"results":[{"values":null,"statuses":[]}],"metadata":{"feature_names":[]}}"#,
+        r#"{"results":[{"values":[]}],"metadata":{"feature_names":[]}}"#,
+        r#"{"results":[{"values":[],"statuses":[],"event_timestamps":null}],"metadata":{"feature_names":[]}}"#,
+        r#"{"results":[],"metadata":{"feature_names":[1]}}"#,
+        r#"{"results":[],"metadata":{"feature_names":["\ud800"]}}"#,
+        r#"{"results":[]}"#,
+        r#"{"results":[],"metadata":{"feature_names":[]}} x"#,
+        "[]",
+    ] {
+        assert!(Answer::decode(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_answer_is_utf8_where_it_is_known() {
+    for (text, accepted) in [
+        (
+            r#"{"results":[{"values":["X"],"statuses":[]}],"metadata":{"feature_names":[]}}"#,
+            false,
+        ),
+        (
+            r#"{"results":[{"values":[["X"]],"statuses":[]}],"metadata":{"feature_names":[]}}"#,
+            false,
+        ),
+        (
+            r#"{"results":[{"values":[],"statuses":[],"event_timestamps":["X"]}],"metadata":{"feature_names":[]}}"#,
+            false,
+        ),
+        (
+            r#"{"results":[],"metadata":{"feature_names":[]},"other":"X"}"#,
+            true,
+        ),
+    ] {
+        let mut body = text.as_bytes().to_vec();
+        let at = body.iter().position(|byte| *byte == b'X').unwrap();
+        body[at] = 0xff;
+        assert_eq!(Answer::decode(&body).is_ok(), accepted, "{text}");
+    }
+}
+
+#[test]
+fn requests_are_written_from_borrowed_parts() {
+    let features = ["a", "b\"c"].map(|feature| Reference { view: "v", feature });
+    let ids = ["w1", "w2"];
+    let request =
+        OnlineRequest::for_features(List(features.iter()), Columns(vec![("id", &ids[..])]));
+    let text = serde_json::to_string(&request).unwrap();
+    assert_eq!(
+        text,
+        r#"{"features":["v:a","v:b\"c"],"entities":{"id":["w1","w2"]}}"#
+    );
+    let read: OnlineRequest<Vec<Text<'_>>> = serde_json::from_str(&text).unwrap();
+    let names: Vec<&str> = read.features.iter().flatten().map(AsRef::as_ref).collect();
+    assert_eq!(names, ["v:a", "v:b\"c"]);
 }
 
 #[test]
@@ -99,10 +198,11 @@ fn statuses_have_one_name() {
 
 #[test]
 fn floats_that_are_not_finite_are_strings() {
-    assert_eq!(value_of(0.076), json!(0.076));
-    assert_eq!(value_of(f64::NAN), "NaN");
-    assert_eq!(value_of(f64::INFINITY), "Infinity");
-    assert_eq!(value_of(f64::NEG_INFINITY), "-Infinity");
+    let json_of = |number| serde_json::to_value(Cell::Float(number)).unwrap();
+    assert_eq!(json_of(0.076), json!(0.076));
+    assert_eq!(json_of(f64::NAN), "NaN");
+    assert_eq!(json_of(f64::INFINITY), "Infinity");
+    assert_eq!(json_of(f64::NEG_INFINITY), "-Infinity");
     assert_eq!(number(&json!("-Infinity")), Some(f64::NEG_INFINITY));
     assert_eq!(number(&json!(7)), Some(7.0));
     assert_eq!((number(&json!("7")), number(&Value::Null)), (None, None));
