@@ -28,7 +28,7 @@ fn main() -> Result<()> {
     ))?;
     let request = Span::start("square", Vec::new());
     let outcome = request.in_scope(|| answer(number));
-    let trace_id = request.span_ref().map(|span| span.trace_id);
+    let trace_id = request.span_ref().map(|span| span.trace_id.to_string());
     drop(request);
     guard.shutdown(Duration::from_secs(2));
     let (value, cached) = outcome?;

@@ -45,7 +45,7 @@ fn order(queue: &Sender<String>) -> String {
         span.set("order.sum", i64::from(sum));
     });
     span.span_ref()
-        .map(|span| span.trace_id)
+        .map(|span| span.trace_id.to_string())
         .unwrap_or_default()
 }
 
