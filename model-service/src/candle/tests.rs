@@ -48,6 +48,25 @@ fn dense_and_its_gradients_are_those_of_matmul() {
 }
 
 #[test]
+fn a_rectified_layer_is_dense_and_relu_and_what_overflows_is_nan() {
+    let wave: Vec<f32> = (0..20).map(|n| (n as f32 * 0.7).sin()).collect();
+    let (w, b) = (
+        tensor(&wave[..12], (3, 4)),
+        Tensor::new(&wave[12..16], &Device::Cpu).unwrap(),
+    );
+    let x = tensor(&wave[..9], (3, 3));
+    let separate = Dense::plain(&x, &w, &b).unwrap().relu().unwrap();
+    let rectified = Dense::rectified(&x, &w, &b).unwrap();
+    assert_eq!(values(&rectified), values(&separate));
+    assert!(values(&rectified).contains(&0.0));
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let x = tensor(&[value, 1.0, 1.0], (1, 3));
+        let y = values(&Dense::rectified(&x, &w, &b).unwrap());
+        assert!(y.iter().all(|y| y.is_nan()), "{value} became {y:?}");
+    }
+}
+
+#[test]
 fn dense_refuses_shapes_that_do_not_fit() {
     let x = tensor(&[0.0; 6], (2, 3));
     let b = Tensor::zeros(2, candle_core::DType::F32, &Device::Cpu).unwrap();
