@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::health::Health;
 
 /// Whether one dependency is failing, with the text that stands in the detail of `/readyz`
@@ -15,6 +17,9 @@ pub struct Outage {
     key: &'static str,
     health: Health,
     ongoing: Arc<AtomicBool>,
+    /// Held from a change of `ongoing` to that of the detail: a begin and an end at the same moment must
+    /// not leave the detail of one with the state of the other.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Outage {
@@ -24,11 +29,16 @@ impl Outage {
             key,
             health: health.clone(),
             ongoing: Arc::default(),
+            changing: Arc::default(),
         }
     }
 
     /// Records a failure; true for the first one of an outage, whose `detail` goes to `/readyz`.
     pub fn begin(&self, detail: impl FnOnce() -> String) -> bool {
+        if self.is_ongoing() {
+            return false;
+        }
+        let _changing = self.changing.lock();
         let first = !self.ongoing.swap(true, Ordering::Relaxed);
         if first {
             self.health.detail(self.key, Some(detail()));
@@ -39,7 +49,11 @@ impl Outage {
     /// Records a success; true for the first one after an outage.
     pub fn end(&self) -> bool {
         // The plain load comes first, so that requests do not all write to one cache line.
-        let last = self.is_ongoing() && self.ongoing.swap(false, Ordering::Relaxed);
+        if !self.is_ongoing() {
+            return false;
+        }
+        let _changing = self.changing.lock();
+        let last = self.ongoing.swap(false, Ordering::Relaxed);
         if last {
             self.health.detail(self.key, None);
         }
