@@ -159,9 +159,6 @@ impl ExportError {
             ExportError::Malformed(Malformed::TooMany) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
             }
-            ExportError::Body(body) if body.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                (StatusCode::PAYLOAD_TOO_LARGE, RESOURCE_EXHAUSTED)
-            }
             ExportError::Malformed(_) | ExportError::Body(_) => {
                 (StatusCode::BAD_REQUEST, INVALID_ARGUMENT)
             }

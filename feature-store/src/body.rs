@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use http::StatusCode;
 use serde::Deserialize;
 
 use crate::error::RequestError;
@@ -24,11 +22,6 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 Cow::Borrowed(_) => bytes,
                 Cow::Owned(text) => text.into(),
             })),
-            Err(BytesRejection::FailedToBufferBody(error))
-                if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
-            {
-                Err(RequestError::TooLarge)
-            }
             Err(_) => Err(RequestError::Unreadable),
         }
     }

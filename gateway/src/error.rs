@@ -31,9 +31,7 @@ pub(crate) enum ApiError {
     #[error("{0}")]
     Invalid(String),
     #[error("the body cannot be read")]
-    Body(#[source] BytesRejection),
-    #[error("the body is larger than 1 MiB")]
-    TooLarge,
+    Body(#[from] BytesRejection),
     #[error("there is no model `{model}`")]
     UnknownModel { model: String },
     /// A shadow is a variant, but never answers. A name that cannot be a variant's is not repeated.
@@ -79,7 +77,6 @@ impl ApiError {
         match self {
             Self::NotJson(_) | Self::Body(_) => ErrorCode::BadRequest,
             Self::Shape(_) | Self::Invalid(_) => ErrorCode::InvalidRequest,
-            Self::TooLarge => ErrorCode::TooLarge,
             Self::UnknownModel { .. } => ErrorCode::UnknownModel,
             Self::UnknownVariant { .. } => ErrorCode::UnknownVariant,
             Self::UnknownPath => ErrorCode::UnknownPath,
@@ -318,15 +315,6 @@ impl From<CallError> for ApiError {
             // The path of the client's request does not make an address of the model service.
             CallError::Address(_) => Self::UnknownPath,
             error => Self::Model(Arc::new(error)),
-        }
-    }
-}
-
-impl From<BytesRejection> for ApiError {
-    fn from(rejection: BytesRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge,
-            _ => Self::Body(rejection),
         }
     }
 }
