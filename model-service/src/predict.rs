@@ -182,10 +182,9 @@ fn start_span(loaded: &Loaded, variant: &Arc<str>, rows: usize, data_id: Option<
     ]);
     attributes.extend(data_id.map(|id| KeyValue::new(attr::ML_DATA_ID, id.to_owned())));
     // From a prediction to the run, and so to the data, of its model.
-    let training = loaded.manifest.training_span();
     let run = vec![KeyValue::new(attr::ML_RUN_ID, Arc::clone(&names.run_id))];
     let name = names.predict_span.clone();
-    Span::start_with_described_link(name, attributes, training.as_ref(), run)
+    Span::start_with_described_link(name, attributes, names.training.as_ref(), run)
 }
 
 impl BatchPrediction {

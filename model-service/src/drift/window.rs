@@ -1,6 +1,7 @@
 //! A window of rows while it fills, and its scores when it is full.
 
 use jiff::Timestamp;
+use telemetry::TraceId;
 
 use super::reference::{Column, Reference};
 use super::score::{Method, Score};
@@ -12,7 +13,7 @@ pub(super) struct Observation {
     inputs: Inputs,
     outputs: Outputs,
     /// `None` if its trace is not recorded.
-    trace_id: Option<String>,
+    trace_id: Option<TraceId>,
 }
 
 /// Rows in the order of their requests. A request is never divided, so that a window may have more
@@ -34,7 +35,7 @@ impl Observation {
         Self {
             inputs,
             outputs,
-            trace_id: span.map(|span| span.trace_id.to_string()),
+            trace_id: span.map(|span| span.trace_id),
         }
     }
 
@@ -128,13 +129,13 @@ impl Window {
             }
         };
         let examples = self.observations.iter().filter(|seen| shows(seen));
-        let mut traces: Vec<String> = Vec::new();
-        for trace in examples.filter_map(|seen| seen.trace_id.as_ref()) {
-            if traces.len() < EXAMPLES && !traces.contains(trace) {
-                traces.push(trace.clone());
+        let mut traces: Vec<TraceId> = Vec::new();
+        for trace in examples.filter_map(|seen| seen.trace_id) {
+            if traces.len() < EXAMPLES && !traces.contains(&trace) {
+                traces.push(trace);
             }
         }
-        traces
+        traces.iter().map(TraceId::to_string).collect()
     }
 
     fn counts(&self, at: usize, column: &Column) -> Vec<usize> {

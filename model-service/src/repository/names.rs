@@ -1,10 +1,10 @@
-//! The texts of a version that its spans, metrics and answers repeat: made once and shared, so that a
-//! request copies none of them.
+//! What the spans, metrics and answers of a version repeat: made once and shared, so that a request
+//! copies none of it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use telemetry::{KeyValue, attr};
+use telemetry::{KeyValue, SpanRef, attr};
 
 use super::Manifest;
 
@@ -13,6 +13,8 @@ pub(crate) struct Names {
     pub(crate) model: Arc<str>,
     pub(crate) version: Arc<str>,
     pub(crate) run_id: Arc<str>,
+    /// The span of the training, if it was traced.
+    pub(crate) training: Option<SpanRef>,
     /// Name of the span around a prediction.
     pub(crate) predict_span: String,
     /// The classes in the order of the probabilities.
@@ -35,6 +37,7 @@ impl Names {
         let label = |class: &String| Label::new(class.as_str().into(), &model, &version);
         Self {
             run_id: manifest.run_id.as_str().into(),
+            training: manifest.training_span(),
             predict_span: format!("predict {model}"),
             labels: manifest.classes.iter().map(label).collect(),
             model,

@@ -126,9 +126,9 @@ fn filter(search: &Search) -> (String, Vec<Value>) {
         );
         let time = after.computed_at.as_microsecond();
         values.extend([Value::from(time), Value::from(time)]);
-        let key = after.key.clone();
-        let key = [key.model, key.variant, key.version, key.data_id];
-        values.extend(key.map(|part| Value::from((*part).to_owned())));
+        let key = &after.key;
+        let key = [&key.model, &key.variant, &key.version, &key.data_id];
+        values.extend(key.map(|part| Value::from(part.to_string())));
     }
     if clauses.is_empty() {
         clauses.push("TRUE".to_owned());
