@@ -100,8 +100,8 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Computes the task at once if it is short, or else queues it and waits for its result. Dropping the future cancels the task unless it has
-    /// begun.
+    /// Computes the task at once if it is short, or else queues it and waits for its result. Dropping
+    /// the future cancels the task unless it has begun.
     pub(crate) async fn compute(&self, task: ComputeTask) -> Result<ComputeOutput, EngineError> {
         if task.loaded.model.is_short(&task.batch)
             && let Some(_turn) = self.queue.turn()

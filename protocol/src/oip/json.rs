@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::tensor::{MAX_DIMENSIONS, element_count};
 use super::{Datatype, DecodeError, EncodeError, Tensor, TensorData};
 
-/// Reads the data of one tensor from `raw`, a valid JSON value that lies inside `body`; texts without escapes
-/// share the body's memory.
+/// Reads the data of one tensor from `raw`, a valid JSON value that lies inside `body`; texts without
+/// escapes share the body's memory.
 ///
 /// The elements are read straight into their type. A tree of `serde_json::Value` would cost 32
 /// bytes for each, and numbers would pass through f64, which rounds FP32 twice and cannot hold
