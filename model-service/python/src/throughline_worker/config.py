@@ -8,12 +8,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from throughline_worker import balance
 from throughline_worker.guard import allowed_hosts
 
 LONGEST_SECONDS = 86_400.0
+POSIX = os.name == "posix"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
@@ -25,6 +27,22 @@ class ServiceAddress:
     url: str
     # User and password, which are sent and never shown.
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+
+
+class Inherited(NamedTuple):
+    """What the first process of a service gives to the others."""
+
+    # File descriptors of the listener, and of the connections that each process has.
+    listener: int
+    counts: int
+    # The place of this process among those counts.
+    place: int
+
+    @classmethod
+    def read(cls, text: str) -> Inherited:
+        """The three numbers, with commas between them."""
+        listener, counts, place = map(int, text.split(","))
+        return cls(listener, counts, place)
 
 
 @dataclass(frozen=True)
@@ -51,14 +69,30 @@ class Config:
     drain_timeout: float = 3.0
     flush_timeout: float = 2.0
     exit_with_parent: bool = False
+    processes: int = 1
+    # What a process has from the first one, which has started it.
+    inherited: Inherited | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that was started, and not one that it has started."""
+        return self.inherited is None
+
+    @property
+    def shares_listener(self) -> bool:
+        """Whether other processes accept connections, too."""
+        return self.processes > 1 or not self.is_first
 
     @classmethod
     def from_arguments(
         cls, arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
     ) -> Config:
         """Reads flags, environment and defaults; exits with a message on a bad value."""
-        given = vars(_parser(environment).parse_args(arguments))
-        return cls(**given)
+        parser = _parser(environment)
+        config = cls(**vars(parser.parse_args(arguments)))
+        if config.processes > 1:
+            _check_processes(parser, config)
+        return config
 
 
 def duration(text: str) -> float:
@@ -188,6 +222,20 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     return parser
 
 
+def _check_processes(parser: argparse.ArgumentParser, config: Config) -> None:
+    """Exits with a message if the service cannot have more than one process."""
+    if not POSIX:
+        parser.error(
+            "--processes: only on POSIX systems can processes share a listener; start more services"
+        )
+    if config.allow_model_control:
+        parser.error(
+            "--allow-model-control needs --processes 1, because a load or unload would be answered"
+            " when one process has made it, and the others would make it up to two seconds later;"
+            " start one more service with it on the same model repository, which all follow"
+        )
+
+
 def _service_options(options: _Options) -> None:
     value = options.value
     value("--listen", "MODEL_SERVICE_LISTEN", "127.0.0.1:8001", address, "address to listen on")
@@ -227,6 +275,15 @@ def _service_options(options: _Options) -> None:
         "1",
         positive(1_024),
         "threads that compute",
+    )
+    value(
+        "--processes",
+        "MODEL_SERVICE_PROCESSES",
+        "1",
+        positive(balance.MOST),
+        "processes that serve on the one listener, each on one core and with models and telemetry"
+        " of its own; limits such as --max-in-flight, --max-connections and --queue-capacity count"
+        " in each of them; not together with --allow-model-control, nor on Windows",
     )
     options.switch(
         "--allow-model-control",
@@ -290,3 +347,5 @@ def _process_options(options: _Options) -> None:
     options.parser.add_argument(
         "--exit-with-parent", action="store_true", help="stop when standard input ends"
     )
+    # From the first process to the others.
+    options.parser.add_argument("--inherited", type=Inherited.read, help=argparse.SUPPRESS)

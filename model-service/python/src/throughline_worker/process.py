@@ -25,8 +25,11 @@ from throughline_worker.http import Health, Services, build
 from throughline_worker.http.connection import Connection, ConnectionLimits
 from throughline_worker.http.reads import refresh
 from throughline_worker.leave import leave
+from throughline_worker.listener import QUEUE, Listener, accepts, obtain
 from throughline_worker.predict import Predictor
 from throughline_worker.repository import ModelRepository
+from throughline_worker.sibling import report
+from throughline_worker.siblings import Siblings
 
 # Seconds between two refreshes of the repository; one costs some `readdir` calls.
 REFRESH_EVERY = 2.0
@@ -38,7 +41,7 @@ def run(config: Config) -> int:
     """Serves until a signal or the parent's end, and returns the exit code."""
     files.raise_limit()
     try:
-        listener = _bind(config)
+        listener = obtain(config)
     except OSError as error:
         host, port = config.listen
         reason = error.strerror or error
@@ -49,68 +52,51 @@ def run(config: Config) -> int:
     return leave(0 if drained else 1, config.flush_timeout)
 
 
-def _bind(config: Config) -> socket.socket:
-    host, port = config.listen
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only on sockets with this protocol number. Without it the last part
-    # of an answer waits 40 ms for the acknowledgement of the first.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if os.name == "posix":
-        # On Windows this option would let two servers share a port.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
-
-
-async def _serve(config: Config, listener: socket.socket) -> bool:
+async def _serve(config: Config, listener: Listener) -> bool:
     """Serves on `listener`, then drains; returns whether every request in flight was answered."""
+    siblings = Siblings(config, listener)
     async with _services(config) as services:
-        host, port = listener.getsockname()[:2]
-        server = _Server(config, services, Guard(host, config.allowed_hosts))
+        host = listener.getsockname()[0]
+        guard = Guard(host, config.allowed_hosts)
+        server = _Server(config, services, guard, listener, siblings)
         server.stop_on_signals()
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        _warn_if_exposed(host, address)
-        url = f"http://{address}"
-        logs.event(
-            _log,
-            logging.INFO,
-            "server.listening",
-            f"model-service-python listens on {url}",
-            {"url": url},
-        )
+        if config.is_first:
+            _announce(listener)
         # What is there now stays. Without this each full collection, for which the spans of a few
         # hundred requests are enough, would go through all objects of scikit-learn.
         gc.collect()
         gc.freeze()
+        listener.counts.begin()
+        if not config.is_first:
+            report()
         await server.serve(sockets=[listener])
-        if server.drained:
-            logs.event(
-                _log, logging.INFO, "server.stopped", "model-service-python has drained and stops"
-            )
-        else:
-            milliseconds = f"{config.drain_timeout * 1000:.0f} ms"
-            text = f"requests were still in flight after {milliseconds} of draining"
-            logs.event(
-                _log,
-                logging.ERROR,
-                "server.failed",
-                f"model-service-python stops: {text}",
-                {"error": text},
-            )
-        return server.drained
+        if not server.drained:
+            _tell_undrained(config)
+        # The others have drained at the same time, and now end.
+        drained = await siblings.drained() and server.drained
+        if drained and config.is_first:
+            text = "model-service-python has drained and stops"
+            logs.event(_log, logging.INFO, "server.stopped", text)
+        return drained
 
 
-def _warn_if_exposed(host: str, address: str) -> None:
+def _announce(listener: Listener) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if not is_loopback(host):
         text = "anybody who reaches this address can use it: there is no authentication"
         message = f"{address} is beyond loopback; {text}"
         logs.event(_log, logging.WARNING, "server.exposed", message, {"address": address})
+    url = f"http://{address}"
+    text = f"model-service-python listens on {url}"
+    logs.event(_log, logging.INFO, "server.listening", text, {"url": url})
+
+
+def _tell_undrained(config: Config) -> None:
+    milliseconds = f"{config.drain_timeout * 1000:.0f} ms"
+    error = f"requests were still in flight after {milliseconds} of draining"
+    text = f"model-service-python stops: {error}"
+    logs.event(_log, logging.ERROR, "server.failed", text, {"error": error})
 
 
 @contextlib.asynccontextmanager
@@ -146,17 +132,28 @@ async def _watch(repository: ModelRepository, health: Health) -> None:
 class _Server(uvicorn.Server):
     """A server of uvicorn with our handling of signals and our drain."""
 
-    def __init__(self, config: Config, services: Services, guard: Guard) -> None:
+    def __init__(
+        self,
+        config: Config,
+        services: Services,
+        guard: Guard,
+        listener: Listener,
+        siblings: Siblings,
+    ) -> None:
         limits = ConnectionLimits(files.connections(config.max_connections), config.write_timeout)
         settings = uvicorn.Config(
             build(config, services, guard),
-            http=functools.partial(Connection, limits=limits),  # type: ignore[arg-type]
+            http=functools.partial(  # type: ignore[arg-type]
+                Connection, limits=limits, counts=listener.counts
+            ),
             ws="none",
             lifespan="off",
             loop="asyncio",
             log_config=None,
             access_log=False,
             server_header=False,
+            # asyncio's name for how many connections it accepts in a row.
+            backlog=accepts(config),
             # After a large body the event loop keeps reading the connection in the context of that
             # request. Without this the next request would start in the same trace.
             reset_contextvars=True,
@@ -166,6 +163,8 @@ class _Server(uvicorn.Server):
         )
         super().__init__(settings)
         self._health = services.health
+        self._listener = listener
+        self._siblings = siblings
         self._drain_timeout = config.drain_timeout
         self._with_parent = config.exit_with_parent
         self.drained = False
@@ -190,9 +189,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Stops accepting and lets requests finish within the drain timeout."""
         self._health.draining = True
-        # Connections in the kernel's queue are established for their clients. One turn of the loop
-        # accepts them.
-        await asyncio.sleep(0)
+        self._siblings.drain()
+        self._listener.counts.end()
+        # Connections in the kernel's queue are established for their clients, and each turn of the
+        # loop accepts some. It ends, even if others never stop coming.
+        for _ in range(QUEUE):
+            await asyncio.sleep(0)
+            if not self._listener.has_waiting():
+                break
         for listening in self.servers:
             listening.close()
         for connection in list(self.server_state.connections):
@@ -210,6 +214,7 @@ class _Server(uvicorn.Server):
 
     def _stop(self) -> None:
         if self.should_exit:
+            self._siblings.kill()
             os._exit(130)
         self.should_exit = True
 

@@ -14,6 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from throughline_worker import logs
+from throughline_worker.balance import Counts
 from throughline_worker.error_codes import ErrorCode
 from throughline_worker.guard import TARGET
 from throughline_worker.http.layers import ABORT, ARRIVED
@@ -46,9 +47,10 @@ class ConnectionLimits:
 class Connection(HttpToolsProtocol):
     """One connection, with the methods that asyncio and the parser call."""
 
-    def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: ConnectionLimits, counts: Counts, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._counts = counts
         self._idle_since = self.loop.time()
         self._unread: asyncio.TimerHandle | None = None
         self._in_head = True
@@ -59,6 +61,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected and must send a head."""
         super().connection_made(transport)
+        self._count()
         # So that the methods below hear of every answer that does not leave at once.
         transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self._limits.most and not self._make_room():
@@ -73,6 +76,7 @@ class Connection(HttpToolsProtocol):
         self._cancel_timer()
         self._all_read()
         super().connection_lost(exc)
+        self._count()
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser, which calls the methods below."""
@@ -112,7 +116,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         self.scope[ARRIVED] = lambda: not cycle.more_body  # type: ignore[literal-required]
-        if self._draining:
+        if self._draining or self._counts.gives_away():
             self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
@@ -157,6 +161,9 @@ class Connection(HttpToolsProtocol):
         self.connections.discard(oldest)
         oldest.transport.close()
         return True
+
+    def _count(self) -> None:
+        self._counts.set(len(self.connections))
 
     def _give_up(self) -> None:
         text = "a client does not read its answer; its connection is closed"
