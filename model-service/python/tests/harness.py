@@ -100,6 +100,11 @@ class Process:
         url: str = self.event("server.listening")["url"]
         return url
 
+    @property
+    def output_has_ended(self) -> bool:
+        """Whether it and all processes that it has started have closed its standard output."""
+        return self._ended
+
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Sends a signal."""
         self._process.send_signal(number)

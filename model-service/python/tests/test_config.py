@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from throughline_worker import config
 from throughline_worker.config import Config, ServiceAddress, address, duration, service_address
 
 
@@ -30,6 +31,14 @@ def test_flags_win_over_the_environment() -> None:
         (["--max-in-flight", "0"], {}, "from 1 to"),
         ([], {"THROUGHLINE_ALLOW_FAULTS": "maybe"}, "neither true nor false"),
         (["--feature-store", "localhost:6566"], {}, "no address such as"),
+        (["--processes", "65"], {}, "from 1 to 64"),
+        ([], {"MODEL_SERVICE_PROCESSES": "0"}, "MODEL_SERVICE_PROCESSES"),
+        (["--processes", "2", "--allow-model-control"], {}, "needs --processes 1"),
+        (
+            [],
+            {"MODEL_SERVICE_PROCESSES": "2", "MODEL_SERVICE_ALLOW_MODEL_CONTROL": "true"},
+            "same model repository",
+        ),
     ],
 )
 def test_a_bad_value_is_named(
@@ -42,6 +51,26 @@ def test_a_bad_value_is_named(
         Config.from_arguments(arguments, environment)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_only_posix_systems_have_several_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(config, "POSIX", False)
+    assert Config.from_arguments(["--processes", "1"], {}) == Config()
+    with pytest.raises(SystemExit):
+        Config.from_arguments(["--processes", "2"], {})
+    assert "only on POSIX systems" in capsys.readouterr().err
+
+
+def test_one_of_several_processes_starts_no_others() -> None:
+    from_first = ["--processes", "1", "--exit-with-parent", "--inherited", "3,4,2"]
+    for_all = ["--processes", "8"]
+    found = Config.from_arguments([*for_all, *from_first], {"MODEL_SERVICE_PROCESSES": "8"})
+    assert (found.processes, found.exit_with_parent) == (1, True)
+    assert found.inherited == (3, 4, 2)
+    assert found.shares_listener
+    assert not found.is_first
 
 
 def test_times() -> None:
