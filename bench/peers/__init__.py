@@ -25,4 +25,6 @@ PEERS = {
     "feast": Peer(("features-1", "features-50"), False, feast_serve.start),
     "fastapi": Peer(("infer",), True, fastapi.start),
     "worker": Peer(("infer",), True, worker.start),
+    "worker-2": Peer(("infer",), True, worker.several(2)),
+    "worker-4": Peer(("infer",), True, worker.several(4)),
 }

@@ -1,8 +1,9 @@
 """Throughline's Python worker of this checkout, in the environment of its lock."""
 
 import contextlib
+import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from load.bodies import DATA
 from load.folders import ROOT
@@ -12,16 +13,25 @@ from peers import process
 WORKER = ROOT / "model-service/python"
 
 
+def several(processes: int) -> Callable[[pathlib.Path, Telemetry], contextlib.AbstractContextManager[tuple[str, int]]]:
+    """The worker with so many processes."""
+    return functools.partial(start, processes=processes)
+
+
 @contextlib.contextmanager
-def start(environments: pathlib.Path, telemetry: Telemetry) -> Iterator[tuple[str, int]]:
-    """The worker alone, with the model that it trains."""
+def start(environments: pathlib.Path, telemetry: Telemetry, processes: int = 1) -> Iterator[tuple[str, int]]:
+    """The worker alone, with the model that it trains, when all of its processes serve."""
     programs = process.environment(environments / "worker", "model-service/python/requirements.lock")
     with process.temporary() as folder:
         variables = instrumented(telemetry, folder, "model-service-python")
         models = train(programs, variables, folder)
         command: list[process.Word] = [programs / "opentelemetry-instrument", programs / "python"]
         command += ["-m", "throughline_worker", "--listen", "127.0.0.1:0", "--model-repository", models]
-        with process.started(command, variables, folder, r'"url": "http://127\.0\.0\.1:(\d+)') as running:
+        command += ["--processes", str(processes)]
+        # The log has the address once, and one line for each further process that serves.
+        others = rf"(?s)\A(?=(?:.*?server\.process_started){{{processes - 1}}})"
+        listening = others + r'.*?"url": "http://127\.0\.0\.1:(\d+)'
+        with process.started(command, variables, folder, listening) as running:
             yield running
 
 
