@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -35,7 +36,10 @@ from test_process import is_closed
 from test_telemetry import DISTRO, Explorer, caller, instrumentation, tree, wrapped
 from test_telemetry import explorer as explorer  # noqa: PLC0414
 
+from throughline_worker import sibling, siblings
 from throughline_worker.balance import Counts
+from throughline_worker.config import Config
+from throughline_worker.listener import obtain
 from throughline_worker.repository import Manifest
 
 
@@ -43,7 +47,7 @@ def command(trained: tuple[Path, Manifest], store: str, *options: str, count: in
     return worker_command(trained[0], store, "--processes", str(count), *options)
 
 
-def siblings(process: Process, count: int = 1) -> list[int]:
+def others(process: Process, count: int = 1) -> list[int]:
     """Waits until so many others have ever served; their process ids, the latest last."""
 
     def found() -> list[int]:
@@ -79,11 +83,11 @@ def events(process: Process, name: str) -> int:
 def test_each_process_answers(trained: tuple[Path, Manifest]) -> None:
     process = Process(command(trained, NOWHERE, count=3))
     client = Client(process)
-    pids = [process.pid, *siblings(process, 2)]
+    pids = [process.pid, *others(process, 2)]
     for busy in pids:
-        with contextlib.ExitStack() as others:
+        with contextlib.ExitStack() as idle:
             for pid in set(pids) - {busy}:
-                others.enter_context(paused(pid))
+                idle.enter_context(paused(pid))
             assert client.get("/readyz").status_code == 200
             assert outputs(client.infer(by_features(FIRST_WINE)))["label"] == ["low"]
     assert process.stop() == 0
@@ -100,16 +104,16 @@ def test_a_signal_drains_each_process(
     store.released.clear()
     process = Process(command(trained, store.url))
     client = Client(process)
-    [sibling] = siblings(process)
+    [other] = others(process)
     with ThreadPoolExecutor(2) as pool:
         with paused(process.pid):
             waiting = [pool.submit(client.infer, by_ids("a"))]
             eventually(lambda: store.asked == 1, "the request of the other process")
-        with paused(sibling):
+        with paused(other):
             waiting.append(pool.submit(client.infer, by_ids("a")))
             eventually(lambda: store.asked == 2, "the request of the first process")
         if from_terminal:
-            os.kill(sibling, signal.SIGINT)
+            os.kill(other, signal.SIGINT)
         process.signal(signal.SIGINT if from_terminal else signal.SIGTERM)
         eventually(lambda: is_closed(client), "the end of accepting")
         store.released.set()
@@ -125,7 +129,7 @@ def test_a_process_that_does_not_drain_fails_the_service(
 ) -> None:
     store.released.clear()
     process = Process(command(trained, store.url, "--drain-timeout", "200ms"))
-    siblings(process)
+    others(process)
     with ThreadPoolExecutor(1) as pool:
         with paused(process.pid):
             waiting = pool.submit(Client(process).infer, by_ids("a"))
@@ -142,7 +146,7 @@ def test_a_second_signal_ends_all_at_once(trained: tuple[Path, Manifest], store:
     store.released.clear()
     process = Process(command(trained, store.url, "--drain-timeout", "1h"))
     client = Client(process)
-    siblings(process)
+    others(process)
     with ThreadPoolExecutor(1) as pool:
         with paused(process.pid):
             waiting = pool.submit(client.infer, by_ids("a"))
@@ -165,7 +169,7 @@ def test_a_stop_before_the_others_serve(trained: tuple[Path, Manifest]) -> None:
 
 def test_the_end_of_standard_input_stops_all(trained: tuple[Path, Manifest]) -> None:
     process = Process(command(trained, NOWHERE, "--exit-with-parent"))
-    siblings(process)
+    others(process)
     process.close_stdin()
     assert process.wait() == 0
     assert_all_ended(process)
@@ -176,7 +180,7 @@ def test_the_others_end_with_the_first(trained: tuple[Path, Manifest], serve: bo
     process = Process(command(trained, NOWHERE))
     assert Client(process).get("/livez").status_code == 200
     if serve:
-        siblings(process)
+        others(process)
     process.signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert_all_ended(process)
@@ -185,7 +189,7 @@ def test_the_others_end_with_the_first(trained: tuple[Path, Manifest], serve: bo
 def test_a_process_that_is_killed_under_load_comes_back(trained: tuple[Path, Manifest]) -> None:
     process = Process(command(trained, NOWHERE))
     client = Client(process)
-    [killed] = siblings(process)
+    [killed] = others(process)
     over = threading.Event()
 
     def load() -> list[int | str]:
@@ -202,7 +206,7 @@ def test_a_process_that_is_killed_under_load_comes_back(trained: tuple[Path, Man
         clients = [pool.submit(load) for _ in range(3)]
         os.kill(killed, signal.SIGKILL)
         try:
-            [_, again] = siblings(process, 2)
+            [_, again] = others(process, 2)
         finally:
             over.set()
         results = [client.result() for client in clients]
@@ -239,6 +243,36 @@ def test_a_connection_is_for_the_process_with_the_fewest() -> None:
     os.close(first.descriptor)
 
 
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [(sys.executable, "exit code 3"), ("/no/such/program", "No such file or directory")],
+)
+def test_the_pauses_grow_while_it_dies_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, program: str, error: str
+) -> None:
+    """The command is another one, because the real one does not fail like this on demand."""
+    monkeypatch.setattr(sibling, "_command", lambda *_: [program, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(siblings, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(siblings, "LONGEST_PAUSE", 0.02)
+
+    async def scenario() -> None:
+        settings = Config(listen=("127.0.0.1", 0), processes=2)
+        with obtain(settings) as listener:
+            kept = siblings.Siblings(settings, listener)
+            end = asyncio.get_running_loop().time() + DEADLINE
+            while len(caplog.records) < 3:
+                assert asyncio.get_running_loop().time() < end
+                await asyncio.sleep(0.001)
+            kept.drain()
+            assert await kept.drained(), "there is nothing that it could have given up"
+            os.close(listener.counts.descriptor)
+
+    asyncio.run(scenario())
+    told = [record.getMessage() for record in caplog.records[:3]]
+    assert [text.rpartition(" starts in ")[2] for text in told] == ["0.01 s", "0.02 s", "0.02 s"]
+    assert all(error in text for text in told)
+
+
 @pytest.mark.skipif(BINARY is None, reason=HELP)
 @pytest.mark.parametrize("distribution", ["edot", "distro"])
 def test_each_process_is_traced_and_gets_connections_that_are_kept(
@@ -261,7 +295,7 @@ def test_each_process_is_traced_and_gets_connections_that_are_kept(
         # Most likely all at the first process, because the other one is still starting.
         for client in kept:
             assert client.get("/livez").status_code == 200
-        siblings(process)
+        others(process)
 
         def both() -> set[str]:
             found = {instance(client, explorer) for client in kept}
