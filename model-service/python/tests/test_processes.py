@@ -142,6 +142,17 @@ def test_a_process_that_does_not_drain_fails_the_service(
     assert events(process, "server.stopped") == 0
 
 
+def test_a_process_that_does_not_end_is_killed(trained: tuple[Path, Manifest]) -> None:
+    limits = "--drain-timeout", "200ms", "--flush-timeout", "200ms"
+    process = Process(command(trained, NOWHERE, *limits))
+    [other] = others(process)
+    os.kill(other, signal.SIGSTOP)
+    process.signal()
+    assert process.wait() == 1
+    assert_all_ended(process)
+    assert "1 of its processes" in process.event("server.failed")["error"]
+
+
 def test_a_second_signal_ends_all_at_once(trained: tuple[Path, Manifest], store: StubStore) -> None:
     store.released.clear()
     process = Process(command(trained, store.url, "--drain-timeout", "1h"))

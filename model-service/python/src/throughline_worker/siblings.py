@@ -49,7 +49,11 @@ class Siblings:
         """Waits for the end of all; returns whether none had to give a request up."""
         if self._kept:
             rest = self._deadline - asyncio.get_running_loop().time()
-            await asyncio.wait(self._kept, timeout=max(0.0, rest))
+            _, late = await asyncio.wait(self._kept, timeout=max(0.0, rest))
+            if late:
+                error = f"{len(late)} of its processes did not end and are killed"
+                text = f"model-service-python stops: {error}"
+                logs.event(_log, logging.ERROR, "server.failed", text, {"error": error})
             self.kill()
         return all(await asyncio.gather(*self._kept))
 
