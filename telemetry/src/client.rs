@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_util::client::legacy::{self, Client};
+use hyper_util::client::legacy::{self, Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry::context::FutureExt;
 use opentelemetry::{Context, KeyValue, global};
@@ -178,10 +178,6 @@ impl HttpClient {
         result
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that sends, inside a span"
-    )]
     async fn exchange(
         &self,
         mut request: Request<Bytes>,
@@ -192,8 +188,7 @@ impl HttpClient {
             .entry(header::ACCEPT)
             .or_insert(HeaderValue::from_static("*/*"));
         let answer = self
-            .inner
-            .request(request.map(Full::new))
+            .answer(request)
             .await
             .map_err(|error| not_answered(error, address))?;
         let (head, body) = answer.into_parts();
@@ -203,6 +198,16 @@ impl HttpClient {
             .await
             .map_err(|error| not_read(error, address))?;
         Ok(Response::from_parts(head, body.to_bytes()))
+    }
+
+    /// The future of an `async fn` is compiled again in each crate that awaits it. This function is
+    /// none, so that hyper's client is compiled here only.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that sends, inside a span"
+    )]
+    fn answer(&self, request: Request<Bytes>) -> ResponseFuture {
+        self.inner.request(request.map(Full::new))
     }
 }
 
