@@ -47,10 +47,10 @@ def wait_until_ready(process: subprocess.Popen[Any], log: pathlib.Path, name: st
     """The address of the part and that of its receiver, as its log says them."""
     end = time.monotonic() + DEADLINE
     while process.poll() is None and time.monotonic() < end:
-        said = log.read_text()
-        address = re.search(rf"{name} listens on (http[^\s\"]+)", said)
+        address = re.search(rf"{name} listens on (http[^\s\"]+)", log.read_text())
         if address and is_ready(address[1]):
-            otlp = re.search(r"OTLP/HTTP on (http[^\s\"]+)", said)
+            # Read again: it may have said so later than where it listens.
+            otlp = re.search(r"OTLP/HTTP on (http[^\s\"]+)", log.read_text())
             return address[1], otlp[1] if otlp else ""
         time.sleep(0.005)
     raise SystemExit(f"{name} does not start:\n{log.read_text()}")

@@ -111,6 +111,8 @@ def step(at: int, seconds: float, explorer: Part, counts: "SynchronizedArray[flo
         time.sleep(min(PAUSE, left))
     used, sent, took = usage(explorer.pid).since(before), counts[SENT] - sent_before, time.monotonic() - began
     cpu, held = used.user + used.system, stats(explorer.address)
+    if not held["held_traces"]:
+        raise SystemExit(f"the explorer has none of the spans that were sent to {explorer.otlp}")
     lost = int(counts[FAILED]) + held["refused"]
     memory = f"{resident(explorer.pid):.1f}"
     costs = (f"{100 * cpu / took:.1f}", f"{1e6 * cpu / max(1.0, sent):.1f}", memory)
