@@ -1,6 +1,7 @@
 //! Which predictions the last requests were answered with, by trace, so that feedback can name the
 //! trace instead of the prediction.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use parking_lot::Mutex;
@@ -19,10 +20,18 @@ pub(crate) struct AnsweredTraces {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// A trace may ask for the same again, and all requests wait meanwhile: no search through a list.
-    by_trace: HashMap<TraceId, HashSet<Key>>,
+    by_trace: HashMap<TraceId, Keys>,
     order: VecDeque<TraceId>,
     predictions: usize,
+}
+
+/// The predictions of one trace.
+#[derive(Debug)]
+enum Keys {
+    /// Of most traces, without memory of its own: all requests wait for each other here.
+    One(Key),
+    /// A trace may ask for the same again: no search through a list.
+    Several(HashSet<Key>),
 }
 
 impl AnsweredTraces {
@@ -31,31 +40,58 @@ impl AnsweredTraces {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         for key in keys {
-            if !inner.by_trace.contains_key(&trace) {
-                inner.order.push_back(trace);
-            }
-            let known = inner.by_trace.entry(trace).or_default();
-            if known.len() < MAX_PREDICTIONS && !known.contains(key) {
-                known.insert(key.clone());
-                inner.predictions += 1;
-            }
+            let is_new = match inner.by_trace.entry(trace) {
+                Entry::Vacant(place) => {
+                    place.insert(Keys::One(key.clone()));
+                    inner.order.push_back(trace);
+                    true
+                }
+                Entry::Occupied(known) => known.into_mut().insert(key),
+            };
+            inner.predictions += usize::from(is_new);
         }
         while inner.predictions > MAX_PREDICTIONS
             && let Some(first) = inner.order.pop_front()
         {
-            let gone = inner.by_trace.remove(&first).unwrap_or_default();
-            inner.predictions -= gone.len();
+            let gone = inner.by_trace.remove(&first);
+            inner.predictions -= gone.map_or(0, |keys| keys.len());
         }
     }
 
     /// The predictions of a trace, in the order of their keys; none if it is too long ago.
     pub(crate) fn of(&self, trace: TraceId) -> Vec<Key> {
         let inner = self.inner.lock();
-        let keys = inner.by_trace.get(&trace);
-        let mut keys: Vec<Key> = keys.into_iter().flatten().cloned().collect();
+        let mut keys: Vec<Key> = match inner.by_trace.get(&trace) {
+            None => Vec::new(),
+            Some(Keys::One(key)) => vec![key.clone()],
+            Some(Keys::Several(keys)) => keys.iter().cloned().collect(),
+        };
         drop(inner);
         keys.sort();
         keys
+    }
+}
+
+impl Keys {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Several(keys) => keys.len(),
+        }
+    }
+
+    /// Returns whether the key is new, and there is room for it.
+    fn insert(&mut self, key: &Key) -> bool {
+        match self {
+            Self::One(known) if known == key => false,
+            Self::One(known) => {
+                *self = Self::Several(HashSet::from([known.clone(), key.clone()]));
+                true
+            }
+            Self::Several(known) => {
+                known.len() < MAX_PREDICTIONS && !known.contains(key) && known.insert(key.clone())
+            }
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Instruments: thin constructors that name the meter once and require a unit and a description.
 
-pub(crate) use opentelemetry::metrics::{BoundHistogram, BoundUpDownCounter};
-pub use opentelemetry::metrics::{Counter, Gauge, Histogram, UpDownCounter};
+pub(crate) use opentelemetry::metrics::BoundUpDownCounter;
+pub use opentelemetry::metrics::{
+    BoundCounter, BoundHistogram, Counter, Gauge, Histogram, UpDownCounter,
+};
 
 use opentelemetry::{global, metrics::Meter};
 

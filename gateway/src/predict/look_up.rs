@@ -130,11 +130,15 @@ impl LookUp {
             return Ok(Arc::clone(known));
         }
         let Choice { model, split, .. } = &request.choice;
-        if request.waiting.is_none() && self.discovery.get(model, &split[variant]).is_none() {
+        let known = if let Some(known) = self.discovery.get(model, &split[variant]) {
+            known
+        } else {
             // The model service is asked, which may hang.
-            request.waiting = Some(self.dispatcher.wait()?);
-        }
-        let known = self.discovery.resolve(model, &split[variant]).await?;
+            if request.waiting.is_none() {
+                request.waiting = Some(self.dispatcher.wait()?);
+            }
+            self.discovery.resolve(model, &split[variant]).await?
+        };
         request.known.push((variant, Arc::clone(&known)));
         Ok(known)
     }

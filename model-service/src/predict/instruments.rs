@@ -1,5 +1,5 @@
 //! The metrics of predictions. Attribute values come from manifests and configuration, never from
-//! requests.
+//! requests, so those of each request are bound: the SDK looks their attributes up once for a version.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -28,17 +28,20 @@ impl<'a> ModelCall<'a> {
 
     /// Records the end of the inference. Called inside its span, so that exemplars can point there.
     pub(super) fn end(&self, success: bool) {
-        let attributes = [
-            self.model(),
-            KeyValue::new(
-                attr::ML_MODEL_VERSION,
-                Arc::clone(&self.loaded.names.version),
-            ),
-            KeyValue::new(attr::ML_VARIANT, Arc::clone(self.variant)),
-            KeyValue::new(attr::SUCCESS, success),
-        ];
-        CALLS.add(1, &attributes);
-        LATENCY.record(self.begin.elapsed().as_secs_f64(), &attributes);
+        let seconds = self.begin.elapsed().as_secs_f64();
+        if success {
+            // A process has one variant.
+            let (calls, latency) = self.loaded.names.succeeded.get_or_init(|| {
+                let attributes = self.attributes(success);
+                (CALLS.bind(&attributes), LATENCY.bind(&attributes))
+            });
+            calls.add(1);
+            latency.record(seconds);
+        } else {
+            let attributes = self.attributes(success);
+            CALLS.add(1, &attributes);
+            LATENCY.record(seconds, &attributes);
+        }
     }
 
     pub(super) fn record_missing(&self, counts: &[u64]) {
@@ -70,11 +73,15 @@ impl<'a> ModelCall<'a> {
         for (class, confidence) in prediction.classes.iter().zip(&prediction.confidences) {
             let Some(class) = *class else { continue };
             counts[class] += 1;
-            CONFIDENCE.record(f64::from(*confidence), &labels[class].attributes);
+            let label = &labels[class];
+            let bound = || CONFIDENCE.bind(&label.attributes);
+            let confidences = label.confidences.get_or_init(bound);
+            confidences.record(f64::from(*confidence));
         }
         let counts = labels.iter().zip(counts);
         for (label, count) in counts.filter(|(_, count)| *count > 0) {
-            LABELS.add(count, &label.attributes);
+            let bound = || LABELS.bind(&label.attributes);
+            label.predictions.get_or_init(bound).add(count);
         }
     }
 
@@ -84,6 +91,16 @@ impl<'a> ModelCall<'a> {
             let feature = KeyValue::new(attr::ML_FEATURE_NAME, feature.clone());
             counter.add(count, &[self.model(), feature]);
         }
+    }
+
+    fn attributes(&self, success: bool) -> [KeyValue; 4] {
+        let version = Arc::clone(&self.loaded.names.version);
+        [
+            self.model(),
+            KeyValue::new(attr::ML_MODEL_VERSION, version),
+            KeyValue::new(attr::ML_VARIANT, Arc::clone(self.variant)),
+            KeyValue::new(attr::SUCCESS, success),
+        ]
     }
 
     fn model(&self) -> KeyValue {

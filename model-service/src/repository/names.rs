@@ -1,9 +1,10 @@
 //! What the spans, metrics and answers of a version repeat: made once and shared, so that a request
 //! copies none of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use telemetry::metrics::{BoundCounter, BoundHistogram};
 use telemetry::{KeyValue, SpanRef, attr};
 
 use super::Manifest;
@@ -19,6 +20,8 @@ pub(crate) struct Names {
     pub(crate) predict_span: String,
     /// The classes in the order of the probabilities.
     pub(crate) labels: Vec<Label>,
+    /// Metrics of the calls that succeed, bound by the first one.
+    pub(crate) succeeded: OnceLock<(BoundCounter<u64>, BoundHistogram<f64>)>,
 }
 
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(crate) struct Label {
     pub(crate) bytes: Bytes,
     /// Of metrics by class.
     pub(crate) attributes: [KeyValue; 3],
+    /// Metrics with these attributes, bound by the first prediction of the class.
+    pub(crate) predictions: OnceLock<BoundCounter<u64>>,
+    pub(crate) confidences: OnceLock<BoundHistogram<f64>>,
 }
 
 impl Names {
@@ -40,6 +46,7 @@ impl Names {
             training: manifest.training_span(),
             predict_span: format!("predict {model}"),
             labels: manifest.classes.iter().map(label).collect(),
+            succeeded: OnceLock::new(),
             model,
             version,
         }
@@ -55,6 +62,8 @@ impl Label {
                 KeyValue::new(attr::ML_MODEL_VERSION, Arc::clone(version)),
                 KeyValue::new(attr::ML_OUTPUT_LABEL, Arc::clone(&text)),
             ],
+            predictions: OnceLock::new(),
+            confidences: OnceLock::new(),
             text,
         }
     }

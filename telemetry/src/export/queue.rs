@@ -4,7 +4,6 @@
 //! (`opentelemetry_sdk` 0.33.1), so a few thousand large spans behind a silent collector would fill
 //! the memory. What finds no place is dropped and counted here; their own queues never fill up.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,16 +30,8 @@ pub(crate) struct QueueLimit {
     max_items: usize,
     items: AtomicUsize,
     bytes: AtomicUsize,
-    dropped: Dropped,
-}
-
-/// The SDK's metric, as a component of its own beside the SDK's processor.
-struct Dropped(BoundCounter<u64>);
-
-impl fmt::Debug for Dropped {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Dropped")
-    }
+    /// The SDK's metric, as a component of its own beside the SDK's processor.
+    dropped: BoundCounter<u64>,
 }
 
 impl QueueLimit {
@@ -83,7 +74,7 @@ impl QueueLimit {
             max_items,
             items: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            dropped: Dropped(dropped),
+            dropped,
         })
     }
 
@@ -95,7 +86,7 @@ impl QueueLimit {
             return true;
         }
         self.leave(1, bytes);
-        self.dropped.0.add(1);
+        self.dropped.add(1);
         counts.queue_full();
         false
     }
