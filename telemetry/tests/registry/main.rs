@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Kind, Type, groups, load};
 
+/// Its events are calls of `logs.event`, and not `tracing` macros.
+const PYTHON: &str = "model-service-python";
+
 #[test]
 fn every_use_has_a_definition_and_every_definition_a_use() {
     let files = load();
@@ -188,8 +191,7 @@ fn the_events_of_the_code_are_the_events_of_the_registry_with_their_fields() {
     let files = load();
     let registered: BTreeMap<_, BTreeSet<_>> = groups(&files)
         .filter(|group| group.annotations.carrier.as_deref() == Some("log"))
-        // Those of the Python worker alone are no macros. The package `e2e` finds them in its code.
-        .filter(|group| group.annotations.emitted_by != ["model-service-python"])
+        .filter(|group| group.annotations.emitted_by != [PYTHON])
         .map(|group| {
             let fields = group
                 .attributes
@@ -205,6 +207,26 @@ fn the_events_of_the_code_are_the_events_of_the_registry_with_their_fields() {
         registered,
         "`tracing` macros of the packages (left) and events.yaml (right)"
     );
+}
+
+#[test]
+fn the_events_of_the_python_worker_are_in_the_registry_and_its_own_are_all_logged() {
+    let files = load();
+    let logged = sources::events_in_python();
+    let registered: BTreeSet<_> = groups(&files)
+        .filter_map(|group| Some((group, group.annotations.severity.clone()?)))
+        .map(|(group, severity)| {
+            let event = (group.name.clone().expect("a name"), severity);
+            let is_own = group.annotations.emitted_by == [PYTHON];
+            assert!(
+                !is_own || logged.contains(&event),
+                "{event:?} is not logged"
+            );
+            event
+        })
+        .collect();
+    let unknown: Vec<_> = logged.difference(&registered).collect();
+    assert!(unknown.is_empty(), "not in events.yaml: {unknown:?}");
 }
 
 #[test]

@@ -121,7 +121,8 @@ pub(crate) fn events() -> BTreeMap<(String, String), BTreeSet<String>> {
         "telemetry",
         "throughline",
     ] {
-        each_source(&root().join(package).join("src"), &mut |path, text| {
+        let folder = root().join(package).join("src");
+        each_source(&folder, "rs", &mut |path, text| {
             for (severity, call) in calls(text) {
                 let name = call
                     .trim_start()
@@ -140,7 +141,26 @@ pub(crate) fn events() -> BTreeMap<(String, String), BTreeSet<String>> {
     events
 }
 
-fn each_source(folder: &Path, read: &mut impl FnMut(&Path, &str)) {
+/// Name and severity of every event that the Python worker logs.
+pub(crate) fn events_in_python() -> BTreeSet<(String, String)> {
+    let mut events = BTreeSet::new();
+    let folder = root().join("model-service/python/src");
+    each_source(&folder, "py", &mut |path, text| {
+        let open = "logs.event(";
+        for (at, _) in text.match_indices(open) {
+            let call = until_closed(&text[at + open.len()..]);
+            let [_, level, name, ..] = arguments(call)[..] else {
+                panic!("an event without a name in {}: {call}", path.display())
+            };
+            let level = level.trim_start_matches("logging.");
+            let severity = if level == "WARNING" { "WARN" } else { level };
+            events.insert((name.trim_matches('"').to_owned(), severity.to_owned()));
+        }
+    });
+    events
+}
+
+fn each_source(folder: &Path, extension: &str, read: &mut impl FnMut(&Path, &str)) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         let name = path
@@ -149,9 +169,8 @@ fn each_source(folder: &Path, read: &mut impl FnMut(&Path, &str)) {
             .to_string_lossy()
             .into_owned();
         if path.is_dir() {
-            each_source(&path, read);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs"
-        {
+            each_source(&path, extension, read);
+        } else if path.extension().is_some_and(|found| found == extension) && name != "tests.rs" {
             read(&path, &std::fs::read_to_string(&path).expect("a text"));
         }
     }
