@@ -62,6 +62,37 @@ async fn answers_keep_the_order_and_duplicates_are_computed_once() {
 }
 
 #[tokio::test]
+async fn many_predictions_come_from_the_model_service_as_raw_bytes() {
+    let gateway = Gateway::start().await;
+    let nine = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    assert_eq!(gateway.predict(&nine).await.status, 200);
+    let ten = [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "9",
+        "missing_features-1",
+    ];
+    let reply = gateway.predict(&ten).await;
+    let binary: Vec<bool> = gateway
+        .fake
+        .calls()
+        .iter()
+        .map(|call| call.binary)
+        .collect();
+    assert_eq!(binary, [false, true]);
+    assert_eq!(reply.each("label")[..9], vec![json!("high"); 9]);
+    assert_eq!(reply.each("confidence")[..9], vec![json!(0.75); 9]);
+    assert_eq!(reply.each("probabilities")[8], json!([0.25, 0.75]));
+    assert_eq!(reply.each("error")[9]["code"], "missing_features");
+}
+
+#[tokio::test]
 async fn an_entity_that_fails_does_not_affect_the_others() {
     let gateway = Gateway::start().await;
     let reply = gateway

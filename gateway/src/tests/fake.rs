@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use protocol::oip::{
     Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, ModelTraining,
-    Tensor, TensorFormat, TensorMetadata,
+    Tensor, TensorMetadata,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -69,6 +69,8 @@ pub(crate) struct Call {
     pub(crate) input: String,
     pub(crate) values: Vec<String>,
     pub(crate) timeout_micros: u128,
+    /// Whether the tensors of the answer are wanted as raw bytes.
+    pub(crate) binary: bool,
     pub(crate) headers: HeaderMap,
 }
 
@@ -265,6 +267,7 @@ async fn infer(
             .timeout()
             .unwrap()
             .map_or(0, |timeout| timeout.as_micros()),
+        binary: request.parameters.get("binary_data_output").is_some(),
         headers,
     };
     shared.calls.lock().unwrap().push(call);
@@ -290,11 +293,18 @@ async fn infer(
         return response;
     }
     let version = shared.versions.lock().unwrap().last().cloned();
-    answer(&model, version, *shared.label.lock().unwrap(), &values)
+    let label = *shared.label.lock().unwrap();
+    answer(&model, version, label, &values, &request)
 }
 
 /// An id that begins with an error code fails with this code.
-fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) -> Response {
+fn answer(
+    model: &str,
+    version: Option<String>,
+    label: &str,
+    values: &[String],
+    request: &InferRequest,
+) -> Response {
     let code = |value: &String| {
         ["unknown_entity", "outside_max_age", "missing_features"]
             .into_iter()
@@ -344,13 +354,16 @@ fn answer(model: &str, version: Option<String>, label: &str, values: &[String]) 
     response
         .parameters
         .insert("traceparent", format!("00-{TRACE_ID}-{SPAN_ID}-01"));
-    let encoded = response.encode(TensorFormat::Json).unwrap();
+    let encoded = response.encode_for(request).unwrap();
     let timing = "features;dur=1.5, queue;dur=0.25, compute;dur=0.125";
+    let length = encoded.header_length;
+    let length = length.map(|length| [(HEADER_LENGTH, length.to_string())]);
     (
         [
             (header::CONTENT_TYPE, encoded.content_type()),
             (HeaderName::from_static("server-timing"), timing),
         ],
+        length.map(axum::response::AppendHeaders),
         encoded.body,
     )
         .into_response()
