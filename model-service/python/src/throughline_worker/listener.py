@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from throughline_worker.balance import Counts
-from throughline_worker.config import Config
+from throughline_worker.config import POSIX, Config
 
 # Connections that may wait to be accepted.
 QUEUE = 2_048
@@ -83,7 +83,7 @@ def obtain(config: Config) -> Listener:
 
 
 def _bind(listener: Listener, host: str, port: int) -> None:
-    if os.name == "posix":
+    if POSIX:
         # On Windows this option would let two servers share a port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from throughline_worker import logs
 from throughline_worker.balance import Counts
+from throughline_worker.config import POSIX
 from throughline_worker.error_codes import ErrorCode
 from throughline_worker.guard import TARGET
 from throughline_worker.http.layers import ABORT, ARRIVED
@@ -168,7 +168,7 @@ class Connection(HttpToolsProtocol):
     def _give_up(self) -> None:
         text = "a client does not read its answer; its connection is closed"
         logs.event(_log, logging.WARNING, "server.answer_unread", text)
-        if os.name == "posix":
+        if POSIX:
             # What the kernel still holds is thrown away, too.
             connection = self.transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
