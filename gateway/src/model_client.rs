@@ -118,7 +118,7 @@ impl InferenceCall for Rows<'_> {
         // The service learns its time limit.
         request.set_timeout(time);
         if instances.len() >= BINARY_FROM {
-            request.parameters.insert("binary_data_output", true);
+            request.set_output_format(TensorFormat::Binary);
         }
         let encoded = request
             .encode(TensorFormat::Json)

@@ -24,9 +24,7 @@ fn main() -> Result<(), EncodeError> {
             (TensorFormat::Binary, "bytes"),
         ] {
             let mut request = InferRequest::default();
-            if format == TensorFormat::Binary {
-                request.parameters.insert("binary_data_output", true);
-            }
+            request.set_output_format(format);
             let encoded = response.encode_for(&request)?;
             let write = microseconds(|| response.encode_for(&request));
             let read = microseconds(|| InferResponse::decode(&encoded.body, encoded.header_length));

@@ -152,6 +152,12 @@ impl InferRequest {
         }
     }
 
+    /// Asks for all outputs in this form, by `binary_data_output`.
+    pub fn set_output_format(&mut self, format: TensorFormat) {
+        let binary = format == TensorFormat::Binary;
+        self.parameters.insert("binary_data_output", binary);
+    }
+
     /// An error if the request asks for an output that the model does not have, or for one in the
     /// form of Triton's classification extension.
     pub fn check_outputs<S: AsRef<str>>(&self, available: &[S]) -> Result<(), DecodeError> {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use protocol::oip::{
     Datatype, ErrorBody, HEADER_LENGTH, InferRequest, InferResponse, ModelMetadata, ModelTraining,
-    Tensor, TensorMetadata,
+    Tensor, TensorFormat, TensorMetadata,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -267,7 +267,7 @@ async fn infer(
             .timeout()
             .unwrap()
             .map_or(0, |timeout| timeout.as_micros()),
-        binary: request.parameters.get("binary_data_output").is_some(),
+        binary: request.output_format("label") == TensorFormat::Binary,
         headers,
     };
     shared.calls.lock().unwrap().push(call);

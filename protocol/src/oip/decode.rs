@@ -8,7 +8,8 @@ use crate::json::Object;
 
 use super::{
     Datatype, DecodeError, InferInput, InferOutput, InferRequest, InferResponse, Parameters,
-    RequestedOutput, Tensor, TensorData, TensorMetadata, binary, json, parameter, salvage,
+    RequestedOutput, Tensor, TensorData, TensorFormat, TensorMetadata, binary, json, parameter,
+    salvage,
 };
 
 impl InferRequest {
@@ -56,7 +57,7 @@ impl InferRequest {
             datatype => binary::decode(input.name.clone(), shape, datatype, body)?,
         };
         let mut request = Self::new([tensor]);
-        request.parameters.insert("binary_data_output", true);
+        request.set_output_format(TensorFormat::Binary);
         Ok(request)
     }
 }
