@@ -28,20 +28,19 @@ impl<'a> ModelCall<'a> {
 
     /// Records the end of the inference. Called inside its span, so that exemplars can point there.
     pub(super) fn end(&self, success: bool) {
-        let seconds = self.begin.elapsed().as_secs_f64();
-        if success {
-            // A process has one variant.
-            let (calls, latency) = self.loaded.names.succeeded.get_or_init(|| {
-                let attributes = self.attributes(success);
-                (CALLS.bind(&attributes), LATENCY.bind(&attributes))
-            });
-            calls.add(1);
-            latency.record(seconds);
-        } else {
-            let attributes = self.attributes(success);
-            CALLS.add(1, &attributes);
-            LATENCY.record(seconds, &attributes);
-        }
+        let (calls, latency) = self.loaded.names.calls[usize::from(success)].get_or_init(|| {
+            let version = Arc::clone(&self.loaded.names.version);
+            let attributes = [
+                self.model(),
+                KeyValue::new(attr::ML_MODEL_VERSION, version),
+                // A process has one.
+                KeyValue::new(attr::ML_VARIANT, Arc::clone(self.variant)),
+                KeyValue::new(attr::SUCCESS, success),
+            ];
+            (CALLS.bind(&attributes), LATENCY.bind(&attributes))
+        });
+        calls.add(1);
+        latency.record(self.begin.elapsed().as_secs_f64());
     }
 
     pub(super) fn record_missing(&self, counts: &[u64]) {
@@ -91,16 +90,6 @@ impl<'a> ModelCall<'a> {
             let feature = KeyValue::new(attr::ML_FEATURE_NAME, feature.clone());
             counter.add(count, &[self.model(), feature]);
         }
-    }
-
-    fn attributes(&self, success: bool) -> [KeyValue; 4] {
-        let version = Arc::clone(&self.loaded.names.version);
-        [
-            self.model(),
-            KeyValue::new(attr::ML_MODEL_VERSION, version),
-            KeyValue::new(attr::ML_VARIANT, Arc::clone(self.variant)),
-            KeyValue::new(attr::SUCCESS, success),
-        ]
     }
 
     fn model(&self) -> KeyValue {

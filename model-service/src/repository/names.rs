@@ -20,8 +20,8 @@ pub(crate) struct Names {
     pub(crate) predict_span: String,
     /// The classes in the order of the probabilities.
     pub(crate) labels: Vec<Label>,
-    /// Metrics of the calls that succeed, bound by the first one.
-    pub(crate) succeeded: OnceLock<(BoundCounter<u64>, BoundHistogram<f64>)>,
+    /// Metrics of the calls that fail and of those that succeed, each bound by the first one.
+    pub(crate) calls: [OnceLock<(BoundCounter<u64>, BoundHistogram<f64>)>; 2],
 }
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Names {
             training: manifest.training_span(),
             predict_span: format!("predict {model}"),
             labels: manifest.classes.iter().map(label).collect(),
-            succeeded: OnceLock::new(),
+            calls: [const { OnceLock::new() }; 2],
             model,
             version,
         }
