@@ -146,9 +146,7 @@ pub(crate) fn events_in_python() -> BTreeSet<(String, String)> {
     let mut events = BTreeSet::new();
     let folder = root().join("model-service/python/src");
     each_source(&folder, "py", &mut |path, text| {
-        let open = "logs.event(";
-        for (at, _) in text.match_indices(open) {
-            let call = until_closed(&text[at + open.len()..]);
+        for call in each_call(text, "logs.event(") {
             let [_, level, name, ..] = arguments(call)[..] else {
                 panic!("an event without a name in {}: {call}", path.display())
             };
@@ -180,11 +178,16 @@ fn each_source(folder: &Path, extension: &str, read: &mut impl FnMut(&Path, &str
 fn calls(text: &str) -> Vec<(String, &str)> {
     let mut calls = Vec::new();
     for level in ["trace", "debug", "info", "warn", "error"] {
-        for (at, open) in text.match_indices(&format!("tracing::{level}!(")) {
-            calls.push((level.to_uppercase(), until_closed(&text[at + open.len()..])));
-        }
+        let open = format!("tracing::{level}!(");
+        calls.extend(each_call(text, &open).map(|call| (level.to_uppercase(), call)));
     }
     calls
+}
+
+/// The arguments of each call that begins with `open`.
+fn each_call<'a>(text: &'a str, open: &str) -> impl Iterator<Item = &'a str> {
+    text.match_indices(open)
+        .map(|(at, open)| until_closed(&text[at + open.len()..]))
 }
 
 /// The text up to the parenthesis that closes what is open; texts in quotes do not count.
