@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from load.processes import Usage, usage
 Meter = Callable[[], Usage]
 # Seconds. Not counted: fills caches and pools.
 WARM_UP = 2
+# Seconds. Who has not answered once in this time does not answer at all.
+LONGEST = 60
 
 
 class Load(NamedTuple):
@@ -36,13 +39,24 @@ class Pressure(NamedTuple):
 def measure(
     urls: list[str], file: pathlib.Path, meters: dict[str, Meter], pressure: Pressure, strict: bool = True
 ) -> Load:
-    """`strict` ends the run at an answer that is not 2xx."""
+    """`strict` ends the program at an answer that is not 2xx.
+
+    On a busy machine an address may answer nothing in a short time: then it gets twice the time.
+    """
     run = functools.partial(wrk.run_all, urls, file, pressure.connections, strict=strict)
     run(seconds=WARM_UP)
-    before = {name: meter() for name, meter in meters.items()}
-    said = run(seconds=pressure.seconds)
-    used = {name: meter().since(before[name]) for name, meter in meters.items()}
-    return Load(wrk.together(said), used)
+    seconds = pressure.seconds
+    while True:
+        before = {name: meter() for name, meter in meters.items()}
+        said = run(seconds=seconds)
+        used = {name: meter().since(before[name]) for name, meter in meters.items()}
+        silent = [url for url, one in zip(urls, said, strict=True) if not one.requests]
+        if not silent:
+            return Load(wrk.together(said), used)
+        seconds *= 2
+        if seconds > LONGEST:
+            raise SystemExit(f"no answer within {seconds // 2} s: {', '.join(silent)}")
+        print(f"no answer within {seconds // 2} s, now {seconds} s: {', '.join(silent)}", file=sys.stderr)
 
 
 def meters_of(pids: dict[str, int]) -> dict[str, Meter]:
