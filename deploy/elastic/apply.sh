@@ -68,7 +68,7 @@ report() {
         404) hint="; is this Kibana 9.5 or later, and does the space exist?" ;;
         *) hint= ;;
     esac
-    reason=$(jq -r '.message? // empty' "$work/answer" 2>/dev/null | head -c 500) || reason=
+    reason=$(jq -r '(.message? // empty | tostring)[:500]' "$work/answer" 2>/dev/null) || reason=
     fail "$1 $2 answered $status${reason:+: $reason}$hint"
 }
 

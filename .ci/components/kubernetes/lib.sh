@@ -30,6 +30,6 @@ NODE_BIN=$NODE_HOME/bin
 node_pid() {
     local pid
     pid=$(cat "$NODE_STATE/pid" 2>/dev/null) || return
-    tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qE '/kubernetes/node( inside)? $' && printf '%s\n' "$pid"
+    grep -qE '/kubernetes/node( inside)? $' <<<"$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" && printf '%s\n' "$pid"
 }
 export NODE_NAME NODE_PORT NODE_STATE NODE_HOME NODE_BIN
