@@ -62,6 +62,8 @@ def counted(events: list[str], pids: dict[str, int], load: Callable[[], int]) ->
     """Events of each process for one request, by perf; `load` answers how many requests there were."""
     counters = {name: _perf(events, tree(pid)) for name, pid in pids.items()}
     requests = load()
+    if not requests:
+        raise SystemExit("there was no answer while perf counted")
     return {name: _stopped(counter) / requests for name, counter in counters.items()}
 
 
