@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 
-/// Requests after the first one.
-const MAX_RETRIES: u32 = 3;
+/// Requests after the first one. Together they wait for 3.1 s: a job that starts with its collector,
+/// in Kubernetes for example, is some seconds ahead of the Service's endpoint.
+const MAX_RETRIES: u32 = 5;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const MAX_DELAY: Duration = Duration::from_millis(1600);
 /// Keeps processes that lost the same collector from returning at the same moment.
 const MAX_JITTER_MS: u64 = 100;
 /// Longest `Retry-After` that is followed: the queue fills while the export waits.
@@ -29,7 +29,7 @@ impl Backoff {
         if self.retries == MAX_RETRIES {
             return None;
         }
-        let delay = (FIRST_DELAY * 2_u32.pow(self.retries)).min(MAX_DELAY);
+        let delay = FIRST_DELAY * 2_u32.pow(self.retries);
         self.retries += 1;
         Some(delay.max(asked.unwrap_or_default()) + jitter())
     }

@@ -9,7 +9,7 @@ use super::{Backoff, MAX_JITTER_MS, is_retryable, retry_after};
 #[test]
 fn delays_double_and_end_after_the_last_retry() {
     let mut backoff = Backoff::default();
-    for shortest in [100, 200, 400] {
+    for shortest in [100, 200, 400, 800, 1600] {
         let delay = backoff.next_delay(None).expect("a retry").as_millis() as u64;
         assert!(
             (shortest..=shortest + MAX_JITTER_MS).contains(&delay),
