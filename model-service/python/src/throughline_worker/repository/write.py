@@ -10,6 +10,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from throughline_worker.config import POSIX
 from throughline_worker.repository.load import MANIFEST, MODEL
 from throughline_worker.repository.manifest import Manifest
 
@@ -87,7 +88,7 @@ def sync(folder: Path) -> None:
 
     Windows cannot open a folder as a file; NTFS journals names itself.
     """
-    if os.name == "posix":
+    if POSIX:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
