@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use harness::Collector;
 
 use crate::process::{Probe, traceresponse};
-use crate::recorder::Recorder;
 
 /// An address that refuses connections.
 fn refused() -> String {
@@ -76,35 +75,6 @@ fn a_collector_that_never_answers_delays_the_exit_by_the_deadline_alone() {
         ),
         (1, Some(20), Some(true)),
         "{lost:?}"
-    );
-}
-
-/// As for a job in Kubernetes whose Service has no endpoint yet.
-#[test]
-fn spans_that_are_ready_before_their_collector_are_sent_again() {
-    let collector = Recorder::unavailable_for(5);
-    let process = Probe::start(
-        &[
-            (
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                &format!("{}/v1/traces", collector.endpoint()),
-            ),
-            ("OTEL_METRICS_EXPORTER", "none"),
-            ("OTEL_LOGS_EXPORTER", "none"),
-        ],
-        "--flush-timeout 30s",
-    );
-    assert_eq!(process.get("/items/1").status, 200);
-    let exit = process.stop();
-    assert!(
-        exit.events("telemetry.lost").is_empty(),
-        "{:#?}",
-        exit.lines
-    );
-    assert_eq!(collector.exports().len(), 6, "one request and five more");
-    assert_eq!(
-        collector.span("GET /items/{id}").attributes["url.path"],
-        "/items/1"
     );
 }
 

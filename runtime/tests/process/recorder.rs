@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -16,16 +15,12 @@ use parking_lot::Mutex;
 /// Keeps the head of every request, and forwards the request to a collector.
 pub(crate) struct Recorder {
     address: SocketAddr,
-    received: Arc<Received>,
+    collector: Arc<Collector>,
+    exports: Exports,
     _runtime: tokio::runtime::Runtime,
 }
 
-struct Received {
-    collector: Collector,
-    exports: Mutex<Vec<Export>>,
-    /// How many requests are still refused.
-    refusals: AtomicU32,
-}
+type Exports = Arc<Mutex<Vec<Export>>>;
 
 /// The head of one request.
 #[derive(Clone)]
@@ -36,32 +31,24 @@ pub(crate) struct Export {
 
 impl Recorder {
     pub(crate) fn start() -> Self {
-        Self::unavailable_for(0)
-    }
-
-    /// Answers as many requests with 503 before it forwards any.
-    pub(crate) fn unavailable_for(refusals: u32) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let received = Arc::new(Received {
-            collector: Collector::start(),
-            exports: Mutex::default(),
-            refusals: AtomicU32::new(refusals),
-        });
+        let (collector, exports) = (Arc::new(Collector::start()), Exports::default());
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
             .expect("a port");
         let address = listener.local_addr().expect("an address");
         let router = Router::new()
             .fallback(receive)
-            .with_state(Arc::clone(&received));
+            .with_state((Arc::clone(&collector), Arc::clone(&exports)));
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self {
             address,
-            received,
+            collector,
+            exports,
             _runtime: runtime,
         }
     }
@@ -72,7 +59,7 @@ impl Recorder {
     }
 
     pub(crate) fn exports(&self) -> Vec<Export> {
-        self.received.exports.lock().clone()
+        self.exports.lock().clone()
     }
 
     /// The first request to a path.
@@ -87,29 +74,18 @@ impl Deref for Recorder {
     type Target = Collector;
 
     fn deref(&self) -> &Collector {
-        &self.received.collector
+        &self.collector
     }
 }
 
 async fn receive(
-    State(received): State<Arc<Received>>,
+    State((collector, exports)): State<(Arc<Collector>, Exports)>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    received.exports.lock().push(Export {
-        path: uri.path().to_owned(),
-        headers: headers.clone(),
-    });
-    let left = &received.refusals;
-    let refused = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-        left.checked_sub(1)
-    });
-    if refused.is_ok() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
     let signal = uri.path().rsplit('/').next().unwrap_or_default();
-    let url = format!("{}/v1/{signal}", received.collector.endpoint());
+    let url = format!("{}/v1/{signal}", collector.endpoint());
     let forwarded: Vec<(&str, &str)> = ["content-type", "content-encoding"]
         .into_iter()
         .filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?)))
@@ -118,6 +94,10 @@ async fn receive(
     let answer = answer.expect("the collector answers");
     let status = StatusCode::from_u16(answer.status).expect("a status");
     let content_type = answer.headers.get("content-type").cloned();
+    exports.lock().push(Export {
+        path: uri.path().to_owned(),
+        headers,
+    });
     match content_type {
         Some(value) => (status, [("content-type", value)], answer.body).into_response(),
         None => (status, answer.body).into_response(),

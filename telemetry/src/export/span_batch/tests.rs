@@ -55,7 +55,7 @@ fn a_batch_is_lost_after_the_last_retry() {
     let (result, lost) = collector.export(&[]);
     let text = result.expect_err("no retry succeeds").to_string();
     assert!(text.contains("the collector answered 502"), "{text}");
-    assert_eq!((lost, collector.requests().len()), (SPANS, 4));
+    assert_eq!((lost, collector.requests().len()), (SPANS, 6));
 }
 
 #[test]
