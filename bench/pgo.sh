@@ -20,17 +20,18 @@ built() {
     RUSTFLAGS=$2 cargo build --locked --quiet --profile dist -p throughline --target "$host" --target-dir "$folder/$1"
 }
 program() { printf '%s/%s/%s/dist/throughline' "$folder" "$1" "$host"; }
+measured() { python3 bench/paths.py --program "$(program "$1")" --seconds "${SECONDS_EACH:-5}"; }
 
 built plain ''
 built instrumented "-Cprofile-generate=$folder/raw"
-python3 bench/paths.py --program "$(program instrumented)" --seconds "${SECONDS_EACH:-5}"
+measured instrumented
 "$profdata" merge --output "$folder/merged.profdata" "$folder/raw"
 built profiled "-Cprofile-use=$folder/merged.profdata"
 
 for ((turn = 1; turn <= ${TURNS:-3}; turn++)); do
     for name in plain profiled; do
         printf '\n%s, turn %s\n\n' "$name" "$turn"
-        python3 bench/paths.py --program "$(program "$name")" --seconds "${SECONDS_EACH:-5}"
+        measured "$name"
     done
 done
 printf '\n| | MB |\n|---|--:|\n'
