@@ -19,8 +19,9 @@ settings a system runs for each, the paths are measured alternately, and each se
 Peers answer the same requests: `kserve` (untraced), `fastapi` and `worker` (Throughline's own in Python; both traced)
 the path infer, as do `worker-2` and `worker-4` (the same with that many processes), `feast` (untraced) features-1 and
 features-50. Each one's environment is made in `--environments` if it is not there, with the lock that its file in
-bench/peers names: `.ci/environment target/peers/feast bench/peers/feast/requirements.lock`. `--go` measures a hit on
-the same Elasticsearch with bench/peers/go as well.
+bench/peers names: `.ci/environment target/peers/feast bench/peers/feast/requirements.lock`. `--go` measures hit and miss,
+if they are asked for, with bench/peers/go as well: on the same Elasticsearch and feature store, with `fastapi` as the
+model service.
 Needs Linux and Python 3.11; an answer that is not 2xx ends the run.
 """
 
@@ -35,7 +36,7 @@ from load.receiver import receiver
 from load.system import Running, stored_prediction, system
 from load.table import Table
 from load.telemetry import OFF, Telemetry, settings
-from peers import PEERS, go_gateway
+from peers import PEERS, fastapi, go_gateway
 
 
 def parsed() -> argparse.Namespace:
@@ -103,11 +104,24 @@ def measure_system(options: argparse.Namespace, asked: list[Telemetry], table: T
             for telemetry, running in systems:
                 table.measure(name, PATHS[name], telemetry.traced, running)
         if options.go:
-            telemetry, running = systems[0]
-            version = stored_prediction(running.addresses["gateway"])["model_version"]
-            with go_gateway.start(options.go, telemetry, store, version) as (address, pid):
-                go = Running({"gateway": address}, {"go-gateway": pid})
-                table.measure("hit, Go", PATHS["hit"], telemetry.traced, go)
+            measure_go(options, *systems[0], table)
+
+
+def measure_go(options: argparse.Namespace, telemetry: Telemetry, running: Running, table: Table) -> None:
+    """Hit and miss of the Go program, beside a running system whose stores it uses."""
+    paths = [name for name in ("hit", "miss") if name in options.paths]
+    services = go_gateway.Services(options.prediction_store, running.addresses["feature-store"])
+    pids = {}
+    with contextlib.ExitStack() as stack:
+        if "miss" in paths:
+            model_service, pid = stack.enter_context(fastapi.start(options.environments, telemetry))
+            services = services._replace(model_service=model_service)
+            pids = {"fastapi": pid, "feature-store": running.pids["feature-store"]}
+        version = stored_prediction(running.addresses["gateway"])["model_version"]
+        address, pid = stack.enter_context(go_gateway.start(options.go, telemetry, services, version))
+        go = Running({"gateway": address}, {"go-gateway": pid, **pids})
+        for name in paths:
+            table.measure(f"{name}, Go", PATHS[name], telemetry.traced, go)
 
 
 def measure_peers(options: argparse.Namespace, asked: list[Telemetry], table: Table) -> None:

@@ -11,7 +11,7 @@ from growth.predictions import ID, post
 from growth.redis import Redis
 from growth.stored import Reads, Store, grow
 from growth.table import Options, traced
-from load.bodies import FEATURES, NAMES
+from load.bodies import FEATURES, NAMES, REFERENCES
 from load.measure import Meter
 
 COUNTS = (1, 100)
@@ -83,8 +83,7 @@ def check(address: str, last: int) -> None:
 
 def table(options: Options) -> None:
     """A row for each size of the store and each number of ids."""
-    asked = [f"wine_features:{name}" for name in NAMES]
-    bodies = {count: json.dumps({"features": asked, "entities": {"wine_id": [ID] * count}}) for count in COUNTS}
+    bodies = {count: json.dumps({"features": REFERENCES, "entities": {"wine_id": [ID] * count}}) for count in COUNTS}
     with contextlib.ExitStack() as stack:
         telemetry = stack.enter_context(traced())
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))

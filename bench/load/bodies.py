@@ -10,6 +10,8 @@ DATA = ROOT / "data/wine_quality/winequality-red.csv"
 HEADER, *ROWS = DATA.read_text().splitlines()
 WINES = len(ROWS)
 NAMES = HEADER.split(",")[1:-1]
+# As Feast names them.
+REFERENCES = [f"wine_features:{name}" for name in NAMES]
 # Of the first wine.
 FEATURES = [float(value) for value in ROWS[0].split(",")[1:-1]]
 
@@ -41,9 +43,8 @@ def infer() -> list[str]:
 
 def features(count: int) -> list[str]:
     """All features of `count` wines, by Feast's protocol."""
-    asked = [f"wine_features:{name}" for name in NAMES]
     return [
-        json.dumps({"features": asked, "entities": {"wine_id": [wine(number + step) for step in range(count)]}})
+        json.dumps({"features": REFERENCES, "entities": {"wine_id": [wine(number + step) for step in range(count)]}})
         for number in range(WINES)
     ]
 

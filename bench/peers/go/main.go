@@ -1,12 +1,12 @@
-// The hit path of the gateway as a Go program of usual libraries: net/http, otelhttp, go-elasticsearch.
+// The gateway as a Go program of usual libraries: net/http, otelhttp, go-elasticsearch.
 //
-// It answers POST /v1/predictions from the documents that Throughline's gateway has stored in Elasticsearch,
-// with a server span and a client span for each request, as that one does. It is what bench/paths.py
-// compares with, and nothing to run otherwise: a prediction that is not stored is an error here.
+// It answers POST /v1/predictions from the documents that Throughline's gateway has stored in Elasticsearch, and with
+// Cache-Control: no-cache from a model service and a feature store. Each request has a server span, and a client span
+// for each call, as there. It is what bench/paths.py compares with, and nothing to run otherwise: a prediction that is
+// not stored is an error here.
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/elastic/go-elasticsearch/v9"
@@ -68,22 +69,31 @@ type prediction struct {
 }
 
 type gateway struct {
-	client  *elasticsearch.Client
-	index   string
-	version string
+	client       *elasticsearch.Client
+	index        string
+	version      string
+	services     *http.Client
+	modelService string
+	featureStore string
+	names        []string
 }
 
 func main() {
-	nodes := flag.String("elasticsearch", "http://127.0.0.1:9200", "address of a node")
-	index := flag.String("index", "predictions", "index of the predictions")
-	version := flag.String("version", "1", "version of the model")
+	var g gateway
+	node := flag.String("elasticsearch", "http://127.0.0.1:9200", "address of a node")
+	features := flag.String("features", "", "what the feature store is asked for: wine_features:alcohol,...")
+	flag.StringVar(&g.index, "index", "predictions", "index of the predictions")
+	flag.StringVar(&g.version, "version", "1", "version of the model")
+	flag.StringVar(&g.modelService, "model-service", "", "address of what computes a miss, by the Open Inference Protocol")
+	flag.StringVar(&g.featureStore, "feature-store", "", "address of what has its features, by Feast's protocol")
 	flag.Parse()
-	if err := run(*nodes, *index, *version); err != nil {
+	g.names = strings.Split(*features, ",")
+	if err := g.run(*node); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(node, index, version string) error {
+func (g gateway) run(node string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	exporter, err := otlptracehttp.New(ctx)
@@ -94,7 +104,7 @@ func run(node, index, version string) error {
 	defer func() { _ = provider.Shutdown(context.WithoutCancel(ctx)) }()
 	otel.SetTracerProvider(provider)
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
-	client, err := elasticsearch.NewClient(elasticsearch.Config{
+	g.client, err = elasticsearch.NewClient(elasticsearch.Config{
 		Addresses:       []string{node},
 		Instrumentation: elasticsearch.NewOpenTelemetryInstrumentation(provider, false),
 		Transport:       &http.Transport{MaxIdleConnsPerHost: 64},
@@ -102,8 +112,9 @@ func run(node, index, version string) error {
 	if err != nil {
 		return err
 	}
+	g.services = &http.Client{Transport: otelhttp.NewTransport(&http.Transport{MaxIdleConnsPerHost: 64})}
 	mux := http.NewServeMux()
-	mux.Handle("POST /v1/predictions", otelhttp.NewHandler(gateway{client, index, version}, "POST /v1/predictions"))
+	mux.Handle("POST /v1/predictions", otelhttp.NewHandler(g, "POST /v1/predictions"))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -126,56 +137,15 @@ func (g gateway) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
 		http.Error(writer, err.Error(), http.StatusBadRequest)
 		return
 	}
-	found, err := g.find(r.Context(), asked)
+	answer := g.find
+	if r.Header.Get("cache-control") == "no-cache" {
+		answer = g.compute
+	}
+	found, err := answer(r.Context(), asked)
 	if err != nil {
 		http.Error(writer, err.Error(), http.StatusBadGateway)
 		return
 	}
 	writer.Header().Set("content-type", "application/json")
 	_ = json.NewEncoder(writer).Encode(map[string][]prediction{"predictions": found})
-}
-
-// find looks all ids up with one _mget.
-func (g gateway) find(ctx context.Context, asked request) ([]prediction, error) {
-	ids := make([]string, len(asked.DataIDs))
-	for at, id := range asked.DataIDs {
-		ids[at] = asked.Model + "/" + g.version + "/" + id
-	}
-	body, err := json.Marshal(map[string][]string{"ids": ids})
-	if err != nil {
-		return nil, err
-	}
-	response, err := g.client.Mget(bytes.NewReader(body), g.client.Mget.WithIndex(g.index), g.client.Mget.WithContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.IsError() {
-		return nil, errors.New(response.Status())
-	}
-	var answer struct {
-		Docs []struct {
-			Found  bool     `json:"found"`
-			Source document `json:"_source"`
-		} `json:"docs"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return nil, err
-	}
-	found := make([]prediction, len(answer.Docs))
-	for at, doc := range answer.Docs {
-		if !doc.Found {
-			return nil, errors.New("not stored: " + ids[at])
-		}
-		found[at] = doc.Source.prediction()
-	}
-	return found, nil
-}
-
-func (d document) prediction() prediction {
-	return prediction{
-		DataID: d.DataID, Model: d.Model, ModelVersion: d.ModelVersion, Variant: d.Variant, Label: d.Label,
-		Confidence: d.Confidence, Probabilities: d.Probabilities, Cached: true, ComputedAt: d.ComputedAt,
-		ComputedBy: span{d.TraceID, d.SpanID}, RunID: d.RunID,
-	}
 }
