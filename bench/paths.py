@@ -19,9 +19,9 @@ settings a system runs for each, the paths are measured alternately, and each se
 Peers answer the same requests: `kserve` (untraced), `fastapi` and `worker` (Throughline's own in Python; both traced)
 the path infer, as do `worker-2` and `worker-4` (the same with that many processes), `feast` (untraced) features-1 and
 features-50. Each one's environment is made in `--environments` if it is not there, with the lock that its file in
-bench/peers names: `.ci/environment target/peers/feast bench/peers/feast/requirements.lock`. `--go` measures hit and miss,
-if they are asked for, with bench/peers/go as well: on the same Elasticsearch and feature store, with `fastapi` as the
-model service.
+bench/peers names: `.ci/environment target/peers/feast bench/peers/feast/requirements.lock`. `--go` measures hit and
+miss, if they are asked for, with bench/peers/go as well: on the same Elasticsearch and feature store, with `fastapi` as
+the model service.
 Needs Linux and Python 3.11; an answer that is not 2xx ends the run.
 """
 

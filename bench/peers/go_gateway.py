@@ -19,9 +19,7 @@ class Services(NamedTuple):
 
 
 @contextlib.contextmanager
-def start(
-    program: pathlib.Path, telemetry: Telemetry, services: Services, version: str
-) -> Iterator[tuple[str, int]]:
+def start(program: pathlib.Path, telemetry: Telemetry, services: Services, version: str) -> Iterator[tuple[str, int]]:
     """The program on the predictions that the gateway has stored: its address and its process."""
     command: list[process.Word] = [program.resolve(), "-elasticsearch", services.elasticsearch, "-version", version]
     command += ["-model-service", services.model_service, "-feature-store", services.feature_store]
