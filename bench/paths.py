@@ -33,7 +33,7 @@ from collections.abc import Callable
 from load.bodies import PATHS
 from load.folders import TARGET
 from load.receiver import receiver
-from load.system import Running, stored_prediction, system
+from load.system import Running, store_predictions, stored_prediction, system
 from load.table import Table
 from load.telemetry import OFF, Telemetry, settings
 from peers import PEERS, fastapi, go_gateway
@@ -99,6 +99,8 @@ def measure_system(options: argparse.Namespace, asked: list[Telemetry], table: T
     with contextlib.ExitStack() as stack:
         program = options.program.resolve()
         systems = [(telemetry, stack.enter_context(system(program, telemetry, store))) for telemetry in asked]
+        for _, running in systems if "hit" in options.paths else []:
+            store_predictions(running.addresses["gateway"])
         table.head()
         for name in options.paths:
             for telemetry, running in systems:

@@ -10,9 +10,12 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from load.bodies import WINES, wine
 from load.processes import child
 from load.telemetry import Telemetry
 
+# What the gateway takes in one request.
+MOST_IDS = 1_000
 PORTS = [word for name in ("gateway", "model-service", "feature-store") for word in (f"--{name}-port", "0")]
 
 
@@ -59,6 +62,17 @@ def _addresses(process: subprocess.Popen[str]) -> dict[str, str]:
         if line.startswith("Then:"):
             return addresses
     raise SystemExit("the system does not start:\n" + "".join(said))
+
+
+def store_predictions(gateway: str) -> None:
+    """Each wine's prediction, so that every request of the path hit is one."""
+    for begin in range(0, WINES, MOST_IDS):
+        ids = [wine(number) for number in range(begin, min(begin + MOST_IDS, WINES))]
+        body = json.dumps({"model": "wine_quality", "data_ids": ids}).encode()
+        headers = {"content-type": "application/json"}
+        asked = urllib.request.Request(f"{gateway}/v1/predictions", body, headers)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            json.load(answer)
 
 
 def stored_prediction(gateway: str) -> dict[str, Any]:
