@@ -7,12 +7,13 @@ import sqlite3
 import tempfile
 import time
 
-from growth.predictions import ID, post
+from growth.predictions import ID
 from growth.redis import Redis
 from growth.stored import Reads, Store, grow
 from growth.table import Options, traced
 from load.bodies import FEATURES, NAMES, REFERENCES
 from load.measure import Meter
+from load.system import post
 
 COUNTS = (1, 100)
 VALUES = dict(zip(NAMES, FEATURES, strict=True))

@@ -7,7 +7,6 @@ import sqlite3
 import struct
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from growth.elasticsearch import Elasticsearch
 from growth.stored import Reads, Store, grow
 from growth.table import Options, traced
 from load.measure import Meter
-from load.system import stored_prediction, system
+from load.system import post, stored_prediction, system
 
 ID = "scale-%08d"
 COUNTS = (1, 100)
@@ -88,14 +87,6 @@ class ElasticsearchPredictions:
     def size(self) -> int:
         """Bytes of the segments."""
         return self.server.bytes_of(self.ALIAS)
-
-
-def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a request in JSON."""
-    request = urllib.request.Request(address, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        found: dict[str, Any] = json.load(answer)
-    return found
 
 
 def check(address: str, last: int) -> None:

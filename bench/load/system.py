@@ -68,11 +68,15 @@ def store_predictions(gateway: str) -> None:
     """Each wine's prediction, so that every request of the path hit is one."""
     for begin in range(0, WINES, MOST_IDS):
         ids = [wine(number) for number in range(begin, min(begin + MOST_IDS, WINES))]
-        body = json.dumps({"model": "wine_quality", "data_ids": ids}).encode()
-        headers = {"content-type": "application/json"}
-        asked = urllib.request.Request(f"{gateway}/v1/predictions", body, headers)
-        with urllib.request.urlopen(asked, timeout=60) as answer:
-            json.load(answer)
+        post(f"{gateway}/v1/predictions", {"model": "wine_quality", "data_ids": ids})
+
+
+def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a request in JSON."""
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def stored_prediction(gateway: str) -> dict[str, Any]:
